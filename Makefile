@@ -1,0 +1,59 @@
+# What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format shell migrations css css-check clean
+
+# An activated environment of something else must not reach into ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
+
+PY := .venv/bin/python
+IN_STORES := $(PY) -m jatevo.local stores
+DJADE_FILES = find templates -name '*.html' -print0
+
+help:  ## What can be done here
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup:  ## The Python environment (.venv) with everything for development
+	@sh deploy/bin/setup.sh dev
+
+run:  ## The whole console on this machine, with a demo fleet; PORT and JATEVO_HOME choose where
+	@sh deploy/bin/setup.sh run
+	@exec $(PY) -m jatevo.local run
+
+test: setup  ## The whole test suite; ARGS="-k name" narrows it
+	@sh deploy/bin/test-tools.sh
+	@$(PY) -m pytest $(ARGS)
+
+lint: setup  ## Every check that reads the code only
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
+	PYTHONPATH=. .venv/bin/lint-imports
+	$(DJADE_FILES) | xargs -0 .venv/bin/djade --check --target-version 5.2
+	$(IN_STORES) --temporary -- $(PY) manage.py makemigrations --check --dry-run
+	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory css-check; \
+	else echo "npm is not installed: whether static/dist is fresh was not checked."; fi
+
+format: setup  ## Put code and templates in order
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	-$(DJADE_FILES) | xargs -0 .venv/bin/djade --target-version 5.2
+
+shell: setup  ## Django's shell on the data of `make run` (which must not be running)
+	@$(IN_STORES) -- $(PY) manage.py shell
+
+migrations: setup  ## Write migrations for changed models
+	@$(IN_STORES) --temporary -- $(PY) manage.py makemigrations $(ARGS)
+
+css: deploy/css/node_modules/.package-lock.json  ## Build static/dist from deploy/css (needs npm)
+	npm run --silent --prefix deploy/css build
+
+css-check: deploy/css/node_modules/.package-lock.json  ## Whether static/dist is what the sources give
+	npm run --silent --prefix deploy/css check
+
+deploy/css/node_modules/.package-lock.json: deploy/css/package-lock.json
+	npm ci --silent --prefix deploy/css
+
+clean:  ## Remove caches and the environment; the data in .local stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache deploy/css/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Makes .venv and brings it in line with uv.lock. `setup.sh run` needs the packages of `make run` only,
+# `setup.sh dev` those of the tests and linters too. Run from the top folder.
+#
+# Nothing is fetched while the stamp agrees with the lock, so a second `make run` works without a network.
+set -eu
+
+UV_VERSION=0.13.9
+wanted=$1
+stamp_run=.venv/.in-step-run
+stamp_dev=.venv/.in-step-dev
+export UV_PYTHON_DOWNLOADS=never
+
+say() { printf '%s\n' "$*" >&2; }
+
+usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+# The version that CI tests comes first, newer ones after it.
+find_python() {
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+        if usable "$candidate"; then
+            printf '%s' "$candidate"
+            return 0
+        fi
+    done
+    found=$(python3 --version 2>&1) || found="none"
+    say "Cannot start: the console needs Python 3.11 or newer, and what is here is: $found."
+    return 1
+}
+
+# Debian and Ubuntu keep a part of the venv module in a package of its own.
+need_venv_module() {
+    "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 && return 0
+    package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "Installing $package, which this Python lacks"
+        apt-get update -qq >/dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null 2>&1 || true
+        "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 && return 0
+    fi
+    say "Cannot start: this Python has no venv module; install the package $package (apt-get install $package)."
+    return 1
+}
+
+lock=$(cat uv.lock pyproject.toml onboarding/agent/pyproject.toml | cksum)
+in_step() { [ -f "$1" ] && [ "$(cat "$1")" = "$lock" ]; }
+
+if usable .venv/bin/python; then
+    if in_step "$stamp_dev" || { [ "$wanted" = run ] && in_step "$stamp_run"; }; then
+        exit 0
+    fi
+else
+    python=$(find_python) || exit 1
+    need_venv_module "$python" || exit 1
+    say "Making .venv with $("$python" --version)"
+    rm -rf .venv
+    "$python" -m venv .venv
+fi
+rm -f "$stamp_run" "$stamp_dev"
+
+begun=$(date +%s)
+if ! .venv/bin/uv --version 2>/dev/null | grep -q "^uv $UV_VERSION"; then
+    say "Fetching uv $UV_VERSION"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" || {
+        say "Cannot start: uv could not be fetched; the first start needs a network (or pip's index settings)."
+        exit 1
+    }
+fi
+say "Fetching what uv.lock names (once; the largest is 180 MB)"
+# --inexact leaves what is not in the lock alone: uv itself, and the dev packages when only `run` is wanted.
+groups="--group embedded"
+[ "$wanted" = dev ] && groups="$groups --group dev"
+# shellcheck disable=SC2086
+.venv/bin/uv sync --quiet --frozen --inexact --no-default-groups $groups --python .venv/bin/python || {
+    say "Cannot start: the packages could not be fetched; see the lines above."
+    exit 1
+}
+printf '%s\n' "$lock" >"$stamp_run"
+[ "$wanted" = dev ] && printf '%s\n' "$lock" >"$stamp_dev"
+say "The Python environment is ready after $(($(date +%s) - begun)) s"

@@ -1,0 +1,36 @@
+#!/bin/sh
+# The two programs that some tests need and no wheel brings: chromium and clickhouse-server. Installs them when
+# it can (root, apt), and otherwise says which tests are skipped.
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+has_browser() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }
+has_clickhouse() { command -v clickhouse-server >/dev/null 2>&1; }
+
+install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+    say "Installing $1"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1 || true
+}
+
+has_browser && has_clickhouse && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    apt-get update -qq >/dev/null 2>&1 || true
+fi
+
+if ! has_browser; then
+    install chromium
+    has_browser || say "chromium is not installed (package chromium): the browser tests are skipped."
+fi
+if ! has_clickhouse; then
+    install clickhouse-server
+    if has_clickhouse; then
+        # The package starts a server for the whole machine; we only want the program.
+        if [ -d /run/systemd/system ]; then
+            systemctl disable --quiet --now clickhouse-server >/dev/null 2>&1 || true
+        fi
+    else
+        say "clickhouse-server is not installed (package clickhouse-server):" \
+            "the tests of the ClickHouse network transport are skipped; those on chDB run."
+    fi
+fi

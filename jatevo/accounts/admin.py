@@ -1,0 +1,109 @@
+"""Django admin for organisations and people. Every change leaves an audit row; nobody is ever deleted."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import password_validation
+from django.contrib.auth.models import Group
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+
+from jatevo.accounts.actions import record_new_user, reset_password, save_user
+from jatevo.accounts.models import Org, User
+from jatevo.audit.record import actor_of, record
+
+admin.site.site_header = admin.site.site_title = "Jatevo staff"
+admin.site.unregister(Group)  # the role says it all
+
+
+class UserForm(forms.ModelForm):
+    """E-mail as the login, kept in lower case; a password field that an existing person may leave empty."""
+
+    new_password = forms.CharField(
+        max_length=1024,
+        strip=False,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters. Ends every login of that person. Left empty, the password stays.",
+    )
+
+    class Meta:
+        model = User
+        fields = ["email", "name", "role", "org", "is_active"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance._state.adding:
+            self.fields["new_password"].required = True
+            self.fields["new_password"].help_text = "At least 12 characters. Hand it over by a safe way."
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if new := cleaned.get("new_password"):
+            # It must not resemble what the person is called from now on.
+            person = User(email=cleaned.get("email", ""), name=cleaned.get("name", ""))
+            try:
+                password_validation.validate_password(new, person)
+            except forms.ValidationError as error:
+                self.add_error("new_password", error)
+        return cleaned
+
+
+class NeverDeleted:
+    """Rows that the audit log and the receipts refer to stay; people are deactivated instead."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class UserAdmin(NeverDeleted, admin.ModelAdmin):
+    form = UserForm
+    fields = ["email", "name", "role", "org", "is_active", "new_password", "last_login"]
+    readonly_fields = ["last_login"]
+    list_display = ["email", "name", "role", "org", "is_active", "last_login"]
+    list_filter = ["role", "is_active", "org"]
+    list_select_related = ["org"]
+    search_fields = ["email", "name"]
+    autocomplete_fields = ["org"]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        by = cast(User, request.user)
+        new_password = form.cleaned_data["new_password"]
+        if not change:
+            obj.set_password(new_password)
+            obj.save()
+            record_new_user(user=obj, by=by)
+            return
+        changes = {
+            field: (str(form.initial[field]), str(obj.serializable_value(field)))
+            for field in form.changed_data
+            if field != "new_password"
+        }
+        if changes:
+            save_user(user=obj, changes=changes, by=by, at=timezone.now())
+        if new_password:
+            reset_password(user=obj, new=new_password, by=by, at=timezone.now())
+
+
+@admin.register(Org)
+class OrgAdmin(NeverDeleted, admin.ModelAdmin):
+    fields = ["name"]
+    list_display = ["name", "id", "created_at"]
+    search_fields = ["name"]
+
+    def save_model(self, request: HttpRequest, obj: Org, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        record(
+            "org.change" if change else "org.create",
+            by=actor_of(request.user),
+            subject_kind="org",
+            subject_id=str(obj.pk),
+            org_id=obj.pk,
+            name=obj.name,
+        )

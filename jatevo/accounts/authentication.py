@@ -1,0 +1,68 @@
+"""DRF's view of who is asking: a bearer token first, else the cookies, with CSRF on what changes things."""
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.request import Request
+
+from jatevo.accounts.models import User
+from jatevo.accounts.sessions import current_user
+from jatevo.accounts.tokens import AccessClaims, read_access
+from jatevo.web.errors import ApiError
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class JwtAuthentication(BaseAuthentication):
+    """401 `invalid_token` for a bad bearer token, 403 `csrf_failed` for a cookie's mutation without CSRF."""
+
+    def authenticate(self, request: Request) -> tuple[User, AccessClaims | None] | None:
+        text = bearer(request)
+        return self._by_cookie(request._request) if text is None else self._by_bearer(text)
+
+    @staticmethod
+    def _by_bearer(text: str) -> tuple[User, AccessClaims | None]:
+        claims = read_access(text)
+        user = current_user(claims) if claims else None
+        if user is None:
+            raise invalid_token()
+        return user, claims
+
+    @staticmethod
+    def _by_cookie(request: HttpRequest) -> tuple[User, AccessClaims | None] | None:
+        user = request.user  # the middleware's, lazy until now
+        if not isinstance(user, User):
+            return None
+        if request.method not in SAFE_METHODS:
+            enforce_csrf(request)
+        return user, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def bearer(request: Request | HttpRequest) -> str | None:
+    """The text after `Authorization: Bearer`, or None without one; other schemes are not ours to judge."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
+def invalid_token() -> ApiError:
+    return ApiError(
+        401,
+        "invalid_token",
+        "The token is wrong, has expired or was ended. Sign in again.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
+
+
+def enforce_csrf(request: HttpRequest) -> None:
+    """Django's own check, which DRF's views are otherwise exempt from."""
+    check = CSRFCheck(_view)
+    check.process_request(request)
+    if check.process_view(request, _view, (), {}):
+        raise ApiError(403, "csrf_failed", "The CSRF token is missing or wrong; send it in X-CSRFToken.")
+
+
+def _view(request: HttpRequest) -> HttpResponse:
+    """A middleware wants something to guard; it is never called."""
+    return HttpResponse()

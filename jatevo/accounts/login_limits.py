@@ -1,0 +1,45 @@
+"""How often one may try to sign in: by address and by account, and still counted when Redis is away.
+
+Guessing passwords must not become cheap because a cache went down, nor multiply with the processes. So
+while Redis is down the tries are rows in PostgreSQL, counted over a sliding window.
+"""
+
+import math
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from django.conf import settings
+from limits import parse
+
+from jatevo.accounts.models import LoginAttempt
+from jatevo.web.errors import ApiError
+from jatevo.web.throttling import hit, redis_is_up
+
+
+def count_attempt(*, email: str, address: str, at: datetime) -> None:
+    """Counts one try, known account or not. Raises ApiError 429 with Retry-After when there were too many."""
+    for limit, subject in (("login_address", address), ("login_account", email.lower())):
+        key = sha256(subject.encode()).hexdigest()
+        if redis_is_up():
+            hit(limit, key)
+        else:
+            _hit_in_postgres(limit, key, at)
+
+
+def _hit_in_postgres(limit: str, key: str, at: datetime) -> None:
+    # The row first, the count after: two who come together both see both, so the limit is never overshot.
+    item = parse(settings.RATE_LIMITS[limit])
+    window = timedelta(seconds=item.get_expiry())
+    own = LoginAttempt.objects.create(limit=limit, key=key, at=at)
+    recent = LoginAttempt.objects.filter(limit=limit, key=key, at__gt=at - window).order_by("at")
+    if recent.count() <= item.amount:
+        return
+    own.delete()  # a refused try does not prolong the wait
+    oldest = recent.first()
+    left = (oldest.at + window - at) if oldest else window
+    raise ApiError(
+        429,
+        "rate_limited",
+        f"More than {item}.",
+        headers={"Retry-After": str(max(1, math.ceil(left.total_seconds())))},
+    )

@@ -1,0 +1,102 @@
+"""The context processor behind the sidebar: `nav`, where this person may go, and `may`, what they may do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from jatevo.accounts.permissions import Permission, allowed
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """One entry: `url_name` for {% url %}, `key` the letter that after `g` goes there."""
+
+    label: str
+    url_name: str
+    icon: str
+    key: str
+    active: bool = False
+
+
+@dataclass(frozen=True)
+class _Place:
+    item: NavItem
+    path: str
+    shown: Callable[[object], bool]
+
+    def contains(self, path: str) -> bool:
+        return path == "/" if self.path == "/" else path.startswith(self.path)
+
+
+def _permitted(permission: Permission) -> Callable[[object], bool]:
+    return lambda user: allowed(user, permission)
+
+
+PLACES = (
+    _Place(NavItem("Overview", "overview:home", "overview", "o"), "/", lambda user: True),
+    _Place(NavItem("Nodes", "nodes:list", "nodes", "n"), "/nodes/", _permitted(Permission.VIEW_NODES)),
+    _Place(
+        NavItem("Receipts", "receipts:list", "receipts", "r"),
+        "/receipts/",
+        _permitted(Permission.VIEW_RECEIPTS),
+    ),
+    _Place(
+        NavItem("Run a node", "onboarding:start", "run", "a"),
+        "/run-a-node/",
+        _permitted(Permission.ENROL_NODES),
+    ),
+    _Place(
+        NavItem("Admin", "admin:index", "admin", "s"),
+        "/admin/",
+        lambda user: getattr(user, "is_staff", False),
+    ),
+)
+
+
+class UnknownPermission(Exception):
+    """A template asked about a permission that does not exist: a slip that must not read as a no."""
+
+
+class May:
+    """`{% if may.enrol_nodes %}`. Asks for the user only when asked itself."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    def __getitem__(self, name: str) -> bool:
+        if name not in frozenset(Permission):
+            raise UnknownPermission(name)
+        return allowed(_user(self._request), Permission(name))
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """For TEMPLATES. Both values are lazy: a fragment that shows neither costs no query."""
+    return {"nav": SimpleLazyObject(lambda: _items(request)), "may": May(request)}
+
+
+def _items(request: HttpRequest) -> list[NavItem]:
+    user = _user(request)
+    return [
+        NavItem(
+            place.item.label,
+            place.item.url_name,
+            place.item.icon,
+            place.item.key,
+            active=place.contains(request.path_info),
+        )
+        for place in PLACES
+        if place.shown(user)
+    ]
+
+
+def _user(request: HttpRequest) -> object:
+    """The user, or nobody when there is none yet (an early error page) or the database cannot tell."""
+    try:
+        user = getattr(request, "user", None)
+        return user if getattr(user, "is_authenticated", False) else None
+    except (OperationalError, InterfaceError):
+        return None

@@ -1,0 +1,87 @@
+"""What a role may do. Rows are scoped elsewhere (QuerySets); this table is about verbs."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from jatevo.accounts.models import Role
+
+P = ParamSpec("P")
+
+
+class Permission(StrEnum):
+    """Every verb that a person can be refused."""
+
+    VIEW_NODES = "view_nodes"
+    VIEW_RECEIPTS = "view_receipts"
+    VIEW_WALLETS = "view_wallets"
+    ENROL_NODES = "enrol_nodes"
+    ENROL_FLEETS = "enrol_fleets"
+    MANAGE_NODES = "manage_nodes"
+    QUARANTINE_NODES = "quarantine_nodes"
+    VIEW_QUARANTINE_EVIDENCE = "view_quarantine_evidence"
+
+
+ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.ADMIN: frozenset(Permission),
+    Role.OPERATOR: frozenset(
+        {
+            Permission.VIEW_NODES,
+            Permission.VIEW_RECEIPTS,
+            Permission.VIEW_WALLETS,
+            Permission.ENROL_NODES,
+            Permission.MANAGE_NODES,
+        }
+    ),
+    Role.VIEWER: frozenset({Permission.VIEW_NODES, Permission.VIEW_RECEIPTS}),
+}
+
+
+def allowed(user: object, permission: Permission) -> bool:
+    """Whether the user's role holds the permission; nobody who is not signed in holds any."""
+    role = getattr(user, "role", None)
+    if role is None or not getattr(user, "is_active", False):
+        return False
+    return permission in ROLE_PERMISSIONS[Role(role)]
+
+
+def require(
+    permission: Permission,
+) -> Callable[
+    [Callable[Concatenate[HttpRequest, P], HttpResponse]], Callable[Concatenate[HttpRequest, P], HttpResponse]
+]:
+    """For a page: sends an anonymous visitor to the login page, refuses a role that may not (403)."""
+
+    def decorate(
+        view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            if not allowed(request.user, permission):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def api_permission(permission: Permission) -> type[BasePermission]:
+    """The same check as a DRF permission class."""
+
+    class RoleAllows(BasePermission):
+        def has_permission(self, request: Request, view: APIView) -> bool:
+            return allowed(request.user, permission)
+
+    RoleAllows.__name__ = f"May_{permission}"
+    return RoleAllows

@@ -1,0 +1,163 @@
+"""Refresh sessions: who is signed in, and for how long. The only writer of RefreshSession.
+
+The user's row is the lock: whatever starts, rotates or ends sessions takes it first. So a login that is
+being ended cannot grow a new token meanwhile, which an UPDATE of the login's rows alone would not see.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, QuerySet
+
+from jatevo.accounts.models import LoginAttempt, RefreshSession, User
+from jatevo.accounts.tokens import AccessClaims, read_refresh, sign_access, sign_refresh
+from jatevo.audit.record import SYSTEM, record
+
+GRACE: Final = timedelta(seconds=60)  # how long a rotated token still yields its successor
+KEPT_AFTER_EXPIRY: Final = timedelta(days=7)
+ATTEMPTS_KEPT: Final = timedelta(days=1)  # longer than any login limit's window
+PURGE_BATCH: Final = 5_000
+
+
+class RefreshRefused(Exception):
+    """The refresh token is unknown, expired, revoked or reused, or its user may not sign in."""
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A user with a fresh pair of tokens."""
+
+    user: User
+    access: str
+    refresh: str
+    refresh_expires_at: datetime
+
+
+def start(*, user: User, at: datetime) -> SignedIn:
+    """Opens a new family for a user whose credentials were just checked."""
+    session = RefreshSession.objects.create(
+        family=uuid4(), user=user, issued_at=at, expires_at=at + settings.REFRESH_TOKEN_TTL
+    )
+    return _signed_in(user, session, at)
+
+
+def rotate(refresh: str, *, at: datetime) -> SignedIn:
+    """Trades a refresh token for its successor. Raises RefreshRefused.
+
+    Among parallel requests with one token a single conditional UPDATE has one winner, who makes the
+    successor; the others get that same successor, up to GRACE after the rotation. A rotated token that
+    turns up later was copied by somebody: its whole family is revoked.
+    """
+    session_id = read_refresh(refresh)
+    if session_id is None:
+        raise RefreshRefused
+    with transaction.atomic():  # the refusal is raised outside, or it would undo a revocation
+        outcome = _rotate(session_id, at)
+    if outcome is None:
+        raise RefreshRefused
+    user, session = outcome
+    return _signed_in(user, session, at)
+
+
+def current_user(claims: AccessClaims) -> User | None:
+    """The user of an access token, if still active and the login was not ended since. One query."""
+    alive = RefreshSession.objects.filter(family=claims.family, revoked_at=None)
+    return User.objects.select_related("org").filter(Exists(alive), pk=claims.user_id, is_active=True).first()
+
+
+def family_of(refresh: str) -> UUID | None:
+    """The login that a refresh token belongs to, whatever became of it."""
+    session_id = read_refresh(refresh)
+    if session_id is None:
+        return None
+    return RefreshSession.objects.filter(pk=session_id).values_list("family", flat=True).first()
+
+
+def revoke_family(family: UUID, *, at: datetime) -> User | None:
+    """Ends one login. The user, if it was not over before; None if there was nothing to end."""
+    with transaction.atomic():
+        owner = RefreshSession.objects.filter(family=family).values("user")[:1]
+        user = _locked_users().filter(pk__in=owner).first()
+        ended = RefreshSession.objects.filter(family=family, revoked_at=None).update(revoked_at=at)
+    return user if ended else None
+
+
+def revoke_all(user: User, *, at: datetime) -> int:
+    """Ends every login of the user; how many tokens that revoked."""
+    with transaction.atomic():
+        _locked_users().get(pk=user.pk)
+        return RefreshSession.objects.filter(user=user, revoked_at=None).update(revoked_at=at)
+
+
+def purge(*, at: datetime) -> int:
+    """Deletes sessions that expired over a week ago and login attempts older than a day; how many rows."""
+    deleted = LoginAttempt.objects.filter(at__lt=at - ATTEMPTS_KEPT).delete()[0]
+    expired = RefreshSession.objects.filter(expires_at__lt=at - KEPT_AFTER_EXPIRY)
+    while batch := list(expired.values_list("pk", flat=True)[:PURGE_BATCH]):
+        deleted += RefreshSession.objects.filter(pk__in=batch).delete()[0]
+    return deleted
+
+
+def _rotate(session_id: UUID, at: datetime) -> tuple[User, RefreshSession] | None:
+    session = RefreshSession.objects.filter(pk=session_id).first()
+    if session is None or not session.live(at):
+        return None
+    user = _locked_users().filter(pk=session.user_id, is_active=True).first()
+    if user is None:
+        return None
+    successor_id = uuid4()
+    won = RefreshSession.objects.filter(pk=session_id, rotated_at=None, revoked_at=None).update(
+        rotated_at=at, successor_id=successor_id
+    )
+    if won:  # the foreign key is checked at commit, so the successor may come second
+        successor = RefreshSession.objects.create(
+            id=successor_id,
+            family=session.family,
+            user=user,
+            issued_at=at,
+            expires_at=at + settings.REFRESH_TOKEN_TTL,
+        )
+        return user, successor
+    session.refresh_from_db()
+    if session.revoked_at is not None or session.rotated_at is None:
+        return None
+    if at - session.rotated_at <= GRACE:
+        return user, _newest(session)
+    _end_stolen(session, user, at)
+    return None
+
+
+def _newest(session: RefreshSession) -> RefreshSession:
+    """The end of the chain: a slow request gets the token that works now, not one rotated since."""
+    while session.successor is not None:
+        session = session.successor
+    return session
+
+
+def _end_stolen(session: RefreshSession, user: User, at: datetime) -> None:
+    RefreshSession.objects.filter(family=session.family, revoked_at=None).update(revoked_at=at)
+    record(
+        "session.reuse_detected",
+        by=SYSTEM,
+        subject_kind="user",
+        subject_id=str(user.pk),
+        org_id=user.org_id,
+        family=str(session.family),
+    )
+
+
+def _locked_users() -> QuerySet[User]:
+    return User.objects.select_related("org").select_for_update(no_key=True, of=("self",))
+
+
+def _signed_in(user: User, session: RefreshSession, at: datetime) -> SignedIn:
+    return SignedIn(
+        user=user,
+        access=sign_access(user_id=user.pk, family=session.family, at=at),
+        refresh=sign_refresh(session),
+        refresh_expires_at=session.expires_at,
+    )

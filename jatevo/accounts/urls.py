@@ -1,0 +1,16 @@
+"""Pages of signing in. Included before Django admin's URLs, whose own doors lead here."""
+
+from django.urls import path
+
+from jatevo.accounts import views
+
+app_name = "accounts"
+
+urlpatterns = [
+    path("login/", views.login, name="login"),
+    path("logout/", views.logout, name="logout"),
+    path("password/", views.password, name="password"),
+    path("admin/login/", views.admin_login),
+    path("admin/logout/", views.logout),
+    path("admin/password_change/", views.admin_password_change),
+]

@@ -1,0 +1,153 @@
+"""Pages of signing in, signing out and one's own password."""
+
+from typing import cast
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import rotate_token
+from django.shortcuts import redirect, render, resolve_url
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from jatevo.accounts import cookies
+from jatevo.accounts.actions import (
+    OneTimePasswordRequired,
+    WrongCredentials,
+    change_password,
+    sign_in,
+    sign_out,
+)
+from jatevo.accounts.forms import LoginForm, PasswordForm
+from jatevo.accounts.models import User
+from jatevo.web.address import client_address
+from jatevo.web.errors import ApiError
+
+NO_MATCH = "The e-mail address or the password is wrong."
+NO_MATCH_WITH_OTP = "The e-mail address, the password or the one-time password is wrong."
+
+
+@sensitive_post_parameters()
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Context: `form` (email, password, and otp once asked for), `next`."""
+    onward = _onward(request)
+    if request.method != "POST":
+        if request.user.is_authenticated:
+            return redirect(onward)
+        return _login_page(request, LoginForm())
+    form = LoginForm(request.POST)
+    if not form.is_valid():
+        return _login_page(request, form, status=422)
+    at = timezone.now()
+    try:
+        signed_in = sign_in(
+            email=form.cleaned_data["email"],
+            password=form.cleaned_data["password"],
+            otp=form.cleaned_data.get("otp", ""),
+            address=client_address(request),
+            at=at,
+        )
+    except OneTimePasswordRequired:
+        form.ask_for_otp()
+        return _login_page(request, form, status=422)
+    except WrongCredentials:
+        form.add_error(None, NO_MATCH_WITH_OTP if "otp" in form.fields else NO_MATCH)
+        return _login_page(request, form, status=422)
+    except ApiError as refused:
+        form.add_error(None, _too_often(refused))
+        return _refusal(_login_page(request, form, status=refused.status), refused)
+    rotate_token(request)
+    response = redirect(onward)
+    cookies.set_login(response, signed_in, at=at)
+    return response
+
+
+@require_POST
+def logout(request: HttpRequest) -> HttpResponse:
+    family = cookies.family_in(request)
+    if family is not None:
+        sign_out(family=family, at=timezone.now())
+    response = redirect(settings.LOGIN_REDIRECT_URL)
+    cookies.clear_login(response)
+    return response
+
+
+@sensitive_post_parameters()
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def password(request: HttpRequest) -> HttpResponse:
+    """Context: `form` (current, new, again)."""
+    user = cast(User, request.user)
+    if request.method != "POST":
+        return _password_page(request, PasswordForm(user))
+    form = PasswordForm(user, request.POST)
+    if not form.is_valid():
+        return _password_page(request, form, status=422)
+    at = timezone.now()
+    try:
+        signed_in = change_password(
+            by=user,
+            current=form.cleaned_data["current"],
+            new=form.cleaned_data["new"],
+            address=client_address(request),
+            at=at,
+        )
+    except WrongCredentials:
+        form.add_error("current", "This is not your current password.")
+        return _password_page(request, form, status=422)
+    except ApiError as refused:
+        form.add_error(None, _too_often(refused))
+        return _refusal(_password_page(request, form, status=refused.status), refused)
+    messages.success(request, "Your password is changed. Everywhere else you are signed out.")
+    response = redirect("accounts:password")
+    cookies.set_login(response, signed_in, at=at)
+    return response
+
+
+def admin_login(request: HttpRequest) -> HttpResponse:
+    """Django admin sends strangers here; they sign in where everybody does. Who may not enter hears so."""
+    if request.user.is_authenticated:
+        raise PermissionDenied
+    query = urlencode({"next": request.GET.get("next") or resolve_url("admin:index")})
+    return HttpResponseRedirect(f"{resolve_url('accounts:login')}?{query}")
+
+
+def admin_password_change(request: HttpRequest) -> HttpResponse:
+    return redirect("accounts:password")
+
+
+def _onward(request: HttpRequest) -> str:
+    """Where to after signing in: `next` if it is a page of ours, else the overview."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return wanted
+    return resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+def _login_page(request: HttpRequest, form: LoginForm, status: int = 200) -> HttpResponse:
+    return render(request, "accounts/login.html", {"form": form, "next": _onward(request)}, status=status)
+
+
+def _password_page(request: HttpRequest, form: PasswordForm, status: int = 200) -> HttpResponse:
+    return render(request, "accounts/password.html", {"form": form}, status=status)
+
+
+def _too_often(refused: ApiError) -> str:
+    return f"Too many tries. Wait {refused.headers['Retry-After']} seconds."
+
+
+def _refusal(page: HttpResponse, refused: ApiError) -> HttpResponse:
+    for name, value in refused.headers.items():
+        page[name] = value
+    return page

@@ -1,0 +1,55 @@
+"""Writing to the audit log, always in the transaction of the change itself."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from jatevo.audit.models import AuditEvent
+from jatevo.web.request_id import current_request_id
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who did it: a person, a node, a validator, or the console itself."""
+
+    kind: str
+    id: str
+    user_id: UUID | None = None
+    org_id: UUID | None = None
+
+
+SYSTEM = Actor("system", "console")
+
+
+def actor_of(user: Any) -> Actor:
+    """The actor for a signed-in user."""
+    return Actor("user", user.email, user.pk, user.org_id)
+
+
+def record(
+    verb: str,
+    *,
+    by: Actor,
+    subject_kind: str,
+    subject_id: str,
+    org_id: UUID | None = None,
+    reason: str = "",
+    **details: Any,
+) -> AuditEvent:
+    """Adds one event. Refuses to run outside a transaction, because it must stand or fall with the change."""
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("record() belongs in the transaction of the change it records")
+    return AuditEvent.objects.create(
+        actor_kind=by.kind,
+        actor_id=by.id,
+        actor_user_id=by.user_id,
+        org_id=org_id or by.org_id,
+        verb=verb,
+        subject_kind=subject_kind,
+        subject_id=subject_id,
+        reason=reason,
+        details=details,
+        request_id=current_request_id(),
+    )

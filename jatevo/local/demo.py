@@ -1,0 +1,216 @@
+"""The demo fleet: reference agents in three regions and a validator, all outside of the console's process.
+
+They speak HTTP like anybody's, hold no secret but their own, and are started again when they end.
+"""
+
+import json
+import os
+import random
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from django.utils import timezone
+
+from jatevo.accounts.models import Org, User
+from jatevo.local.checks import LOOPBACK
+from jatevo.local.children import Child, Children
+from jatevo.local.keys import write_private
+from nodes.actions import create_validator, enrol, node_token
+from nodes.models import Node
+
+log = structlog.get_logger(__name__)
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+VALIDATOR = "demo-validator"
+# Below the range that systems take ports of outgoing connections from, so still free next time.
+PORTS = range(21000, 32000)
+NEEDS_A_PERSON = 2  # the agent's and validator's exit code when starting again would not help
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+STEADY_SECONDS = 60.0  # who ran this long starts again without a pause
+# Nothing of the console's own: stores, keys, settings.
+PRIVATE = (
+    "JATEVO_",
+    "DJANGO_",
+    "PG",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CLICKHOUSE_URL",
+    "PYTHONPATH",
+    "PYTHONHOME",
+)
+
+
+@dataclass(frozen=True)
+class DemoNode:
+    node_id: str
+    region: str
+    runtime: str
+    models: tuple[str, ...]
+    requests_per_second: float
+    fault: str = ""
+    delay_seconds: float = 0.0
+
+
+NODES = (
+    DemoNode("macbook-001", "ap-southeast", "ollama", ("llama3.1-8b", "qwen2.5-7b"), 0.2),
+    DemoNode("sgp-rtx4090-01", "ap-southeast", "vllm", ("llama3.1-8b", "mistral-nemo-12b"), 0.5),
+    DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.5),
+    DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.3),
+    DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.3),
+    # Comes later and signs with a key that is not its own, so that a quarantine can be watched.
+    DemoNode("fra-rogue-02", "eu-central", "ollama", ("llama3.1-8b",), 0.2, "forged-signature", 30.0),
+)
+
+
+class Member:
+    """One process of the fleet, kept running with growing pauses between the starts."""
+
+    def __init__(
+        self, name: str, command: list[str], env: dict[str, str], *, delay_seconds: float = 0.0
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._env = env
+        self._child: Child | None = None
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._start_at = time.monotonic() + delay_seconds
+        self._started_at = 0.0
+        self._given_up = False
+
+    def tick(self, children: Children, logs: Path) -> None:
+        """Start it if it is due; note its end and plan the next start."""
+        now = time.monotonic()
+        if self._child is None:
+            if not self._given_up and now >= self._start_at:
+                self._child = children.start(
+                    self.name, self._command, log=logs / f"{self.name}.log", env=self._env, cwd=BASE_DIR
+                )
+                self._started_at = now
+            return
+        if self._child.running():
+            return
+        code = self._child.process.returncode
+        log.warning("demo process ended", name=self.name, code=code, said=self._child.last_words(1))
+        self._given_up = code == NEEDS_A_PERSON
+        if now - self._started_at >= STEADY_SECONDS:
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._start_at = now + self._pause_seconds
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+        self._child = None
+
+    def ask_to_stop(self) -> None:
+        if self._child is not None and self._child.running():
+            self._child.process.send_signal(self._child.stop_signal)
+
+    def stop(self, children: Children, *, grace_seconds: float) -> None:
+        if self._child is not None:
+            children.stop(self._child, grace_seconds=grace_seconds)
+            self._child = None
+
+
+class Fleet:
+    """The demo nodes and their validator. On a later run the same nodes come back with the keys they have."""
+
+    def __init__(self, home: Path, children: Children, *, console_url: str, org: Org, by: User) -> None:
+        self._children = children
+        self._logs = home / "logs"
+        folder = home / "demo"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        env = _environment()
+        _, validator_token = create_validator(name=VALIDATOR, by=by, at=timezone.now())
+        self._members = [
+            Member(
+                node.node_id,
+                _agent_command(node, _configure(node, folder / node.node_id, console_url, org, by)),
+                env,
+                delay_seconds=node.delay_seconds,
+            )
+            for node in NODES
+        ]
+        command = [sys.executable, "-m", "nodes.validator", "--console", console_url]
+        command += ["--validator-id", VALIDATOR, "--allow-private"]
+        self._members.append(Member(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}))
+
+    def tick(self) -> None:
+        """To be called a few times a second: starts what is due, restarts what has ended."""
+        for member in self._members:
+            member.tick(self._children, self._logs)
+
+    def stop(self, *, grace_seconds: float) -> None:
+        """End all of them at the same time."""
+        for member in self._members:
+            member.ask_to_stop()
+        deadline = time.monotonic() + grace_seconds
+        for member in self._members:
+            member.stop(self._children, grace_seconds=max(0.1, deadline - time.monotonic()))
+
+
+def _agent_command(node: DemoNode, config: Path) -> list[str]:
+    command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
+    command += ["--simulate", str(node.requests_per_second)]
+    return [*command, "--fault", node.fault] if node.fault else command
+
+
+def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: User) -> Path:
+    """Write agent.yaml anew (the console's port may have changed), with a token if it has to register."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    entries: dict[str, object] = {
+        "console": console_url,
+        "node_id": node.node_id,
+        "region": node.region,
+        "runtime": node.runtime,
+        "models": list(node.models),
+        "listen": f"{LOOPBACK}:{_port(folder)}",
+        "state_dir": str(folder / "state"),
+    }
+    registered = Node.objects.filter(pk=node.node_id).first()
+    if registered is None:
+        _, entries["enrollment_token"] = enrol(
+            org=org, by=by, at=timezone.now(), node_id=node.node_id, region=node.region, runtime=node.runtime
+        )
+    else:
+        # It has this token already, unless it was killed before it heard the answer to its registration.
+        entries["node_token"] = node_token(registered)
+        _follow(folder / "state" / "state.json", console_url)
+    config = folder / "agent.yaml"
+    # JSON values are YAML values, quoting included.
+    write_private(config, "".join(f"{key}: {json.dumps(value)}\n" for key, value in entries.items()))
+    return config
+
+
+def _follow(state: Path, console_url: str) -> None:
+    """Tell a registered agent's state the console's present address.
+
+    An agent rightly refuses to take its identity to another console; this is the same one on another PORT.
+    """
+    if state.exists():
+        known = json.loads(state.read_text())
+        if known.get("console") != console_url:
+            write_private(state, json.dumps({**known, "console": console_url}, indent=2))
+
+
+def _port(folder: Path) -> int:
+    """The port of the node's health endpoint: chosen once, because the console remembers it."""
+    kept = folder / "port"
+    if kept.exists():
+        return int(kept.read_text())
+    for port in random.SystemRandom().sample(PORTS, 50):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        kept.write_text(f"{port}\n")
+        return port
+    raise OSError("no free port for a demo node")
+
+
+def _environment() -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
+    # A proxy that the machine uses for the world must not be asked for the console next door.
+    bypass = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), LOOPBACK, "localhost"]))
+    return env | {"NO_PROXY": bypass, "no_proxy": bypass}

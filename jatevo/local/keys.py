@@ -1,0 +1,47 @@
+"""The installation's own secrets, made once and kept in JATEVO_HOME/secrets.json (mode 0600)."""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from jatevo.local.problems import CannotStart
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "JATEVO_SECRET_KEY": lambda: secrets.token_urlsafe(64),
+    "JATEVO_MASTER_KEY": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
+}
+
+
+def load_or_make(home: Path) -> dict[str, str]:
+    """The secrets by their environment names; what is missing is made and stored first.
+
+    Losing the master key would end every node's token, so an unreadable file is an error, never replaced.
+    """
+    path = home / "secrets.json"
+    kept: dict[str, str] = {}
+    if path.exists():
+        try:
+            kept = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise CannotStart(f"{path} is not JSON: restore it, since node tokens derive from it.") from error
+        path.chmod(0o600)
+    missing = {name: make() for name, make in MAKERS.items() if name not in kept}
+    if missing:
+        kept |= missing
+        write_private(path, json.dumps(kept, indent=2) + "\n")
+    return kept
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file's content in one step, readable by its owner only from the first byte on."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,17 @@
+"""`manage.py worker`: the background worker as a process of its own, for a deployment of several services."""
+
+import asyncio
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from jatevo.local.worker import work
+
+
+class Command(BaseCommand):
+    help = (
+        "Run background and periodic jobs until SIGINT or SIGTERM; running jobs get five seconds to finish."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(work(install_signal_handlers=True))

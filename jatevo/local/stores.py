@@ -1,0 +1,85 @@
+"""The private stores together, and the environment that points Django at them."""
+
+import os
+from pathlib import Path
+
+from jatevo.local import keys, postgres, redis
+from jatevo.local.children import Child, Children
+
+
+class Stores:
+    """PostgreSQL and Redis below one home, which the caller has made with `make_home` and locked.
+
+    What a killed console left running there is ended first.
+    """
+
+    def __init__(self, home: Path, *, durable: bool = True) -> None:
+        self.home = home
+        self.children = Children(home / "run" / "children")
+        self._durable = durable
+        self._postgres: postgres.Postgres | None = None
+        self._redis: redis.Redis | None = None
+        self.children.end_leftovers()
+
+    def start_postgres(self) -> None:
+        self._postgres = postgres.start(self.home, self.children, durable=self._durable)
+
+    def start_redis(self) -> None:
+        self._redis = redis.start(self.home, self.children)
+
+    def secrets(self) -> dict[str, str]:
+        """The installation's secrets by their environment names; what the caller has set comes first."""
+        return {name: os.environ.get(name) or kept for name, kept in keys.load_or_make(self.home).items()}
+
+    def environment(self) -> dict[str, str]:
+        """What settings.py needs to use the started stores."""
+        found = {
+            **self.secrets(),
+            "JATEVO_EMBEDDED": "1",
+            "JATEVO_HOME": str(self.home),
+            "CLICKHOUSE_URL": "",
+        }
+        if self._postgres is not None:
+            found |= self._postgres.environment
+        if self._redis is not None:
+            found["REDIS_URL"] = self._redis.url
+        return found
+
+    def dead(self) -> Child | None:
+        """A server that has ended without being told to."""
+        started = (self._postgres, self._redis)
+        return next((server.child for server in started if server and not server.child.running()), None)
+
+    def stop(self) -> None:
+        if self._redis is not None:
+            redis.stop(self._redis, self.children)
+        if self._postgres is not None:
+            postgres.stop(self._postgres, self.children)
+        self.children.close()
+
+
+def start(home: Path, *, durable: bool = True) -> Stores:
+    """Start both servers below `home`; if one fails, none is left. Raises CannotStart."""
+    stores = Stores(make_home(home), durable=durable)
+    try:
+        stores.start_postgres()
+        stores.start_redis()
+    except BaseException:
+        stores.stop()
+        raise
+    return stores
+
+
+def make_home(home: Path) -> Path:
+    """The installation's folder, resolved.
+
+    Root's can be passed through by others, since PostgreSQL then runs as another user; what is private in it
+    has a mode of its own.
+    """
+    home = home.expanduser().resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    for name, mode in (("run", 0o711), ("logs", 0o700), ("chdb", 0o700)):
+        (home / name).mkdir(exist_ok=True)
+        (home / name).chmod(mode)
+    return home

@@ -1,0 +1,114 @@
+"""PostgreSQL refuses to run as root. When the console runs as root, this finds it another user.
+
+The wheel's own answer is `useradd` and a world-readable path down to the data, which for a console below
+/root would open /root to everyone. We change neither the machine's users nor anyone's folders:
+
+- The server gets a user id of its own without an account, from the range that systemd's table of ids leaves
+  unused (systemd.io/UIDS-GIDS), so that no other daemon shares it.
+- Where a folder on the way is closed to others, the server gets one capability, to read and traverse
+  (CAP_DAC_READ_SEARCH), and still can write only what is its own. A default container lacks that one but has
+  the stronger CAP_DAC_OVERRIDE. access(2) judges by the real user and honours capabilities only with the
+  securebit `no_setuid_fixup`, and PostgreSQL uses access(2) to find its own binary.
+- initdb insists on an account for its user, so it runs as nobody; the files change hands afterwards.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from jatevo.local.problems import CannotStart
+
+FIRST_FREE_UID = 60578
+FREE_UIDS = 606
+INITDB_ACCOUNT = "nobody"
+# Bit numbers of linux/capability.h, the weaker one first.
+CAPABILITIES = (("dac_read_search", 2), ("dac_override", 1))
+
+
+@dataclass(frozen=True)
+class Server:
+    """Who runs the server: `uid` owns its files, the prefixes go before the command lines."""
+
+    uid: int
+    gid: int
+    run: tuple[str, ...]
+    initialise: tuple[str, ...]
+
+    @property
+    def other_than_us(self) -> bool:
+        return self.uid != os.geteuid()
+
+
+def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> Server:
+    """The user to run the server as; `must_reach` are the folders that it has to get at.
+
+    Raises CannotStart where root can give it neither the user nor the way.
+    """
+    if os.geteuid() != 0:
+        return Server(os.geteuid(), os.getegid(), (), ())
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise CannotStart(
+            "PostgreSQL does not run as root, and there is no setpriv (package util-linux) to step down "
+            "with: start the console as an ordinary user."
+        )
+    uid = _owner(data) or _free_uid(data)
+    way = _way(must_reach)
+    nobody = pwd.getpwnam(INITDB_ACCOUNT)
+    initialise = _prefix(setpriv, nobody.pw_uid, nobody.pw_gid, way)
+    return Server(uid, uid, _prefix(setpriv, uid, uid, way), initialise)
+
+
+def _owner(data: Path) -> int | None:
+    """The user of an earlier run, so that a copied or renamed home keeps working."""
+    try:
+        return data.stat().st_uid or None
+    except FileNotFoundError:
+        return None
+
+
+def _free_uid(data: Path) -> int:
+    start = int.from_bytes(hashlib.sha256(str(data).encode()).digest()[:4])
+    for offset in range(FREE_UIDS):
+        uid = FIRST_FREE_UID + (start + offset) % FREE_UIDS
+        try:
+            pwd.getpwuid(uid)
+        except KeyError:
+            return uid
+    raise CannotStart("PostgreSQL does not run as root, and every user id from 60578 to 61183 is taken.")
+
+
+def _prefix(setpriv: str, uid: int, gid: int, way: tuple[str, ...]) -> tuple[str, ...]:
+    return (setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *way, "--")
+
+
+def _way(must_reach: tuple[Path, ...]) -> tuple[str, ...]:
+    """The options that let the user reach the folders: none if they are open to everyone."""
+    closed = next((folder for path in must_reach for folder in _closed_folders(path)), None)
+    if closed is None:
+        return ()
+    for name, bit in CAPABILITIES:
+        if _permitted() >> bit & 1:
+            return (f"--inh-caps=+{name}", f"--ambient-caps=+{name}", "--securebits=+no_setuid_fixup")
+    raise CannotStart(
+        f"PostgreSQL does not run as root, and its own user cannot get past {closed}: put the "
+        "clone and JATEVO_HOME below a folder that others may enter, or start as an ordinary user."
+    )
+
+
+def _closed_folders(path: Path) -> list[Path]:
+    folders = [path, *path.parents]
+    return [folder for folder in folders if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH]
+
+
+def _permitted() -> int:
+    """This process's permitted capabilities as a bit mask; none where the system has no such thing."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:")), 0)

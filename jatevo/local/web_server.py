@@ -1,0 +1,108 @@
+"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests.
+
+Threads and one process, because chDB keeps its files open to one process only.
+"""
+
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+THREADS = 16
+MAX_CONNECTIONS = 2000
+IDLE_CONNECTION_SECONDS = 60
+# Well above the application's own limits, so that almost every oversized body gets the application's answer.
+MAX_BODY_BYTES = 8 * 1024 * 1024
+FLUSH_SECONDS = 1.0
+
+WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+ERROR_TYPES = {413: "too_large", 431: "too_large", 500: "internal_error"}
+
+
+class JsonErrorTask(ErrorTask):
+    """What waitress answers by itself (bad HTTP, a body beyond measure), in the shape of every error."""
+
+    def execute(self) -> None:
+        problem = self.request.error
+        request_id = secrets.token_hex(16)
+        error = {
+            "type": ERROR_TYPES.get(problem.code, "invalid_request"),
+            "message": f"{problem.reason}.",
+            "request_id": request_id,
+        }
+        body = json.dumps({"error": error}).encode()
+        self.status = f"{problem.code} {problem.reason}"
+        self.response_headers += [("Content-Type", "application/json"), ("x-request-id", request_id)]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(HTTPChannel):
+    error_task_class = JsonErrorTask
+
+
+class WebServer:
+    """Serves `application` on a socket that is bound already, until `stop`."""
+
+    def __init__(self, application: WsgiApplication, claimed: socket.socket) -> None:
+        self._server = create_server(
+            application,
+            _start=False,
+            sockets=[claimed],
+            threads=THREADS,
+            connection_limit=MAX_CONNECTIONS,
+            channel_timeout=IDLE_CONNECTION_SECONDS,
+            max_request_body_size=MAX_BODY_BYTES,
+            asyncore_use_poll=True,  # select() gives up at 1024 open files
+            ident=None,
+            expose_tracebacks=False,
+        )
+        self._server.channel_class = Channel
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+
+    def start(self) -> None:
+        self._server.accept_connections()
+        self._thread.start()
+
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self, *, grace_seconds: float) -> None:
+        """Take no more connections, let the running requests finish and their answers leave, then close."""
+        if not self.running():
+            return
+        # Closing the listener alone: the trigger must live on, with it the request threads wake the loop.
+        self._in_loop(lambda: wasyncore.dispatcher.close(self._server))
+        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=grace_seconds)
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while self._unsent_bytes() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._in_loop(self._close_channels)
+        self._thread.join(timeout=FLUSH_SECONDS)
+        if not self.running():
+            self._server.trigger.close()
+
+    def _close_channels(self) -> None:
+        """Close every connection and end the loop, which goes on only as long as it has something to watch.
+
+        The trigger stays open: the loop may come here before `_in_loop` has written to the trigger's pipe.
+        """
+        watched = self._server._map
+        connections = {number: each for number, each in watched.items() if each is not self._server.trigger}
+        wasyncore.close_all(connections, ignore_all=True)
+        watched.clear()
+
+    def _in_loop(self, action: Callable[[], Any]) -> None:
+        """Run it in the loop's own thread: waitress' sockets are not for others to touch."""
+        self._server.trigger.pull_trigger(action)
+
+    def _unsent_bytes(self) -> int:
+        return sum(channel.total_outbufs_len for channel in list(self._server.active_channels.values()))

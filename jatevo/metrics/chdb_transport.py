@@ -1,0 +1,162 @@
+"""ClickHouse's engine inside this process (chDB), for the one-machine run.
+
+Two traps, both met on purpose: a folder opens in one process only, and in a forked child chDB's threads are
+gone, so that any call would wait for ever. We keep one session per process behind a lock and refuse to touch
+it from another pid. (A forked child must also leave by os._exit, as multiprocessing's do: chDB's own exit
+handlers wait for those threads.)
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from jatevo.metrics.quoting import bind, identifier
+from jatevo.metrics.transport import (
+    TYPE_MISMATCH,
+    Cell,
+    MetricsUnavailable,
+    Param,
+    QueryRefused,
+    Row,
+    refusal,
+)
+
+DATABASE = "jatevo"
+_CODE = re.compile(r"Code: (\d+)")
+_UTC_DATETIME = re.compile(r"(Nullable\()?DateTime\('UTC'\)\)?")
+
+
+class ForkedProcess(RuntimeError):
+    """chDB was opened before a fork and used after it. A mistake in deployment, not an outage."""
+
+
+class ChdbTransport:
+    """A Transport on the chDB session of `folder`, opened at the first call."""
+
+    def __init__(self, folder: str | Path, *, timeout_seconds: float) -> None:
+        self._folder = Path(folder)
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._owner_pid: int | None = None
+
+    def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+        bound = bind(sql, params)
+        with self._opened() as session:
+            answer = _run(session, bound, "JSONCompactEachRowWithNamesAndTypes")
+        return _rows(answer)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        if not rows:
+            return
+        names = ", ".join(identifier(column) for column in columns)
+        try:
+            # One JSON array a line: JSON escapes quotes and line ends, so no cell can end the statement.
+            lines = [orjson.dumps(row, default=_unix_seconds, option=_PLAIN).decode() for row in rows]
+        except TypeError as error:
+            raise QueryRefused(f"{identifier(table)}: {error}", TYPE_MISMATCH) from error
+        statement = f"INSERT INTO {identifier(table)} ({names}) FORMAT JSONCompactEachRow\n"
+        with self._opened() as session:
+            _run(session, statement + "\n".join(lines))
+
+    def create_database(self) -> None:
+        self.ping()  # opening the session has made it
+
+    def ping(self) -> None:
+        self.execute("SELECT 1")
+
+    def close(self) -> None:
+        if self._session is None or self._owner_pid != os.getpid():
+            return
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The session, for this thread alone."""
+        # Before the lock: a fork may have copied it in the locked state.
+        if self._owner_pid not in (None, os.getpid()):
+            raise ForkedProcess(
+                f"chDB was opened by process {self._owner_pid} and cannot be used in its forked child "
+                f"{os.getpid()}. Run one process, or set CLICKHOUSE_URL to use a ClickHouse server."
+            )
+        if not self._lock.acquire(timeout=self._timeout_seconds):
+            raise MetricsUnavailable("chDB is busy with other queries")
+        try:
+            if self._session is None:
+                self._session = self._open()
+                self._owner_pid = os.getpid()
+            yield self._session
+        finally:
+            self._lock.release()
+
+    def _open(self) -> Any:
+        # The engine takes 0.3 s to import and 400 MB of address space: only for who uses it.
+        from chdb.session import Session
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            session = Session(str(self._folder))
+        except RuntimeError as error:
+            raise MetricsUnavailable(
+                f"chDB could not open {self._folder}: another process has it open, "
+                f"or this process has another folder open ({error})"
+            ) from error
+        for statement in (
+            f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic",
+            f"USE {DATABASE}",
+            # As in the native protocol: times are numbers, and a NULL text is refused instead of emptied.
+            "SET date_time_output_format = 'unix_timestamp'",
+            "SET input_format_null_as_default = 0",
+            f"SET max_execution_time = {self._timeout_seconds}",
+        ):
+            _run(session, statement)
+        return session
+
+
+_PLAIN = orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def _unix_seconds(cell: object) -> int:
+    if isinstance(cell, datetime) and cell.tzinfo is not None:
+        return int(cell.timestamp())
+    raise TypeError(f"no cell can be a {type(cell).__name__} (times need a zone)")
+
+
+def _run(session: Any, sql: str, output_format: str = "Null") -> bytes:
+    try:
+        return bytes(session.query(sql, output_format).bytes())
+    except RuntimeError as error:
+        code = _CODE.search(str(error))
+        raise refusal(int(code[1]) if code else 0, str(error)) from error
+
+
+def _rows(answer: bytes) -> list[Row]:
+    lines = answer.splitlines()
+    if len(lines) < 2:
+        return []
+    names, types = orjson.loads(lines[0]), orjson.loads(lines[1])
+    time_columns = []
+    for index, (name, type_name) in enumerate(zip(names, types, strict=True)):
+        if _UTC_DATETIME.fullmatch(type_name):
+            time_columns.append(index)
+        elif "DateTime" in type_name:
+            raise QueryRefused(f"column {name} is a {type_name}; say DateTime('UTC')", TYPE_MISMATCH)
+    rows = []
+    for line in lines[2:]:
+        if line:
+            cells = orjson.loads(line)
+            for index in time_columns:
+                if cells[index] is not None:
+                    cells[index] = datetime.fromtimestamp(int(cells[index]), UTC)
+            rows.append(tuple(cells))
+    return rows

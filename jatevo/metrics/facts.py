@@ -1,0 +1,115 @@
+"""What the rest of the console tells ClickHouse: three kinds of fact, and their bodies in the outbox.
+
+A fact is written as one `metrics_outbox` row in the transaction that makes it true. The body is the JSON
+object of `to_body()`; `parse()` is its strict inverse. All times in facts are whole unix seconds (UTC).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import msgspec
+from django.db import models
+from msgspec import Meta
+
+# ClickHouse's DateTime is a UInt32 of unix seconds; JSON integers are exact up to 2^53 - 1.
+UnixSeconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Name = Annotated[str, Meta(min_length=1, max_length=1024)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+TokensPerSecond = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+class Kind(models.TextChoices):
+    """The kinds of fact, as `metrics_outbox.kind` spells them."""
+
+    RECEIPT = "receipt"
+    LATENCY = "latency"
+    UPTIME = "uptime"
+
+
+class BadBody(ValueError):
+    """A body that is not the fact its kind promises; the message says which member and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptFact:
+    """One accepted receipt. `(node_id, request_id)` is its identity; `p95_ms` is None where it has none."""
+
+    node_id: Name
+    request_id: Name
+    region: str
+    model_id: str
+    ts_start: UnixSeconds
+    ts_end: UnixSeconds
+    accepted_at: UnixSeconds
+    tokens_input: Count
+    tokens_output: Count
+    p95_ms: Milliseconds | None
+    hedged: bool
+    cache_hit: bool
+    failed: bool
+    payable: bool
+
+    def to_body(self) -> dict[str, Any]:
+        """The outbox body: a JSON object with exactly these members."""
+        return _to_body(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFact:
+    """What one probe measured. `probe_id` is its identity; a figure that the probe did not take is None."""
+
+    probe_id: Name
+    node_id: Name
+    region: str
+    ts: UnixSeconds
+    p50: Milliseconds | None
+    p95: Milliseconds | None
+    p99: Milliseconds | None
+    tps: TokensPerSecond | None
+
+    def to_body(self) -> dict[str, Any]:
+        """The outbox body: a JSON object with exactly these members."""
+        return _to_body(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeFact:
+    """A node's minute. `minute` is any second of it; `beats` counts the minute's heartbeats so far.
+
+    Several facts of one `(node_id, minute)` are welcome, in any order: the one with most beats stands.
+    A minute that was seen down is `up=False, beats=0`.
+    """
+
+    node_id: Name
+    minute: UnixSeconds
+    up: bool
+    beats: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+
+    def to_body(self) -> dict[str, Any]:
+        """The outbox body: a JSON object with exactly these members."""
+        return _to_body(self)
+
+
+Fact = ReceiptFact | LatencyFact | UptimeFact
+
+_TYPES: dict[str, type[Fact]] = {
+    Kind.RECEIPT: ReceiptFact,
+    Kind.LATENCY: LatencyFact,
+    Kind.UPTIME: UptimeFact,
+}
+
+
+def parse(kind: str, body: object) -> Fact:
+    """The fact in a decoded outbox body. Raises BadBody; members it does not know are ignored."""
+    fact_type = _TYPES.get(kind)
+    if fact_type is None:
+        raise BadBody(f"unknown kind {kind!r}")
+    try:
+        return msgspec.convert(body, type=fact_type)
+    except msgspec.ValidationError as error:
+        raise BadBody(str(error)) from error
+
+
+def _to_body(fact: Fact) -> dict[str, Any]:
+    return cast(dict[str, Any], msgspec.to_builtins(fact))

@@ -1,0 +1,21 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from jatevo.metrics.migrator import migrate
+from jatevo.metrics.store import MetricsError, get_store
+
+
+class Command(BaseCommand):
+    """`manage.py metrics_migrate`: brings ClickHouse's schema up to date."""
+
+    help = "Apply the numbered SQL files of jatevo/metrics/schema that ClickHouse does not have yet."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            steps = migrate(get_store(), at=timezone.now())
+        except MetricsError as error:
+            raise CommandError(f"The metrics schema was not migrated: {error}") from error
+        for step in steps:
+            self.stdout.write(f"{step.name}: {step.outcome}" + (f" ({step.detail})" if step.detail else ""))

@@ -1,0 +1,46 @@
+"""The outbox: facts on their way from PostgreSQL to ClickHouse.
+
+Upper apps insert rows in their own transaction, by `Outbox.objects` or by raw SQL
+(`INSERT INTO metrics_outbox (kind, body) VALUES …`); only `shipper.py` changes or deletes them.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from jatevo.metrics.facts import Kind
+
+
+class Outbox(models.Model):
+    """One fact to ship: unclaimed, then claimed into a batch, then deleted, or set aside as poisoned."""
+
+    kind = models.TextField(choices=Kind.choices)
+    body = models.JSONField(help_text="facts.py gives the members of each kind")
+    created_at = models.DateTimeField(db_default=Now())
+    # A batch is fixed once claimed: after a crash it is shipped again with the same id and content.
+    batch = models.UUIDField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    poisoned = models.TextField(null=True, help_text="why this row could not be shipped")
+
+    class Meta:
+        verbose_name = "outbox row"
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="metrics_outbox_kind_known"),
+            models.CheckConstraint(
+                condition=Q(batch=None, claimed_at=None) | Q(batch__isnull=False, claimed_at__isnull=False),
+                name="metrics_outbox_claim_whole",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], condition=Q(batch=None, poisoned=None), name="metrics_outbox_unclaimed"
+            ),
+            models.Index(
+                fields=["batch"],
+                condition=Q(batch__isnull=False, poisoned=None),
+                name="metrics_outbox_unfinished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"

@@ -1,0 +1,146 @@
+"""A ClickHouse server, over its native protocol (clickhouse-driver). Speaks with 18.16 and later."""
+
+import os
+import struct
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+from clickhouse_driver import Client, errors
+from clickhouse_driver.util.helpers import parse_url
+
+from jatevo.metrics.quoting import bind, identifier
+from jatevo.metrics.transport import (
+    TYPE_MISMATCH,
+    Cell,
+    MetricsUnavailable,
+    Param,
+    QueryRefused,
+    Row,
+    refusal,
+)
+
+# A pooled connection is pinged before use, and after a failed ping a new one is made and greeted. The shares
+# add up to one, so that a hung server costs a caller at most the whole timeout, whatever it hangs in.
+_PING_SHARE = 0.25
+_ANSWER_SHARE = 0.75
+
+# What clickhouse-driver raises while it packs values that a column cannot hold.
+_PACKING_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, struct.error)
+
+
+class NativeTransport:
+    """A Transport on the server of `url`, `clickhouse://user:password@host:9000/database`.
+
+    Keeps as many connections as were ever in use at once. A query may run `timeout_seconds` at the server.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+        self._host, options = parse_url(url)
+        self._database: str = options.get("database", "default")
+        answer_seconds = timeout_seconds * _ANSWER_SHARE
+        self._options = {
+            **options,
+            "connect_timeout": answer_seconds,
+            "send_receive_timeout": answer_seconds,
+            "sync_request_timeout": timeout_seconds * _PING_SHARE,
+            # The server counts whole seconds, and 0 would mean no limit.
+            "settings": {**options.get("settings", {}), "max_execution_time": max(1, int(timeout_seconds))},
+        }
+        self._lock = threading.Lock()
+        self._idle: list[Client] = []
+        self._owner_pid = os.getpid()
+
+    def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+        bound = bind(sql, params)
+        with self._client() as client:
+            answer = client.execute(bound, with_column_types=True)
+        if not isinstance(answer, tuple):
+            return []  # a statement without rows
+        rows, columns = answer
+        for name, type_name in columns:
+            if "DateTime" in type_name and "DateTime('UTC')" not in type_name:
+                raise QueryRefused(f"column {name} is a {type_name}; say DateTime('UTC')", TYPE_MISMATCH)
+        return [tuple(map(_plain, row)) for row in rows]
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        if not rows:
+            return
+        names = ", ".join(identifier(column) for column in columns)
+        statement = f"INSERT INTO {identifier(table)} ({names}) VALUES"
+        with self._client() as client:
+            try:
+                client.execute(statement, rows)
+            except (
+                errors.TypeMismatchError,
+                errors.CannotParseUuidError,
+                errors.TooLargeStringSize,
+            ) as error:
+                raise QueryRefused(str(error), error.code) from error
+            except _PACKING_ERRORS as error:
+                raise QueryRefused(f"{table}: {error}", TYPE_MISMATCH) from error
+
+    def create_database(self) -> None:
+        client = Client(self._host, **{**self._options, "database": "default"})
+        try:
+            with _translated():
+                client.execute(f"CREATE DATABASE IF NOT EXISTS {identifier(self._database)}")
+        finally:
+            client.disconnect()
+
+    def ping(self) -> None:
+        self.execute("SELECT 1")
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.disconnect()
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        """A connection for one statement; it goes back to the pool only if it is known to be in order."""
+        self._forget_parent()
+        with self._lock:
+            client = self._idle.pop() if self._idle else Client(self._host, **self._options)
+        in_order = False
+        try:
+            with _translated():
+                yield client
+            in_order = True
+        finally:
+            if in_order:
+                with self._lock:
+                    self._idle.append(client)
+            else:
+                client.disconnect()
+
+    def _forget_parent(self) -> None:
+        # After a fork the parent's sockets and lock are still the parent's: talking on them mixes answers.
+        if self._owner_pid != os.getpid():
+            self._lock = threading.Lock()
+            self._idle = []
+            self._owner_pid = os.getpid()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """clickhouse-driver's errors as ours."""
+    try:
+        yield
+    except errors.ServerException as error:
+        raise refusal(error.code, error.message) from error
+    except (errors.Error, OSError, EOFError) as error:
+        raise MetricsUnavailable(f"ClickHouse does not answer: {error}") from error
+
+
+def _plain(cell: object) -> object:
+    if isinstance(cell, float):
+        return None if cell != cell else cell  # NaN
+    if isinstance(cell, datetime):
+        return cell.astimezone(UTC)
+    if isinstance(cell, UUID):
+        return str(cell)
+    return cell

@@ -1,0 +1,144 @@
+"""From the outbox to ClickHouse: claim, write, delete.
+
+Claiming gives rows a batch id and commits before anything is written, so a batch that was cut short anywhere
+is written again with the same id and the same rows, which ClickHouse absorbs. Rows are picked by what is
+unclaimed, never by "id greater than the last": ids commit out of order.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from django.db import connection, transaction
+
+from jatevo.metrics.facts import BadBody, Fact, parse
+from jatevo.metrics.store import get_store
+from jatevo.metrics.transport import Transport
+from jatevo.metrics.writer import Written, write
+
+DEFAULT_LIMIT = 5000
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What one call of ship() moved: facts written by kind, and rows set aside as poisoned."""
+
+    receipts: int = 0
+    latencies: int = 0
+    uptimes: int = 0
+    poisoned: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Outbox rows that are dealt with."""
+        return self.receipts + self.latencies + self.uptimes + self.poisoned
+
+    def __add__(self, other: "Shipped") -> "Shipped":
+        return Shipped(
+            self.receipts + other.receipts,
+            self.latencies + other.latencies,
+            self.uptimes + other.uptimes,
+            self.poisoned + other.poisoned,
+        )
+
+
+def ship(*, at: datetime, limit: int = DEFAULT_LIMIT, store: Transport | None = None) -> Shipped:
+    """Ships batches that were left behind, then claims and ships up to `limit` new rows.
+
+    Any number of processes may call it at once. Must not be called inside a transaction. Raises
+    MetricsUnavailable or QueryRefused when ClickHouse does not take a batch; its rows stay for the next call.
+    """
+    store = store or get_store()
+    shipped = Shipped()
+    for batch in _left_behind():
+        shipped += _ship_batch(store, batch)
+    claimed = _claim(limit, at)
+    if claimed is not None:
+        shipped += _ship_batch(store, claimed)
+    return shipped
+
+
+def _left_behind() -> list[uuid.UUID]:
+    """Claimed but unfinished batches, oldest first, including those another shipper is busy with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT batch FROM metrics_outbox WHERE batch IS NOT NULL AND poisoned IS NULL"
+            " GROUP BY batch ORDER BY min(claimed_at)"
+        )
+        return [batch for (batch,) in cursor]
+
+
+def _claim(limit: int, at: datetime) -> uuid.UUID | None:
+    """Fixes up to `limit` unclaimed rows as a batch and commits that; None if there are none."""
+    batch = uuid.uuid4()
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute(
+            # Materialised, so that the subquery runs, locks and counts to its limit once only.
+            "WITH picked AS MATERIALIZED ("
+            " SELECT id FROM metrics_outbox WHERE batch IS NULL AND poisoned IS NULL"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " UPDATE metrics_outbox SET batch = %s, claimed_at = %s FROM picked"
+            " WHERE metrics_outbox.id = picked.id",
+            [limit, batch, at],
+        )
+        return batch if cursor.rowcount else None
+
+
+def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
+    """Writes and deletes one batch, unless another shipper is at it or has finished it."""
+    with _locked(batch) as is_ours:
+        if not is_ours:
+            return Shipped()
+        facts, bad = _read(batch)
+        written = write(store, batch, facts)
+        _finish(batch, bad | written.refused)
+        return _counts(written, poisoned=len(bad))
+
+
+@contextmanager
+def _locked(batch: uuid.UUID) -> Iterator[bool]:
+    """A transaction in which the batch is ours alone; yields False if it is someone else's.
+
+    PostgreSQL lets go of the lock when the transaction ends, also when our process dies.
+    """
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        key = int.from_bytes(batch.bytes[:8], "big", signed=True)
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
+        ((is_ours,),) = cursor.fetchall()
+        yield is_ours
+
+
+def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
+    """The batch's facts in the order of their ids, and the reasons of rows whose bodies are none."""
+    facts: list[tuple[int, Fact]] = []
+    bad: dict[int, str] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, kind, body::text FROM metrics_outbox"
+            " WHERE batch = %s AND poisoned IS NULL ORDER BY id",
+            [batch],
+        )
+        for id, kind, body in cursor:
+            try:
+                facts.append((id, parse(kind, orjson.loads(body))))
+            except (BadBody, orjson.JSONDecodeError) as error:
+                bad[id] = str(error)
+    return facts, bad
+
+
+def _finish(batch: uuid.UUID, poisoned: dict[int, str]) -> None:
+    """Sets the poisoned rows aside with their reasons and deletes the rest."""
+    with connection.cursor() as cursor:
+        if poisoned:
+            cursor.executemany(
+                "UPDATE metrics_outbox SET poisoned = %s WHERE id = %s",
+                [(reason, id) for id, reason in poisoned.items()],
+            )
+        cursor.execute("DELETE FROM metrics_outbox WHERE batch = %s AND poisoned IS NULL", [batch])
+
+
+def _counts(written: Written, *, poisoned: int) -> Shipped:
+    return Shipped(written.receipts, written.latencies, written.uptimes, poisoned + len(written.refused))

@@ -1,0 +1,101 @@
+"""The one door to ClickHouse: `get_store()`."""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from django.conf import settings
+
+from jatevo.metrics.breaker import CircuitBreaker
+from jatevo.metrics.chdb_transport import ChdbTransport
+from jatevo.metrics.native_transport import NativeTransport
+from jatevo.metrics.transport import (
+    Cell,
+    CircuitOpen,
+    MetricsError,
+    MetricsUnavailable,
+    Param,
+    QueryRefused,
+    Row,
+    Transport,
+)
+
+__all__ = ["MetricsError", "MetricsUnavailable", "QueryRefused", "Store", "close_stores", "get_store"]
+
+T = TypeVar("T")
+
+
+class Store:
+    """A transport behind a circuit breaker; itself a Transport, with the same promises.
+
+    While the circuit is open every call raises CircuitOpen at once.
+    """
+
+    def __init__(self, transport: Transport, breaker: CircuitBreaker | None = None) -> None:
+        self._transport = transport
+        self._breaker = breaker or CircuitBreaker(time.monotonic)
+
+    def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+        return self._guarded(lambda: self._transport.execute(sql, params))
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        self._guarded(lambda: self._transport.insert(table, columns, rows))
+
+    def create_database(self) -> None:
+        self._guarded(self._transport.create_database)
+
+    def ping(self) -> None:
+        self._guarded(self._transport.ping)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        if not self._breaker.allows():
+            raise CircuitOpen("ClickHouse failed repeatedly; not asking it for a few seconds")
+        try:
+            answer = call()
+        except MetricsUnavailable:
+            self._breaker.failed()
+            raise
+        except QueryRefused:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+
+_stores: dict[tuple[str, str], Store] = {}
+_stores_lock = threading.Lock()
+
+
+def get_store() -> Store:
+    """The process's store for the current settings: CLICKHOUSE_URL, or chDB in CHDB_PATH if that is empty.
+
+    Never fails; nothing is opened before the first call on the store.
+    """
+    key = (settings.CLICKHOUSE_URL, str(settings.CHDB_PATH))
+    # Without the lock first: a child forked while another thread held it could never take it.
+    store = _stores.get(key)
+    if store is None:
+        with _stores_lock:
+            store = _stores.setdefault(key, Store(_transport(*key)))
+    return store
+
+
+def close_stores() -> None:
+    """Closes what get_store() opened, for a clean end of the process. The next get_store() reopens."""
+    for store in list(_stores.values()):
+        store.close()
+
+
+def _transport(url: str, chdb_path: str) -> Transport:
+    timeout_seconds = settings.CLICKHOUSE_TIMEOUT_SECONDS
+    if url:
+        return NativeTransport(url, timeout_seconds=timeout_seconds)
+    return ChdbTransport(chdb_path, timeout_seconds=timeout_seconds)
+
+
+atexit.register(close_stores)

@@ -1,0 +1,170 @@
+"""Facts into ClickHouse rows. Writing the same batch twice leaves what writing it once does."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from jatevo.metrics.facts import Fact, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.transport import QueryRefused, Transport
+
+RECEIPT_COLUMNS = (
+    "node_id",
+    "request_id",
+    "region",
+    "model_id",
+    "ts_start",
+    "ts_end",
+    "accepted_at",
+    "tokens_input",
+    "tokens_output",
+    "p95_ms",
+    "hedged",
+    "cache_hit",
+    "failed",
+    "payable",
+)
+LATENCY_COLUMNS = ("probe_id", "node_id", "region", "ts", "p50", "p95", "p99", "tps")
+UPTIME_COLUMNS = ("node_id", "ts", "up", "beats")
+REQUESTS_COLUMNS = ("ts", "region", "batch", "count", "tokens_in", "tokens_out", "cache_hits")
+
+_DAY_SECONDS = 86_400
+# ClickHouse refuses an insert that touches more than 100 partitions (max_partitions_per_insert_block);
+# none of our tables has partitions shorter than a day. Fewer, because each costs it a file system's while.
+_MAX_DAYS_PER_INSERT = 20
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many facts of each kind are in ClickHouse now, and why others (by outbox id) can't be."""
+
+    receipts: int = 0
+    latencies: int = 0
+    uptimes: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One fact's row on its way into a table. `unix_seconds` is the time that decides its partition."""
+
+    outbox_id: int
+    unix_seconds: int
+    row: tuple[Any, ...]
+
+
+def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> Written:
+    """Writes one batch of `(outbox id, fact)`.
+
+    Raises MetricsUnavailable or QueryRefused if all or part of it may be missing: write the same batch again.
+    """
+    receipts = {id: fact for id, fact in facts if isinstance(fact, ReceiptFact)}
+    latencies = {id: fact for id, fact in facts if isinstance(fact, LatencyFact)}
+    uptimes = {id: fact for id, fact in facts if isinstance(fact, UptimeFact)}
+
+    refused = _insert(
+        store,
+        "receipt_facts",
+        RECEIPT_COLUMNS,
+        [_Line(id, fact.accepted_at, _receipt_row(fact)) for id, fact in receipts.items()],
+    )
+    kept = [fact for id, fact in receipts.items() if id not in refused]
+    requests = _requests_lines(batch, kept)
+    if _insert(store, "requests_minute", REQUESTS_COLUMNS, requests):
+        # No single fact is to blame for a sum, so none can be set aside.
+        raise QueryRefused("requests_minute refused the sums of a batch", 0)
+    refused |= _insert(
+        store,
+        "node_latency_minute",
+        LATENCY_COLUMNS,
+        [_Line(id, fact.ts, _latency_row(fact)) for id, fact in latencies.items()],
+    )
+    refused |= _insert(
+        store,
+        "node_uptime_minute",
+        UPTIME_COLUMNS,
+        [_Line(id, fact.minute, _uptime_row(fact)) for id, fact in uptimes.items()],
+    )
+    return Written(
+        receipts=len(kept),
+        latencies=len(latencies.keys() - refused.keys()),
+        uptimes=len(uptimes.keys() - refused.keys()),
+        refused=refused,
+    )
+
+
+def _receipt_row(fact: ReceiptFact) -> tuple[Any, ...]:
+    return (
+        fact.node_id,
+        fact.request_id,
+        fact.region,
+        fact.model_id,
+        fact.ts_start,
+        fact.ts_end,
+        fact.accepted_at,
+        fact.tokens_input,
+        fact.tokens_output,
+        fact.p95_ms,
+        int(fact.hedged),
+        int(fact.cache_hit),
+        int(fact.failed),
+        int(fact.payable),
+    )
+
+
+def _latency_row(fact: LatencyFact) -> tuple[Any, ...]:
+    return fact.probe_id, fact.node_id, fact.region, fact.ts, fact.p50, fact.p95, fact.p99, fact.tps
+
+
+def _uptime_row(fact: UptimeFact) -> tuple[Any, ...]:
+    return fact.node_id, _minute(fact.minute), int(fact.up), fact.beats
+
+
+def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_Line]:
+    sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for fact in receipts:
+        total = sums[_minute(fact.ts_end), fact.region]
+        total[0] += 1
+        total[1] += fact.tokens_input
+        total[2] += fact.tokens_output
+        total[3] += int(fact.cache_hit)
+    return [_Line(0, ts, (ts, region, str(batch), *total)) for (ts, region), total in sums.items()]
+
+
+def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_Line]) -> dict[int, str]:
+    """Inserts the lines, in few enough partitions at a time; returns the refused ones and why."""
+    refused: dict[int, str] = {}
+    lines = sorted(lines, key=lambda line: line.unix_seconds)
+    days: list[list[_Line]] = [list(day) for _, day in groupby(lines, _day)]
+    for start in range(0, len(days), _MAX_DAYS_PER_INSERT):
+        chunk = [line for day in days[start : start + _MAX_DAYS_PER_INSERT] for line in day]
+        refused |= _insert_around_bad_rows(store, table, columns, chunk)
+    return refused
+
+
+def _insert_around_bad_rows(
+    store: Transport, table: str, columns: Sequence[str], lines: list[_Line]
+) -> dict[int, str]:
+    try:
+        store.insert(table, columns, [line.row for line in lines])
+    except QueryRefused as error:
+        if not error.about_rows:
+            raise
+        if len(lines) == 1:
+            return {lines[0].outbox_id: f"{table}: {error}"}
+        # Halving finds the bad rows in few inserts; the good ones that go twice are absorbed.
+        middle = len(lines) // 2
+        return _insert_around_bad_rows(store, table, columns, lines[:middle]) | _insert_around_bad_rows(
+            store, table, columns, lines[middle:]
+        )
+    return {}
+
+
+def _minute(unix_seconds: int) -> int:
+    return unix_seconds - unix_seconds % 60
+
+
+def _day(line: _Line) -> int:
+    return line.unix_seconds // _DAY_SECONDS

@@ -1,0 +1,28 @@
+"""Who may see the network's aggregates: everybody while the flag is on, else who is signed in."""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from jatevo.accounts.models import Role, User
+from jatevo.flags.registry import Flag, enabled
+
+Visitor = User | AnonymousUser
+
+
+def may_see_overview(user: Visitor) -> bool:
+    return user.is_authenticated or enabled(Flag.ALLOW_ANONYMOUS_OVERVIEW)
+
+
+def sees_small_regions(user: Visitor) -> bool:
+    """Viewers and the public get regions of few nodes folded together."""
+    return isinstance(user, User) and user.role in (Role.ADMIN, Role.OPERATOR)
+
+
+class OverviewPermission(BasePermission):
+    """`may_see_overview` for DRF: a stranger's refusal is 401."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return may_see_overview(request.user)

@@ -1,0 +1,286 @@
+"""All configuration. The environment is read here and nowhere else; .env.example lists every variable.
+
+Embedded mode is what you get without DATABASE_URL, REDIS_URL and CLICKHOUSE_URL: `python -m jatevo.local`
+starts private stores and then sets those variables before Django loads.
+"""
+
+import base64
+import binascii
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def secret(name: str, hint: str) -> str:
+    """The variable's value; without one the process stops with a sentence that says what to set."""
+    value = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. {hint}")
+    return value
+
+
+DEBUG = env.bool("JATEVO_DEBUG", default=False)
+EMBEDDED = env.bool("JATEVO_EMBEDDED", default=False)
+HOME = Path(env.str("JATEVO_HOME", default=str(BASE_DIR / ".local"))).resolve()
+BASE_URL = env.str("JATEVO_BASE_URL", default=f"http://127.0.0.1:{env.int('PORT', default=8000)}").rstrip("/")
+SECURE = BASE_URL.startswith("https://")
+
+SECRET_KEY = secret("JATEVO_SECRET_KEY", "Set it to 50 or more random characters; `make run` makes its own.")
+_master = secret("JATEVO_MASTER_KEY", "Set it to the base64 of 32 random bytes; node tokens derive from it.")
+try:
+    MASTER_KEY = base64.b64decode(_master, validate=True)
+except binascii.Error as error:
+    raise ImproperlyConfigured("JATEVO_MASTER_KEY is not base64.") from error
+if len(MASTER_KEY) < 32:
+    raise ImproperlyConfigured("JATEVO_MASTER_KEY must be the base64 of at least 32 bytes.")
+
+ALLOWED_HOSTS = env.list("JATEVO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("JATEVO_TRUSTED_ORIGINS", default=[BASE_URL])
+# How many reverse proxies of ours stand in front and append to X-Forwarded-For; 0 trusts no header.
+TRUSTED_PROXIES = env.int("JATEVO_TRUSTED_PROXIES", default=0)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+INSTALLED_APPS = [
+    "django_prometheus",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "django_filters",
+    "django_htmx",
+    "template_partials",
+    "csp",
+    "guardian",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "waffle",
+    "procrastinate.contrib.django",
+    "jatevo.web",
+    "jatevo.audit",
+    "jatevo.flags",
+    "jatevo.accounts",
+    "jatevo.metrics",
+    "nodes",
+    "receipts",
+    "onboarding",
+    "jatevo.overview",
+    "jatevo.local",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "jatevo.web.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "jatevo.web.middleware.ApiGateMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jatevo.accounts.middleware.CookieLoginMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "jatevo.urls"
+WSGI_APPLICATION = "jatevo.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "jatevo.accounts.navigation.navigation",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": {
+        **env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo")),
+        "CONN_MAX_AGE": env.int("JATEVO_DB_CONN_MAX_AGE_SECONDS", default=60),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3, "application_name": "jatevo"},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_TIMEOUT_SECONDS = 0.3
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "jatevo",
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "IGNORE_EXCEPTIONS": True,  # the cache is a convenience: without Redis pages compute afresh
+        },
+    }
+}
+
+CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
+CLICKHOUSE_TIMEOUT_SECONDS = 2.0
+CHDB_PATH = HOME / "chdb"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = False
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "overview:home"
+OTP_TOTP_ISSUER = "Jatevo"
+
+ACCESS_TOKEN_TTL = timedelta(seconds=env.int("JATEVO_ACCESS_TTL_SECONDS", default=300))
+REFRESH_TOKEN_TTL = timedelta(seconds=env.int("JATEVO_REFRESH_TTL_SECONDS", default=14 * 86400))
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN_TTL,
+    "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_TTL,
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "ISSUER": "jatevo",
+    "UPDATE_LAST_LOGIN": False,
+}
+
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+CSRF_FAILURE_VIEW = "jatevo.web.pages.csrf_failure"
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_SSL_REDIRECT = False  # the proxy in front of us redirects; agents must not be bounced
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("JATEVO_STATIC_ROOT", default=str(HOME / "static")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jatevo.accounts.authentication.JwtAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["jatevo.web.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["jatevo.web.strict_json.StrictJsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "jatevo.web.rendering.JsonOnly",
+    "DEFAULT_SCHEMA_CLASS": "jatevo.web.openapi.ConsoleSchema",
+    "EXCEPTION_HANDLER": "jatevo.web.errors.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Jatevo console API",
+    "DESCRIPTION": "For agents, validators, auditors and dashboards of other people.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/v1/",
+    "SCHEMA_PATH_PREFIX_INSERT": "",
+    "POSTPROCESSING_HOOKS": ["jatevo.web.openapi.add_error_answers"],
+}
+
+# Limits of the HTTP contract
+MAX_BODY_BYTES = 256 * 1024
+MAX_BATCH_BODY_BYTES = 2 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BATCH_BODY_BYTES + 1024
+CLOCK_TOLERANCE_SECONDS = 300
+HEARTBEAT_INTERVAL_SECONDS = env.int("JATEVO_HEARTBEAT_INTERVAL_SECONDS", default=10)
+RATE_LIMITS = {
+    "node": env.str("JATEVO_LIMIT_NODE", default="10/second"),
+    "receipts": env.str("JATEVO_LIMIT_RECEIPTS", default="5/second"),
+    "validator": env.str("JATEVO_LIMIT_VALIDATOR", default="200/second"),
+    "address": env.str("JATEVO_LIMIT_ADDRESS", default="5000/second"),
+    "register": env.str("JATEVO_LIMIT_REGISTER", default="300/second"),
+    "login_address": env.str("JATEVO_LIMIT_LOGIN_ADDRESS", default="30/minute"),
+    "login_account": env.str("JATEVO_LIMIT_LOGIN_ACCOUNT", default="10/minute"),
+    "reads": env.str("JATEVO_LIMIT_READS", default="100/second"),
+}
+
+# Node lifecycle
+NODE_OFFLINE_AFTER_SECONDS = env.int("JATEVO_OFFLINE_AFTER_SECONDS", default=300)
+SWEEP_GAP_SECONDS = env.int("JATEVO_SWEEP_GAP_SECONDS", default=60)
+ENROLLMENT_TTL = timedelta(hours=24)
+
+PROCRASTINATE_ON_APP_READY = None
+PROMETHEUS_EXPORT_MIGRATIONS = False
+WAFFLE_CREATE_MISSING_FLAGS = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": "structlog.stdlib.ProcessorFormatter",
+            "processors": "ext://jatevo.web.logs.RENDER",
+            "foreign_pre_chain": "ext://jatevo.web.logs.ENRICH",
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "procrastinate": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "httpx": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,35 @@
+"""Every URL of the console."""
+
+import django_prometheus.exports
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from jatevo.web import probes
+
+handler400 = "jatevo.web.pages.bad_request"
+handler403 = "jatevo.web.pages.permission_denied"
+handler404 = "jatevo.web.pages.page_not_found"
+handler500 = "jatevo.web.pages.server_error"
+
+urlpatterns = [
+    path("", include("jatevo.overview.urls")),
+    path("", include("jatevo.accounts.urls")),
+    path("nodes/", include("nodes.urls")),
+    path("receipts/", include("receipts.urls")),
+    path("run-a-node/", include("onboarding.urls")),
+    path("v1/", include("jatevo.overview.api_urls")),
+    path("v1/", include("jatevo.accounts.api_urls")),
+    path("v1/", include("nodes.api_urls")),
+    path("v1/", include("receipts.api_urls")),
+    path("v1/openapi.json", SpectacularJSONAPIView.as_view(permission_classes=[]), name="openapi"),
+    path("admin/", admin.site.urls),
+    path("healthz", probes.healthz, name="healthz"),
+    path("metrics", django_prometheus.exports.ExportToDjangoView, name="metrics"),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}favicon.svg"), name="favicon"),
+]
+
+if settings.DEBUG:
+    urlpatterns.append(path("ui/", include("jatevo.web.ui")))

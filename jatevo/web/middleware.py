@@ -1,0 +1,97 @@
+"""What every request passes: its id, and for /v1 the gate that keeps answers in the contract's shape."""
+
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.request import RawPostDataException
+from django.core.exceptions import RequestDataTooBig
+
+from jatevo.web.errors import ApiError, from_exception, to_response
+from jatevo.web.pages import unavailable_page
+from jatevo.web.request_id import HEADER, adopt
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+# What machines post with their own credentials: cookies mean nothing there.
+INGRESS = frozenset({"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes"})
+
+
+def is_ingress(request: HttpRequest) -> bool:
+    """Whether this is a request of an agent or a validator."""
+    return request.method == "POST" and request.path_info in INGRESS
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, binds it to the log lines, and returns it."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request_id = adopt(request.headers.get(HEADER))
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        response = self.get_response(request)
+        response[HEADER] = request_id
+        return response
+
+
+class ApiGateMiddleware:
+    """For /v1: bodies within the limit, JSON only, and errors in the contract's shape whoever made them."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith("/v1/"):
+            return self.get_response(request)
+        try:
+            _refuse_large_or_foreign(request)
+        except ApiError as error:
+            return to_response(error)
+        response = self.get_response(request)
+        if response.status_code >= 400 and not response.get("Content-Type", "").startswith(
+            "application/json"
+        ):
+            return to_response(_ERRORS.get(response.status_code, _ERRORS[500]))
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if request.path_info.startswith("/v1/"):
+            return to_response(from_exception(error))
+        if isinstance(error, (OperationalError, InterfaceError)):
+            return unavailable_page(request)
+        return None
+
+
+def _refuse_large_or_foreign(request: HttpRequest) -> None:
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    limit = settings.MAX_BATCH_BODY_BYTES if request.path_info == "/v1/receipts" else settings.MAX_BODY_BYTES
+    too_large = ApiError(413, "too_large", f"The body is over {limit // 1024} KiB.")
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            raise too_large
+        body = request.body
+    except (RequestDataTooBig, ValueError) as error:
+        raise too_large from error
+    except (RawPostDataException, OSError) as error:
+        raise ApiError(400, "invalid_json", "The body ended early.") from error
+    if len(body) > limit:
+        raise too_large
+    if body and request.content_type != "application/json":
+        raise ApiError(415, "unsupported_media_type", "Send application/json.")
+
+
+_ERRORS = {
+    400: ApiError(400, "invalid_request", "The request is malformed."),
+    403: ApiError(403, "forbidden", "This is not allowed."),
+    404: ApiError(404, "not_found", "There is nothing here, or it is not yours to see."),
+    405: ApiError(405, "method_not_allowed", "This route does not take that method."),
+    413: ApiError(413, "too_large", "The body is too large."),
+    500: ApiError(500, "internal_error", "Something went wrong on our side; it has been logged."),
+    503: ApiError(503, "unavailable", "A store cannot be reached; nothing was kept. Try again."),
+}

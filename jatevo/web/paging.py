@@ -1,0 +1,94 @@
+"""Keyset paging: a page starts where the last one ended, however many rows came in between."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import orjson
+from django.db.models import Model, Q, QuerySet
+
+from jatevo.web.errors import FieldProblem, invalid_request
+
+M = TypeVar("M", bound=Model)
+DEFAULT_LIMIT = 25
+MAX_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class KeysetPage(Generic[M]):
+    """Up to `limit` rows, and the cursor of the next page (None on the last)."""
+
+    rows: list[M]
+    next: str | None
+
+
+def keyset_page(
+    queryset: QuerySet[M], *, cursor: str | None, limit: int, fields: Sequence[str]
+) -> KeysetPage[M]:
+    """One page ordered by the fields, all ascending or all descending ("-field"); they must be unique together.
+
+    Raises ApiError 422 on a cursor that we did not make.
+    """
+    descending = fields[0].startswith("-")
+    names = [field.removeprefix("-") for field in fields]
+    queryset = queryset.order_by(*fields)
+    if cursor:
+        queryset = queryset.filter(_beyond(names, _decode(queryset.model, cursor, names), descending))
+    rows = list(queryset[: limit + 1])
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return KeysetPage(rows, _encode([getattr(rows[-1], name) for name in names]) if more else None)
+
+
+def parse_limit(text: str | None) -> int:
+    """The `limit` parameter: 1 to 200, 25 by default. Raises ApiError 422."""
+    if not text:
+        return DEFAULT_LIMIT
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
+        raise invalid_request("Some parameters are invalid.", [FieldProblem("limit", f"1 to {MAX_LIMIT}")])
+    return int(text)
+
+
+def _beyond(names: Sequence[str], values: Sequence[Any], descending: bool) -> Q:
+    comparison = "lt" if descending else "gt"
+    beyond = Q()
+    for position, name in enumerate(names):
+        equal = {names[before]: values[before] for before in range(position)}
+        beyond |= Q(**equal, **{f"{name}__{comparison}": values[position]})
+    # the redundant outer bound is what lets PostgreSQL start in the index (and prune partitions)
+    return Q(**{f"{names[0]}__{comparison}e": values[0]}) & beyond
+
+
+def _encode(values: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+
+
+def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
+    refused = invalid_request("Some parameters are invalid.", [FieldProblem("cursor", "not one of ours")])
+    try:
+        values = orjson.loads(
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        )
+    except (binascii.Error, ValueError) as error:
+        raise refused from error
+    if not isinstance(values, list) or len(values) != len(names):
+        raise refused
+    try:
+        decoded = [_typed(model, name, value) for name, value in zip(names, values, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise refused from error
+    return decoded
+
+
+def _typed(model: type[Model], name: str, value: Any) -> Any:
+    if model._meta.get_field(name).get_internal_type() == "DateTimeField":
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise ValueError("a time without its zone")
+        return at
+    if not isinstance(value, (str, int, float)) or (isinstance(value, str) and "\x00" in value):
+        raise ValueError("no key of a row")
+    return model._meta.get_field(name).to_python(value)

@@ -1,0 +1,21 @@
+"""The id that ties a request's answer, log lines and audit rows together."""
+
+import re
+import secrets
+from contextvars import ContextVar
+
+HEADER = "x-request-id"
+_SANE = re.compile(r"[A-Za-z0-9._:-]{8,64}")
+_current: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def adopt(offered: str | None) -> str:
+    """The caller's id if it is a sane one (8 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one; makes it current."""
+    request_id = offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
+    _current.set(request_id)
+    return request_id
+
+
+def current_request_id() -> str:
+    """The id of the request being served, or '' outside one."""
+    return _current.get()

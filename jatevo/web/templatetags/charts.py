@@ -1,0 +1,44 @@
+"""Small charts as SVG. The arithmetic is here; templates only place the numbers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, MARGIN = 120.0, 32.0, 2.0
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """Polyline points, and those of the area beneath, in a WIDTH by HEIGHT box. None leaves a gap."""
+
+    lines: list[str]
+    areas: list[str]
+    width: float = WIDTH
+    height: float = HEIGHT
+
+
+def sparkline_of(values: Iterable[float | None]) -> Sparkline:
+    """The drawing of evenly spaced values from 0 up to their maximum; all zeros lie on the ground line."""
+    points = list(values)
+    top = max((value for value in points if value is not None), default=0) or 1
+    step = WIDTH / (len(points) - 1) if len(points) > 1 else 0.0
+    runs: list[list[tuple[float, float]]] = [[]]
+    for position, value in enumerate(points):
+        if value is None:
+            runs.append([])
+            continue
+        runs[-1].append((position * step, HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * value / top))
+    drawn = [run if len(run) > 1 else [*run, (run[0][0] + 1, run[0][1])] for run in runs if run]
+    return Sparkline(
+        lines=[_points(run) for run in drawn],
+        areas=[_points([(run[0][0], HEIGHT), *run, (run[-1][0], HEIGHT)]) for run in drawn],
+    )
+
+
+def shares(values: Sequence[float | None]) -> list[float | None]:
+    """Each value as a percentage of the largest, for the width of its bar; None stays None."""
+    top = max((value for value in values if value is not None), default=0) or 1
+    return [None if value is None else round(100 * value / top, 1) for value in values]
+
+
+def _points(run: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in run)

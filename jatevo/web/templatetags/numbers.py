@@ -1,0 +1,28 @@
+"""Numbers as people read them. What is not known is —, never 0."""
+
+from decimal import Decimal
+
+UNKNOWN = "—"
+Number = int | float | Decimal
+
+
+def count(value: Number | None) -> str:
+    """`{{ n|count }}`: 12,345."""
+    return decimals(value, 0)
+
+
+def decimals(value: Number | None, digits: int = 0) -> str:
+    """`{{ x|decimals:2 }}`: 1,234.50."""
+    return UNKNOWN if value is None or value == "" else f"{value:,.{digits}f}"
+
+
+def percent(share: Number | None) -> str:
+    """`{{ rate|percent }}`: a share of 1 as 42.0 %."""
+    return UNKNOWN if share is None or share == "" else f"{share * 100:.1f} %"
+
+
+def milliseconds(value: Number | None) -> str:
+    """`{{ p95_ms|milliseconds }}`: 310 ms; below 10 with one digit."""
+    if value is None or value == "":
+        return UNKNOWN
+    return f"{value:,.1f} ms" if value < 10 else f"{value:,.0f} ms"

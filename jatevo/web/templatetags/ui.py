@@ -1,0 +1,240 @@
+"""`{% load ui %}`: the console's components as template tags. docs/ui.md shows each; /ui/ draws each.
+
+A tag prepares what its template in templates/components/ needs and renders it: arithmetic, lookups and
+ids happen here, so that the templates only place things.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.core.paginator import Page
+from django.forms import BoundField, CheckboxInput
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from jatevo.web.figures import Figure
+from jatevo.web.request_id import current_request_id
+from jatevo.web.templatetags import charts, icons, moments, numbers
+from jatevo.web.templatetags.tones import ALERT_ICONS, CHIPS, STEPS, Chip, Tone
+
+register = template.Library()
+register.simple_tag(icons.icon)
+register.simple_tag(moments.when)
+register.simple_tag(moments.exact_time)
+register.simple_tag(current_request_id, name="request_id")
+register.filter(numbers.count)
+register.filter(numbers.decimals)
+register.filter(numbers.percent)
+register.filter(numbers.milliseconds)
+
+THEMES = ("dark", "light", "system")
+
+
+@register.simple_tag(takes_context=True)
+def theme(context: template.Context) -> str:
+    """The theme that the visitor chose (cookie `theme`, written by app.js); dark until then."""
+    request = context.get("request")
+    chosen = request.COOKIES.get("theme") if request is not None else None
+    return chosen if chosen in THEMES else "dark"
+
+
+@register.simple_tag
+@cache
+def console_version() -> str:
+    """The version in pyproject.toml."""
+    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
+    return str(project["project"]["version"])
+
+
+# --- words with a colour
+
+
+@register.inclusion_tag("components/chip.html")
+def status_chip(status: str) -> dict[str, Chip]:
+    """`{% status_chip node.status %}`: also an incident's severity. An unknown word is gray."""
+    return {"chip": CHIPS.get(str(status)) or Chip(str(status).capitalize(), "unknown", Tone.IDLE)}
+
+
+@register.inclusion_tag("components/chip.html")
+def verify_badge(valid: bool | None) -> dict[str, Chip]:
+    """`{% verify_badge verification.valid %}`: valid, invalid, or (None) not verified."""
+    return {"chip": CHIPS["unverified" if valid is None else "valid" if valid else "invalid"]}
+
+
+@register.inclusion_tag("components/chip.html")
+def badge(label: str, tone: str = "idle", icon: str = "") -> dict[str, Chip]:
+    """`{% badge "Green energy" tone="ok" icon="leaf" %}`: any other word in a chip."""
+    return {"chip": Chip(label, icon, Tone(tone))}
+
+
+# --- figures
+
+
+@register.inclusion_tag("components/kpi.html")
+def kpi(
+    label: str,
+    figure: Figure,
+    unit: str = "",
+    hint: str = "",
+    href: str = "",
+    icon: str = "",
+    digits: int = 0,
+    trend: Iterable[float | None] | None = None,
+    trend_label: str = "",
+) -> dict[str, Any]:
+    """`{% kpi "Avg p95" figures.p95 unit="ms" %}`: the value, a zero, or — and why, with its time."""
+    return {
+        "label": label,
+        "figure": figure,
+        "shown": numbers.decimals(figure.value, digits),
+        "unit": unit,
+        "hint": hint,
+        "href": href,
+        "icon": icon,
+        "spark": charts.sparkline_of(trend) if trend is not None else None,
+        "trend_label": trend_label,
+    }
+
+
+@register.inclusion_tag("components/sparkline.html")
+def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
+    """`{% sparkline hourly label="Requests per hour, last 24 h" %}`: evenly spaced values; None is a gap."""
+    return {"spark": charts.sparkline_of(values), "label": label}
+
+
+# --- containers
+
+
+@register.simple_block_tag
+def panel(content: str, title: str = "", id: str = "", flush: bool = False, hint: str = "") -> SafeString:
+    """`{% panel title="Hardware" %}…{% endpanel %}`: a card; `flush=True` for a table that fills it."""
+    return _render("panel", content=content, title=title, id=id, flush=flush, hint=hint)
+
+
+@register.simple_block_tag
+def table(content: str, caption: str) -> SafeString:
+    """`{% table caption="Nodes" %}…{% endtable %}`: scrolls sideways, also by keyboard."""
+    return _render("table", content=content, caption=caption)
+
+
+@register.simple_block_tag
+def empty_state(content: str, title: str, icon: str = "box") -> SafeString:
+    """`{% empty_state title="No nodes yet" icon="nodes" %}What to do next{% endempty_state %}`."""
+    return _render("empty_state", content=content, title=title, icon=icon)
+
+
+@register.simple_block_tag
+def alert(content: str, tone: str = "info", title: str = "", role: str = "") -> SafeString:
+    """`{% alert tone="warn" title="…" %}…{% endalert %}`; `role="alert"` when it answers an act."""
+    return _render(
+        "alert", content=content, tone=Tone(tone), icon=ALERT_ICONS[Tone(tone)], title=title, role=role
+    )
+
+
+@register.simple_block_tag
+def drawer(content: str, title: str, href: str = "", status: str = "") -> SafeString:
+    """`{% drawer title=node.id href=… status=node.status %}…`: all of a drawer's fragment."""
+    return _render("drawer", content=content, title=title, href=href, chip=CHIPS.get(str(status)))
+
+
+@register.simple_block_tag
+def step_card(content: str, number: int, title: str, state: str = "") -> SafeString:
+    """`{% step_card number=1 title="Pick" state="done" %}…`: or current, todo, failed, ''."""
+    return _render(
+        "step_card", content=content, number=number, title=title, chip=STEPS.get(state), state=state
+    )
+
+
+@register.inclusion_tag("components/check_item.html")
+def check_item(label: str, state: str, detail: object = "") -> dict[str, object]:
+    """`{% check_item "Registered" state="done" detail=… %}`: a line in `<ul class="checks">`."""
+    return {"label": label, "chip": STEPS[state], "detail": detail}
+
+
+@register.inclusion_tag("components/kv.html")
+def kv(label: str, value: object, mono: bool = False, copy: bool = False) -> dict[str, object]:
+    """`<dl class="kv">{% kv "Region" node.region %}</dl>`: a line of it; nothing is shown as —."""
+    return {"label": label, "value": value, "mono": mono, "copy": copy, "blank": value is None or value == ""}
+
+
+@register.simple_block_tag
+def kv_block(content: str, label: str) -> SafeString:
+    """The same with any content: `{% kv_block "Key" %}<code>…</code>{% endkv_block %}`."""
+    return _render("kv_block", content=content, label=label)
+
+
+@register.inclusion_tag("components/code_block.html")
+def code_block(text: str, title: str = "", id: str = "code", download: str = "") -> dict[str, str]:
+    """`{% code_block text title="Receipt" id="json" download=url %}`: with a copy button."""
+    return {"text": text, "title": title, "id": id, "download": download}
+
+
+@register.inclusion_tag("components/copy_button.html")
+def copy_button(text: str = "", target: str = "", label: str = "Copy", small: bool = True) -> dict[str, Any]:
+    """`{% copy_button node.id label="Copy node id" %}`, or `target="an-id"` to copy that element's text."""
+    return {"text": text, "target": target, "label": label, "small": small}
+
+
+@register.inclusion_tag("components/skeleton.html")
+def skeleton(lines: int = 3) -> dict[str, range]:
+    """`{% skeleton lines=4 %}`: what stands there while the real thing is loading."""
+    return {"lines": range(lines)}
+
+
+@register.inclusion_tag("components/tabs.html")
+def tabs(items: Iterable[Mapping[str, Any]], label: str, target: str = "") -> dict[str, Any]:
+    """`{% tabs items label="Node" %}`: links, so they work without a script.
+
+    An item has `label`, `url`, `active` and perhaps `count`. With `target="an-id"` htmx swaps that element.
+    """
+    return {"items": items, "label": label, "target": target}
+
+
+# --- forms
+
+
+@register.inclusion_tag("components/field.html")
+def field(
+    bound: BoundField, compact: bool = False, placeholder: str = "", autofocus: bool = False
+) -> dict[str, Any]:
+    """`{% field form.email %}`: label, input, help, errors, tied together; `compact=True` in filters."""
+    checkbox = isinstance(bound.field.widget, CheckboxInput)
+    attrs: dict[str, Any] = {"class": "checkbox" if checkbox else "input"}
+    if placeholder:
+        attrs["placeholder"] = placeholder
+    if autofocus:
+        attrs["autofocus"] = True
+    return {"field": bound, "control": bound.as_widget(attrs=attrs), "checkbox": checkbox, "compact": compact}
+
+
+@register.inclusion_tag("components/search_field.html")
+def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
+    """`{% search_field form.q placeholder="Node id" %}`: the input that the key / goes to."""
+    attrs = {"class": "input ps-9 pe-9", "type": "search", "data-search": True, "placeholder": placeholder}
+    return {"field": bound, "control": bound.as_widget(attrs=attrs)}
+
+
+# --- pages of a list
+
+
+@register.inclusion_tag("components/pagination.html", takes_context=True)
+def pagination(context: template.Context, page: Page[Any], target: str = "") -> dict[str, Any]:
+    """`{% pagination page_obj %}`: numbered pages of a Paginator, in `?page=`; other parameters are kept."""
+    numbered = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
+    return {"page": page, "numbers": list(numbered), "target": target, "request": context.get("request")}
+
+
+@register.inclusion_tag("components/cursor_pagination.html", takes_context=True)
+def cursor_pagination(context: template.Context, next_cursor: str | None, target: str = "") -> dict[str, Any]:
+    """`{% cursor_pagination page.next %}`: onward by `?cursor=`, and back to the first page."""
+    request = context.get("request")
+    onward = bool(request is not None and request.GET.get("cursor"))
+    return {"next_cursor": next_cursor, "onward": onward, "target": target, "request": request}
+
+
+def _render(component: str, **context: object) -> SafeString:
+    return render_to_string(f"components/{component}.html", context)

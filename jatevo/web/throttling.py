@@ -1,0 +1,145 @@
+"""Rate limits and the replay guard: atomic in Redis across processes, per process while Redis is away.
+
+Redis holds nothing that matters. When it does not answer within its time-out, a breaker keeps us from
+asking again for a few seconds, and this process counts alone.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from functools import cache
+from typing import Final
+
+import redis
+import structlog
+from django.conf import settings
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from jatevo.web.errors import ApiError
+
+log = structlog.get_logger(__name__)
+
+BREAK_SECONDS: Final = 5.0
+REPLAY_TTL_SECONDS: Final = 2 * 300 + 60  # longer than any timestamp stays acceptable, either side of now
+LOCAL_REPLAYS: Final = 200_000  # ids remembered per process while Redis is away
+
+
+class Breaker:
+    """Closed until a failure, then open for BREAK_SECONDS."""
+
+    def __init__(self) -> None:
+        self._open_until = 0.0
+
+    def closed(self) -> bool:
+        return time.monotonic() >= self._open_until
+
+    def trip(self, error: Exception) -> None:
+        self._open_until = time.monotonic() + BREAK_SECONDS
+        log.warning("redis unavailable; counting in this process", error=str(error))
+
+
+breaker = Breaker()
+
+
+class RememberedIds:
+    """The last ids seen by this process, for while Redis cannot tell."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, key: str, now: float) -> bool:
+        """True the first time within the guard's span."""
+        with self._lock:
+            if self._seen.get(key, 0.0) > now:
+                return False
+            self._seen[key] = now + REPLAY_TTL_SECONDS
+            self._seen.move_to_end(key)
+            while len(self._seen) > self._most:
+                self._seen.popitem(last=False)
+            return True
+
+
+_local_ids = RememberedIds(LOCAL_REPLAYS)
+
+
+@cache
+def client() -> "redis.Redis":
+    """The Redis connection pool of this process."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+    )
+
+
+@cache
+def _shared() -> FixedWindowRateLimiter:
+    uri = settings.REDIS_URL.replace("unix://", "redis+unix://", 1)
+    return FixedWindowRateLimiter(
+        RedisStorage(uri, connection_pool=client().connection_pool, key_prefix="jatevo-limit")
+    )
+
+
+@cache
+def _alone() -> FixedWindowRateLimiter:
+    return FixedWindowRateLimiter(MemoryStorage())
+
+
+@cache
+def _limit(text: str) -> RateLimitItem:
+    return parse(text)
+
+
+def hit(name: str, *keys: str) -> None:
+    """Counts one request against settings.RATE_LIMITS[name] for the keys. Over it: 429 with Retry-After."""
+    limit = _limit(settings.RATE_LIMITS[name])
+    if breaker.closed():
+        try:
+            allowed = _shared().hit(limit, name, *keys)
+        except redis.RedisError as error:
+            breaker.trip(error)
+            allowed = _alone().hit(limit, name, *keys)
+    else:
+        allowed = _alone().hit(limit, name, *keys)
+    if not allowed:
+        raise ApiError(
+            429,
+            "rate_limited",
+            f"More than {limit}.",
+            headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
+        )
+
+
+def redis_is_up() -> bool:
+    """Whether the limits are shared just now (for what must not be counted per process)."""
+    if not breaker.closed():
+        return False
+    try:
+        client().ping()
+    except redis.RedisError as error:
+        breaker.trip(error)
+        return False
+    return True
+
+
+def first_sight(scope: str, message_id: str) -> bool:
+    """True if this id was not seen in the guard's span; each id is true for one caller only."""
+    key = f"jatevo-seen:{scope}:{message_id}"
+    if breaker.closed():
+        try:
+            return bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS))
+        except redis.RedisError as error:
+            breaker.trip(error)
+    return _local_ids.add(key, time.monotonic())
+
+
+def _seconds_left(limit: RateLimitItem, *keys: str) -> int:
+    limiter = _shared() if breaker.closed() else _alone()
+    try:
+        return max(1, int(limiter.get_window_stats(limit, *keys).reset_time - time.time()) + 1)
+    except redis.RedisError:
+        return 1

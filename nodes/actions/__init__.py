@@ -1,0 +1,47 @@
+"""The only writers of the tables of nodes: one verb a function, keyword-only, the audit row beside the change."""
+
+from nodes.actions.enrolment import Registration, enrol, node_token, register
+from nodes.actions.errors import (
+    EnrollmentInvalid,
+    EnrollmentMismatch,
+    KeyRefused,
+    NodeError,
+    NodeExists,
+    NotPossible,
+    StaleHeartbeat,
+    UnknownNode,
+)
+from nodes.actions.heartbeat import Beat, heartbeat
+from nodes.actions.keys import add_key, rotate_token
+from nodes.actions.moderation import clear, quarantine
+from nodes.actions.probing import Measurement, record_probe
+from nodes.actions.transition import happen, state_of
+from nodes.actions.validators import create_validator, rotate_validator_token, validator_token
+
+__all__ = [
+    "Beat",
+    "EnrollmentInvalid",
+    "EnrollmentMismatch",
+    "KeyRefused",
+    "Measurement",
+    "NodeError",
+    "NodeExists",
+    "NotPossible",
+    "Registration",
+    "StaleHeartbeat",
+    "UnknownNode",
+    "add_key",
+    "clear",
+    "create_validator",
+    "enrol",
+    "happen",
+    "heartbeat",
+    "node_token",
+    "quarantine",
+    "record_probe",
+    "register",
+    "rotate_token",
+    "rotate_validator_token",
+    "state_of",
+    "validator_token",
+]

@@ -1,0 +1,141 @@
+"""How a node comes into an org: a person asks for a token, the agent registers with it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from jatevo.accounts.models import Org, User
+from jatevo.audit.record import Actor, actor_of, record
+from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, NodeExists
+from nodes.credentials import derive_secret, enrollment_digest, new_enrollment_token, token_text
+from nodes.models import Enrollment, Node, NodeAttestation, NodeKey
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What an agent says of itself, checked."""
+
+    node_id: str
+    region: str
+    runtime: str
+    public_key: bytes
+    attestation: dict[str, Any]
+    wallet_chain: str = ""
+    wallet_address: str = ""
+    models: tuple[str, ...] = ()
+    endpoint: str = ""
+    agent_version: str = ""
+
+
+def enrol(
+    *,
+    org: Org,
+    by: User,
+    at: datetime,
+    node_id: str = "",
+    region: str = "",
+    runtime: str = "",
+    uses: int = 1,
+) -> tuple[Enrollment, str]:
+    """Makes an enrolment and its token, which exists in clear text only in the answer.
+
+    Raises NodeExists if the node id is taken already.
+    """
+    if node_id and Node.objects.filter(pk=node_id).exists():
+        raise NodeExists(f"The node id {node_id} is taken.")
+    token = new_enrollment_token()
+    with transaction.atomic():
+        enrollment = Enrollment.objects.create(
+            org=org,
+            created_by=by,
+            token_sha256=enrollment_digest(token),
+            node_id=node_id,
+            region=region,
+            runtime=runtime,
+            uses_left=uses,
+            expires_at=at + settings.ENROLLMENT_TTL,
+        )
+        record(
+            "enrollment.create",
+            by=actor_of(by),
+            subject_kind="enrollment",
+            subject_id=str(enrollment.pk),
+            org_id=org.pk,
+            node_id=node_id,
+            uses=uses,
+        )
+    return enrollment, token
+
+
+def register(*, token: str, registration: Registration, at: datetime) -> tuple[Node, str]:
+    """Uses up the token and makes the node; returns it with its node token. All or nothing.
+
+    Raises EnrollmentInvalid, EnrollmentMismatch, and NodeExists, which leaves the token unused.
+    """
+    digest = enrollment_digest(token)
+    enrollment = Enrollment.objects.filter(token_sha256=digest).select_related("org").first()
+    if enrollment is None:
+        raise EnrollmentInvalid("The enrolment token is unknown.")
+    if enrollment.node_id and enrollment.node_id != registration.node_id:
+        raise EnrollmentMismatch(f"The enrolment token is for the node {enrollment.node_id}.")
+    # Before the token's own state: an agent whose first answer was lost must hear what happened.
+    if Node.objects.filter(pk=registration.node_id).exists():
+        raise _taken(registration)
+    if enrollment.expires_at <= at:
+        raise EnrollmentInvalid("The enrolment token has expired; make a new one.")
+    try:
+        with transaction.atomic():
+            claimed = Enrollment.objects.filter(pk=enrollment.pk, uses_left__gt=0, expires_at__gt=at)
+            if not claimed.update(uses_left=F("uses_left") - 1):
+                raise EnrollmentInvalid("The enrolment token has been used; make a new one.")
+            node = _create(registration, enrollment, at)
+            Enrollment.objects.filter(pk=enrollment.pk).update(last_node=node)
+    except IntegrityError as error:
+        if Node.objects.filter(pk=registration.node_id).exists():
+            raise _taken(registration) from error
+        raise
+    return node, node_token(node)
+
+
+def node_token(node: Node) -> str:
+    """The node's present token."""
+    return token_text(derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version))
+
+
+def _taken(registration: Registration) -> NodeExists:
+    return NodeExists(f"The node id {registration.node_id} is taken.")
+
+
+def _create(registration: Registration, enrollment: Enrollment, at: datetime) -> Node:
+    node = Node.objects.create(
+        id=registration.node_id,
+        org=enrollment.org,
+        region=registration.region,
+        runtime=registration.runtime,
+        status_since=at,
+        created_at=at,
+        models_offered=list(registration.models),
+        endpoint=registration.endpoint,
+        agent_version=registration.agent_version,
+        wallet_chain=registration.wallet_chain,
+        wallet_address=registration.wallet_address,
+        green_energy=False,  # a proof's address is a claim; an admin confirms it
+    )
+    NodeAttestation.objects.create(node=node, updated_at=at, **registration.attestation)
+    NodeKey.objects.create(
+        node=node, public_key=registration.public_key, valid_from=at, added_by=f"enrolment {enrollment.pk}"
+    )
+    record(
+        "node.register",
+        by=Actor("node", node.pk, org_id=enrollment.org_id),
+        subject_kind="node",
+        subject_id=node.pk,
+        enrollment=str(enrollment.pk),
+        region=node.region,
+        runtime=node.runtime,
+    )
+    return node

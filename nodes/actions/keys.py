@@ -1,0 +1,53 @@
+"""Changing a node's secrets: its HMAC token and its ed25519 key."""
+
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from jatevo.accounts.models import User
+from jatevo.audit.record import Actor, actor_of, record
+from nodes.actions.enrolment import node_token
+from nodes.actions.errors import KeyRefused
+from nodes.credentials import public_key_text
+from nodes.models import Node, NodeKey
+
+
+def rotate_token(*, node: Node, by: User, at: datetime) -> str:
+    """Gives the node a new token; the old one ends at once."""
+    with transaction.atomic():
+        Node.objects.filter(pk=node.pk).update(token_version=F("token_version") + 1)
+        record(
+            "node.rotate_token",
+            by=actor_of(by),
+            subject_kind="node",
+            subject_id=node.pk,
+            org_id=node.org_id,
+            rotated_at=at.isoformat(),
+        )
+    node.refresh_from_db(fields=["token_version"])
+    return node_token(node)
+
+
+def add_key(*, node: Node, public_key: bytes, by: Actor, at: datetime) -> NodeKey:
+    """Makes the key the node's current one; the one before stays on record with its dates.
+
+    Raises KeyRefused for a key that this node has had before.
+    """
+    try:
+        with transaction.atomic():
+            # the row lock makes concurrent changes queue: each ends the key before it
+            Node.objects.select_for_update().get(pk=node.pk)
+            NodeKey.objects.filter(node=node, valid_to__isnull=True).update(valid_to=at)
+            key = NodeKey.objects.create(node=node, public_key=public_key, valid_from=at, added_by=by.id)
+            record(
+                "node.add_key",
+                by=by,
+                subject_kind="node",
+                subject_id=node.pk,
+                org_id=node.org_id,
+                public_key=public_key_text(public_key),
+            )
+    except IntegrityError as error:
+        raise KeyRefused("This node has had that key before; make a fresh one.") from error
+    return key

@@ -1,0 +1,28 @@
+"""What an admin does to a node."""
+
+from datetime import datetime
+
+from jatevo.accounts.models import User
+from jatevo.audit.record import actor_of
+from nodes.actions.errors import NotPossible
+from nodes.actions.transition import happen
+from nodes.lifecycle import Event
+from nodes.models import Node
+
+
+def quarantine(*, node: Node, by: User, reason: str, at: datetime) -> None:
+    """Takes a node out of service. The reason is required and goes into the audit log."""
+    _moderate(node, Event.QUARANTINED_BY_ADMIN, by=by, reason=reason, at=at)
+
+
+def clear(*, node: Node, by: User, reason: str, at: datetime) -> None:
+    """Ends a quarantine by judgement: the node starts again as registered and must pass its probes."""
+    _moderate(node, Event.CLEARED_BY_ADMIN, by=by, reason=reason, at=at)
+
+
+def _moderate(node: Node, event: Event, *, by: User, reason: str, at: datetime) -> None:
+    if not reason.strip():
+        raise NotPossible("Say why; the reason goes into the audit log.")
+    outcome = happen(node.pk, event, by=actor_of(by), at=at, reason=reason.strip())
+    if outcome.move is None:
+        raise NotPossible(f"A node that is {outcome.state.phase.status.label.lower()} cannot do that.")

@@ -1,0 +1,81 @@
+"""Taking what a validator measured."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from jatevo.audit.record import Actor
+from jatevo.metrics.facts import Kind, LatencyFact
+from jatevo.metrics.models import Outbox
+from nodes.actions.errors import UnknownNode
+from nodes.actions.transition import happen
+from nodes.lifecycle import Event, Status
+from nodes.models import Node, Probe, ProbeKind, Validator
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A probe's body, checked. Latencies in milliseconds, tps in tokens a second."""
+
+    node_id: str
+    kind: ProbeKind
+    ok: bool
+    ts: datetime
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    tps: float | None = None
+    detail: str = ""
+
+
+_EVENTS: dict[tuple[ProbeKind, bool], Event] = {
+    (ProbeKind.HEALTH, True): Event.PROBE_PASSED,
+    (ProbeKind.HEALTH, False): Event.PROBE_FAILED,
+    (ProbeKind.AUDIT, True): Event.AUDIT_PASSED,
+    (ProbeKind.AUDIT, False): Event.AUDIT_FAILED,
+}
+
+
+def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -> tuple[Probe, Status]:
+    """Stores the probe, lets it act on the node's life, and sends latencies to the metrics store.
+
+    Raises UnknownNode.
+    """
+    with transaction.atomic():
+        node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status").first()
+        if node is None:
+            raise UnknownNode(f"There is no node {measurement.node_id}.")
+        probe = Probe.objects.create(
+            node=node,
+            validator_id=validator_id,
+            kind=measurement.kind,
+            ok=measurement.ok,
+            ts=measurement.ts,
+            received_at=at,
+            p50_ms=measurement.p50_ms,
+            p95_ms=measurement.p95_ms,
+            p99_ms=measurement.p99_ms,
+            tps=measurement.tps,
+            detail=measurement.detail,
+        )
+        Node.objects.filter(pk=node.pk).update(**{f"last_{measurement.kind.value}_at": at})
+        Validator.objects.filter(pk=validator_id).update(last_seen_at=at)
+        if measurement.ok and measurement.p95_ms is not None:
+            fact = LatencyFact(
+                probe_id=str(probe.pk),
+                node_id=node.pk,
+                region=node.region,
+                ts=int(at.timestamp()),
+                p50=measurement.p50_ms,
+                p95=measurement.p95_ms,
+                p99=measurement.p99_ms,
+                tps=measurement.tps,
+            )
+            Outbox.objects.create(kind=Kind.LATENCY, body=fact.to_body())
+        event = _EVENTS.get((measurement.kind, measurement.ok))
+        if event is None:
+            return probe, Status(node.status)
+        evidence = {"probe": str(probe.pk), "kind": measurement.kind.value, "detail": measurement.detail}
+        outcome = happen(node.pk, event, by=Actor("validator", validator_id), at=at, evidence=evidence)
+    return probe, outcome.state.phase.status

@@ -1,0 +1,113 @@
+"""The one place where a node's status changes."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from jatevo.audit.record import Actor, record
+from nodes.actions.errors import UnknownNode
+from nodes.lifecycle import Event, Outcome, Phase, State, Status, step
+from nodes.models import Node, NodeTransition
+
+log = structlog.get_logger(__name__)
+
+_STATE_FIELDS = ("status", "probing_since", "failed_probes", "passed_audits", "fraud")
+
+
+def state_of(node: Node) -> State:
+    """The lifecycle state that a row's columns hold."""
+    if node.status == Status.PENDING:
+        phase = Phase.REGISTERED if node.probing_since is None else Phase.PROBING
+    else:
+        phase = Phase(node.status)
+    return State(phase, node.failed_probes, node.passed_audits, node.fraud)
+
+
+def happen(
+    node_id: str,
+    event: Event,
+    *,
+    by: Actor,
+    at: datetime,
+    reason: str = "",
+    evidence: dict[str, Any] | None = None,
+) -> Outcome:
+    """Lets an event happen to a node, and records the transition if there is one.
+
+    The UPDATE names the whole state that the decision was made on, so that of several workers one wins
+    and the others decide again on what they find. Raises UnknownNode.
+    """
+    while True:
+        with transaction.atomic():
+            node = Node.objects.filter(pk=node_id).only("id", "org_id", *_STATE_FIELDS).first()
+            if node is None:
+                raise UnknownNode(f"There is no node {node_id}.")
+            before = state_of(node)
+            outcome = step(before, event)
+            if outcome.state == before and outcome.move is None:
+                return outcome
+            unchanged = Node.objects.filter(
+                pk=node_id,
+                **{field: getattr(node, field) for field in _STATE_FIELDS if field != "probing_since"},
+            ).filter(probing_since__isnull=node.probing_since is None)
+            if unchanged.update(**_columns(outcome, at)):
+                if outcome.move is not None:
+                    _record(node, before, outcome, by=by, at=at, reason=reason, evidence=evidence or {})
+                return outcome
+
+
+def _columns(outcome: Outcome, at: datetime) -> dict[str, Any]:
+    state = outcome.state
+    columns: dict[str, Any] = {
+        "failed_probes": state.failed_probes,
+        "passed_audits": state.passed_audits,
+        "fraud": state.fraud,
+    }
+    if outcome.move is not None:
+        columns |= {
+            "status": state.phase.status,
+            "probing_since": at if state.phase is Phase.PROBING else None,
+            "status_since": at,
+            "status_reason": outcome.move.reason,
+        }
+    return columns
+
+
+def _record(
+    node: Node,
+    before: State,
+    outcome: Outcome,
+    *,
+    by: Actor,
+    at: datetime,
+    reason: str,
+    evidence: dict[str, Any],
+) -> None:
+    move = outcome.move
+    if move is None:
+        return
+    if reason:
+        evidence = {**evidence, "note": reason}
+    NodeTransition.objects.create(
+        node_id=node.pk,
+        at=at,
+        from_status=before.phase,
+        to_status=move.to,
+        reason=move.reason,
+        actor_kind=by.kind,
+        actor_id=by.id,
+        evidence=evidence,
+    )
+    if Phase.QUARANTINE in (before.phase, move.to):
+        record(
+            "node.quarantine" if move.to is Phase.QUARANTINE else "node.quarantine_ended",
+            by=by,
+            subject_kind="node",
+            subject_id=node.pk,
+            org_id=node.org_id,
+            reason=reason or move.reason,
+            **evidence,
+        )
+    log.info("node transition", node_id=node.pk, before=before.phase, after=move.to, reason=move.reason)

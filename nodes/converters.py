@@ -1,0 +1,20 @@
+"""URL converters: an id that could not exist is a 404 before any query. Importing this installs them."""
+
+from django.urls import register_converter
+from django.urls.converters import StringConverter
+
+
+class NodeIdConverter(StringConverter):
+    """`<nodeid:…>`"""
+
+    regex = r"[a-z0-9._-]{1,64}"
+
+
+class RequestIdConverter(StringConverter):
+    """`<requestid:…>`"""
+
+    regex = r"[A-Za-z0-9._:~-]{1,128}"
+
+
+register_converter(NodeIdConverter, "nodeid")
+register_converter(RequestIdConverter, "requestid")

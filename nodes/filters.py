@@ -1,0 +1,51 @@
+"""The filters of the node list, for the page and for GET /v1/nodes alike."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+
+from nodes.lifecycle import Status
+from nodes.models import Node, NodeQuerySet, Runtime
+
+STATUS_CHOICES = [(status.value, status.label) for status in Status]
+_RANGE = re.compile(r"([0-9]{1,3})-([0-9]{1,3})", re.ASCII)
+
+
+class ReputationRangeField(forms.CharField):
+    """Text such as 40-90: two whole numbers from 0 to 100, the lower one first."""
+
+    def clean(self, value: Any) -> tuple[Decimal, Decimal] | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        match = _RANGE.fullmatch(text)
+        if match is None or not int(match[1]) <= int(match[2]) <= 100:
+            raise ValidationError("Write two numbers from 0 to 100, as in 40-90.")
+        return Decimal(match[1]), Decimal(match[2])
+
+
+class ReputationRangeFilter(django_filters.Filter):
+    """Nodes whose reputation is within the range, both ends included; unknown ones are not."""
+
+    field_class = ReputationRangeField
+
+    def filter(self, qs: NodeQuerySet, value: tuple[Decimal, Decimal] | None) -> NodeQuerySet:
+        return qs if value is None else qs.filter(reputation__range=value)
+
+
+class NodeFilter(django_filters.FilterSet):
+    """`status`, `region`, `runtime`, `reputation_range` (40-90), and `q`: part of the node id."""
+
+    q = django_filters.CharFilter(field_name="id", lookup_expr="icontains", label="Node ID", max_length=64)
+    status = django_filters.ChoiceFilter(choices=STATUS_CHOICES, label="Status", empty_label="Any status")
+    region = django_filters.CharFilter(label="Region", max_length=32)
+    runtime = django_filters.ChoiceFilter(choices=Runtime.choices, label="Runtime", empty_label="Any runtime")
+    reputation_range = ReputationRangeFilter(label="Reputation")
+
+    class Meta:
+        model = Node
+        fields = ("q", "status", "region", "runtime", "reputation_range")

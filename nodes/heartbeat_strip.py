@@ -1,0 +1,102 @@
+"""The last hour of heartbeats, minute by minute, as a strip of bars. Pure: geometry in SVG user units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+MINUTES = 60
+BAR_WIDTH = 6
+BAR_STEP = 8
+HEIGHT = 32
+WIDTH = MINUTES * BAR_STEP - (BAR_STEP - BAR_WIDTH)
+_STUB = 3  # a minute without heartbeats still shows
+_ENOUGH = 0.8  # as in the rule that quarantines: a fifth may be missing
+
+
+class Level(StrEnum):
+    """How a minute went; the names are what the bars' tooltips say and their colours go by."""
+
+    GOOD = "good"
+    PARTIAL = "partial"
+    MISSED = "missed"
+    UNKNOWN = "unknown"  # before the node was there, or too young a minute to judge
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One minute: its place in the drawing and what it stands for."""
+
+    x: int
+    y: int
+    height: int
+    level: Level
+    minute: datetime
+    beats: int
+
+    @property
+    def title(self) -> str:
+        if self.level is Level.UNKNOWN and not self.beats:
+            return f"{self.minute:%H:%M} UTC: nothing expected"
+        return f"{self.minute:%H:%M} UTC: {self.beats} received"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The drawing, and the sums behind it. `expected` counts from when the node was first there."""
+
+    bars: list[Bar]
+    received: int
+    expected: int
+    width: int = WIDTH
+    height: int = HEIGHT
+    bar_width: int = BAR_WIDTH
+
+    @property
+    def percent(self) -> int | None:
+        """Received of expected, at most 100; None while nothing was due."""
+        return min(100, self.received * 100 // self.expected) if self.expected else None
+
+
+def heartbeat_strip(
+    beats: Mapping[datetime, int], *, since: datetime, at: datetime, interval_seconds: int
+) -> Strip:
+    """The hour that ends with the minute of `at`.
+
+    `beats` holds heartbeats by the start of their minute; `since` is when the node could first send one.
+    """
+    this_minute = at.replace(second=0, microsecond=0)
+    minutes = [this_minute - timedelta(minutes=MINUTES - 1 - index) for index in range(MINUTES)]
+    per_minute = 60 / interval_seconds
+    bars = [
+        _bar(
+            index,
+            minute,
+            beats.get(minute, 0),
+            _seconds_due(minute, since, at) / interval_seconds,
+            per_minute,
+        )
+        for index, minute in enumerate(minutes)
+    ]
+    due = sum(_seconds_due(minute, since, at) for minute in minutes)
+    return Strip(bars, sum(bar.beats for bar in bars), int(due // interval_seconds))
+
+
+def _seconds_due(minute: datetime, since: datetime, at: datetime) -> float:
+    """The seconds of the minute in which heartbeats were due."""
+    start = max(minute, since)
+    end = min(minute + timedelta(minutes=1), at)
+    return max(0.0, (end - start).total_seconds())
+
+
+def _bar(index: int, minute: datetime, beats: int, expected: float, per_minute: float) -> Bar:
+    height = max(_STUB, min(HEIGHT, round(HEIGHT * beats / per_minute)))
+    return Bar(index * BAR_STEP, HEIGHT - height, height, _level(beats, expected), minute, beats)
+
+
+def _level(beats: int, expected: float) -> Level:
+    if beats >= expected * _ENOUGH and beats:
+        return Level.GOOD
+    if expected < 2:  # too short a time to call one missed
+        return Level.UNKNOWN
+    return Level.PARTIAL if beats else Level.MISSED

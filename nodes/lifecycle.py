@@ -1,0 +1,166 @@
+"""A node's life as one table (PRD §9, design "Node lifecycle"). Pure: no clock, no database.
+
+`step(state, event)` looks up what an event does to a node in a state. Everything that the table does
+not name changes nothing. REGISTERED and PENDING_PROBE share the stored status `pending`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+PROBE_FAILURES_TO_QUARANTINE = 3
+AUDITS_TO_CLEAR = 3
+MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in an hour
+REPUTATION_FLOOR = 40
+
+
+class Status(StrEnum):
+    """What is stored and shown."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    QUARANTINE = "quarantine"
+    OFFLINE = "offline"
+
+    @property
+    def label(self) -> str:
+        return self.value.capitalize()
+
+
+class Phase(StrEnum):
+    """Status, with pending split in two."""
+
+    REGISTERED = "registered"
+    PROBING = "probing"
+    ACTIVE = "active"
+    QUARANTINE = "quarantine"
+    OFFLINE = "offline"
+
+    @property
+    def status(self) -> Status:
+        return Status.PENDING if self in (Phase.REGISTERED, Phase.PROBING) else Status(self.value)
+
+
+class Event(StrEnum):
+    """What can happen to a node."""
+
+    REGISTERED_AGAIN = "registered_again"
+    HEARTBEAT = "heartbeat"
+    PROBE_PASSED = "probe_passed"
+    PROBE_FAILED = "probe_failed"
+    AUDIT_PASSED = "audit_passed"
+    AUDIT_FAILED = "audit_failed"
+    SILENT = "silent"  # no heartbeat for the deadline
+    HEARTBEATS_MISSED = "heartbeats_missed"  # more than the share above, within an hour
+    REPUTATION_LOW = "reputation_low"
+    RECEIPT_FORGED = "receipt_forged"
+    QUARANTINED_BY_ADMIN = "quarantined_by_admin"
+    CLEARED_BY_ADMIN = "cleared_by_admin"
+
+
+class Reason(StrEnum):
+    """Why a node is where it is; shown to its operator."""
+
+    FIRST_HEARTBEAT = "first_heartbeat"
+    PROBE_PASSED = "probe_passed"
+    PROBES_FAILED = "probes_failed"
+    AUDIT_FAILED = "audit_failed"
+    AUDITS_PASSED = "audits_passed"
+    NO_HEARTBEAT = "no_heartbeat"
+    HEARTBEATS_MISSED = "heartbeats_missed"
+    REPUTATION_LOW = "reputation_low"
+    RECEIPT_FORGED = "receipt_forged"
+    ADMIN = "admin"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a node stands. `fraud` marks a quarantine that audits do not end."""
+
+    phase: Phase
+    failed_probes: int = 0
+    passed_audits: int = 0
+    fraud: bool = False
+
+
+@dataclass(frozen=True)
+class Move:
+    """One cell of the table: where an event leads, and the reason that is recorded."""
+
+    to: Phase
+    reason: Reason
+    after: int = 1  # how many such events in a row it takes
+
+
+_TO_QUARANTINE: Mapping[Event, Move] = {
+    Event.RECEIPT_FORGED: Move(Phase.QUARANTINE, Reason.RECEIPT_FORGED),
+    Event.AUDIT_FAILED: Move(Phase.QUARANTINE, Reason.AUDIT_FAILED),
+    Event.QUARANTINED_BY_ADMIN: Move(Phase.QUARANTINE, Reason.ADMIN),
+}
+
+TABLE: Mapping[Phase, Mapping[Event, Move]] = {
+    Phase.REGISTERED: {
+        **_TO_QUARANTINE,
+        Event.HEARTBEAT: Move(Phase.PROBING, Reason.FIRST_HEARTBEAT),
+    },
+    Phase.PROBING: {
+        **_TO_QUARANTINE,
+        Event.PROBE_PASSED: Move(Phase.ACTIVE, Reason.PROBE_PASSED),
+        Event.PROBE_FAILED: Move(Phase.QUARANTINE, Reason.PROBES_FAILED, after=PROBE_FAILURES_TO_QUARANTINE),
+    },
+    Phase.ACTIVE: {
+        **_TO_QUARANTINE,
+        Event.SILENT: Move(Phase.OFFLINE, Reason.NO_HEARTBEAT),
+        Event.HEARTBEATS_MISSED: Move(Phase.QUARANTINE, Reason.HEARTBEATS_MISSED),
+        Event.REPUTATION_LOW: Move(Phase.QUARANTINE, Reason.REPUTATION_LOW),
+    },
+    Phase.OFFLINE: {
+        **_TO_QUARANTINE,
+        Event.HEARTBEAT: Move(Phase.PROBING, Reason.FIRST_HEARTBEAT),
+    },
+    Phase.QUARANTINE: {
+        Event.AUDIT_PASSED: Move(Phase.ACTIVE, Reason.AUDITS_PASSED, after=AUDITS_TO_CLEAR),
+        Event.CLEARED_BY_ADMIN: Move(Phase.REGISTERED, Reason.CLEARED),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The state after an event, and the move that was made (None: the node stays where it is)."""
+
+    state: State
+    move: Move | None
+
+
+def step(state: State, event: Event) -> Outcome:
+    """What the event does. Counts runs of failed probes and passed audits; never raises."""
+    counted = _count(state, event)
+    move = TABLE[state.phase].get(event)
+    if (
+        move is None
+        or not _run_complete(counted, event, move)
+        or (counted.fraud and move.reason is Reason.AUDITS_PASSED)
+    ):
+        return Outcome(counted, None)
+    fraud = move.to is Phase.QUARANTINE and move.reason is Reason.RECEIPT_FORGED
+    return Outcome(State(move.to, fraud=fraud), move)
+
+
+def _count(state: State, event: Event) -> State:
+    if state.phase is Phase.PROBING and event is Event.PROBE_FAILED:
+        return replace(state, failed_probes=state.failed_probes + 1)
+    if state.phase is Phase.QUARANTINE:
+        if event is Event.AUDIT_PASSED:
+            return replace(state, passed_audits=min(state.passed_audits + 1, AUDITS_TO_CLEAR))
+        if event is Event.AUDIT_FAILED:
+            return replace(state, passed_audits=0)
+        if event is Event.RECEIPT_FORGED:
+            return replace(state, fraud=True, passed_audits=0)
+    return state
+
+
+def _run_complete(state: State, event: Event, move: Move) -> bool:
+    run = state.failed_probes if event is Event.PROBE_FAILED else state.passed_audits
+    return move.after == 1 or run >= move.after

@@ -1,0 +1,129 @@
+"""What the API says of nodes. What a reader may not know is absent, not blank."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from jatevo.accounts.permissions import Permission, allowed
+from nodes.credentials import public_key_text
+from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
+
+
+class EnrollmentRequest(serializers.Serializer[Any]):
+    """POST /v1/enrollments."""
+
+    node_id = serializers.RegexField(r"^[a-z0-9._-]{1,64}\Z", required=False, allow_blank=True, default="")
+    region = serializers.RegexField(r"^[a-z0-9-]{1,32}\Z", required=False, allow_blank=True, default="")
+    runtime = serializers.ChoiceField(Runtime.choices, required=False, allow_blank=True, default="")
+    uses = serializers.IntegerField(min_value=1, max_value=100_000, default=1)
+    org = serializers.UUIDField(required=False, help_text="an admin may enrol for any org")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["uses"] > 1 and attrs["node_id"]:
+            raise serializers.ValidationError({"uses": "a token for one node id has one use"})
+        return attrs
+
+
+class EnrollmentAnswer(serializers.ModelSerializer[Enrollment]):
+    token = serializers.CharField(help_text="shown once")
+    node_id = serializers.CharField(allow_null=True)
+
+    class Meta:
+        model = Enrollment
+        fields = ("token", "node_id", "expires_at")
+
+
+class NodeSummary(serializers.ModelSerializer[Node]):
+    """A line of GET /v1/nodes."""
+
+    node_id = serializers.CharField(source="id")
+    models = serializers.ListField(child=serializers.CharField(), source="models_offered")
+    reputation = serializers.DecimalField(
+        max_digits=5, decimal_places=2, allow_null=True, help_text="null: not known yet"
+    )
+    p95_ms = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Node
+        fields = [
+            "node_id", "region", "runtime", "status", "status_since", "status_reason", "reputation", "p95_ms",
+            "models", "green_energy", "agent_version", "last_heartbeat_at", "created_at",
+        ]  # fmt: skip
+
+    def get_p95_ms(self, node: Node) -> float | None:
+        latency = self.context.get("latencies", {}).get(node.pk)
+        return None if latency is None else latency.p95_ms
+
+
+class AttestationAnswer(serializers.ModelSerializer[NodeAttestation]):
+    class Meta:
+        model = NodeAttestation
+        exclude = ("node",)
+
+
+class KeyAnswer(serializers.ModelSerializer[NodeKey]):
+    public_key = serializers.SerializerMethodField()
+
+    class Meta:
+        model = NodeKey
+        fields = ("public_key", "valid_from", "valid_to")
+
+    def get_public_key(self, key: NodeKey) -> str:
+        return public_key_text(bytes(key.public_key))
+
+
+class TransitionAnswer(serializers.ModelSerializer[NodeTransition]):
+    class Meta:
+        model = NodeTransition
+        fields = ("at", "from_status", "to_status", "reason", "actor_kind", "actor_id", "evidence")
+
+
+class ProbeAnswer(serializers.ModelSerializer[Probe]):
+    class Meta:
+        model = Probe
+        fields = ("kind", "ok", "ts", "p50_ms", "p95_ms", "p99_ms", "tps", "detail")
+
+
+class NodeDetail(NodeSummary):
+    """GET /v1/nodes/{node_id}. The wallet is there for those who may see wallets."""
+
+    attestation = AttestationAnswer(read_only=True)
+    keys = KeyAnswer(many=True, read_only=True)
+    metrics = serializers.JSONField(source="last_metrics")
+    transitions = serializers.SerializerMethodField()
+    probes = serializers.SerializerMethodField()
+    wallet = serializers.SerializerMethodField()
+    latency = serializers.SerializerMethodField()
+    receipts = serializers.SerializerMethodField(help_text="the last ten")
+
+    class Meta(NodeSummary.Meta):
+        fields = [
+            *NodeSummary.Meta.fields, "endpoint", "attestation", "keys", "metrics", "latency", "transitions",
+            "probes", "wallet", "receipts",
+        ]  # fmt: skip
+
+    def get_transitions(self, node: Node) -> list[dict[str, Any]]:
+        return list(TransitionAnswer(node.transitions.all()[:20], many=True).data)
+
+    def get_probes(self, node: Node) -> list[dict[str, Any]]:
+        return list(ProbeAnswer(node.probes.all()[:10], many=True).data)
+
+    def get_wallet(self, node: Node) -> dict[str, str] | None:
+        if not allowed(self.context["request"].user, Permission.VIEW_WALLETS) or not node.wallet_address:
+            return None
+        return {"chain": node.wallet_chain, "address": node.wallet_address}
+
+    def get_latency(self, node: Node) -> dict[str, float | None] | None:
+        latency = self.context.get("latencies", {}).get(node.pk)
+        if latency is None:
+            return None
+        return {"p50_ms": latency.p50_ms, "p95_ms": latency.p95_ms, "p99_ms": latency.p99_ms}
+
+    def get_receipts(self, node: Node) -> list[dict[str, Any]]:
+        if not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):
+            return []
+        return list(
+            node.receipts.order_by("-accepted_at", "-id").values(
+                "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable"
+            )[:10]
+        )

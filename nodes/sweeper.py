@@ -1,0 +1,126 @@
+"""Finding what does not come: silent nodes, missed heartbeats, low reputation.
+
+Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start and
+after a gap between two runs, all deadlines count from then (SweeperClock.counting_from).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from jatevo.audit.record import SYSTEM
+from jatevo.metrics.facts import Kind, UptimeFact
+from jatevo.metrics.models import Outbox
+from nodes.actions.transition import happen
+from nodes.lifecycle import MISSED_SHARE_TO_QUARANTINE, REPUTATION_FLOOR, Event, Phase, Status
+from nodes.models import HeartbeatMinute, Node, SweeperClock
+
+MINUTES_KEPT = timedelta(days=2)
+MISSED_WINDOW = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many nodes a run moved."""
+
+    offline: int
+    quarantined: int
+
+
+def sweep(*, at: datetime) -> Swept:
+    """One run. Safe to run anywhere any number of times: each transition is won once."""
+    counting_from = _counting_from(at)
+    offline = _silent(at, counting_from)
+    quarantined = _missed(at, counting_from) + _reputation_low(at)
+    HeartbeatMinute.objects.filter(minute__lt=at - MINUTES_KEPT).delete()
+    return Swept(offline, quarantined)
+
+
+def start_counting(*, at: datetime) -> None:
+    """Says that the console has just come up: no deadline counts from before this moment."""
+    SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
+
+
+def _counting_from(at: datetime) -> datetime:
+    gap = timedelta(seconds=settings.SWEEP_GAP_SECONDS)
+    with transaction.atomic():
+        clock, _ = SweeperClock.objects.select_for_update().get_or_create(
+            pk=1, defaults={"last_run_at": at, "counting_from": at}
+        )
+        if at - clock.last_run_at > gap:
+            clock.counting_from = at
+        clock.last_run_at = max(at, clock.last_run_at)
+        clock.save(update_fields=["last_run_at", "counting_from"])
+    return clock.counting_from
+
+
+def _silent(at: datetime, counting_from: datetime) -> int:
+    deadline = timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS)
+    if at - counting_from < deadline:
+        return 0
+    moved = 0
+    overdue = Node.objects.overdue(heard_before=at - deadline).values_list(
+        "pk", "last_heartbeat_at", "beat_minute", "beats"
+    )
+    for node_id, heard_at, minute, beats in overdue:
+        evidence = {
+            "last_heartbeat_at": heard_at.isoformat(),
+            "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS,
+        }
+        with transaction.atomic():
+            outcome = happen(node_id, Event.SILENT, by=SYSTEM, at=at, evidence=evidence)
+            if outcome.move is not None and minute is not None:
+                # no later heartbeat will close this minute, so that we do
+                fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
+                Outbox.objects.create(kind=Kind.UPTIME, body=fact.to_body())
+        moved += outcome.move is not None
+    return moved
+
+
+# Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
+_MISSED_SQL = """
+SELECT n.id, COALESCE(sum(m.beats), 0)
+FROM nodes_node n
+LEFT JOIN nodes_heartbeatminute m ON m.node_id = n.id AND m.minute >= %(since)s AND m.minute < %(until)s
+WHERE n.status = 'active' AND n.status_since <= %(since)s
+GROUP BY n.id
+HAVING COALESCE(sum(m.beats), 0) < %(least)s
+"""
+
+
+def _missed(at: datetime, counting_from: datetime) -> int:
+    # The last minute is still being counted, and lies on the node's own row.
+    until = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    since = until - MISSED_WINDOW
+    if counting_from > since:
+        return 0
+    expected = MISSED_WINDOW.total_seconds() / settings.HEARTBEAT_INTERVAL_SECONDS
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _MISSED_SQL,
+            {"since": since, "until": until, "least": expected * (1 - MISSED_SHARE_TO_QUARANTINE)},
+        )
+        sparse = cursor.fetchall()
+    moved = 0
+    for node_id, received in sparse:
+        evidence = {
+            "received": int(received),
+            "expected": round(expected),
+            "from": since.isoformat(),
+            "to": until.isoformat(),
+        }
+        outcome = happen(node_id, Event.HEARTBEATS_MISSED, by=SYSTEM, at=at, evidence=evidence)
+        moved += outcome.state.phase is Phase.QUARANTINE and outcome.move is not None
+    return moved
+
+
+def _reputation_low(at: datetime) -> int:
+    moved = 0
+    low = Node.objects.filter(status=Status.ACTIVE, reputation__lt=REPUTATION_FLOOR)
+    for node_id, reputation in low.values_list("pk", "reputation"):
+        evidence = {"reputation": str(reputation), "floor": REPUTATION_FLOOR}
+        outcome = happen(node_id, Event.REPUTATION_LOW, by=SYSTEM, at=at, evidence=evidence)
+        moved += outcome.move is not None
+    return moved

@@ -1,0 +1,13 @@
+"""What the worker does for nodes."""
+
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from nodes.sweeper import sweep
+
+
+@app.periodic(cron="* * * * * */5", periodic_id="sweep-nodes")
+@app.task(name="nodes.sweep", queueing_lock="sweep-nodes", lock="sweep-nodes", pass_context=False)
+def sweep_nodes(timestamp: int) -> None:
+    """Every five seconds: who fell silent?"""
+    sweep(at=timezone.now())

@@ -1,0 +1,205 @@
+"""Which addresses a probe may connect to.
+
+Endpoints are what strangers registered. Without this page a node's owner could make the validator call
+the machines beside it (SSRF). Names are resolved once, and the caller connects to the very addresses
+returned here, so that a name cannot change its mind between the check and the connection.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolver = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_ENDPOINT_CHARACTERS = 300
+
+_VISIBLE_ASCII = re.compile(r"[!-~]+")
+# Of what may stand before a port, this leaves a user name ("user@") and a zone ("%eth0") out.
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def _networks(*texts: str) -> tuple[IPNetwork, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+# IANA's special-purpose registries (RFC 6890 and its successors): nothing here is a host of the internet.
+_SPECIAL_IPV4 = _networks(
+    "0.0.0.0/8",  # this network; 0.0.0.0 connects to loopback
+    "10.0.0.0/8",
+    "100.64.0.0/10",  # carrier-grade NAT
+    "127.0.0.0/8",
+    "169.254.0.0/16",  # link-local, and the metadata services of clouds
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",  # 6to4 relays
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, and broadcast
+)
+_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")  # so ::1, mapped, NAT64, ULA, link-local, multicast are out
+_SPECIAL_IPV6 = _networks(
+    "2001::/23",  # IETF protocols, with Teredo, which embeds IPv4
+    "2001:db8::/32",
+    "2002::/16",  # 6to4, which embeds IPv4
+    "3fff::/20",
+)
+# What --allow-private opens: this machine and its neighbours, but no metadata service (link-local).
+_PRIVATE = _networks(
+    "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7"
+)
+
+
+class EndpointError(ValueError):
+    """The text is no URL that a probe can use."""
+
+
+class AddressRefusedError(Exception):
+    """The endpoint leads to an address that this validator may not connect to."""
+
+
+class NameUnresolvedError(Exception):
+    """The endpoint's name has no address."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A node's base URL in parts. `host` is a name or an address, without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str  # '' or '/…' without a slash at the end
+
+    @property
+    def host_header(self) -> str:
+        """The value of `Host`: brackets around IPv6, and the port where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def url_at(self, address: IPAddress, path: str) -> str:
+        """The URL of a path below the endpoint, with the address in the name's place."""
+        host = f"[{address}]" if address.version == 6 else str(address)
+        return f"{self.scheme}://{host}:{self.port}{self.path}{path}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Take a base URL apart. EndpointError unless it is plain http or https, without user, query or fragment.
+
+    International names have to come in their ASCII form.
+    """
+    if len(text) > MAX_ENDPOINT_CHARACTERS or not _VISIBLE_ASCII.fullmatch(text) or "\\" in text:
+        raise EndpointError("endpoint is not a plain URL")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise EndpointError("endpoint has no valid host and port") from error
+    if parts.scheme not in DEFAULT_PORTS:
+        raise EndpointError("endpoint is neither http nor https")
+    if "?" in text or "#" in text:
+        raise EndpointError("endpoint holds a query or a fragment")
+    host = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
+    if port == 0 or not _HOST.fullmatch(host):
+        raise EndpointError("endpoint has no valid host and port")
+    return Endpoint(
+        scheme=parts.scheme,
+        host=host.strip("[]").lower(),
+        port=DEFAULT_PORTS[parts.scheme] if port is None else port,
+        path=parts.path.rstrip("/"),
+    )
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """Public addresses, and beyond them what the validator's owner opened."""
+
+    allow_private: bool = False
+    networks: tuple[IPNetwork, ...] = ()
+
+    def permits(self, address: IPAddress) -> bool:
+        """Whether a probe may connect there. IPv4 written as IPv6 (mapped) never counts as public."""
+        plain = _unmapped(address)
+        if _within(address, self.networks) or _within(plain, self.networks):
+            return True
+        if self.allow_private and _within(plain, _PRIVATE):
+            return True
+        return _is_public(address)
+
+
+async def vetted_addresses(
+    endpoint: Endpoint, policy: AddressPolicy, resolve: Resolver
+) -> Sequence[IPAddress]:
+    """The addresses to connect to, in order of preference; each is permitted.
+
+    Raises NameUnresolvedError, or AddressRefusedError if even one of the name's addresses is not permitted:
+    an honest name does not lead to the internet and to the inside at once.
+    """
+    try:
+        addresses: Sequence[IPAddress] = [ipaddress.ip_address(endpoint.host)]
+    except ValueError:
+        addresses = await resolve(endpoint.host, endpoint.port)
+    if not addresses:
+        raise NameUnresolvedError(endpoint.host)
+    if not all(policy.permits(address) for address in addresses):
+        raise AddressRefusedError(endpoint.host)
+    return addresses
+
+
+async def system_resolver(host: str, port: int) -> Sequence[IPAddress]:
+    """Ask the operating system. Raises NameUnresolvedError.
+
+    In a daemon thread of its own: getaddrinfo cannot be interrupted, and a pool's thread that hangs in it
+    would hold up the end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[IPAddress]] = loop.create_future()
+
+    def settle(found: list[IPAddress] | None) -> None:
+        if answer.done():
+            return
+        if found is None:
+            answer.set_exception(NameUnresolvedError(host))
+        else:
+            answer.set_result(found)
+
+    def ask() -> None:
+        found: list[IPAddress] | None
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
+        except (OSError, ValueError):
+            found = None
+        with contextlib.suppress(RuntimeError):  # the loop ended meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(settle, found)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return await answer
+
+
+def _unmapped(address: IPAddress) -> IPAddress:
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_public(address: IPAddress) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not _within(address, _SPECIAL_IPV4)
+    return address in _GLOBAL_IPV6 and not _within(address, _SPECIAL_IPV6)
+
+
+def _within(address: IPAddress, networks: Iterable[IPNetwork]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,227 @@
+"""The console, as a validator sees it: assignments to fetch and probes to post, both signed.
+
+The signature is that of the Standard Webhooks specification, as the HTTP contract has it for agents.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+
+from nodes.validator.probe import Result, Target
+
+REQUEST_TIMEOUT_SECONDS = 5.0
+MAX_DETAIL_CHARACTERS = 200
+
+_WHSEC = "whsec_"
+_PUBLIC_KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
+
+
+class Kind(StrEnum):
+    """What a probe was for."""
+
+    HEALTH = "health"
+    LATENCY = "latency"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A node that the console wants probed, its status, and the kinds of probe that it wants."""
+
+    target: Target
+    status: str
+    due: frozenset[Kind]
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """One answer of the console."""
+
+    nodes: tuple[Assignment, ...]
+    poll_after_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A probe's outcome, ready to post. `message_id` stays the same when the post is repeated."""
+
+    message_id: str
+    body: bytes
+
+
+class ConsoleError(Exception):
+    """The console did not take or give it now; later it may. `retry_after_seconds` is its own wish."""
+
+    def __init__(self, why: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotAcceptedError(Exception):
+    """The console refused this very request; to repeat it is of no use."""
+
+
+class TokenRefusedError(Exception):
+    """The console does not know this validator, its token is old, or the clocks differ."""
+
+
+class SecretError(ValueError):
+    """The validator's token is not `whsec_` and base64."""
+
+
+def secret_from(token: str) -> bytes:
+    """The HMAC secret that a token text holds. Raises SecretError."""
+    try:
+        secret = base64.b64decode(token.removeprefix(_WHSEC), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SecretError("the token is not base64") from error
+    if not token.startswith(_WHSEC) or not secret:
+        raise SecretError(f"the token does not begin with {_WHSEC}")
+    return secret
+
+
+def signed_headers(
+    *, secret: bytes, validator_id: str, message_id: str, at: float, body: bytes
+) -> dict[str, str]:
+    """The headers that prove who sends the body; `at` in unix seconds."""
+    timestamp = str(int(at))
+    statement = b".".join((message_id.encode(), timestamp.encode(), body))
+    mac = base64.b64encode(hmac.digest(secret, statement, hashlib.sha256)).decode()
+    return {
+        "X-Validator-Id": validator_id,
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{mac}",
+    }
+
+
+def report(node_id: str, kind: Kind, result: Result, *, at: float) -> Report:
+    """Put an outcome into the contract's words; `at` in unix seconds."""
+    body: dict[str, object] = {"node_id": node_id, "kind": kind.value, "ok": result.ok, "ts": round(at, 3)}
+    if result.latency is not None:
+        body["p50"] = round(result.latency.p50_ms, 3)
+        body["p95"] = round(result.latency.p95_ms, 3)
+        body["p99"] = round(result.latency.p99_ms, 3)
+    if result.detail:
+        body["detail"] = result.detail[:MAX_DETAIL_CHARACTERS]
+    return Report(message_id=fresh_message_id(), body=json.dumps(body).encode())
+
+
+def fresh_message_id() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class Console:
+    """A signed client of one console. Close it with `aclose`."""
+
+    def __init__(self, *, url: str, validator_id: str, token: str) -> None:
+        self._validator_id = validator_id
+        self._secret = secret_from(token)
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"),
+            trust_env=False,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+            headers={"User-Agent": "jatevo-validator"},
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def assignments(self) -> Assignments:
+        """What to probe now. Raises ConsoleError, NotAcceptedError or TokenRefusedError."""
+        response = await self._send("GET", "/v1/validators/assignments", Report(fresh_message_id(), b""))
+        return parse_assignments(response)
+
+    async def post(self, probe: Report) -> None:
+        """Deliver a report once: repeated under its message id, it is not counted twice.
+
+        Raises ConsoleError, NotAcceptedError or TokenRefusedError.
+        """
+        await self._send("POST", "/v1/probes", probe)
+
+    async def _send(self, method: str, path: str, message: Report) -> bytes:
+        headers = signed_headers(
+            secret=self._secret,
+            validator_id=self._validator_id,
+            message_id=message.message_id,
+            at=time.time(),
+            body=message.body,
+        )
+        if message.body:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = await self._client.request(method, path, content=message.body, headers=headers)
+        except httpx.HTTPError as error:
+            raise ConsoleError("the console cannot be reached") from error
+        if response.is_success:
+            return response.content
+        error_type = _error_type(response.content)
+        why = f"the console answers {response.status_code} {error_type}".rstrip()
+        if response.status_code in (401, 403):
+            raise TokenRefusedError(why)
+        if error_type == "replayed_request":  # it has arrived before, and only the answer was lost
+            return b""
+        if response.status_code == 429 or response.status_code >= 500:
+            raise ConsoleError(why, retry_after_seconds=_seconds(response.headers.get("retry-after")))
+        raise NotAcceptedError(why)
+
+
+def parse_assignments(content: bytes) -> Assignments:
+    """Read the console's answer, leaving out rows that are not wellformed. Raises ConsoleError."""
+    try:
+        answer = json.loads(content)
+        rows = answer["assignments"]
+        wish = answer.get("poll_after_s")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ConsoleError("the console's answer is not understood") from error
+    if not isinstance(rows, list):
+        raise ConsoleError("the console's answer is not understood")
+    nodes = [_assignment(row) for row in rows]
+    usable_wish = isinstance(wish, (int, float)) and not isinstance(wish, bool) and wish > 0
+    return Assignments(
+        nodes=tuple(node for node in nodes if node is not None),
+        poll_after_seconds=float(wish) if usable_wish else None,
+    )
+
+
+def _assignment(row: object) -> Assignment | None:
+    match row:
+        case {
+            "node_id": str(node_id),
+            "endpoint": str(endpoint),
+            "status": str(status),
+            "public_key": str(key),
+            "due": list(due),
+        }:
+            decoded = _PUBLIC_KEY.fullmatch(key)
+        case _:
+            return None
+    if decoded is None:
+        return None
+    known = {kind.value for kind in Kind}
+    return Assignment(
+        target=Target(node_id=node_id, endpoint=endpoint, public_key=base64.b64decode(decoded[1])),
+        status=status,
+        due=frozenset(Kind(word) for word in due if isinstance(word, str) and word in known),
+    )
+
+
+def _error_type(content: bytes) -> str:
+    try:
+        word = json.loads(content)["error"]["type"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return word if isinstance(word, str) and re.fullmatch(r"[a-z_]{1,40}", word) else ""
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isascii() and text.isdigit() else None

@@ -1,0 +1,187 @@
+"""The validator's work: poll the console, probe what is due, post the outcomes, until told to stop."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nodes.validator.console import (
+    Assignment,
+    Console,
+    ConsoleError,
+    Kind,
+    NotAcceptedError,
+    Report,
+    TokenRefusedError,
+    report,
+)
+from nodes.validator.probe import Prober, Result
+from nodes.validator.spacing import Spacing, priority
+
+log = logging.getLogger("jatevo.validator")
+
+POST_ATTEMPTS = 3
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+LONGEST_POLL_SECONDS = 60.0
+TOKEN_RETRY_SECONDS = 30.0
+MOST_REMEMBERED_LINES = 10_000  # beyond it some lines come twice
+
+
+def backoff_seconds(attempt: int, *, spread: Callable[[], float] = random.random) -> float:
+    """How long to wait after the attempt (1 is the first): doubling, bounded, between half and all of it."""
+    bound: float = min(FIRST_BACKOFF_SECONDS * 2 ** min(attempt - 1, 16), LONGEST_BACKOFF_SECONDS)
+    return bound * (0.5 + 0.5 * spread())
+
+
+def reportable(node: Assignment, kind: Kind, result: Result) -> tuple[Kind, Result]:
+    """The kind under which an outcome is posted.
+
+    A failed audit quarantines. An active node that merely could not be reached has told no lie, and its
+    silence has a rule of its own (offline), so that is posted as a failed health probe.
+    """
+    unreached = result.fault is not None and not result.fault.is_false_answer
+    if kind is Kind.AUDIT and node.status != "quarantine" and unreached:
+        return Kind.HEALTH, result
+    return kind, result
+
+
+@dataclass(order=True)
+class _Task:
+    rank: tuple[int, int]  # priority, then order of arrival
+    node: Assignment = field(compare=False)
+    kind: Kind = field(compare=False)
+
+
+class Loop:
+    """Runs until `stop` is called. At most `concurrency` probes are under way at a time."""
+
+    def __init__(
+        self, console: Console, prober: Prober, *, interval_seconds: float, concurrency: int
+    ) -> None:
+        self._console = console
+        self._prober = prober
+        self._interval_seconds = interval_seconds
+        self._concurrency = concurrency
+        self._spacing = Spacing()
+        self._queue: asyncio.PriorityQueue[_Task] = asyncio.PriorityQueue()
+        self._waiting: set[tuple[str, Kind]] = set()
+        self._arrivals = 0
+        self._named: dict[str, Assignment] = {}  # by the console's latest answer
+        self._answered = asyncio.Condition()
+        self._last_line: dict[str, str] = {}
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End soon: what is under way is given up, and the console will hear of it from a fresh probe."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Poll, probe and post until `stop`; a fault of this program itself ends it with its exception."""
+        jobs = [asyncio.create_task(self._poll())]
+        jobs += [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopping, *jobs], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, *jobs):
+            task.cancel()
+        await asyncio.gather(stopping, *jobs, return_exceptions=True)
+        for task in done - {stopping}:
+            task.result()
+
+    async def _poll(self) -> None:
+        failures = 0
+        while True:
+            try:
+                wait = await self._poll_once()
+                failures = 0
+            except ConsoleError as error:
+                failures += 1
+                self._say("console", f"{error}; trying again", level=logging.WARNING)
+                wait = error.retry_after_seconds or backoff_seconds(failures)
+            except (TokenRefusedError, NotAcceptedError) as error:
+                self._say("console", f"{error}; check id, token and clock", level=logging.ERROR)
+                wait = TOKEN_RETRY_SECONDS
+            await asyncio.sleep(min(wait, LONGEST_POLL_SECONDS))
+
+    async def _poll_once(self) -> float:
+        """Queue what is due; the seconds to the next poll."""
+        answer = await self._console.assignments()
+        self._say("console", "connected")
+        async with self._answered:
+            self._named = {node.target.node_id: node for node in answer.nodes}
+            self._answered.notify_all()
+        for node, kind in self._spacing.take(answer.nodes, at=time.monotonic()):
+            key = (node.target.node_id, kind)
+            if key not in self._waiting:
+                self._waiting.add(key)
+                self._arrivals += 1
+                self._queue.put_nowait(_Task((priority(node.status), self._arrivals), node, kind))
+        return max(self._interval_seconds, answer.poll_after_seconds or 0)
+
+    async def _work(self) -> None:
+        while True:
+            task = await self._queue.get()
+            node_id = task.node.target.node_id
+            try:
+                result = await self._probe(task.node, task.kind)
+                if task.kind is Kind.AUDIT and result.fault is not None and result.fault.is_false_answer:
+                    confirmed = await self._audit_again(node_id)
+                    if confirmed is None:
+                        continue
+                    result = confirmed
+                kind, result = reportable(task.node, task.kind, result)
+                self._say(node_id, f"{task.node.status}, {'answers' if result.ok else result.detail}")
+                await self._deliver(report(node_id, kind, result, at=time.time()))
+            except Exception:
+                # Strangers write what is parsed here: one node's answer must not end the work for all.
+                log.exception("%s: a probe ended in a fault of the validator", node_id)
+            finally:
+                self._waiting.discard((node_id, task.kind))
+
+    async def _audit_again(self, node_id: str) -> Result | None:
+        """A second audit by the key that the console names by now; None if it wants none any more.
+
+        A failed audit quarantines, and an honest node that has just changed its key fails the first one.
+        """
+        async with self._answered:
+            await self._answered.wait()
+        node = self._named.get(node_id)
+        if node is None or Kind.AUDIT not in node.due:
+            return None
+        return await self._probe(node, Kind.AUDIT)
+
+    async def _probe(self, node: Assignment, kind: Kind) -> Result:
+        match kind:
+            case Kind.HEALTH:
+                return await self._prober.health(node.target)
+            case Kind.LATENCY:
+                return await self._prober.latency(node.target)
+            case Kind.AUDIT:
+                return await self._prober.audit(node.target)
+
+    async def _deliver(self, probe: Report) -> None:
+        """Post with a few repeats, then drop it: a fresh probe says more than an old one."""
+        for attempt in range(1, POST_ATTEMPTS + 1):
+            try:
+                await self._console.post(probe)
+            except ConsoleError as error:
+                if attempt == POST_ATTEMPTS:
+                    self._say("posts", f"{error}; probes are dropped", level=logging.WARNING)
+                    return
+                await asyncio.sleep(min(error.retry_after_seconds or backoff_seconds(attempt), 5.0))
+            except (TokenRefusedError, NotAcceptedError) as error:
+                self._say("posts", f"{error}; probes are dropped", level=logging.WARNING)
+                return
+            else:
+                self._say("posts", "delivered")
+                return
+
+    def _say(self, subject: str, line: str, *, level: int = logging.INFO) -> None:
+        """One log line for each change of what there is to say of a subject."""
+        if self._last_line.get(subject) != line:
+            if len(self._last_line) >= MOST_REMEMBERED_LINES:
+                self._last_line.clear()
+            self._last_line[subject] = line
+            log.log(level, "%s: %s", subject, line)

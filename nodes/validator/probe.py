@@ -1,0 +1,339 @@
+"""Probing one node: ask its health endpoint, check the answer, time it.
+
+The endpoint and its signature are the HTTP contract's ("Validators"): `GET {endpoint}/healthz?nonce=<32 hex>`
+answers `{"node_id", "nonce", "signature"}`, ed25519 over `jatevo-health:{node_id}:{nonce}`.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import random
+import secrets
+import ssl
+import time
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from nodes.validator.address import (
+    AddressPolicy,
+    AddressRefusedError,
+    Endpoint,
+    EndpointError,
+    IPAddress,
+    NameUnresolvedError,
+    Resolver,
+    parse_endpoint,
+    system_resolver,
+    vetted_addresses,
+)
+
+REQUEST_TIMEOUT_SECONDS = 5.0  # all of a request: name, connection, TLS, and the answer to its last byte
+CONNECT_TIMEOUT_SECONDS = 2.0  # for one of several addresses, so that a dead one leaves time for the next
+MAX_ANSWER_BYTES = 4096
+MAX_ADDRESSES_TRIED = 3
+NONCE_BYTES = 16
+LATENCY_SAMPLES = 5
+AUDIT_CHALLENGES = 3
+
+
+class Fault(StrEnum):
+    """Why a probe failed, in the words that the node's operator reads."""
+
+    BAD_ENDPOINT = "endpoint is not a valid URL"
+    ADDRESS = "endpoint address is not allowed"
+    UNRESOLVED = "endpoint name does not resolve"
+    REFUSED = "connection refused"
+    UNREACHABLE = "connection failed"
+    TLS = "TLS failed"
+    TIMEOUT = "timeout"
+    BROKEN = "connection broken"
+    STATUS = "status is not 200"
+    OVERSIZE = "answer is too large"
+    NOT_JSON = "answer is not JSON"
+    WRONG_NODE = "wrong node id"
+    WRONG_NONCE = "wrong nonce"
+    WRONG_SIGNATURE = "wrong signature"
+
+    @property
+    def is_false_answer(self) -> bool:
+        """The node answered, and what it said is false. Everything else may be the network's doing."""
+        return self in (Fault.WRONG_NODE, Fault.WRONG_NONCE, Fault.WRONG_SIGNATURE)
+
+
+class ProbeError(Exception):
+    """A probe that failed, with its fault and at most a few words more."""
+
+    def __init__(self, fault: Fault, more: str = "") -> None:
+        super().__init__(fault, more)
+        self.fault = fault
+        self.detail = f"{fault} ({more})" if more else str(fault)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom to probe: `public_key` is the node's current key, 32 bytes."""
+
+    node_id: str
+    endpoint: str
+    public_key: bytes
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles of one round, in milliseconds; see `percentile` and `Prober.latency`."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a probe found. `fault` is None exactly if it passed."""
+
+    fault: Fault | None = None
+    detail: str = ""
+    latency: Latency | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.fault is None
+
+
+class Prober:
+    """Probes nodes within an address policy. No method raises for a node's fault: it is in the Result."""
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        resolve: Resolver = system_resolver,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> None:
+        self._policy = policy
+        self._resolve = resolve
+        self._timeout_seconds = timeout_seconds
+        self._tls = ssl.create_default_context()
+
+    async def health(self, target: Target) -> Result:
+        """One challenge, answered and signed in time."""
+        return await self._judged(self._health(target))
+
+    async def latency(self, target: Target) -> Result:
+        """Time LATENCY_SAMPLES signed health requests, one after another.
+
+        It measures the round trip from this validator to the node over a connection that is open already
+        (a first request, not counted, opens it), with the node's work of signing; not the time of inference.
+        If one answer fails, the round fails and has no figures.
+        """
+        return await self._judged(self._latency(target))
+
+    async def audit(self, target: Target) -> Result:
+        """AUDIT_CHALLENGES challenges at once, each on its own connection, sent in random order.
+
+        Each answer must verify for its own nonce, so that answers which are stored, mixed up or shared fail.
+        """
+        return await self._judged(self._audit(target))
+
+    async def _judged(self, probe: Awaitable[Latency | None]) -> Result:
+        try:
+            return Result(latency=await probe)
+        except ProbeError as error:
+            return Result(fault=error.fault, detail=error.detail)
+
+    async def _health(self, target: Target) -> None:
+        async with self._route(target) as route:
+            await route.challenge(target, fresh_nonce())
+
+    async def _latency(self, target: Target) -> Latency:
+        samples_ms = []
+        async with self._route(target) as route:
+            await route.challenge(target, fresh_nonce())
+            for _ in range(LATENCY_SAMPLES):
+                started = time.perf_counter()
+                await route.challenge(target, fresh_nonce())
+                samples_ms.append((time.perf_counter() - started) * 1000)
+        return Latency(
+            p50_ms=percentile(samples_ms, 0.50),
+            p95_ms=percentile(samples_ms, 0.95),
+            p99_ms=percentile(samples_ms, 0.99),
+        )
+
+    async def _audit(self, target: Target) -> None:
+        nonces = [fresh_nonce() for _ in range(AUDIT_CHALLENGES)]
+        async with AsyncExitStack() as stack:
+            routes = [await stack.enter_async_context(self._route(target)) for _ in nonces]
+            random.SystemRandom().shuffle(nonces)
+            answers = await asyncio.gather(
+                *(route.challenge(target, nonce) for route, nonce in zip(routes, nonces, strict=True)),
+                return_exceptions=True,
+            )
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failed:
+            # A false answer weighs more than a broken connection beside it.
+            raise min(failed, key=lambda error: not _is_false_answer(error))
+
+    def _route(self, target: Target) -> "_Route":
+        return _Route(target, self._policy, self._resolve, self._tls, self._timeout_seconds)
+
+
+class _Route:
+    """The way to one endpoint: its vetted addresses, and a client that keeps one connection open."""
+
+    def __init__(
+        self,
+        target: Target,
+        policy: AddressPolicy,
+        resolve: Resolver,
+        tls: ssl.SSLContext,
+        timeout_seconds: float,
+    ) -> None:
+        self._endpoint_text = target.endpoint
+        self._policy = policy
+        self._resolve = resolve
+        self._timeout_seconds = timeout_seconds
+        self._addresses: Sequence[IPAddress] = ()
+        self._client = httpx.AsyncClient(
+            verify=tls,
+            trust_env=False,  # a proxy of the environment would connect elsewhere than to the vetted address
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=1),
+            timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> "_Route":
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._client.aclose()
+
+    async def challenge(self, target: Target, nonce: str) -> str:
+        """Have the node sign the nonce; its signature as text, verified. Raises ProbeError."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                body = await self._get(f"/healthz?nonce={nonce}")
+        except TimeoutError as error:
+            raise ProbeError(Fault.TIMEOUT) from error
+        return verified_signature(body, target=target, nonce=nonce)
+
+    async def _get(self, path: str) -> bytes:
+        try:
+            endpoint = parse_endpoint(self._endpoint_text)
+        except EndpointError as error:
+            raise ProbeError(
+                Fault.BAD_ENDPOINT, "" if self._endpoint_text else "none is registered"
+            ) from error
+        if not self._addresses:
+            self._addresses = await self._vetted(endpoint)
+        for position, address in enumerate(self._addresses, start=1):
+            try:
+                body = await self._get_from(endpoint, address, path)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if position == len(self._addresses):
+                    raise ProbeError(_connection_fault(error)) from error
+            except httpx.TimeoutException as error:
+                raise ProbeError(Fault.TIMEOUT) from error
+            except httpx.HTTPError as error:
+                raise ProbeError(Fault.BROKEN) from error
+            else:
+                self._addresses = (address,)
+                return body
+        raise ProbeError(Fault.UNRESOLVED)
+
+    async def _vetted(self, endpoint: Endpoint) -> Sequence[IPAddress]:
+        try:
+            return (await vetted_addresses(endpoint, self._policy, self._resolve))[:MAX_ADDRESSES_TRIED]
+        except NameUnresolvedError as error:
+            raise ProbeError(Fault.UNRESOLVED) from error
+        except AddressRefusedError as error:
+            raise ProbeError(Fault.ADDRESS) from error
+
+    async def _get_from(self, endpoint: Endpoint, address: IPAddress, path: str) -> bytes:
+        request = self._client.build_request(
+            "GET",
+            endpoint.url_at(address, path),
+            headers={"Host": endpoint.host_header},
+            extensions={"sni_hostname": endpoint.host},
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise ProbeError(Fault.STATUS, str(response.status_code))
+            body = b""
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ProbeError(Fault.OVERSIZE)
+            return body
+        finally:
+            await response.aclose()
+
+
+def fresh_nonce() -> str:
+    """32 hexadecimal digits that were never asked before."""
+    return secrets.token_hex(NONCE_BYTES)
+
+
+def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
+    """The answer's signature, once it is shown to be this node's over this nonce. Raises ProbeError."""
+    try:
+        answer = json.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise ProbeError(Fault.NOT_JSON) from error
+    if not isinstance(answer, dict):
+        raise ProbeError(Fault.NOT_JSON)
+    if answer.get("node_id") != target.node_id:
+        raise ProbeError(Fault.WRONG_NODE)
+    if answer.get("nonce") != nonce:
+        raise ProbeError(Fault.WRONG_NONCE)
+    signature = answer.get("signature")
+    statement = f"jatevo-health:{target.node_id}:{nonce}".encode()
+    try:
+        if not isinstance(signature, str) or not signature.startswith("ed25519:"):
+            raise ProbeError(Fault.WRONG_SIGNATURE)
+        raw = base64.b64decode(signature.removeprefix("ed25519:"), validate=True)
+        VerifyKey(target.public_key).verify(statement, raw)
+    except (binascii.Error, BadSignatureError, ValueError) as error:
+        raise ProbeError(Fault.WRONG_SIGNATURE) from error
+    return signature
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The sample quantile by linear interpolation between order statistics (Hyndman and Fan's type 7).
+
+    Of few samples the high percentiles lie close to the slowest one: read them over many rounds.
+    """
+    ordered = sorted(samples)
+    rank = share * (len(ordered) - 1)
+    below = int(rank)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+
+
+def _is_false_answer(error: BaseException) -> bool:
+    return isinstance(error, ProbeError) and error.fault.is_false_answer
+
+
+def _connection_fault(error: BaseException) -> Fault:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return Fault.TLS
+        if isinstance(cause, ConnectionRefusedError):
+            return Fault.REFUSED
+        if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
+            return Fault.TIMEOUT
+    return Fault.UNREACHABLE
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

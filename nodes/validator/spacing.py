@@ -1,0 +1,50 @@
+"""Which of the console's wishes to follow now.
+
+The console says what is due; it decides how often. But it learns of a probe only when its outcome arrives,
+and not every outcome settles the wish (see `reportable`). So a probe of one kind of one node is not
+repeated sooner than the least time below, unless the node's status has changed.
+"""
+
+from collections.abc import Iterable
+
+from nodes.validator.console import Assignment, Kind
+
+LEAST_SECONDS = 30.0
+# Three failures in a row quarantine a node that starts up, so not so close that a slow start does.
+PENDING_LEAST_SECONDS = 5.0
+FORGET_AFTER_SECONDS = 600.0
+
+_PRIORITIES = {"pending": 0, "quarantine": 1}
+_LOWEST_PRIORITY = 2
+
+
+def priority(status: str) -> int:
+    """Smaller is sooner: somebody waits for a pending node; active ones must not hold it up."""
+    return _PRIORITIES.get(status, _LOWEST_PRIORITY)
+
+
+def least_seconds(status: str) -> float:
+    return PENDING_LEAST_SECONDS if status == "pending" else LEAST_SECONDS
+
+
+class Spacing:
+    """Remembers what was probed when, and in which status. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._started: dict[tuple[str, Kind], tuple[str, float]] = {}
+
+    def take(self, nodes: Iterable[Assignment], *, at: float) -> list[tuple[Assignment, Kind]]:
+        """What to probe now, soonest first; it counts as started."""
+        self._forget_before(at - FORGET_AFTER_SECONDS)
+        taken = []
+        for node in sorted(nodes, key=lambda node: priority(node.status)):
+            for kind in sorted(node.due):
+                key = (node.target.node_id, kind)
+                status, started = self._started.get(key, ("", at))
+                if status != node.status or at - started >= least_seconds(node.status):
+                    self._started[key] = (node.status, at)
+                    taken.append((node, kind))
+        return taken
+
+    def _forget_before(self, limit: float) -> None:
+        self._started = {key: entry for key, entry in self._started.items() if entry[1] >= limit}

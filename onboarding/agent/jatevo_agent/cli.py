@@ -1,0 +1,116 @@
+"""The command `jatevo-agent`: `run`, `status`, `version`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import __version__, logs
+from .agent import Agent
+from .config import HIGHEST_RATE_PER_SECOND, Config, ConfigError, load_config
+from .exits import CannotRun, ExitCode
+from .faults import Fault
+from .spool import read_counts
+from .state import StateFolder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "run":
+            return _run(options)
+        if options.command == "status":
+            return _status(options)
+        print(__version__)
+        return ExitCode.STOPPED
+    except CannotRun as error:
+        print(f"jatevo-agent: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jatevo-agent", description="Runs a node of the Jatevo network.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="register if need be, send heartbeats and receipts until stopped")
+    _add_config(run)
+    run.add_argument(
+        "--simulate", type=float, metavar="RATE", help="complete made-up requests, RATE per second on average"
+    )
+    run.add_argument(
+        "--fault",
+        type=Fault,
+        choices=list(Fault),
+        help="misbehave; only for testing a console",
+        metavar="FAULT",
+    )
+    status = commands.add_parser("status", help="print what the agent last knew, as JSON")
+    _add_config(status)
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=Path("agent.yaml"), help="default: ./agent.yaml")
+
+
+def _run(options: argparse.Namespace) -> int:
+    logs.start_logging()
+    config = _with_rate(load_config(options.config), options.simulate)
+    agent = Agent(config, options.fault)
+    agent.stop_on_signals()
+    logs.info("starting", version=__version__, node=config.node_id, console=config.console)
+    if options.fault:
+        logs.warning("misbehaving on request", fault=options.fault)
+    return agent.run()
+
+
+def _with_rate(config: Config, simulate: float | None) -> Config:
+    if simulate is not None:
+        if not 0 <= simulate <= HIGHEST_RATE_PER_SECOND:
+            raise ConfigError(
+                f"--simulate: must be from 0 to {HIGHEST_RATE_PER_SECOND:g} requests per second"
+            )
+        config = replace(config, simulate_per_second=simulate)
+    if config.simulate_per_second and not config.models:
+        raise ConfigError(
+            "models: is empty, and simulated requests need a model: name one, like [llama3.1-8b]"
+        )
+    return config
+
+
+def _status(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    folder = StateFolder(config.state_dir)
+    state = folder.load()
+    status = folder.read_status()
+    counts = read_counts(folder.spool_path)
+    document = {
+        "node_id": state.node_id if state else config.node_id,
+        "console": state.console if state else config.console,
+        "registered": bool(state and state.node_token),
+        "registered_at": _rfc3339(state.registered_at if state else None),
+        "spooled": counts.spooled if counts else 0,
+        "refused": counts.refused if counts else 0,
+        "completed_total": counts.completed_total if counts else 0,
+        "last_heartbeat": _last_heartbeat(status),
+        "agent_version": status.get("agent_version"),
+        "started_at": _rfc3339(status.get("started_at")),
+    }
+    print(json.dumps(document, indent=2))
+    return ExitCode.STOPPED
+
+
+def _last_heartbeat(status: dict[str, Any]) -> dict[str, Any] | None:
+    last = status.get("last_heartbeat")
+    return {**last, "at": _rfc3339(last.get("at"))} if isinstance(last, dict) else None
+
+
+def _rfc3339(unix_seconds: float | None) -> str | None:
+    if unix_seconds is None:
+        return None
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

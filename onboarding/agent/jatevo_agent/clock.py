@@ -1,0 +1,63 @@
+"""The console's time, as far as this machine can tell.
+
+Signed requests and receipts are judged by the console's clock with a tolerance of 300 s. A machine whose
+clock is further off keeps an offset to the console's time and stamps with that.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from . import logs
+
+TOLERATED_DRIFT_SECONDS = 30.0
+
+
+class ConsoleClock:
+    """This machine's clock, plus an offset once the console has shown that it is needed. Thread-safe."""
+
+    def __init__(self, local_time: Callable[[], float] = time.time) -> None:
+        self._local_time = local_time
+        self._lock = threading.Lock()
+        self._offset_seconds = 0.0
+
+    @property
+    def offset_seconds(self) -> float:
+        """Console's time minus this machine's; 0 while they agree within the tolerance."""
+        return self._offset_seconds
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._local_time() + self._offset_seconds
+
+    def observe(self, server_unix_seconds: float | None) -> None:
+        """Take note of a time that the console just told; corrects this clock if it is far off.
+
+        An answer's way back takes part of a second, so small differences mean nothing.
+        """
+        if server_unix_seconds is None:
+            return
+        with self._lock:
+            drift_seconds = server_unix_seconds - self.now()
+            if abs(drift_seconds) <= TOLERATED_DRIFT_SECONDS:
+                return
+            offset_seconds = server_unix_seconds - self._local_time()
+            # Back within the tolerance by itself (the machine's clock was set): no offset at all.
+            self._offset_seconds = offset_seconds if abs(offset_seconds) > TOLERATED_DRIFT_SECONDS else 0.0
+        logs.warning("this machine's clock is off; using the console's time", seconds=-drift_seconds)
+
+
+def parse_server_time(value: object) -> float | None:
+    """Unix seconds from a `server_time` member: RFC 3339 text, or a number; None if it is neither."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return parsed.timestamp() if parsed.tzinfo else None
+    return None

@@ -1,0 +1,66 @@
+"""A completed request, and the receipt that states it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from blake3 import blake3
+
+from .wire.schema import VERSION, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the runtime knows when a request has ended. Times in unix seconds of the console's clock."""
+
+    request_id: str
+    model_id: str
+    model_sha256: str
+    """64 lower-case hex digits: the weights that answered."""
+    prompt_blake3: str
+    """64 lower-case hex digits, see `prompt_digest`; the prompt itself never leaves the runtime."""
+    tokens_input: int
+    tokens_output: int
+    started_at: float
+    ended_at: float
+    p95_ms: float
+    checkpoints: tuple[int, ...] = ()
+    hedged: bool = False
+    cache_hit: bool = False
+    outcome: Outcome = Outcome.OK
+
+
+def prompt_digest(prompt: bytes) -> str:
+    """BLAKE3 of a prompt, 64 lower-case hex digits."""
+    return blake3(prompt).hexdigest()
+
+
+def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> dict[str, Any]:
+    """The receipt of `completion` but for its signature. Times are cut to whole seconds."""
+    ts_start = int(completion.started_at)
+    receipt: dict[str, Any] = {
+        "version": VERSION,
+        "request_id": completion.request_id,
+        "node_id": node_id,
+        "region": region,
+        "ts_start": ts_start,
+        # A clock that was corrected in between must not make a request end before it began.
+        "ts_end": max(ts_start, int(completion.ended_at)),
+        "model_id": completion.model_id,
+        "model_hash": f"sha256:{completion.model_sha256}",
+        "prompt_hash": f"blake3:{completion.prompt_blake3}",
+        "tokens_input": completion.tokens_input,
+        "tokens_output": completion.tokens_output,
+        "p95_ms": completion.p95_ms,
+        "s3_checkpoints": list(completion.checkpoints),
+        "hedged": completion.hedged,
+        "cache_hit": completion.cache_hit,
+    }
+    if completion.outcome is not Outcome.OK:
+        receipt["outcome"] = completion.outcome.value
+    return receipt
+
+
+def receipt_bytes(signed_receipt: dict[str, Any]) -> bytes:
+    """The JSON that is stored and sent, always these very bytes."""
+    return json.dumps(signed_receipt, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,144 @@
+"""The console's HTTP API as the agent uses it: one call, one answer, no retries here."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from . import __version__
+from .clock import ConsoleClock, parse_server_time
+from .webhook import new_message_id, secret_of, sign_request
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+ANSWER_TIMEOUT_SECONDS = 10.0
+
+
+class Unreachable(Exception):
+    """No answer came. The console may or may not have done what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the console said: its status and, if it was a JSON object, its body."""
+
+    status: int
+    body: Mapping[str, Any] = field(default_factory=dict)
+    retry_after_seconds: float | None = None
+
+    @property
+    def error(self) -> Mapping[str, Any]:
+        """The `error` member of the error shape, or an empty one."""
+        error = self.body.get("error")
+        return error if isinstance(error, dict) else {}
+
+    @property
+    def error_type(self) -> str:
+        """The error's `type`, or an empty string."""
+        return str(self.error.get("type", ""))
+
+    @property
+    def reason(self) -> str:
+        """The error in one line for a person, with the fields that it names."""
+        message = str(self.error.get("message") or f"HTTP status {self.status}")
+        return "; ".join([message, *_details(self.error.get("details"))])
+
+    @property
+    def server_time(self) -> float | None:
+        """The console's unix time, where the answer or its error tells it."""
+        return parse_server_time(self.body.get("server_time", self.error.get("server_time")))
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later: a limit, a time-out, the server's own trouble."""
+        return self.status in {408, 425, 429} or self.status >= 500
+
+
+class Console:
+    """A client for one console and one node. Thread-safe; close it when done."""
+
+    def __init__(self, base_url: str, node_id: str, clock: ConsoleClock) -> None:
+        self._node_id = node_id
+        self._clock = clock
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=httpx.Timeout(ANSWER_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            headers={"User-Agent": f"jatevo-agent/{__version__}", "Accept": "application/json"},
+            follow_redirects=False,
+            # A proxy in the environment is for the outside world, not for a console on this machine.
+            trust_env=not is_loopback(urlsplit(base_url).hostname or ""),
+        )
+
+    def register(self, enrollment_token: str, body: bytes) -> Answer:
+        """`POST /v1/nodes/register` with the enrolment token; Unreachable if no answer came."""
+        return self._post("/v1/nodes/register", body, {"Authorization": f"Bearer {enrollment_token}"})
+
+    def heartbeat(self, node_token: str, body: bytes) -> Answer:
+        """`POST /v1/nodes/heartbeat`, signed; Unreachable if no answer came."""
+        return self._post_signed("/v1/nodes/heartbeat", node_token, body)
+
+    def receipts(self, node_token: str, body: bytes) -> Answer:
+        """`POST /v1/receipts`, signed: one receipt or a batch; Unreachable if no answer came."""
+        return self._post_signed("/v1/receipts", node_token, body)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _post_signed(self, path: str, node_token: str, body: bytes) -> Answer:
+        headers = sign_request(secret_of(node_token), new_message_id(), int(self._clock.now()), body)
+        return self._post(path, body, {"X-Node-Id": self._node_id, **headers})
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        try:
+            response = self._http.post(
+                path, content=body, headers={"Content-Type": "application/json", **headers}
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            ) from error
+        try:
+            parsed = response.json()
+        except ValueError:
+            parsed = {}
+        return Answer(
+            status=response.status_code,
+            body=parsed if isinstance(parsed, dict) else {},
+            retry_after_seconds=_seconds_from_retry_after(response.headers.get("Retry-After")),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: `localhost` or a loopback address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _seconds_from_retry_after(value: str | None) -> float | None:
+    """RFC 9110 §10.2.3: whole seconds or an HTTP date; None if it is neither."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+
+
+def _details(details: object) -> list[str]:
+    if not isinstance(details, list):
+        return []
+    return [f"{item.get('field')}: {item.get('message')}" for item in details if isinstance(item, dict)]

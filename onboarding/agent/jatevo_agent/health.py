@@ -1,0 +1,131 @@
+"""`GET /healthz?nonce=…`: proves to a validator that this endpoint holds the node's private key."""
+
+import json
+import re
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from nacl.signing import SigningKey
+
+from . import __version__
+from .exits import CannotRun, ExitCode
+from .wire.signing import sign_health
+
+IDLE_TIMEOUT_SECONDS = 5.0
+MOST_CONNECTIONS = 64
+_NONCE = re.compile(r"[0-9a-fA-F]{32}")
+
+
+class HealthServer:
+    """Serves the health endpoint in threads of its own from `start` to `close`.
+
+    CannotRun if the address is taken or not of this machine.
+    """
+
+    def __init__(self, host: str, port: int, node_id: str, signing_key: SigningKey) -> None:
+        class Server(_Server):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            self._server = Server((host, port), _Handler)
+        except OSError as error:
+            raise CannotRun(
+                f"listen: {host}:{port} cannot be used: {error.strerror or error}.", ExitCode.TRY_LATER
+            ) from error
+        self._server.node_id = node_id
+        self._server.signing_key = signing_key
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="health", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and free the address."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = MOST_CONNECTIONS
+    node_id: str
+    signing_key: SigningKey
+
+    def __init__(self, *args: Any) -> None:
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hang up on whoever comes when every place is taken: the node's own work goes first."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is not news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version = f"jatevo-agent/{__version__}"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # 0.9, the base class's, would leave out the status line
+    timeout = IDLE_TIMEOUT_SECONDS
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path != "/healthz":
+            self._error(HTTPStatus.NOT_FOUND, "not_found", "there is only /healthz here")
+            return
+        nonces = parse_qs(url.query, keep_blank_values=True).get("nonce", [])
+        if len(nonces) != 1 or not _NONCE.fullmatch(nonces[0]):
+            self._error(HTTPStatus.BAD_REQUEST, "invalid_request", "nonce must be 32 hex digits")
+            return
+        node_id, nonce = self.server.node_id, nonces[0]
+        signature = sign_health(node_id, nonce, self.server.signing_key)
+        self._answer(HTTPStatus.OK, {"node_id": node_id, "nonce": nonce, "signature": signature})
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """The base class's own refusals (bad request line, other methods), as JSON too."""
+        self.close_connection = True
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # what http.server says of a method that it does not know
+            self._error(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "only GET is served here")
+        else:
+            self._error(HTTPStatus(code), "invalid_request", message or HTTPStatus(code).phrase)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Probes come every few seconds, and what strangers ask is not worth a line."""
+
+    def _error(self, status: HTTPStatus, kind: str, message: str) -> None:
+        self._answer(status, {"error": {"type": kind, "message": message}})
+
+    def _answer(self, status: HTTPStatus, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)

@@ -1,0 +1,142 @@
+"""Heartbeats: every few seconds the machine's figures, and from the answer the node's status."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import logs
+from .backoff import Backoff
+from .clock import ConsoleClock
+from .console import Answer, Console, Unreachable
+
+TOKEN_REFUSED_PAUSE_SECONDS = 60.0
+SHORTEST_INTERVAL_SECONDS = 1.0
+LONGEST_INTERVAL_SECONDS = 300.0
+
+Note = Callable[[Mapping[str, Any]], None]
+
+
+class Heartbeat:
+    """Beats from one thread: call `run` in it.
+
+    `last_ts` is that of the agent's last run, so that `ts` rises over restarts too. `note` is given what
+    the console answered, for `jatevo-agent status`.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        node_token: str,
+        models: Sequence[str],
+        metrics: Callable[[], Mapping[str, float]],
+        console: Console,
+        clock: ConsoleClock,
+        stopping: threading.Event,
+        note: Note,
+        interval_seconds: float,
+        last_ts: float = 0.0,
+    ) -> None:
+        self._node_id = node_id
+        self._node_token = node_token
+        self._models = list(models)
+        self._metrics = metrics
+        self._console = console
+        self._clock = clock
+        self._stopping = stopping
+        self._note = note
+        self._last_ts = last_ts
+        self._node_status = ""
+        self._backoff = Backoff(first_seconds=1.0, longest_seconds=10.0)
+        self.interval_seconds = interval_seconds
+
+    def run(self) -> None:
+        """Beat until `stopping` is set."""
+        while not self._stopping.is_set():
+            self._stopping.wait(self.beat())
+
+    def beat(self) -> float:
+        """Send one heartbeat and return the seconds until the next."""
+        began = time.monotonic()
+        try:
+            answer = self._console.heartbeat(self._node_token, self._body())
+        except Unreachable as error:
+            return self._failed("no heartbeat: the console cannot be reached", str(error))
+        if answer.status == 200:
+            self._accepted(answer)
+            return max(0.0, began + self.interval_seconds - time.monotonic())
+        return self._refused(answer)
+
+    def _body(self) -> bytes:
+        # The console takes only a later `ts` than the last, also after this clock was set back.
+        self._last_ts = round(max(self._clock.now(), self._last_ts + 0.001), 3)
+        document = {
+            "node_id": self._node_id,
+            "ts": self._last_ts,
+            "metrics": dict(self._metrics()),
+            "models": self._models,
+        }
+        return json.dumps(document).encode()
+
+    def _accepted(self, answer: Answer) -> None:
+        self._clock.observe(answer.server_time)
+        self._use_interval(answer.body.get("heartbeat_interval_s"))
+        node_status = str(answer.body.get("status", ""))
+        if node_status != self._node_status:
+            logs.info("the console says what this node is", status=node_status)
+            self._node_status = node_status
+        elif self._backoff.failures:
+            logs.info("heartbeats are accepted again", status=node_status)
+        self._backoff.succeeded()
+        self._noted(answer, "accepted")
+
+    def _refused(self, answer: Answer) -> float:
+        self._noted(answer, answer.reason)
+        if answer.error_type == "clock_skew" or answer.status == 409:
+            # 409: this machine's clock or its memory of the last `ts` is behind what the console has.
+            server_time = answer.server_time
+            self._clock.observe(server_time)
+            if server_time is not None:
+                self._last_ts = max(self._last_ts, server_time) if answer.status == 409 else server_time
+            first_time = self._backoff.failures == 0
+            delay = self._failed("the console finds this heartbeat's time off", answer.reason)
+            return 0.0 if first_time and server_time is not None else delay
+        if answer.may_pass:
+            return self._failed(
+                "no heartbeat: the console is busy", answer.reason, answer.retry_after_seconds
+            )
+        if answer.status in {401, 403}:
+            self._failed(
+                "the console does not accept this node's token: ask there for a new one, put it into"
+                " agent.yaml as node_token and restart; receipts are kept meanwhile",
+                answer.reason,
+            )
+            return TOKEN_REFUSED_PAUSE_SECONDS
+        self._failed("the console refused a heartbeat", answer.reason)
+        return self.interval_seconds
+
+    def _failed(self, event: str, reason: str, retry_after_seconds: float | None = None) -> float:
+        delay = self._backoff.failed(retry_after_seconds)
+        if self._backoff.failures == 1:
+            logs.warning(event, reason=reason)
+        return delay
+
+    def _use_interval(self, seconds: object) -> None:
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
+            self.interval_seconds = min(
+                LONGEST_INTERVAL_SECONDS, max(SHORTEST_INTERVAL_SECONDS, float(seconds))
+            )
+
+    def _noted(self, answer: Answer, outcome: str) -> None:
+        self._note(
+            {
+                "at": self._clock.now(),
+                "ts": self._last_ts,
+                "http_status": answer.status,
+                "outcome": outcome,
+                "node_status": answer.body.get("status"),
+                "interval_seconds": self.interval_seconds,
+            }
+        )

@@ -1,0 +1,62 @@
+"""Log lines on stderr: time, level, event, then key=value pairs that a machine can read as well.
+
+    2025-09-30T09:12:44Z info    heartbeat accepted status=active
+
+Prompts, outputs, tokens and keys are never logged.
+"""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+_logger = logging.getLogger("jatevo_agent")
+_BARE_WORD = re.compile(r"[A-Za-z0-9._:/@+,~%-]+")
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = f"{when} {record.levelname.lower():<7} {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def start_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Send the agent's own lines to `stream` (stderr by default); libraries stay silent."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Line())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(level)
+    _logger.propagate = False
+
+
+def info(event: str, **fields: object) -> None:
+    """Something that an operator wants to see once."""
+    _logger.info("%s", _with_fields(event, fields))
+
+
+def warning(event: str, **fields: object) -> None:
+    """Something is wrong and the agent copes."""
+    _logger.warning("%s", _with_fields(event, fields))
+
+
+def error(event: str, **fields: object) -> None:
+    """Something is wrong and a person must act."""
+    _logger.error("%s", _with_fields(event, fields))
+
+
+def crash(event: str) -> None:
+    """A defect of the agent: with the traceback of the exception in hand."""
+    _logger.exception("%s", event)
+
+
+def _with_fields(event: str, fields: dict[str, object]) -> str:
+    return " ".join([event, *(f"{name}={_value(value)}" for name, value in fields.items())])
+
+
+def _value(value: object) -> str:
+    text = f"{value:.1f}" if isinstance(value, float) else str(value)
+    # Quoting also keeps a server's message from starting a line of its own.
+    return text if _BARE_WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)

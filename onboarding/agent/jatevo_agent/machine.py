@@ -1,0 +1,153 @@
+"""What this machine is and what it is doing, from psutil and, where there are NVIDIA cards, NVML."""
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pynvml
+from blake3 import blake3
+
+_CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
+
+
+class Machine:
+    """Figures for heartbeats and for the attestation at registration. `close` ends the use of NVML."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._cards = _nvidia_cards()
+        psutil.cpu_percent(interval=None)  # the first call only sets the mark that the next measures from
+
+    def metrics(self) -> dict[str, float]:
+        """A heartbeat's `metrics`: `uptime` in seconds of the agent, `gpu_util` and `mem_used_ratio` 0 to 1.
+
+        `cpu_percent` 0 to 100 is over the time since the last call. `temp` in °C is absent where the
+        machine does not tell. `gpu_util` is 0 where it cannot be known.
+        """
+        metrics = {
+            "uptime": round(time.monotonic() - self._started, 3),
+            "gpu_util": self._gpu_utilisation(),
+            "cpu_percent": psutil.cpu_percent(interval=None),
+            "mem_used_ratio": round(psutil.virtual_memory().percent / 100, 4),
+        }
+        temperature = self._temperature_celsius()
+        if temperature is not None:
+            metrics["temp"] = temperature
+        return metrics
+
+    def attestation(self, energy_proof_url: str | None) -> dict[str, Any]:
+        """The `attest` member of a registration.
+
+        `hardware_hash` is stable for one machine. Its ingredients, serial numbers among them, are only
+        sent as this hash.
+        """
+        gpu_model, vram_gb, driver_version, cuda_version, gpu_uuids = "", 0, "", "", []
+        if self._cards:
+            gpu_model = pynvml.nvmlDeviceGetName(self._cards[0])
+            if len(self._cards) > 1:
+                gpu_model = f"{len(self._cards)} x {gpu_model}"
+            total_bytes = sum(int(pynvml.nvmlDeviceGetMemoryInfo(card).total) for card in self._cards)
+            vram_gb = round(total_bytes / 2**30)
+            driver_version = pynvml.nvmlSystemGetDriverVersion()
+            cuda = pynvml.nvmlSystemGetCudaDriverVersion()
+            cuda_version = f"{cuda // 1000}.{cuda % 1000 // 10}"
+            gpu_uuids = [pynvml.nvmlDeviceGetUUID(card) for card in self._cards]
+        elif sys.platform == "darwin" and platform.machine() == "arm64":
+            gpu_model = _processor_name()
+            vram_gb = round(psutil.virtual_memory().total / 2**30)  # the memory is the GPU's as well
+        facts = [
+            platform.system(),
+            platform.machine(),
+            _processor_name(),
+            str(psutil.cpu_count()),
+            str(psutil.virtual_memory().total),
+            _machine_id(),
+            *gpu_uuids,
+        ]
+        return {
+            "gpu_model": gpu_model,
+            "vram_gb": vram_gb,
+            "driver_version": driver_version,
+            "cuda_version": cuda_version,
+            "hardware_hash": "blake3:" + blake3("\n".join(facts).encode()).hexdigest(),
+            "energy_proof_url": energy_proof_url,
+        }
+
+    def close(self) -> None:
+        """Let go of NVML."""
+        if self._cards:
+            self._cards = []
+            pynvml.nvmlShutdown()
+
+    def _gpu_utilisation(self) -> float:
+        if not self._cards:
+            return 0.0
+        try:
+            percent = statistics.fmean(pynvml.nvmlDeviceGetUtilizationRates(card).gpu for card in self._cards)
+        except pynvml.NVMLError:
+            return 0.0
+        return round(min(1.0, percent / 100), 4)
+
+    def _temperature_celsius(self) -> float | None:
+        """The hottest card's temperature, else the hottest CPU sensor's."""
+        if self._cards:
+            try:
+                return float(
+                    max(
+                        pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)
+                        for card in self._cards
+                    )
+                )
+            except pynvml.NVMLError:
+                return None
+        read = getattr(psutil, "sensors_temperatures", None)  # psutil has it on Linux and FreeBSD only
+        sensors = read() if read else {}
+        for name in _CPU_SENSORS:
+            readings = [sensor.current for sensor in sensors.get(name, []) if sensor.current]
+            if readings:
+                return round(float(max(readings)), 1)
+        return None
+
+
+def _nvidia_cards() -> list[Any]:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver here
+        return []
+    try:
+        cards = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        cards = []
+    if not cards:
+        pynvml.nvmlShutdown()
+    return cards
+
+
+def _processor_name() -> str:
+    if sys.platform == "darwin":
+        return _output_of("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
+    return platform.processor()
+
+
+def _machine_id() -> str:
+    if sys.platform == "darwin":
+        for line in _output_of("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice").splitlines():
+            if "IOPlatformUUID" in line:
+                return line.split('"')[-2]
+        return ""
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _output_of(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=3, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

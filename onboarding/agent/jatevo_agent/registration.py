@@ -1,0 +1,156 @@
+"""Registers the node once, and remembers it: the key is on disk before the console hears of it."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from . import __version__, logs
+from .backoff import Backoff
+from .clock import ConsoleClock
+from .config import Config
+from .console import Answer, Console, Unreachable
+from .exits import CannotRun
+from .state import NodeState, StateFolder
+from .webhook import MalformedTokenError, secret_of
+from .wire.signing import public_key_text
+
+
+def identity(config: Config, folder: StateFolder) -> NodeState:
+    """The stored identity, or a new one that is on disk when this returns.
+
+    A `node_token` in the configuration replaces the stored one: it is how an operator renews a token, or
+    rescues a node whose registration's answer was lost. CannotRun if the folder is another node's.
+    """
+    state = folder.load()
+    if state is None:
+        state = NodeState(node_id=config.node_id, console=config.console, seed=secrets.token_bytes(32))
+        folder.save(state)
+    if state.node_id != config.node_id:
+        raise CannotRun(
+            f"state_dir {folder.path} belongs to the node {state.node_id}, and node_id is {config.node_id}:"
+            " give each node a state_dir of its own."
+        )
+    if state.console != config.console:
+        raise CannotRun(
+            f"The node {state.node_id} is registered at {state.console}, and console is {config.console}:"
+            " use another state_dir for another console."
+        )
+    if config.node_token and config.node_token != state.node_token:
+        state = replace(state, node_token=config.node_token, registered_at=state.registered_at or time.time())
+        folder.save(state)
+        logs.info("the node token from the configuration is used from now on")
+    return state
+
+
+class Registration:
+    """The first talk with the console, repeated until it answers."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: StateFolder,
+        console: Console,
+        clock: ConsoleClock,
+        stopping: threading.Event,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._console = console
+        self._clock = clock
+        self._stopping = stopping
+        self.heartbeat_interval_seconds = 10.0
+
+    def ensure(self, state: NodeState, attestation: Mapping[str, Any]) -> NodeState | None:
+        """Return the registered state; None if the agent was told to stop meanwhile.
+
+        CannotRun if the console refuses in a way that no repetition changes.
+        """
+        if state.node_token is not None:
+            return state
+        token = self._config.enrollment_token
+        if token is None:
+            raise CannotRun(
+                "enrollment_token is missing: ask the console for one (Run a Node) and put it into agent.yaml"
+                " or JATEVO_ENROLLMENT_TOKEN."
+            )
+        body = self._body(state, attestation)
+        backoff = Backoff(first_seconds=0.5, longest_seconds=10.0)
+        may_be_registered = state.attempted_at is not None
+        while not self._stopping.is_set():
+            state = replace(state, attempted_at=time.time())
+            self._folder.save(state)
+            retry_after_seconds = None
+            try:
+                answer = self._console.register(token, body)
+            except Unreachable as error:
+                reason, may_be_registered = str(error), True
+            else:
+                if answer.status in {200, 201}:
+                    return self._accepted(state, answer)
+                if not answer.may_pass:
+                    self._folder.save(replace(state, attempted_at=None) if not may_be_registered else state)
+                    raise CannotRun(_refusal(self._config.node_id, answer, may_be_registered))
+                reason, retry_after_seconds = answer.reason, answer.retry_after_seconds
+                # A gateway's error may hide that the console behind it has done its work.
+                may_be_registered = may_be_registered or answer.status >= 500
+            delay = backoff.failed(retry_after_seconds)
+            if backoff.failures == 1:
+                logs.warning("not registered yet; trying again", reason=reason)
+            self._stopping.wait(delay)
+        return None
+
+    def _body(self, state: NodeState, attestation: Mapping[str, Any]) -> bytes:
+        document: dict[str, Any] = {
+            "node_id": state.node_id,
+            "region": self._config.region,
+            "runtime": self._config.runtime.value,
+            "public_key": public_key_text(bytes(state.signing_key.verify_key)),
+            "attest": dict(attestation),
+            "models": list(self._config.models),
+            "endpoint": self._config.endpoint,
+            "agent_version": __version__,
+        }
+        if self._config.wallet:
+            document["wallet"] = {
+                "chain": self._config.wallet.chain,
+                "address": self._config.wallet.address,
+            }
+        return json.dumps(document).encode()
+
+    def _accepted(self, state: NodeState, answer: Answer) -> NodeState:
+        node_token = answer.body.get("node_token")
+        try:
+            secret_of(str(node_token))
+        except MalformedTokenError as error:
+            raise CannotRun(
+                f"The console registered {state.node_id} and sent no usable node token: ask it for a new one"
+                " on the node's page and put it into agent.yaml as node_token."
+            ) from error
+        state = replace(state, node_token=str(node_token), attempted_at=None, registered_at=time.time())
+        self._folder.save(state)
+        self._clock.observe(answer.server_time)
+        interval = answer.body.get("heartbeat_interval_s")
+        if isinstance(interval, int | float) and interval > 0:
+            self.heartbeat_interval_seconds = float(interval)
+        logs.info("registered", node=state.node_id, status=answer.body.get("status"))
+        return state
+
+
+def _refusal(node_id: str, answer: Answer, may_be_registered: bool) -> str:
+    """The sentence with which the agent ends, and what the operator can do."""
+    reason = f"The console refused to register {node_id}: {answer.reason.rstrip('.')}."
+    if answer.status in {401, 409} and may_be_registered:
+        return (
+            f"{reason} An earlier attempt from here had no answer, so {node_id} may be registered with this"
+            " agent's key already. If the console lists it, ask there for a new node token, put it into"
+            " agent.yaml as node_token (or JATEVO_NODE_TOKEN) and start again. If it does not, enrol again."
+        )
+    if answer.status == 409:
+        return f"{reason} Choose another node_id, or start with the state_dir that this node was made with."
+    if answer.status == 401:
+        return f"{reason} An enrolment token registers one node and lives 24 hours: ask for a new one."
+    return reason

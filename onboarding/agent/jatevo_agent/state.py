@@ -1,0 +1,171 @@
+"""What the agent must remember: its private key, its node token, its last heartbeat.
+
+All of it lies in one folder (mode 0700) that one agent at a time may use:
+
+    state.json    key, token and registration, mode 0600; losing it means registering a new node
+    status.json   the last heartbeat's answer, for `jatevo-agent status`
+    spool.sqlite  receipts not yet delivered
+    lock          held by the running agent
+"""
+
+import base64
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from .exits import CannotRun, ExitCode
+
+_STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """The node's identity. Times in unix seconds."""
+
+    node_id: str
+    console: str
+    seed: bytes
+    node_token: str | None = None
+    attempted_at: float | None = None
+    """When a registration was last sent whose answer may have been lost."""
+    registered_at: float | None = None
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """The node's ed25519 key."""
+        return SigningKey(self.seed)
+
+    def __repr__(self) -> str:
+        return f"NodeState({self.node_id!r}, registered={self.node_token is not None})"  # no secrets in logs
+
+
+class StateFolder:
+    """The folder of one node's state. `CannotRun` explains what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spool_path = path / "spool.sqlite"
+        self._state_path = path / "state.json"
+        self._status_path = path / "status.json"
+        self._lock_descriptor: int | None = None
+
+    def prepare(self) -> None:
+        """Make the folder if it is missing, and refuse one that others may write to."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = self.path.stat().st_mode
+        except OSError as error:
+            raise CannotRun(f"state_dir {self.path} cannot be used: {error.strerror}.") from error
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise CannotRun(f"state_dir {self.path} can be changed by others: run `chmod 700 {self.path}`.")
+
+    def lock(self) -> None:
+        """Take the folder for this process until `unlock` or its end; CannotRun if another holds it."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise CannotRun(
+                f"Another jatevo-agent is running with state_dir {self.path}.", ExitCode.TRY_LATER
+            ) from error
+        self._lock_descriptor = descriptor
+
+    def unlock(self) -> None:
+        """Let go of the folder."""
+        if self._lock_descriptor is not None:
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = None
+
+    def load(self) -> NodeState | None:
+        """The stored identity, or None on a first start; CannotRun if it is damaged or open to others."""
+        try:
+            with self._state_path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                raw = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CannotRun(f"{self._state_path} cannot be read: {error.strerror}.") from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise CannotRun(
+                f"{self._state_path} holds the node's private key and can be read by others: run "
+                f"`chmod 600 {self._state_path}`, and if somebody may have read it, enrol a new node."
+            )
+        try:
+            return _parse(json.loads(raw))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CannotRun(
+                f"{self._state_path} is damaged: restore it from a backup, or remove it and enrol a new node."
+            ) from error
+
+    def save(self, state: NodeState) -> None:
+        """Write the identity so that a crash leaves the old one or the new one; on disk when it returns."""
+        document = {
+            "version": _STATE_VERSION,
+            "node_id": state.node_id,
+            "console": state.console,
+            "private_key": base64.b64encode(state.seed).decode("ascii"),
+            "node_token": state.node_token,
+            "attempted_at": state.attempted_at,
+            "registered_at": state.registered_at,
+        }
+        try:
+            _replace(self._state_path, document)
+        except OSError as error:
+            raise CannotRun(f"{self._state_path} cannot be written: {error.strerror}.") from error
+
+    def read_status(self) -> dict[str, Any]:
+        """What the agent last noted; empty if there is nothing that can be read."""
+        try:
+            document = json.loads(self._status_path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Note the status; OSError if the disk refuses."""
+        _replace(self._status_path, status)
+
+
+def _parse(document: Any) -> NodeState:
+    if document["version"] != _STATE_VERSION:
+        raise ValueError("unknown version")
+    seed = base64.b64decode(document["private_key"], validate=True)
+    if len(seed) != 32:
+        raise ValueError("the private key is not 32 bytes")
+    return NodeState(
+        node_id=str(document["node_id"]),
+        console=str(document["console"]),
+        seed=seed,
+        node_token=document.get("node_token"),
+        attempted_at=document.get("attempted_at"),
+        registered_at=document.get("registered_at"),
+    )
+
+
+def _replace(path: Path, document: Mapping[str, Any]) -> None:
+    """Write through a temporary file (mkstemp makes it 0600), fsync, rename, fsync the folder."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

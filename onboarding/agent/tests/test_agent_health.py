@@ -1,0 +1,114 @@
+"""The health endpoint: the contract's answer, and JSON errors for all else."""
+
+import base64
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from fake_console import free_port
+from jatevo_agent import health as health_module
+from jatevo_agent.exits import CannotRun, ExitCode
+from jatevo_agent.health import HealthServer
+from nacl.signing import SigningKey, VerifyKey
+
+KEY = SigningKey.generate()
+NONCE = "00112233445566778899AAbbccddeeff"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    port: int
+    client: httpx.Client
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    port = free_port()
+    server = HealthServer("127.0.0.1", port, "gpu-7", KEY)
+    server.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        yield Endpoint(port, client)
+    server.close()
+
+
+def test_answers_the_nonce_with_the_nodes_signature(endpoint: Endpoint) -> None:
+    answer = endpoint.client.get("/healthz", params={"nonce": NONCE})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    document = answer.json()
+    assert (document["node_id"], document["nonce"]) == ("gpu-7", NONCE)
+    signature = base64.b64decode(document["signature"].removeprefix("ed25519:"), validate=True)
+    VerifyKey(bytes(KEY.verify_key)).verify(f"jatevo-health:gpu-7:{NONCE}".encode(), signature)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?nonce=",
+        "?nonce=abc",
+        f"?nonce={NONCE}0",
+        f"?nonce={NONCE[:-1]}g",
+        f"?nonce={NONCE}&nonce={NONCE}",
+        f"?nonce={NONCE}%0a",
+        "?nonce=" + "%D9%A1" * 32,  # digits to Unicode, not to us
+        f"?other={NONCE}",
+    ],
+)
+def test_a_bad_nonce_is_400(endpoint: Endpoint, query: str) -> None:
+    answer = endpoint.client.get(f"/healthz{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz/", "/state.json", "/../state.json", f"/x?nonce={NONCE}"])
+def test_anything_else_is_404(endpoint: Endpoint, path: str) -> None:
+    answer = endpoint.client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["type"] == "not_found"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
+def test_other_methods_are_405(endpoint: Endpoint, method: str) -> None:
+    assert endpoint.client.request(method, f"/healthz?nonce={NONCE}").status_code == 405
+
+
+def test_a_request_that_is_no_http_gets_json_too(endpoint: Endpoint) -> None:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
+        connection.sendall(b"GET /healthz HTTP/banana\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(4096):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"error"' in answer
+
+
+def test_idle_connections_do_not_lock_validators_out(endpoint: Endpoint) -> None:
+    """Those beyond the limit are hung up on; closing one makes room."""
+    address = ("127.0.0.1", endpoint.port)
+    with ExitStack() as held:
+        for _ in range(health_module.MOST_CONNECTIONS):
+            held.enter_context(socket.create_connection(address, timeout=5))
+        with socket.create_connection(address, timeout=5) as one_too_many:
+            assert one_too_many.recv(1) == b""
+    for _ in range(200):
+        try:
+            assert endpoint.client.get("/healthz", params={"nonce": NONCE}).status_code == 200
+            return
+        except httpx.TransportError:
+            threading.Event().wait(0.01)  # a place is freed as soon as its thread sees the end
+    raise AssertionError("no place became free")
+
+
+def test_a_taken_address_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CannotRun, match="cannot be used") as caught:
+            HealthServer("127.0.0.1", taken.getsockname()[1], "gpu-7", KEY)
+    assert caught.value.exit_code is ExitCode.TRY_LATER

@@ -1,0 +1,113 @@
+"""Heartbeats: rising times, the console's clock, refusals, the interval."""
+
+from io import StringIO
+
+import pytest
+from fake_console import FakeConsole, Reply, error
+from registered_node import RegisteredNode
+
+
+def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, console: FakeConsole) -> None:
+    node.clock.now = lambda: 1_000_000.0  # type: ignore[method-assign]
+    console.clock_offset_seconds = 1_000_000.0 - console.now()
+    heartbeat = node.heartbeat()
+    for _ in range(3):
+        heartbeat.beat()
+    assert [beat["ts"] for beat in console.heartbeats] == [1_000_000.0, 1_000_000.001, 1_000_000.002]
+
+
+def test_times_rise_over_a_restart_with_a_clock_set_back(node: RegisteredNode, console: FakeConsole) -> None:
+    last_ts = console.now() + 120
+    node.heartbeat(last_ts=last_ts).beat()
+    assert console.heartbeats[0]["ts"] > last_ts
+
+
+def test_a_refused_time_is_replaced_by_the_consoles(node: RegisteredNode, console: FakeConsole) -> None:
+    console.heartbeats.append({"ts": console.now() + 20})  # this agent's memory of it is gone
+    console.clock_offset_seconds = 25
+    heartbeat = node.heartbeat()
+    assert heartbeat.beat() == 0
+    assert heartbeat.beat() > 0
+    assert len(console.heartbeats) == 2
+
+
+@pytest.mark.parametrize("offset_seconds", [3600.0, -3600.0])
+def test_a_clock_that_is_off_is_corrected_by_the_answer(
+    node: RegisteredNode, console: FakeConsole, offset_seconds: float
+) -> None:
+    console.clock_offset_seconds = offset_seconds
+    heartbeat = node.heartbeat()
+    assert heartbeat.beat() == 0  # refused; tries again at once, with the console's time
+    assert heartbeat.beat() > 0
+    assert len(console.heartbeats) == 1
+    assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
+
+
+def test_clock_skew_without_a_time_does_not_spin(node: RegisteredNode, console: FakeConsole) -> None:
+    console.next("heartbeat", *[error(401, "clock_skew")] * 3)
+    heartbeat = node.heartbeat()
+    assert all(heartbeat.beat() > 0 for _ in range(3))
+
+
+def test_the_console_sets_the_interval(node: RegisteredNode, console: FakeConsole) -> None:
+    console.heartbeat_interval_seconds = 30
+    assert 29 < node.heartbeat().beat() <= 30
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [(0.01, 1.0), (10**9, 300.0), (-5, 10.0), ("x", 10.0), (True, 10.0)]
+)
+def test_a_senseless_interval_is_bounded(
+    node: RegisteredNode, console: FakeConsole, given: object, used: float
+) -> None:
+    console.next("heartbeat", Reply(200, {"status": "active", "heartbeat_interval_s": given}))
+    heartbeat = node.heartbeat()
+    heartbeat.beat()
+    assert heartbeat.interval_seconds == used
+
+
+def test_an_outage_is_retried_within_the_interval(node: RegisteredNode, console: FakeConsole) -> None:
+    heartbeat = node.heartbeat()
+    heartbeat.beat()
+    console.stop()
+    assert all(0 < heartbeat.beat() <= 10 for _ in range(8))
+    console.start()
+    heartbeat.beat()
+    assert len(console.heartbeats) == 2
+
+
+def test_retry_after_is_honoured(node: RegisteredNode, console: FakeConsole) -> None:
+    console.next("heartbeat", error(429, "rate_limited", retry_after=20))
+    assert 20 <= node.heartbeat().beat() < 21
+
+
+def test_a_refused_token_gets_advice_and_a_slow_pace(
+    node: RegisteredNode, console: FakeConsole, log: StringIO
+) -> None:
+    heartbeat = node.heartbeat(token="whsec_AAAA")
+    assert [heartbeat.beat(), heartbeat.beat()] == [60, 60]
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 1
+    assert "ask there for a new one" in lines[0]
+    assert "AAAA" not in lines[0]
+
+
+def test_each_answer_is_noted_for_status(node: RegisteredNode, console: FakeConsole) -> None:
+    console.node_status = "active"
+    heartbeat = node.heartbeat()
+    heartbeat.beat()
+    console.next("heartbeat", error(503, "unavailable", "no database"))
+    heartbeat.beat()
+    assert [(note["http_status"], note["outcome"], note["node_status"]) for note in node.noted] == [
+        (200, "accepted", "active"),
+        (503, "no database", None),
+    ]
+
+
+def test_a_change_of_status_is_one_line(node: RegisteredNode, console: FakeConsole, log: StringIO) -> None:
+    heartbeat = node.heartbeat()
+    for status in ["pending", "pending", "active", "active", "quarantine"]:
+        console.node_status = status
+        heartbeat.beat()
+    lines = log.getvalue().splitlines()
+    assert [line.rsplit("=", 1)[1] for line in lines] == ["pending", "active", "quarantine"]

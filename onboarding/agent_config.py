@@ -1,0 +1,112 @@
+"""The text of an `agent.yaml`. Pure: values in, text out.
+
+The keys are those that the reference agent reads (jatevo_agent/config.py). Every text is written as a YAML
+double-quoted scalar, so that no answer of a form can become structure.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+HEALTH_PORT = 11435
+SIMULATED_PER_SECOND = 0.2
+
+
+class Platform(StrEnum):
+    """What a node runs on."""
+
+    MAC = "mac"
+    LINUX = "linux"
+    NVIDIA = "nvidia"
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What the operator answered. '' leaves a key to be filled in by hand, or to the agent."""
+
+    console: str
+    enrollment_token: str
+    node_id: str
+    region: str
+    runtime: str
+    endpoint: str = ""
+    models: tuple[str, ...] = ()
+    wallet_chain: str = ""
+    wallet_address: str = ""
+
+
+def quoted(value: str) -> str:
+    """The value as a YAML double-quoted scalar that any parser reads back as the same text."""
+    return '"' + "".join(_escaped(character) for character in value) + '"'
+
+
+def render(config: AgentConfig) -> str:
+    """The file's text, comments included, ending in a newline."""
+    lines = [
+        "# Configuration of the Jatevo agent. Keep it readable by you alone (chmod 600).",
+        f"console: {quoted(config.console)}",
+        *_token_lines(config.enrollment_token),
+        *_line("node_id", config.node_id, "by default made from the machine's name"),
+        *_line("region", config.region, "for example ap-southeast"),
+        *_line("runtime", config.runtime, "ollama, vllm, tensorrtllm or tgi"),
+        f"models: [{', '.join(quoted(model) for model in config.models)}]",
+        "",
+        "# Where the health endpoint listens, and the address under which validators reach it.",
+        f"listen: {quoted(listen_for(config.endpoint))}",
+        *_line("endpoint", config.endpoint, f"for example http://203.0.113.7:{HEALTH_PORT}"),
+        "",
+        "# Where earnings are paid to.",
+        *_wallet_lines(config.wallet_chain, config.wallet_address),
+        "",
+        "# Made-up requests a second, each with a signed receipt, until a runtime is connected. 0 for none.",
+        f"simulate: {SIMULATED_PER_SECOND if config.models else 0}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def listen_for(endpoint: str) -> str:
+    """The address to listen on for an endpoint: loopback for a loopback endpoint, else every address."""
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    port = parts.port or HEALTH_PORT
+    if parts.scheme == "https":  # something in front of the agent speaks TLS
+        port = HEALTH_PORT
+    if not host or is_loopback(host):
+        return f"127.0.0.1:{port}"
+    return f"0.0.0.0:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means the machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    return f"\\U{ord(character):08x}"
+
+
+def _token_lines(token: str) -> list[str]:
+    if token:
+        return ["# Registers this node, once; worthless afterwards.", f"enrollment_token: {quoted(token)}"]
+    return [
+        "# The token was shown once. Put yours here, or make a new one on the page Run a Node.",
+        '# enrollment_token: "jve_…"',
+    ]
+
+
+def _line(key: str, value: str, otherwise: str) -> list[str]:
+    return [f"{key}: {quoted(value)}"] if value else [f'# {key}: ""  # {otherwise}']
+
+
+def _wallet_lines(chain: str, address: str) -> list[str]:
+    if not address:
+        return ["# wallet:", '#   chain: "solana"', '#   address: ""']
+    return ["wallet:", f"  chain: {quoted(chain)}", f"  address: {quoted(address)}"]

@@ -1,0 +1,205 @@
+"""The form of Run a Node: what a person answers before they get their `agent.yaml`."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+
+from jatevo.accounts.models import Org, User
+from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Node, Runtime
+from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform, is_loopback
+
+# Shown as suggestions beside the regions that nodes already have.
+COMMON_REGIONS = ("ap-southeast", "ap-northeast", "eu-central", "eu-west", "us-east", "us-west")
+WALLET_CHAINS = ("solana", "ethereum", "base")
+DEFAULT_MODEL = "llama3.1-8b"
+_MAX_MODELS = 50
+_MAX_NUMBER = 999
+
+
+@dataclass(frozen=True)
+class PlatformCard:
+    """How a platform is offered, and what it presets."""
+
+    platform: Platform
+    label: str
+    description: str
+    runtime: Runtime
+    name_prefix: str
+    icon: str
+
+
+PLATFORMS: dict[Platform, PlatformCard] = {
+    card.platform: card
+    for card in (
+        PlatformCard(
+            Platform.MAC,
+            "Mac",
+            "Apple silicon with Ollama, kept running by launchd.",
+            Runtime.OLLAMA,
+            name_prefix="macbook",
+            icon="laptop",
+        ),
+        PlatformCard(
+            Platform.LINUX,
+            "Linux",
+            "Any 64-bit machine with Ollama, kept running by systemd.",
+            Runtime.OLLAMA,
+            name_prefix="linux",
+            icon="server",
+        ),
+        PlatformCard(
+            Platform.NVIDIA,
+            "NVIDIA",
+            "A GPU server with vLLM, TensorRT-LLM or TGI.",
+            Runtime.VLLM,
+            name_prefix="gpu",
+            icon="chip",
+        ),
+    )
+}
+
+
+class EnrolForm(forms.Form):
+    """Names the node and says where it is. `user` decides for which organisation."""
+
+    platform = forms.ChoiceField(
+        choices=[(each.value, each.value) for each in Platform], widget=forms.HiddenInput
+    )
+    org = forms.ModelChoiceField(Org.objects.all(), label="Organisation")
+    node_id = forms.CharField(
+        label="Node ID",
+        required=False,
+        max_length=64,
+        validators=[RegexValidator(NODE_ID_PATTERN, "Use 1 to 64 of a-z, 0-9, dot, underscore and hyphen.")],
+        help_text="Its name for good. Leave it empty to let the agent make one up from the machine's name.",
+    )
+    region = forms.CharField(
+        label="Region",
+        max_length=32,
+        validators=[RegexValidator(REGION_PATTERN, "Use 1 to 32 of a-z, 0-9 and hyphen.")],
+        widget=forms.TextInput(attrs={"list": "regions"}),
+        help_text="Where the machine stands, for example ap-southeast.",
+    )
+    runtime = forms.ChoiceField(label="Runtime", choices=Runtime.choices)
+    models = forms.CharField(
+        label="Models",
+        required=False,
+        max_length=2000,
+        help_text="What the runtime serves, separated by commas.",
+    )
+    endpoint = forms.CharField(
+        label="Health endpoint",
+        max_length=300,
+        help_text=f"The address at which validators reach this machine, for example http://203.0.113.7:{HEALTH_PORT}.",
+    )
+    wallet_chain = forms.ChoiceField(
+        label="Wallet chain", required=False, choices=[(each, each.capitalize()) for each in WALLET_CHAINS]
+    )
+    wallet_address = forms.CharField(
+        label="Wallet address",
+        required=False,
+        max_length=128,
+        validators=[RegexValidator(r"^[A-Za-z0-9:_.-]+$", "A wallet address has letters and digits only.")],
+        help_text="Optional. Where earnings are paid to; it can be added later.",
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not user.is_admin:
+            del self.fields["org"]
+        self.user = user
+
+    def clean_node_id(self) -> str:
+        node_id: str = self.cleaned_data["node_id"]
+        # The contract tells everybody that an id is taken (409 node_exists), so this reveals nothing more.
+        if node_id in (".", ".."):
+            raise ValidationError("A web address cannot end in that; choose another id.")
+        if node_id and Node.objects.filter(pk=node_id).exists():
+            raise ValidationError("A node with this id exists already. Choose another one.")
+        return node_id
+
+    def clean_models(self) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(filter(None, map(str.strip, self.cleaned_data["models"].split(",")))))
+        if len(names) > _MAX_MODELS or not all(len(name) <= 128 and name.isprintable() for name in names):
+            raise ValidationError(f"At most {_MAX_MODELS} names of at most 128 characters.")
+        return names
+
+    def clean_endpoint(self) -> str:
+        endpoint: str = self.cleaned_data["endpoint"].strip().rstrip("/")
+        if endpoint and not is_endpoint(endpoint):
+            raise ValidationError(f"Write it as http://host:{HEALTH_PORT}, without a path.")
+        return endpoint
+
+    def clean(self) -> dict[str, Any]:
+        """Whoever does not choose an organisation enrols for their own."""
+        if "org" not in self.fields:
+            self.cleaned_data["org"] = self.user.org
+            if self.user.org is None:
+                raise ValidationError("You belong to no organisation, so there is nobody to own the node.")
+        return self.cleaned_data
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether the text is http(s)://host[:port] and nothing more."""
+    try:
+        parts = urlsplit(text)
+        well_formed = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    bare = not (parts.path or parts.query or parts.fragment or parts.username is not None)
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and bare
+        and well_formed
+        and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc) is not None
+    )
+
+
+def initial_answers(platform: Platform, *, user: User, console_host: str) -> dict[str, Any]:
+    """What the form starts with: a free node id, the region of the org's newest node, the usual runtime."""
+    card = PLATFORMS[platform]
+    newest = Node.objects.filter(org_id=user.org_id).order_by("-created_at").first() if user.org_id else None
+    return {
+        "platform": platform,
+        "org": user.org_id,
+        "node_id": suggest_node_id(card.name_prefix),
+        "region": newest.region if newest else "",
+        "runtime": card.runtime,
+        # a console on this very machine (the one-machine run) can reach the agent on loopback
+        "models": DEFAULT_MODEL,
+        "endpoint": f"http://127.0.0.1:{HEALTH_PORT}" if is_loopback(console_host) else "",
+    }
+
+
+def suggest_node_id(prefix: str) -> str:
+    """The first free of prefix-001, prefix-002 …; '' if there are too many to count."""
+    taken = set(Node.objects.filter(pk__regex=rf"^{prefix}-[0-9]{{3}}$").values_list("pk", flat=True))
+    names = (f"{prefix}-{number:03}" for number in range(1, _MAX_NUMBER + 1))
+    return next((name for name in names if name not in taken), "")
+
+
+def region_suggestions() -> list[str]:
+    """Regions that nodes are in, and the common ones."""
+    used = Node.objects.order_by().values_list("region", flat=True).distinct()
+    return sorted({*COMMON_REGIONS, *used})
+
+
+def config_of(answers: dict[str, Any], *, console: str, token: str) -> AgentConfig:
+    """The file that belongs to a set of answers."""
+    return AgentConfig(
+        console=console,
+        enrollment_token=token,
+        node_id=answers.get("node_id", ""),
+        region=answers.get("region", ""),
+        runtime=answers.get("runtime", ""),
+        endpoint=answers.get("endpoint", ""),
+        models=tuple(answers.get("models", ())),
+        wallet_chain=answers.get("wallet_chain", ""),
+        wallet_address=answers.get("wallet_address", ""),
+    )

@@ -1,0 +1,15 @@
+"""URLs of Run a Node."""
+
+from django.urls import path
+
+from onboarding import views
+
+app_name = "onboarding"
+urlpatterns = [
+    path("", views.start, name="start"),
+    path("agent.zip", views.agent_zip, name="agent_zip"),
+    path("<uuid:enrollment_id>/", views.enrollment, name="enrollment"),
+    path("<uuid:enrollment_id>/agent.yaml", views.config_file, name="config"),
+    path("<uuid:enrollment_id>/service", views.service_file, name="service"),
+    path("<uuid:enrollment_id>/renew", views.renew, name="renew"),
+]

@@ -1,0 +1,231 @@
+"""The pages of Run a Node: pick a platform, name the node, install the agent, watch it arrive."""
+
+import hmac
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import quote_etag
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from jatevo.accounts.models import User
+from jatevo.accounts.permissions import Permission, require
+from jatevo.web.fragments import page_or_fragment
+from nodes.actions import NodeError, enrol
+from nodes.credentials import enrollment_digest
+from nodes.models import Enrollment, Runtime
+from onboarding.agent_archive import agent_archive
+from onboarding.agent_config import Platform
+from onboarding.agent_config import render as render_config
+from onboarding.checklist import Step, StepState, checklist, finished
+from onboarding.forms import PLATFORMS, EnrolForm, config_of, initial_answers, region_suggestions
+from onboarding.progress import signals_of
+from onboarding.service_templates import Instructions, instructions
+
+RECENT = 5
+# The answers that an enrolment does not store, of the last one made in this browser.
+_SESSION_KEY = "run_a_node"
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@require(Permission.ENROL_NODES)
+def start(request: HttpRequest) -> HttpResponse:
+    """Steps 1 and 2. A valid POST makes the enrolment and shows its token, this once."""
+    user = _user(request)
+    platform = _platform(request.POST.get("platform") or request.GET.get("platform"))
+    form = None
+    if request.method == "POST":
+        form = EnrolForm(request.POST, user=user)
+        if form.is_valid():
+            try:
+                return _enrol(request, form.cleaned_data, status=201)
+            except NodeError as error:
+                form.add_error(None, str(error))
+    elif platform is not None:
+        host = urlsplit(settings.BASE_URL).hostname or ""
+        form = EnrolForm(initial=initial_answers(platform, user=user, console_host=host), user=user)
+    context = {
+        "cards": PLATFORMS.values(),
+        "platform": platform,
+        "platform_state": "done" if platform else "current",
+        "name_state": "current" if platform else "todo",
+        "form": form,
+        "regions": region_suggestions() if form else [],
+        "recent": _enrollments(user).select_related("last_node")[:RECENT],
+        "now": timezone.now(),
+    }
+    return render(request, "onboarding/start.html", context, status=422 if form and form.errors else 200)
+
+
+@require_GET
+@require(Permission.ENROL_NODES)
+def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
+    """Steps 3 and 4 of one enrolment, without the token; htmx asks for the checklist alone."""
+    found = get_object_or_404(_enrollments(_user(request)).select_related("last_node"), pk=enrollment_id)
+    return _enrollment_page(request, found, token="")
+
+
+@never_cache
+@require_POST
+@require(Permission.ENROL_NODES)
+def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
+    """A new enrolment with the answers of this one, and with a token of its own."""
+    old = get_object_or_404(_enrollments(_user(request)).select_related("org"), pk=enrollment_id)
+    answers = {**_answers(request, old), "org": old.org}
+    try:
+        return _enrol(request, answers, status=201)
+    except NodeError as error:
+        return _enrollment_page(request, old, token="", problem=str(error), status=409)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@require(Permission.ENROL_NODES)
+def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
+    """`agent.yaml` as a download; with the token if the form posts it, since the console does not keep it."""
+    found = get_object_or_404(_enrollments(_user(request)), pk=enrollment_id)
+    token = request.POST.get("token", "")
+    if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
+        token = ""
+    text = _config_text(request, found, token)
+    return _download(text.encode(), "agent.yaml", "application/yaml")
+
+
+@require_GET
+@require(Permission.ENROL_NODES)
+def service_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
+    """The launchd or systemd file as a download."""
+    found = get_object_or_404(_enrollments(_user(request)), pk=enrollment_id)
+    service = _instructions(_platform_of(request, found)).service
+    return _download(service.text.encode(), service.name, service.media_type)
+
+
+@require_http_methods(["GET", "HEAD"])
+def agent_zip(request: HttpRequest) -> HttpResponse:
+    """The reference agent's source for pip, which brings no cookies: public, like the agent itself."""
+    archive = agent_archive()
+    response = HttpResponse(archive.content, content_type="application/zip")
+    response["ETag"] = quote_etag(archive.sha256)
+    response["Cache-Control"] = "public, no-cache"
+    response["Content-Disposition"] = 'attachment; filename="jatevo-agent.zip"'
+    return response
+
+
+def _enrol(request: HttpRequest, answers: dict[str, Any], *, status: int) -> HttpResponse:
+    """Makes the enrolment; raises NodeError if it is refused."""
+    made, token = enrol(
+        org=answers["org"],
+        by=_user(request),
+        at=timezone.now(),
+        node_id=answers["node_id"],
+        region=answers["region"],
+        runtime=answers["runtime"],
+    )
+    kept = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
+    request.session[_SESSION_KEY] = {"enrollment": str(made.pk), **{key: answers[key] for key in kept}}
+    return _enrollment_page(request, made, token=token, status=status)
+
+
+def _enrollment_page(
+    request: HttpRequest, found: Enrollment, *, token: str, problem: str = "", status: int = 200
+) -> HttpResponse:
+    now = timezone.now()
+    steps = checklist(signals_of(found), at=now)
+    platform = _platform_of(request, found)
+    node = found.last_node
+    context = {
+        "enrollment": found,
+        "node": node,
+        "token": token,
+        "problem": problem,
+        "cards": PLATFORMS.values(),
+        "platform": PLATFORMS[platform],
+        "config": _config_text(request, found, token),
+        "instructions": _instructions(platform),
+        "steps": steps,
+        "finished": finished(steps),
+        "progress": _progress(steps),
+        "expired": node is None and found.expires_at <= now,
+        "service_url": f"{reverse('onboarding:service', args=[found.pk])}?platform={platform}",
+        "checklist_url": reverse("onboarding:enrollment", args=[found.pk]),
+    }
+    # `steps` holds every word of the checklist
+    return page_or_fragment(
+        request,
+        "onboarding/enrollment.html",
+        context,
+        fragments={"checklist": "checklist"},
+        version=steps,
+        status=status,
+    )
+
+
+def _progress(steps: list[Step]) -> str:
+    """The checklist in a sentence, for those who hear it."""
+    done = [step.name for step in steps if step.state is StepState.DONE]
+    failed = [f"{step.name} failed. {step.hint}" for step in steps if step.state is StepState.FAILED]
+    return " ".join([f"{len(done)} of {len(steps)} done{': ' + done[-1] if done else ''}.", *failed])
+
+
+def _enrollments(user: User) -> QuerySet[Enrollment]:
+    """Those that the person may see: an admin all, an operator the org's."""
+    found = Enrollment.objects.order_by("-created_at")
+    return found if user.is_admin else found.filter(org_id=user.org_id)
+
+
+def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:
+    """What was answered for this enrolment; what nobody remembers is empty."""
+    kept = request.session.get(_SESSION_KEY, {})
+    if kept.get("enrollment") != str(found.pk):
+        kept = {}
+    return {
+        "platform": kept.get("platform", ""),
+        "node_id": found.node_id,
+        "region": found.region,
+        "runtime": found.runtime,
+        "models": kept.get("models", ()),
+        "endpoint": kept.get("endpoint", ""),
+        "wallet_chain": kept.get("wallet_chain", ""),
+        "wallet_address": kept.get("wallet_address", ""),
+    }
+
+
+def _config_text(request: HttpRequest, found: Enrollment, token: str) -> str:
+    return render_config(config_of(_answers(request, found), console=settings.BASE_URL, token=token))
+
+
+def _instructions(platform: Platform) -> Instructions:
+    url = f"{settings.BASE_URL}{reverse('onboarding:agent_zip')}#sha256={agent_archive().sha256}"
+    return instructions(platform, agent_url=url)
+
+
+def _platform(text: str | None) -> Platform | None:
+    return Platform(text) if text in set(Platform) else None
+
+
+def _platform_of(request: HttpRequest, found: Enrollment) -> Platform:
+    """The platform in the URL, else the one chosen for this enrolment, else a guess by its runtime."""
+    chosen = _platform(request.GET.get("platform")) or _platform(_answers(request, found)["platform"])
+    guess = Platform.MAC if found.runtime in ("", Runtime.OLLAMA) else Platform.NVIDIA
+    return chosen or guess
+
+
+def _user(request: HttpRequest) -> User:
+    """The signed-in user; `require` has let nobody else in."""
+    if not isinstance(request.user, User):
+        raise TypeError("this view must be guarded by require()")
+    return request.user
+
+
+def _download(content: bytes, name: str, media_type: str) -> HttpResponse:
+    response = HttpResponse(content, content_type=media_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

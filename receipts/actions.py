@@ -1,0 +1,267 @@
+"""Accepting receipts: each is judged alone, and what is accepted is on disk before anybody hears 201.
+
+Identity, payable claim, receipt and outbox row come about in one statement, so that PostgreSQL settles
+duplicates and conflicts between concurrent posts, and nothing is ever half there.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import orjson
+from django.db import connection, transaction
+
+from jatevo.audit.record import Actor
+from jatevo.metrics.facts import ReceiptFact
+from nodes.actions import happen
+from nodes.authentication import KeySpan, NodeCaller
+from nodes.lifecycle import Event
+from receipts.models import ForgedReceipt, ReceiptIdentity
+from receipts.wire import schema, signing
+
+CLOCK_GRACE_SECONDS: Final = 300.0  # a key that has just been replaced may still sign what was under way
+
+
+class Ruling(StrEnum):
+    """What became of a posted receipt."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "receipt_conflict"
+    INVALID = "invalid_request"
+    MISMATCH = "node_mismatch"
+    FORGED = "invalid_signature"
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A receipt as it came: the exact bytes and the value that strict JSON reads in them."""
+
+    raw: bytes
+    payload: Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The ruling on one posted receipt; `problems` says which fields are wrong."""
+
+    request_id: str
+    ruling: Ruling
+    problems: tuple[schema.FieldError, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A receipt whose fields and signature are right."""
+
+    posted: Posted
+    sha256: bytes
+    public_key: bytes
+
+
+def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> list[Verdict]:
+    """Judges the receipts that a node posted and stores the good ones; verdicts in the order given.
+
+    A receipt that the node signed wrongly is kept as evidence, and quarantines the node in a transaction
+    of its own, which no later failure takes back.
+    """
+    verdicts: list[Verdict | None] = [None] * len(posted)
+    sound: dict[int, _Sound] = {}
+    for number, one in enumerate(posted):
+        judged = _judge(caller, one, at)
+        if isinstance(judged, _Sound):
+            sound[number] = judged
+        else:
+            verdicts[number] = judged
+            if judged.ruling is Ruling.FORGED:
+                _keep_evidence(caller, one, at)
+    for number, ruling in _store(caller, sound, at).items():
+        verdicts[number] = Verdict(sound[number].posted.payload["request_id"], ruling)
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdict":
+    payload = posted.payload
+    if not isinstance(payload, dict):
+        return Verdict("", Ruling.INVALID, (schema.FieldError("body", "must be a JSON object"),))
+    request_id = payload.get("request_id")
+    name = request_id if isinstance(request_id, str) else ""
+    if isinstance(payload.get("node_id"), str) and payload["node_id"] != caller.node_id:
+        return Verdict(name, Ruling.MISMATCH)
+    problems = [
+        problem
+        for problem in schema.check_fields(payload, now=at.timestamp())
+        # a signature that is a text but none of ours is a wrong signature, not a wrong field
+        if problem.field != "signature" or not isinstance(payload.get("signature"), str)
+    ]
+    if problems:
+        return Verdict(name, Ruling.INVALID, tuple(problems))
+    for public_key in keys_for(caller.keys, payload["ts_end"]):
+        if signing.verify(payload, public_key):
+            return _Sound(posted, hashlib.sha256(posted.raw).digest(), public_key)
+    return Verdict(name, Ruling.FORGED)
+
+
+def keys_for(keys: Sequence[KeySpan], ts_end: float) -> list[bytes]:
+    """The keys that may have signed at `ts_end` (unix seconds), the current one first."""
+    return [
+        span.public_key
+        for span in keys
+        if span.until is None
+        or span.since - CLOCK_GRACE_SECONDS <= ts_end <= span.until + CLOCK_GRACE_SECONDS
+    ]
+
+
+def _keep_evidence(caller: NodeCaller, posted: Posted, at: datetime) -> None:
+    digest = hashlib.sha256(posted.raw).digest()
+    key = caller.keys[0].public_key
+    with transaction.atomic():
+        forged, _ = ForgedReceipt.objects.get_or_create(
+            node_id=caller.node_id,
+            sha256=digest,
+            defaults={
+                "request_id": posted.payload["request_id"],
+                "raw": posted.raw,
+                "public_key": key,
+                "detail": "the ed25519 signature does not verify with any key of the node for its time",
+                "received_at": at,
+            },
+        )
+        happen(
+            caller.node_id,
+            Event.RECEIPT_FORGED,
+            by=Actor("node", caller.node_id),
+            at=at,
+            evidence={
+                "forged_receipt": str(forged.pk),
+                "request_id": forged.request_id,
+                "sha256": digest.hex(),
+            },
+        )
+
+
+# Rows go in ordered by request id, so that two batches that share ids lock them in one order.
+_SQL = """
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(request_id)s::varchar[], %(region)s::varchar[], %(model_id)s::varchar[],
+        %(ts_start)s::timestamptz[], %(ts_end)s::timestamptz[],
+        %(tokens_input)s::bigint[], %(tokens_output)s::bigint[], %(p95_ms)s::float8[],
+        %(hedged)s::boolean[], %(cache_hit)s::boolean[], %(failed)s::boolean[],
+        %(public_key)s::bytea[], %(sha256)s::bytea[], %(raw)s::bytea[], %(payload)s::jsonb[], %(fact)s::jsonb[]
+    ) AS t (request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
+            hedged, cache_hit, failed, public_key, sha256, raw, payload, fact)
+    ORDER BY request_id
+), node AS (
+    SELECT status FROM nodes_node WHERE id = %(node)s
+), identity AS (
+    INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
+    SELECT %(node)s, request_id, sha256, %(at)s FROM input
+    ON CONFLICT DO NOTHING
+    RETURNING request_id
+), claim AS (
+    INSERT INTO receipts_payableclaim (request_id, node_id)
+    SELECT request_id, %(node)s FROM identity, node WHERE node.status = 'active'
+    ON CONFLICT DO NOTHING
+    RETURNING request_id
+), stored AS (
+    INSERT INTO receipts_receipt (
+        accepted_at, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
+        p95_ms, hedged, cache_hit, failed, payable, node_status, public_key, sha256, raw, payload)
+    SELECT %(at)s, %(node)s, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
+           i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, c.request_id IS NOT NULL, node.status,
+           i.public_key, i.sha256, i.raw, i.payload
+    FROM input i JOIN identity USING (request_id) LEFT JOIN claim c USING (request_id) CROSS JOIN node
+    RETURNING request_id, payable
+), fact AS (
+    INSERT INTO metrics_outbox (kind, body)
+    SELECT 'receipt', i.fact || jsonb_build_object('payable', s.payable)
+    FROM stored s JOIN input i USING (request_id)
+)
+SELECT request_id FROM stored
+"""
+
+
+def _store(caller: NodeCaller, sound: dict[int, _Sound], at: datetime) -> dict[int, Ruling]:
+    first: dict[str, int] = {}
+    for number, receipt in sound.items():
+        first.setdefault(receipt.posted.payload["request_id"], number)
+    if not first:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_SQL, _columns(caller, [sound[number] for number in first.values()], at))
+        stored = {row[0] for row in cursor.fetchall()}
+    rulings = {first[request_id]: Ruling.ACCEPTED for request_id in stored}
+    known = {number: receipt for number, receipt in sound.items() if number not in rulings}
+    if known:
+        rulings |= _compare(caller, known)
+    return rulings
+
+
+def _compare(caller: NodeCaller, known: dict[int, _Sound]) -> dict[int, Ruling]:
+    """Duplicate or conflict, for receipts whose identity exists: by the bytes, else by what they say."""
+    wanted = {receipt.posted.payload["request_id"] for receipt in known.values()}
+    identities = ReceiptIdentity.objects.filter(node_id=caller.node_id, request_id__in=wanted)
+    digests = {row.request_id: bytes(row.sha256) for row in identities}
+    return {
+        number: Ruling.DUPLICATE
+        if digests.get(receipt.posted.payload["request_id"]) == receipt.sha256
+        or _says_the_same(caller, receipt)
+        else Ruling.CONFLICT
+        for number, receipt in known.items()
+    }
+
+
+def _says_the_same(caller: NodeCaller, receipt: _Sound) -> bool:
+    """Whether the stored receipt differs in white space or the order of members only."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT raw FROM receipts_receipt WHERE node_id = %s AND request_id = %s",
+            [caller.node_id, receipt.posted.payload["request_id"]],
+        )
+        row = cursor.fetchone()
+    return row is not None and orjson.loads(bytes(row[0])) == receipt.posted.payload
+
+
+def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> dict[str, Any]:
+    payloads = [receipt.posted.payload for receipt in receipts]
+    failed = [payload.get("outcome") == schema.Outcome.ERROR for payload in payloads]
+    facts = [
+        ReceiptFact(
+            node_id=caller.node_id,
+            request_id=payload["request_id"],
+            region=payload["region"],
+            model_id=payload["model_id"],
+            ts_start=payload["ts_start"],
+            ts_end=payload["ts_end"],
+            accepted_at=int(at.timestamp()),
+            tokens_input=payload["tokens_input"],
+            tokens_output=payload["tokens_output"],
+            p95_ms=payload["p95_ms"],
+            hedged=payload["hedged"],
+            cache_hit=payload["cache_hit"],
+            failed=fail,
+            payable=False,
+        )
+        for payload, fail in zip(payloads, failed, strict=True)
+    ]
+    plain = (
+        "request_id", "region", "model_id", "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit"
+    )  # fmt: skip
+    return {
+        **{name: [payload[name] for payload in payloads] for name in plain},
+        "ts_start": [datetime.fromtimestamp(payload["ts_start"], UTC) for payload in payloads],
+        "ts_end": [datetime.fromtimestamp(payload["ts_end"], UTC) for payload in payloads],
+        "p95_ms": [float(payload["p95_ms"]) for payload in payloads],
+        "failed": failed,
+        "public_key": [receipt.public_key for receipt in receipts],
+        "sha256": [receipt.sha256 for receipt in receipts],
+        "raw": [receipt.posted.raw for receipt in receipts],
+        "payload": [receipt.posted.raw.decode() for receipt in receipts],
+        "fact": [orjson.dumps(fact.to_body()).decode() for fact in facts],
+        "node": caller.node_id,
+        "at": at,
+    }

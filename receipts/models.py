@@ -1,0 +1,107 @@
+"""Tables of receipts. The identity settles duplicates across partitions; the receipt keeps the evidence."""
+
+import uuid
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+
+from jatevo.accounts.models import Role, User
+from nodes.models import Node
+
+
+class ReceiptIdentity(models.Model):
+    """`(node_id, request_id)` and the SHA-256 of the bytes: one row per receipt, for ever.
+
+    The table is small and not partitioned, so that the database can refuse a second receipt of the
+    same identity whatever month it comes in.
+    """
+
+    pk = models.CompositePrimaryKey("node_id", "request_id")
+    node_id = models.CharField(max_length=64)
+    request_id = models.CharField(max_length=128)
+    sha256 = models.BinaryField(max_length=32)
+    accepted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["request_id"], name="receipt_identity_request")]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}/{self.request_id}"
+
+
+class PayableClaim(models.Model):
+    """The one receipt of a request that may be paid; a hedged request has several receipts, one claim."""
+
+    request_id = models.CharField(primary_key=True, max_length=128)
+    node_id = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.request_id} → {self.node_id}"
+
+
+class ReceiptQuerySet(models.QuerySet["Receipt"]):
+    def visible_to(self, user: object) -> Self:
+        """An admin sees all; an operator and a viewer those of the nodes that they see."""
+        if isinstance(user, User) and user.is_active and user.role == Role.ADMIN:
+            return self
+        return self.filter(node_id__in=Node.objects.visible_to(user).values("pk"))
+
+
+class Receipt(models.Model):
+    """An accepted receipt, in a partition by month of `accepted_at`.
+
+    `raw` is the bytes exactly as they came, which the signature and the log leaf are about; `payload`
+    is for looking things up (JSONB alone merges duplicate keys and rewrites numbers).
+    """
+
+    pk = models.CompositePrimaryKey("accepted_at", "id")
+    id = models.BigIntegerField()
+    accepted_at = models.DateTimeField()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="receipts", db_constraint=False)
+    request_id = models.CharField(max_length=128)
+    region = models.CharField(max_length=32)
+    model_id = models.CharField(max_length=128)
+    ts_start = models.DateTimeField()
+    ts_end = models.DateTimeField()
+    tokens_input = models.BigIntegerField()
+    tokens_output = models.BigIntegerField()
+    p95_ms = models.FloatField()
+    hedged = models.BooleanField()
+    cache_hit = models.BooleanField()
+    failed = models.BooleanField()
+    payable = models.BooleanField()
+    node_status = models.CharField(max_length=12)  # the node's, when it was accepted
+    public_key = models.BinaryField(max_length=32)  # the key that verified it
+    sha256 = models.BinaryField(max_length=32)
+    raw = models.BinaryField()
+    payload = models.JSONField()
+
+    objects = ReceiptQuerySet.as_manager()
+
+    class Meta:
+        # the table is made in SQL by migration 0002, because Django cannot partition
+        ordering = ["-accepted_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}/{self.request_id}"
+
+
+class ForgedReceipt(models.Model):
+    """Evidence: a receipt that came authenticated as its node and whose ed25519 signature is wrong."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="forged_receipts")
+    request_id = models.CharField(max_length=128)
+    raw = models.BinaryField()
+    sha256 = models.BinaryField(max_length=32)
+    public_key = models.BinaryField(max_length=32)
+    detail = models.CharField(max_length=200)
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-received_at"]
+        constraints = [models.UniqueConstraint(fields=["node", "sha256"], name="forged_receipt_once")]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}/{self.request_id} ({self.received_at:%F %T})"

@@ -1,0 +1,54 @@
+"""What the API says of receipts."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from receipts.models import Receipt
+
+
+class ReceiptLine(serializers.ModelSerializer[Receipt]):
+    """A line of GET /v1/receipts: the record, without payload and bytes."""
+
+    node_id = serializers.CharField()
+    sha256 = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Receipt
+        fields = [
+            "request_id", "node_id", "region", "model_id", "ts_start", "ts_end", "accepted_at", "tokens_input",
+            "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payable", "node_status", "sha256",
+        ]  # fmt: skip
+
+    def get_sha256(self, receipt: Receipt) -> str:
+        return bytes(receipt.sha256).hex()
+
+
+class CheckAnswer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    ok = serializers.BooleanField()
+    detail = serializers.CharField()
+
+
+class VerificationAnswer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    checks = CheckAnswer(many=True)
+
+
+class ReceiptDetail(ReceiptLine):
+    """GET /v1/receipts/{node_id}/{request_id}."""
+
+    payload = serializers.JSONField()
+    verification = VerificationAnswer()
+
+    class Meta(ReceiptLine.Meta):
+        fields = [*ReceiptLine.Meta.fields, "payload", "verification"]
+
+
+class AggregatesAnswer(serializers.Serializer[Any]):
+    count = serializers.IntegerField()
+    tokens_input = serializers.IntegerField()
+    tokens_output = serializers.IntegerField()
+    cache_hit_rate = serializers.FloatField(allow_null=True, help_text="0 to 1; null without receipts")
+    failures = serializers.IntegerField()
+    p95_ms = serializers.FloatField(allow_null=True, help_text="mean of the receipts' own p95_ms")

@@ -1,0 +1,88 @@
+"""Checking a stored receipt again, from its exact bytes, step by step."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jatevo.web.strict_json import InvalidJson, parse
+from nodes.credentials import public_key_text
+from nodes.models import NodeKey
+from receipts.actions import CLOCK_GRACE_SECONDS
+from receipts.models import Receipt, ReceiptIdentity
+from receipts.wire import schema, signing
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step and its outcome, in words."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Valid if every check is."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        return bool(self.checks) and all(check.ok for check in self.checks)
+
+
+def verify(receipt: Receipt) -> Verification:
+    """All checks on a receipt; none is remembered from when it was accepted."""
+    raw = bytes(receipt.raw)
+    digest = hashlib.sha256(raw).digest()
+    identity = ReceiptIdentity.objects.filter(node_id=receipt.node_id, request_id=receipt.request_id).first()
+    checks = [
+        Check(
+            "bytes",
+            identity is not None and digest == bytes(receipt.sha256) == bytes(identity.sha256),
+            f"SHA-256 {digest.hex()} is what was recorded on acceptance",
+        )
+    ]
+    try:
+        payload = parse(raw)
+    except InvalidJson as error:
+        return Verification((*checks, Check("json", False, error.message)))
+    if not isinstance(payload, dict):
+        return Verification((*checks, Check("json", False, "not an object")))
+    checks.append(Check("json", True, "strict JSON, no member twice"))
+    problems = schema.check_fields(payload, now=receipt.accepted_at.timestamp())
+    checks.append(
+        Check(
+            "fields",
+            not problems,
+            "; ".join(f"{problem.field} {problem.message}" for problem in problems)
+            or "every field is of its type and range",
+        )
+    )
+    checks.append(
+        Check("node", payload.get("node_id") == receipt.node_id, f"names {receipt.node_id}, which posted it")
+    )
+    return Verification((*checks, *_key_checks(receipt, payload)))
+
+
+def _key_checks(receipt: Receipt, payload: dict[str, object]) -> list[Check]:
+    public_key = bytes(receipt.public_key)
+    text = public_key_text(public_key)
+    key = NodeKey.objects.filter(node_id=receipt.node_id, public_key=public_key).first()
+    in_time = key is not None and (
+        _was_current(key, receipt.accepted_at) or _was_current(key, receipt.ts_end)
+    )
+    return [
+        Check("key", in_time, f"{text} is on record as the node's at that time"),
+        Check(
+            "signature",
+            signing.verify(payload, public_key),
+            "ed25519 over the RFC 8785 bytes without the signature",
+        ),
+    ]
+
+
+def _was_current(key: NodeKey, at: datetime) -> bool:
+    grace = timedelta(seconds=CLOCK_GRACE_SECONDS)
+    return key.valid_from - grace <= at and (key.valid_to is None or at <= key.valid_to + grace)

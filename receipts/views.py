@@ -1,0 +1,102 @@
+"""The pages of receipts: the explorer, and one receipt with its evidence."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from jatevo.accounts.permissions import Permission, require
+from jatevo.flags.registry import Flag, enabled
+from jatevo.web.errors import ApiError
+from jatevo.web.fragments import page_or_fragment
+from jatevo.web.paging import KeysetPage, keyset_page
+from nodes.lifecycle import Status
+from nodes.models import Node
+from receipts.forms import ReceiptSearch
+from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
+from receipts.verify import verify
+from receipts.viewer import plain, pretty
+
+PER_PAGE = 25
+MOST_OTHERS = 10
+POLL_SECONDS = 1  # a receipt is to be on the screen within two seconds of its post
+NEWEST_FIRST = ("-accepted_at", "-id")
+
+
+@require_safe
+@require(Permission.VIEW_RECEIPTS)
+def list_receipts(request: HttpRequest) -> HttpResponse:
+    """The receipts that the person sees, newest first. The first page follows what comes in."""
+    visible = Receipt.objects.visible_to(request.user)
+    search = ReceiptSearch(request.GET, queryset=visible)
+    found = search.qs if search.is_valid() else visible.none()
+    cursor = request.GET.get("cursor", "")
+    page = _page(found, cursor)
+    live = not cursor
+    context = {
+        "search": search,
+        "page": page,
+        "live": live,
+        "filtered": search.in_use,
+        "has_nodes": bool(page.rows) or Node.objects.visible_to(request.user).exists(),
+        "poll_seconds": POLL_SECONDS,
+    }
+    # receipts never change: which ones are on the page says it all
+    version = (
+        [(row.accepted_at, row.id) for row in page.rows],
+        request.GET.urlencode(),
+        context["has_nodes"],
+    )
+    return page_or_fragment(
+        request, "receipts/list.html", context, fragments={"receipts-list": "rows"}, version=version
+    )
+
+
+@require_safe
+@require(Permission.VIEW_RECEIPTS)
+def detail(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
+    """One receipt: its JSON, whether it verifies and why, and what became of it."""
+    receipt = _visible(request, node_id, request_id)
+    lines = pretty(bytes(receipt.raw))
+    others = Receipt.objects.visible_to(request.user).filter(request_id=request_id).exclude(node_id=node_id)
+    context = {
+        "receipt": receipt,
+        "verification": verify(receipt) if enabled(Flag.ENABLE_SIGNATURE_VERIFY) else None,
+        "lines": lines,
+        "plain": plain(lines),
+        "size_bytes": len(receipt.raw),
+        "sha256": bytes(receipt.sha256).hex(),
+        "payable_reason": _payable_reason(receipt),
+        "others": others.defer("raw", "payload").order_by("accepted_at")[:MOST_OTHERS],
+        "duration_seconds": int((receipt.ts_end - receipt.ts_start).total_seconds()),
+    }
+    return page_or_fragment(request, "receipts/detail.html", context, fragments={"drawer-body": "drawer"})
+
+
+def _page(found: ReceiptQuerySet, cursor: str) -> KeysetPage[Receipt]:
+    """A page of the list; a cursor that is none of ours begins at the top."""
+    slim = found.select_related(None).defer("raw", "payload")
+    try:
+        return keyset_page(slim, cursor=cursor or None, limit=PER_PAGE, fields=NEWEST_FIRST)
+    except ApiError:
+        return keyset_page(slim, cursor=None, limit=PER_PAGE, fields=NEWEST_FIRST)
+
+
+def _visible(request: HttpRequest, node_id: str, request_id: str) -> Receipt:
+    """The receipt, or 404 for one that does not exist or that the person may not see."""
+    identity = ReceiptIdentity.objects.filter(node_id=node_id, request_id=request_id).first()
+    if identity is None:
+        raise Http404
+    found = Receipt.objects.visible_to(request.user).select_related("node")
+    # the identity's time leads to the one partition that holds the receipt
+    receipt = found.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
+    if receipt is None:
+        raise Http404
+    return receipt
+
+
+def _payable_reason(receipt: Receipt) -> str:
+    """Why a receipt is paid or not, in words."""
+    if receipt.payable:
+        return "The node was active, and this is the request's one payable receipt."
+    if receipt.node_status != Status.ACTIVE:
+        return f"The node was not active when it was accepted ({Status(receipt.node_status).label.lower()})."
+    return "Another receipt of the same request is the payable one."

@@ -1,0 +1,231 @@
+// What pages gain from a script: themes, keys, copying, fresh times, polling, drawers. Everything works without it.
+
+const root = document.documentElement;
+root.dataset.js = "";
+
+const announce = (text) => {
+  document.getElementById("announcer").textContent = text;
+};
+
+// --- Theme: dark, light, system. The cookie lets the server send the right one, so that nothing flashes.
+
+const THEMES = ["dark", "light", "system"];
+
+function setTheme(theme) {
+  root.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax${secure}`;
+  for (const button of document.querySelectorAll("[data-theme-toggle]")) {
+    button.title = `Theme: ${theme}`;
+    button.setAttribute("aria-label", button.title);
+  }
+}
+
+const remembered = localStorage.getItem("theme");
+if (THEMES.includes(remembered) && remembered !== root.dataset.theme) setTheme(remembered);
+
+// --- Clicks: one listener for every control that pages may bring in later.
+
+async function copy(button) {
+  const target = button.dataset.copyTarget;
+  const text = target ? document.getElementById(target).textContent : button.dataset.copy;
+  const label = button.querySelector("[data-copy-label]");
+  const before = (label.dataset.before ??= label.textContent);
+  try {
+    await navigator.clipboard.writeText(text);
+    label.textContent = "Copied";
+  } catch {
+    label.textContent = "Press Ctrl+C";
+    const source = target && document.getElementById(target);
+    if (source) getSelection().selectAllChildren(source);
+  }
+  announce(label.textContent);
+  setTimeout(() => (label.textContent = before), 2000);
+}
+
+document.addEventListener("click", (event) => {
+  const hit = (selector) => event.target.closest(selector);
+  if (hit("[data-theme-toggle]")) setTheme(THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length]);
+  else if (hit("[data-copy], [data-copy-target]")) copy(hit("[data-copy], [data-copy-target]"));
+  else if (hit("[data-toast-close]")) hit("[data-toast]").remove();
+  else if (hit("[data-drawer-close]") || event.target === drawer) drawer.close();
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+// A form that filters a list is sent when a choice changes; its button remains for those without a script.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-autosubmit]");
+  if (form && event.target.matches("select, [type=checkbox], [type=radio], [type=date]")) form.requestSubmit();
+});
+
+// --- Keys: / to search, j and k in a list, Enter opens (rows are links), g and a letter to a page, Escape closes.
+
+let going = 0; // when g was last pressed
+
+function moveInList(step) {
+  const scope = drawer.open ? drawer : document;
+  const links = [...scope.querySelectorAll("[data-list] [data-open]")];
+  if (!links.length) return;
+  const row = document.activeElement.closest("[data-list] > *");
+  const current = links.findIndex((link) => link === document.activeElement || (row && row.contains(link)));
+  const next = current < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(current + step, 0), links.length - 1);
+  links[next].focus();
+  links[next].scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") {
+    for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+    return;
+  }
+  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+  if (event.key === "/") {
+    const search = document.querySelector("[data-search]");
+    if (!search || drawer.open) return;
+    event.preventDefault();
+    search.focus();
+    search.select();
+  } else if (Date.now() - going < 1500) {
+    going = 0;
+    document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
+  } else if (event.key === "g") {
+    going = Date.now();
+  } else if (event.key === "j" || event.key === "k") {
+    moveInList(event.key === "j" ? 1 : -1);
+  }
+});
+
+// --- Times: the words of `ago()` in jatevo/web/templatetags/moments.py, kept fresh.
+
+const STEPS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+function relative(moment, now) {
+  const seconds = Math.trunc((now - moment) / 1000);
+  const amount = Math.abs(seconds);
+  const step = STEPS.find(([, length]) => amount >= length);
+  if (!step) return "now";
+  const words = `${Math.floor(amount / step[1])} ${step[0]}`;
+  return seconds > 0 ? `${words} ago` : `in ${words}`;
+}
+
+// The server's clock counts, not the visitor's: the page says what it was when the answer began to come.
+const answered = performance.timeOrigin + (performance.getEntriesByType("navigation")[0]?.responseStart ?? 0);
+const serverNow = Number(document.body.dataset.now) * 1000;
+const clockAhead = serverNow && Math.abs(serverNow - answered) > 2000 ? serverNow - answered : 0;
+
+function refreshTimes() {
+  const now = Date.now() + clockAhead;
+  for (const time of document.querySelectorAll("time[data-relative]")) {
+    const words = relative(Date.parse(time.dateTime), now);
+    if (time.textContent !== words) time.textContent = words;
+  }
+}
+
+// --- Polling: an element with data-poll-seconds and hx-trigger="refresh" is asked to refresh itself while
+// the page is in sight. Unchanged content answers 304 and nothing is touched.
+
+const due = new WeakMap();
+const etags = new Map();
+
+function poll() {
+  if (document.hidden) return;
+  refreshTimes();
+  const now = Date.now();
+  for (const element of document.querySelectorAll("[data-poll-seconds]")) {
+    const interval = Number(element.dataset.pollSeconds) * 1000;
+    if (!due.has(element)) due.set(element, now + interval);
+    if (due.get(element) > now || element.classList.contains("htmx-request")) continue;
+    due.set(element, now + interval);
+    htmx.trigger(element, "refresh");
+  }
+}
+setInterval(poll, 1000);
+document.addEventListener("visibilitychange", poll);
+
+const isPoll = (detail) =>
+  detail.elt.matches("[data-poll-seconds]") && (detail.requestConfig ?? detail).triggeringEvent?.type === "refresh";
+const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path || location.href}`;
+
+document.addEventListener("htmx:configRequest", ({ detail }) => {
+  const etag = isPoll(detail) && etags.get(pollKey(detail));
+  if (etag) detail.headers["If-None-Match"] = etag;
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  // A session that ended: the login page belongs in the window, not in a fragment.
+  const login = document.body.dataset.loginUrl;
+  const landed = detail.xhr.responseURL ? new URL(detail.xhr.responseURL).pathname : "";
+  if (detail.xhr.status === 401 || (landed === login && location.pathname !== login)) {
+    detail.shouldSwap = false;
+    location.assign(`${login}?next=${encodeURIComponent(location.pathname + location.search)}`);
+  }
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  const etag = detail.xhr.getResponseHeader("etag");
+  if (!isPoll(detail)) etags.clear();
+  else if (etag) etags.set(pollKey(detail), etag);
+  const news = detail.target.querySelector?.("[data-announce]")?.dataset.announce;
+  if (news !== undefined && news !== lastNews) announce(news);
+  lastNews = news ?? lastNews;
+});
+let lastNews = document.querySelector("[data-announce]")?.dataset.announce;
+
+// --- The drawer: a link with hx-target="#drawer-body" fills it; closing gives the focus back to that link.
+
+const drawer = document.getElementById("drawer") ?? document.createElement("dialog");
+let opener = null;
+
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (detail.target.id !== "drawer-body" || drawer.open) return;
+  opener = detail.elt;
+  detail.target.replaceChildren(document.getElementById("drawer-loading").content.cloneNode(true));
+  drawer.showModal();
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.target.id === "drawer-body" && !isPoll(detail)) drawer.querySelector("#drawer-title")?.focus();
+});
+drawer.addEventListener("close", () => {
+  document.getElementById("drawer-body").replaceChildren();
+  const again = opener?.isConnected ? opener : opener?.id && document.getElementById(opener.id);
+  again?.focus();
+  opener = null;
+});
+
+// --- What went wrong with a request is said, not swallowed. Polls say it once.
+
+function complain(text) {
+  const toasts = document.getElementById("toasts");
+  if ([...toasts.children].some((toast) => toast.dataset.said === text)) return;
+  const toast = document.createElement("div");
+  toast.className = "alert tone-bad shadow-raised";
+  toast.dataset.toast = "error";
+  toast.dataset.said = text;
+  toast.textContent = text;
+  toasts.append(toast);
+  setTimeout(() => toast.remove(), 10000);
+}
+document.addEventListener("htmx:sendError", () => complain("The console cannot be reached. Trying again."));
+document.addEventListener("htmx:timeout", () => complain("The console takes too long to answer."));
+document.addEventListener("htmx:responseError", ({ detail }) => {
+  if (detail.xhr.status === 401) return;
+  const id = detail.xhr.getResponseHeader("x-request-id");
+  complain(`The console answered ${detail.xhr.status}.${id ? ` Request ${id}.` : ""}`);
+  if (drawer.open && detail.target?.id === "drawer-body" && !isPoll(detail)) drawer.close();
+});
+
+// Good news leaves by itself; warnings and errors stay until dismissed.
+function dismissGoodNews() {
+  for (const toast of document.querySelectorAll("[data-toast=success]:not([data-leaving]), [data-toast=info]:not([data-leaving])")) {
+    toast.dataset.leaving = "";
+    const leave = () => (toast.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : toast.remove());
+    setTimeout(leave, 8000);
+  }
+}
+dismissGoodNews();
+document.addEventListener("htmx:load", dismissGoodNews);

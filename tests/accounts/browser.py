@@ -1,0 +1,58 @@
+"""The front door: a client that keeps cookies as a browser does and has CSRF enforced upon it."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from jatevo.accounts import cookies, sessions
+from jatevo.accounts.models import User
+from tests.accounts.people import PASSWORD
+
+
+class Browser(Client):
+    """Sends the CSRF token only when told to, so that a test says when it matters."""
+
+    def __init__(self, **defaults: Any) -> None:
+        super().__init__(enforce_csrf_checks=True, **defaults)
+
+    def sign_in(self, user: User, password: str = PASSWORD) -> "Browser":
+        """Through POST /v1/auth/login."""
+        answer = self.post_json("/v1/auth/login", {"email": user.email, "password": password})
+        assert answer.status_code == 200, answer.content
+        return self
+
+    def hold_session(self, user: User, *, at: datetime | None = None) -> "Browser":
+        """Signed in without the login form: for tests of what comes later."""
+        at = at or timezone.now()
+        pair = sessions.start(user=user, at=at)
+        self.cookies[cookies.ACCESS] = pair.access
+        self.cookies[cookies.REFRESH] = pair.refresh
+        return self
+
+    def post_json(self, path: str, body: Any = None, **kwargs: Any) -> Any:
+        return self.post(path, data={} if body is None else body, content_type="application/json", **kwargs)
+
+    def lose_access_token(self) -> None:
+        """What a browser does when the cookie's max-age is over."""
+        del self.cookies[cookies.ACCESS]
+
+    @property
+    def refresh_token(self) -> str:
+        return str(self.cookies[cookies.REFRESH].value)
+
+    @property
+    def csrf(self) -> dict[str, str]:
+        """The header, and the cookie that it must match: as a stranger's visit to the login page sets it."""
+        if "csrftoken" not in self.cookies:
+            self.cookies["csrftoken"] = Client().get("/login/").cookies["csrftoken"].value
+        return {"X-CSRFToken": str(self.cookies["csrftoken"].value)}
+
+    def submit(self, path: str, fields: dict[str, str]) -> Any:
+        """Opens the page, takes the token from its form, posts the fields."""
+        page = self.get(path)
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
+        assert found, f"{path} has no form"
+        return self.post(path, {**fields, "csrfmiddlewaretoken": found[1]})

@@ -1,0 +1,167 @@
+"""A node that sends receipts and does not let go of one before the console has acknowledged it."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import httpx
+from nacl.signing import SigningKey
+from standardwebhooks.webhooks import Webhook
+
+from receipts.wire.signing import public_key_text, sign
+
+SECONDS_BETWEEN_POSTS = 0.21  # five a second are allowed
+SECONDS_BEFORE_RETRY = 0.1
+MOST_IN_A_BATCH = 20
+
+
+@dataclass
+class Ledger:
+    """What the console said of the receipts of one node. The digests are of the exact bytes sent."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict)  # request id to SHA-256
+    duplicates: int = 0  # acknowledged by a 200: it had been stored, and only the answer was lost
+    retries: int = 0
+    surprises: list[str] = field(default_factory=list)  # answers that no receipt of ours should get
+
+
+@dataclass(frozen=True)
+class Post:
+    """One request's body, never changed between attempts, and the digests of the receipts in it."""
+
+    body: bytes
+    digests: dict[str, str]
+    is_batch: bool
+
+
+class InsistentNode:
+    """Registers itself; `start` sends until `finish`, which waits for the last acknowledgement."""
+
+    def __init__(self, url: str, node_id: str, enrollment_token: str, *, batches: bool = True) -> None:
+        self.node_id = node_id
+        self.ledger = Ledger()
+        self._key = SigningKey.generate()
+        self._batches = batches
+        self._random = random.Random(node_id)
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._webhook = Webhook(self._register(enrollment_token))
+        self._ending = threading.Event()
+        self._giving_up = threading.Event()
+        self._thread = threading.Thread(target=self._send_until_told, name=node_id, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, timeout_seconds: float) -> None:
+        """Begin no new receipt; wait until the one under way is acknowledged."""
+        self._ending.set()
+        self._thread.join(timeout_seconds)
+        self._giving_up.set()
+        assert not self._thread.is_alive(), f"{self.node_id} still waits for an acknowledgement"
+        self._client.close()
+
+    def abandon(self) -> None:
+        """End without a claim about anything, for a run that has failed elsewhere."""
+        self._ending.set()
+        self._giving_up.set()
+
+    def _register(self, enrollment_token: str) -> str:
+        answer = self._client.post(
+            "/v1/nodes/register",
+            headers={"Authorization": f"Bearer {enrollment_token}"},
+            json={
+                "node_id": self.node_id,
+                "region": "eu-central",
+                "runtime": "vllm",
+                "public_key": public_key_text(bytes(self._key.verify_key)),
+            },
+        )
+        assert answer.status_code == 201, answer.text
+        token = answer.json()["node_token"]
+        assert isinstance(token, str)
+        return token
+
+    def _send_until_told(self) -> None:
+        while not self._ending.is_set():
+            started = time.monotonic()
+            self._insist(self._next_post())
+            self._ending.wait(max(0.0, SECONDS_BETWEEN_POSTS - (time.monotonic() - started)))
+
+    def _next_post(self) -> Post:
+        if self._batches and self._random.random() < 0.3:
+            raws = dict(self._receipt() for _ in range(self._random.randint(1, MOST_IN_A_BATCH)))
+            body = b'{"receipts": [' + b",".join(raws.values()) + b"]}"
+            return Post(body, {name: sha256(raw).hexdigest() for name, raw in raws.items()}, is_batch=True)
+        request_id, raw = self._receipt()
+        return Post(raw, {request_id: sha256(raw).hexdigest()}, is_batch=False)
+
+    def _receipt(self) -> tuple[str, bytes]:
+        request_id = f"r_{uuid.uuid4().hex}"
+        now = int(time.time())
+        receipt = sign(
+            {
+                "version": "1.0",
+                "request_id": request_id,
+                "node_id": self.node_id,
+                "region": "eu-central",
+                "ts_start": now - 2,
+                "ts_end": now,
+                "model_id": "llama3.1-8b",
+                "model_hash": "sha256:" + "a1" * 32,
+                "prompt_hash": "blake3:" + self._random.randbytes(32).hex(),
+                "tokens_input": self._random.randint(1, 4000),
+                "tokens_output": self._random.randint(1, 2000),
+                "p95_ms": self._random.randint(20, 900),
+                "s3_checkpoints": [],
+                "hedged": False,
+                "cache_hit": self._random.random() < 0.2,
+            },
+            self._key,
+        )
+        return request_id, json.dumps(receipt).encode()
+
+    def _insist(self, post: Post) -> None:
+        """The same bytes, each time under a new message id, until the console takes responsibility."""
+        while not self._giving_up.is_set():
+            try:
+                answer = self._client.post(
+                    "/v1/receipts", content=post.body, headers=self._headers(post.body)
+                )
+            except httpx.HTTPError:
+                answer = None
+            if answer is not None and answer.status_code in (200, 201):
+                self._note(post, answer)
+                return
+            if answer is not None and answer.status_code not in (429, 503):
+                self.ledger.surprises.append(f"{answer.status_code} {answer.text[:200]}")
+                if answer.status_code < 500:
+                    return
+            self.ledger.retries += 1
+            self._giving_up.wait(SECONDS_BEFORE_RETRY * (1 + self._random.random()))
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        message_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
+        return {
+            "Content-Type": "application/json",
+            "X-Node-Id": self.node_id,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(message_id, now, body.decode()),
+        }
+
+    def _note(self, post: Post, answer: httpx.Response) -> None:
+        if not post.is_batch:
+            self.ledger.acknowledged |= post.digests
+            self.ledger.duplicates += answer.json()["duplicate"]
+            return
+        for result in answer.json()["results"]:
+            if result["status"] in (200, 201):
+                self.ledger.acknowledged[result["request_id"]] = post.digests[result["request_id"]]
+                self.ledger.duplicates += result["status"] == 200
+            else:
+                self.ledger.surprises.append(json.dumps(result)[:200])

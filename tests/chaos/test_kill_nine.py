@@ -1,0 +1,141 @@
+"""kill -9 of the console under load: what was acknowledged is there afterwards, once, byte for byte.
+
+Every other time PostgreSQL is killed in the same moment, so that it has to recover from its log.
+JATEVO_CHAOS_KILLS says how often (20 unless told otherwise), JATEVO_CHAOS_SEED repeats a run's moments.
+"""
+
+import os
+import random
+import socket
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.chaos.console_process import ConsoleProcess
+from tests.chaos.insistent_node import InsistentNode
+
+KILLS = int(os.environ.get("JATEVO_CHAOS_KILLS", "20"))
+NODES = 8
+LOAD_SECONDS = (0.5, 3.0)  # between the console's being up and its end
+DRAIN_SECONDS = 60.0
+PAGE = 200
+
+
+class Reader:
+    """Reads as the admin, signing in again when the token has run out."""
+
+    def __init__(self, console: ConsoleProcess) -> None:
+        self._client = httpx.Client(base_url=console.url, timeout=30, trust_env=False)
+        self._credentials = console.credentials("admin")
+        self._sign_in()
+
+    def _sign_in(self) -> None:
+        answer = self._client.post("/v1/auth/login", json=self._credentials)
+        assert answer.status_code == 200, answer.text
+        self._client.cookies.clear()
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access']}"
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._client.request(method, path, **options)
+        if answer.status_code == 401:
+            self._sign_in()
+            answer = self._client.request(method, path, **options)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def stored(self, node_id: str) -> Iterator[tuple[str, str]]:
+        """Request id and SHA-256 of all receipts of a node."""
+        cursor = ""
+        while cursor is not None:
+            page = self.request(
+                "GET", "/v1/receipts", params={"node_id": node_id, "limit": PAGE, "cursor": cursor}
+            )
+            yield from ((line["request_id"], line["sha256"]) for line in page["results"])
+            cursor = page["next"]
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture
+def console() -> Iterator[ConsoleProcess]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    process = ConsoleProcess(port)
+    yield process
+    process.remove()
+
+
+@pytest.fixture
+def nodes(console: ConsoleProcess) -> Iterator[list[InsistentNode]]:
+    console.start()
+    reader = Reader(console)
+    enrolment = reader.request("POST", "/v1/enrollments", json={"uses": NODES})
+    reader.close()
+    begun = [InsistentNode(console.url, f"chaos-{number}", enrolment["token"]) for number in range(NODES)]
+    for node in begun:
+        node.start()
+    yield begun
+    for node in begun:
+        node.abandon()
+
+
+def counted_by_metrics(reader: Reader, wanted: int) -> int:
+    """requests_24h, once the outbox has drained into ClickHouse; the last figure if it does not."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while True:
+        counted = reader.request("GET", "/v1/summary")["requests_24h"]
+        if counted == wanted or time.monotonic() > deadline:
+            return counted or 0
+        time.sleep(1)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(90 * KILLS + 300)
+def test_no_acknowledged_receipt_is_lost(
+    console: ConsoleProcess, nodes: list[InsistentNode], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = os.environ.get("JATEVO_CHAOS_SEED") or str(random.SystemRandom().randrange(10**6))
+    moments = random.Random(seed)
+    restart_seconds = []
+    under_load = 0
+    for number in range(KILLS):
+        acknowledged_before = sum(len(node.ledger.acknowledged) for node in nodes)
+        time.sleep(moments.uniform(*LOAD_SECONDS))
+        console.kill(with_postgres=number % 2 == 1)
+        under_load += sum(len(node.ledger.acknowledged) for node in nodes) > acknowledged_before
+        restart_seconds.append(console.start())
+    time.sleep(2)
+    for node in nodes:
+        node.finish(timeout_seconds=30)
+
+    reader = Reader(console)
+    stored = {node.node_id: list(reader.stored(node.node_id)) for node in nodes}
+    acknowledged = {(node.node_id, *entry) for node in nodes for entry in node.ledger.acknowledged.items()}
+    found = Counter((node_id, *entry) for node_id, entries in stored.items() for entry in entries)
+    missing = [entry for entry in acknowledged if found[entry] == 0]
+    repeated = [entry for entry, times in found.items() if times > 1]
+    counted = counted_by_metrics(reader, found.total())
+    reader.close()
+
+    with capsys.disabled():
+        print(  # the figures are the point of this run
+            f"\nkills {KILLS} ({under_load} with receipts acknowledged in the same spell, seed {seed}), "
+            f"acknowledged {len(acknowledged)}, missing {len(missing)}, stored twice {len(repeated)}, "
+            f"answers lost and given again {sum(node.ledger.duplicates for node in nodes)}, "
+            f"retries {sum(node.ledger.retries for node in nodes)}, "
+            f"in ClickHouse {counted} of {found.total()}, "
+            f"restart {statistics.median(restart_seconds):.1f} s median, {max(restart_seconds):.1f} s at most"
+        )
+    assert [surprise for node in nodes for surprise in node.ledger.surprises] == []
+    assert missing == []
+    assert repeated == []
+    assert counted == found.total()
+    assert under_load > 0
+    assert console.stop() == 0

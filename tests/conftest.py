@@ -1,0 +1,56 @@
+"""What every test gets: an empty Redis, and a run that fails in CI if anything was skipped.
+
+The servers themselves come from the plugin tests/stores.py.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from _pytest.terminal import TerminalReporter
+
+from jatevo.local.static_files import collect
+from tests.audit.flushing import audit_log_is_flushed_between_tests
+
+__all__ = ["audit_log_is_flushed_between_tests"]  # a fixture for all
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> None:
+    """Pages link to collected files, as in `make run`."""
+    collect(Path(os.environ["JATEVO_HOME"]))
+
+
+@pytest.fixture(scope="session")
+def redis_client() -> Iterator[redis.Redis]:
+    """This run's private Redis."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def empty_redis(redis_client: redis.Redis) -> None:
+    """Rate counters, replay guards and cached pages of one test never reach the next."""
+    redis_client.flushall()
+
+
+def _skipped(session: pytest.Session) -> int:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    return len(reporter.stats.get("skipped", [])) if isinstance(reporter, TerminalReporter) else 0
+
+
+def _skips_fail() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skips_fail() and _skipped(session) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    if _skips_fail() and skipped:
+        terminalreporter.write_line(f"CI is set, so {skipped} skipped test(s) fail the run.", red=True)

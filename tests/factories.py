@@ -1,0 +1,142 @@
+"""Rows for tests."""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import factory
+import orjson
+from django.utils import timezone
+from nacl.signing import SigningKey
+
+from jatevo.accounts.models import Org, Role, User
+from nodes.lifecycle import Status
+from nodes.models import Node, NodeAttestation, NodeKey, Runtime, Validator
+from receipts.models import Receipt, ReceiptIdentity
+from receipts.wire import signing
+
+PASSWORD = "correct horse battery staple"
+
+
+class OrgFactory(factory.django.DjangoModelFactory[Org]):
+    class Meta:
+        model = Org
+
+    name = factory.Sequence(lambda number: f"Org {number}")
+
+
+class UserFactory(factory.django.DjangoModelFactory[User]):
+    """Logs in with PASSWORD."""
+
+    class Meta:
+        model = User
+
+    email = factory.Sequence(lambda number: f"person{number}@example.org")
+    org = factory.SubFactory(OrgFactory)
+    role = Role.OPERATOR
+
+    @classmethod
+    def _create(cls, model_class: type[User], *args: Any, **kwargs: Any) -> User:
+        return model_class.objects.create_user(password=kwargs.pop("password", PASSWORD), **kwargs)
+
+
+class NodeFactory(factory.django.DjangoModelFactory[Node]):
+    """A registered node with an attestation and a current key, which `signing_key_of` gives back."""
+
+    class Meta:
+        model = Node
+        skip_postgeneration_save = True
+
+    id = factory.Sequence(lambda number: f"node-{number:04d}")
+    org = factory.SubFactory(OrgFactory)
+    region = "ap-southeast"
+    runtime = Runtime.OLLAMA
+    status = Status.PENDING
+    status_since = factory.LazyFunction(timezone.now)
+    models_offered = factory.LazyFunction(lambda: ["llama3.1-8b"])
+    endpoint = factory.LazyAttribute(lambda node: f"http://127.0.0.1:9/{node.id}")
+
+    @factory.post_generation
+    def key(self: Node, create: bool, extracted: Any, **kwargs: Any) -> None:  # type: ignore[misc]
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        public_key = bytes(signing_key_of(self.pk).verify_key)
+        NodeKey.objects.create(node=self, public_key=public_key, valid_from=since, added_by="test")
+        NodeAttestation.objects.create(node=self, gpu_model="Apple M3 Max", vram_gb=48)
+
+
+class ValidatorFactory(factory.django.DjangoModelFactory[Validator]):
+    class Meta:
+        model = Validator
+
+    id = factory.Sequence(lambda number: f"validator-{number}")
+
+
+def signing_key_of(node_id: str) -> SigningKey:
+    """The key of a NodeFactory node: derived from its id, so that tests need not carry it about."""
+    return SigningKey(hashlib.sha256(f"test key of {node_id}".encode()).digest())
+
+
+def receipt_payload(node_id: str, **changes: Any) -> dict[str, Any]:
+    """A sound receipt of the node, without its signature."""
+    now = int(timezone.now().timestamp())
+    return {
+        "version": "1.0",
+        "request_id": "r_" + uuid.uuid4().hex,
+        "node_id": node_id,
+        "region": "ap-southeast",
+        "ts_start": now - 16,
+        "ts_end": now,
+        "model_id": "llama3.1-8b",
+        "model_hash": "sha256:" + "a" * 64,
+        "prompt_hash": "blake3:" + "b" * 64,
+        "tokens_input": 128,
+        "tokens_output": 92,
+        "p95_ms": 310,
+        "s3_checkpoints": [100],
+        "hedged": False,
+        "cache_hit": True,
+        **changes,
+    }
+
+
+def signed_receipt(node_id: str, **changes: Any) -> dict[str, Any]:
+    """A sound receipt, signed by the NodeFactory node's key."""
+    return signing.sign(receipt_payload(node_id, **changes), signing_key_of(node_id))
+
+
+def ReceiptFactory(
+    *, node: Node, at: datetime | None = None, payable: bool = True, **changes: Any
+) -> Receipt:
+    """An accepted receipt of the node, in the database."""
+    at = at or timezone.now()
+    ended = int(at.timestamp())
+    payload = signed_receipt(node.pk, **{"ts_start": ended - 16, "ts_end": ended, **changes})
+    raw = orjson.dumps(payload)
+    digest = hashlib.sha256(raw).digest()
+    ReceiptIdentity.objects.create(
+        node_id=node.pk, request_id=payload["request_id"], sha256=digest, accepted_at=at
+    )
+    number = ReceiptIdentity.objects.count()
+    return Receipt.objects.create(
+        id=1_000_000 + number,
+        accepted_at=at,
+        node=node,
+        request_id=payload["request_id"],
+        region=payload["region"],
+        model_id=payload["model_id"],
+        ts_start=datetime.fromtimestamp(payload["ts_start"], UTC),
+        ts_end=datetime.fromtimestamp(payload["ts_end"], UTC),
+        tokens_input=payload["tokens_input"],
+        tokens_output=payload["tokens_output"],
+        p95_ms=payload["p95_ms"],
+        hedged=payload["hedged"],
+        cache_hit=payload["cache_hit"],
+        failed=payload.get("outcome") == "error",
+        payable=payable,
+        node_status=Status.ACTIVE if payable else Status.PENDING,
+        public_key=bytes(signing_key_of(node.pk).verify_key),
+        sha256=digest,
+        raw=raw,
+        payload=payload,
+    )

@@ -1,0 +1,79 @@
+"""Agents and validators for tests: they sign requests and send them through Django's client."""
+
+import base64
+import hmac
+import time
+import uuid
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from jatevo.accounts import sessions
+from jatevo.accounts.models import User
+from nodes.credentials import derive_secret
+from nodes.models import Node, Validator
+
+
+class Machine:
+    """Signs as one sender. `send` takes raw bytes too, and headers that override the right ones."""
+
+    def __init__(self, header: str, sender: str, secret: bytes) -> None:
+        self.header = header
+        self.sender = sender
+        self.secret = secret
+        self.client = Client(raise_request_exception=False)
+
+    @classmethod
+    def node(cls, node: Node) -> "Machine":
+        return cls(
+            "X-Node-Id", node.pk, derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version)
+        )
+
+    @classmethod
+    def validator(cls, validator: Validator) -> "Machine":
+        secret = derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version)
+        return cls("X-Validator-Id", validator.pk, secret)
+
+    def headers(
+        self, body: bytes, *, at: float | None = None, message_id: str | None = None
+    ) -> dict[str, str]:
+        message_id = message_id or f"msg_{uuid.uuid4().hex}"
+        stamp = str(int(time.time() if at is None else at))
+        mac = hmac.digest(self.secret, f"{message_id}.{stamp}.".encode() + body, "sha256")
+        return {
+            self.header: self.sender,
+            "webhook-id": message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": "v1," + base64.b64encode(mac).decode(),
+        }
+
+    def send(
+        self,
+        path: str,
+        body: Any,
+        *,
+        at: float | None = None,
+        message_id: str | None = None,
+        **overrides: str,
+    ) -> HttpResponse:
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        headers = self.headers(raw, at=at, message_id=message_id)
+        headers |= {name.replace("_", "-"): value for name, value in overrides.items()}
+        return self.client.post(path, raw, content_type="application/json", headers=headers)
+
+    def get(self, path: str) -> HttpResponse:
+        return self.client.get(path, headers=self.headers(b""))
+
+    def beat(self, *, ts: float | None = None, **members: Any) -> HttpResponse:
+        body = {"node_id": self.sender, "ts": time.time() if ts is None else ts,
+                "metrics": {"uptime": 12.5, "gpu_util": 0.5, "temp": 61.5}, **members}  # fmt: skip
+        return self.send("/v1/nodes/heartbeat", body)
+
+
+def bearer(user: User) -> dict[str, str]:
+    """The header of a script that is signed in as the user."""
+    return {"Authorization": f"Bearer {sessions.start(user=user, at=timezone.now()).access}"}

@@ -1,0 +1,104 @@
+"""A real ClickHouse server for tests: Debian's package, in a private folder, on a free loopback port."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = """<?xml version="1.0"?>
+<yandex>
+    <logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/errors</errorlog></logger>
+    <tcp_port>{port}</tcp_port>
+    <listen_host>127.0.0.1</listen_host>
+    <path>{folder}/data/</path>
+    <tmp_path>{folder}/data/tmp/</tmp_path>
+    <user_files_path>{folder}/data/user_files/</user_files_path>
+    <users_config>users.xml</users_config>
+    <default_profile>default</default_profile>
+    <default_database>default</default_database>
+    <mark_cache_size>67108864</mark_cache_size>
+    <!-- far from UTC, so that a time read in the server's zone fails a test -->
+    <timezone>Asia/Tokyo</timezone>
+</yandex>
+"""
+USERS = """<?xml version="1.0"?>
+<yandex>
+    <profiles><default/></profiles>
+    <quotas><default/></quotas>
+    <users>
+        <console>
+            <password>p@ss:word</password>
+            <networks><ip>127.0.0.1</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+        </console>
+    </users>
+</yandex>
+"""
+STARTUP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ClickHouseServer:
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def url(self, database: str = "jatevo") -> str:
+        return f"clickhouse://console:p%40ss%3Aword@127.0.0.1:{self.port}/{database}"
+
+    def pause(self) -> None:
+        """From now on the server accepts connections (the kernel does) and never answers."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+def find_binary() -> str | None:
+    """Debian puts the server where an ordinary user's PATH does not look."""
+    return shutil.which("clickhouse-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServer:
+    """Starts a server, on a free port unless told which, and waits until it listens. Raises RuntimeError."""
+    for name in ("data", "data/tmp", "data/user_files"):
+        (folder / name).mkdir()
+    port = port or _free_port()
+    (folder / "config.xml").write_text(CONFIG.format(folder=folder, port=port))
+    (folder / "users.xml").write_text(USERS)
+    process = subprocess.Popen(
+        [binary, f"--config-file={folder / 'config.xml'}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    server = ClickHouseServer(port, process)
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return server
+    stop(server)
+    errors = folder / "errors"
+    raise RuntimeError(f"clickhouse-server did not start: {errors.read_text() if errors.exists() else ''}")
+
+
+def stop(server: ClickHouseServer) -> None:
+    """Ends it at once: a polite end waits for its clients, and nobody needs its data."""
+    server.process.kill()
+    server.process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,48 @@
+"""The periodic job that empties the outbox."""
+
+import logging
+
+import pytest
+from procrastinate.contrib.django import app
+
+from jatevo.metrics import tasks
+from jatevo.metrics.models import Outbox
+from jatevo.metrics.queries import receipt_presence
+from jatevo.metrics.store import MetricsUnavailable, Store
+from jatevo.metrics.transport import CircuitOpen
+from tests.metrics.wrappers import Intercepted, enqueue, receipt
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_job_empties_the_outbox(chdb_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jatevo.metrics.shipper.DEFAULT_LIMIT", 2)
+    enqueue(*[receipt(f"r_{number}") for number in range(5)])
+    tasks.ship_outbox(timestamp=0)
+    assert not Outbox.objects.exists()
+    assert receipt_presence(chdb_store, "macbook-001", "r_4")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("error", "lines"), [(MetricsUnavailable("down"), 1), (CircuitOpen("open"), 0)])
+def test_an_outage_is_no_failed_job_and_one_line_in_the_log(
+    chdb_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: MetricsUnavailable,
+    lines: int,
+) -> None:
+    def fail(table: str, rows: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jatevo.metrics.shipper.get_store", lambda: Intercepted(chdb_store, before=fail))
+    enqueue(receipt())
+    with caplog.at_level(logging.INFO, logger="jatevo.metrics.tasks"):
+        tasks.ship_outbox(timestamp=0)
+    assert Outbox.objects.count() == 1
+    assert len(caplog.records) == lines
+
+
+def test_the_job_runs_every_second_and_never_queues_up() -> None:
+    periodic = app.periodic_registry.periodic_tasks["jatevo.metrics.tasks.ship_outbox", ""]
+    assert periodic.cron == "* * * * * *"
+    assert periodic.task.queueing_lock == "ship-outbox"

@@ -1,0 +1,101 @@
+"""Transports that fail on purpose, around a real one, and facts to ship."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+from jatevo.metrics.facts import Fact, Kind, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.transport import Cell, Param, Row, Transport
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+NOON_SECONDS = int(NOON.timestamp())
+
+
+class Intercepted:
+    """A transport whose inserts first go through `before` and afterwards through `after`."""
+
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        before: Callable[[str, Sequence[Sequence[Cell]]], None] = lambda table, rows: None,
+        after: Callable[[str, Sequence[Sequence[Cell]]], None] = lambda table, rows: None,
+    ) -> None:
+        self._inner = inner
+        self._before = before
+        self._after = after
+
+    def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+        return self._inner.execute(sql, params)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        self._before(table, rows)
+        self._inner.insert(table, columns, rows)
+        self._after(table, rows)
+
+    def create_database(self) -> None:
+        self._inner.create_database()
+
+    def ping(self) -> None:
+        self._inner.ping()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def receipt(request_id: str = "r_1", **changes: Any) -> ReceiptFact:
+    return ReceiptFact(
+        **{
+            "node_id": "macbook-001",
+            "request_id": request_id,
+            "region": "ap-southeast",
+            "model_id": "llama3.1-8b",
+            "ts_start": NOON_SECONDS - 16,
+            "ts_end": NOON_SECONDS,
+            "accepted_at": NOON_SECONDS + 1,
+            "tokens_input": 128,
+            "tokens_output": 92,
+            "p95_ms": 310,
+            "hedged": False,
+            "cache_hit": True,
+            "failed": False,
+            "payable": True,
+            **changes,
+        }
+    )
+
+
+def latency(probe_id: str = "p_1", **changes: Any) -> LatencyFact:
+    return LatencyFact(
+        **{
+            "probe_id": probe_id,
+            "node_id": "macbook-001",
+            "region": "ap-southeast",
+            "ts": NOON_SECONDS,
+            "p50": 100.0,
+            "p95": 200.5,
+            "p99": None,
+            "tps": 30.0,
+            **changes,
+        }
+    )
+
+
+def uptime(minute: datetime = NOON, **changes: Any) -> UptimeFact:
+    values = {"node_id": "macbook-001", "minute": int(minute.timestamp()), "up": True, "beats": 6}
+    return UptimeFact(**{**values, **changes})
+
+
+def enqueue(*facts: Fact) -> None:
+    """As the upper apps write them on the hot path: raw SQL, defaults from the database."""
+    kinds = {ReceiptFact: Kind.RECEIPT, LatencyFact: Kind.LATENCY, UptimeFact: Kind.UPTIME}
+    for fact in facts:
+        enqueue_body(kinds[type(fact)], fact.to_body())
+
+
+def enqueue_body(kind: str, body: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO metrics_outbox (kind, body) VALUES (%s, %s)", [kind, json.dumps(body)])

@@ -1,0 +1,231 @@
+"""POST /v1/receipts through the front door: what is accepted, what is not, and what that does to a node."""
+
+import hashlib
+import time
+from datetime import timedelta
+
+import orjson
+import pytest
+from django.utils import timezone
+from nacl.signing import SigningKey
+
+from jatevo.audit.models import AuditEvent
+from jatevo.metrics.models import Outbox
+from nodes.lifecycle import Status
+from nodes.models import Node, NodeKey
+from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentity
+from receipts.wire import signing
+from tests.factories import NodeFactory, receipt_payload, signed_receipt
+from tests.machines import Machine
+
+pytestmark = pytest.mark.django_db
+URL = "/v1/receipts"
+
+
+@pytest.fixture
+def node() -> Node:
+    return NodeFactory(status=Status.ACTIVE)
+
+
+@pytest.fixture
+def machine(node: Node) -> Machine:
+    return Machine.node(node)
+
+
+def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Machine) -> None:
+    payload = signed_receipt(node.pk, **{"x-extra": {"kept": [1, 2.5, "ü"]}})
+    raw = b" \n" + orjson.dumps(payload, option=orjson.OPT_INDENT_2) + b"\n"
+    answer = machine.send(URL, raw)
+    assert answer.status_code == 201
+    assert answer.json() == {
+        "request_id": payload["request_id"], "node_id": node.pk, "verified": True, "duplicate": False
+    }  # fmt: skip
+    receipt = Receipt.objects.get()
+    assert bytes(receipt.raw) == raw
+    assert bytes(receipt.sha256) == hashlib.sha256(raw).digest()
+    assert receipt.payload == payload
+    assert (receipt.payable, receipt.node_status) == (True, "active")
+    (fact,) = Outbox.objects.filter(kind="receipt")
+    assert (fact.body["request_id"], fact.body["payable"]) == (payload["request_id"], True)
+
+
+def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, machine: Machine) -> None:
+    payload = signed_receipt(node.pk)
+    assert machine.send(URL, payload).status_code == 201
+    again = machine.send(URL, payload)
+    assert (again.status_code, again.json()["duplicate"]) == (200, True)
+    assert Receipt.objects.count() == ReceiptIdentity.objects.count() == Outbox.objects.count() == 1
+
+
+def test_same_receipt_in_another_spelling_is_a_duplicate(node: Node, machine: Machine) -> None:
+    payload = signed_receipt(node.pk)
+    assert machine.send(URL, payload).status_code == 201
+    assert machine.send(URL, orjson.dumps(payload, option=orjson.OPT_INDENT_2)).status_code == 200
+    assert Receipt.objects.count() == 1
+
+
+def test_same_id_with_other_content_is_a_conflict(node: Node, machine: Machine) -> None:
+    payload = signed_receipt(node.pk)
+    machine.send(URL, payload)
+    answer = machine.send(URL, signed_receipt(node.pk, request_id=payload["request_id"], tokens_output=93))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "receipt_conflict")
+    assert Receipt.objects.get().tokens_output == 92
+
+
+def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
+    node: Node, machine: Machine
+) -> None:
+    other = NodeFactory(status=Status.ACTIVE)
+    request_id = "r_hedged"
+    assert machine.send(URL, signed_receipt(node.pk, request_id=request_id, hedged=True)).status_code == 201
+    second = Machine.node(other).send(URL, signed_receipt(other.pk, request_id=request_id, hedged=True))
+    assert second.status_code == 201
+    assert {row.node_id: row.payable for row in Receipt.objects.all()} == {node.pk: True, other.pk: False}
+    assert PayableClaim.objects.get().node_id == node.pk
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.OFFLINE, Status.QUARANTINE])
+def test_receipt_of_a_node_that_is_not_active_is_kept_but_not_payable(status: Status) -> None:
+    node = NodeFactory(status=status)
+    assert Machine.node(node).send(URL, signed_receipt(node.pk)).status_code == 201
+    assert Receipt.objects.get().payable is False
+    assert not PayableClaim.objects.exists()
+
+
+def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine: Machine) -> None:
+    forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
+    answer = machine.send(URL, forged)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
+    node.refresh_from_db()
+    assert (node.status, node.fraud, node.status_reason) == (Status.QUARANTINE, True, "receipt_forged")
+    evidence = ForgedReceipt.objects.get()
+    assert orjson.loads(bytes(evidence.raw)) == forged
+    transition = node.transitions.get()
+    assert transition.evidence["forged_receipt"] == str(evidence.pk)
+    assert AuditEvent.objects.filter(verb="node.quarantine", subject_id=node.pk).exists()
+    assert not Receipt.objects.exists()
+
+
+@pytest.mark.parametrize("signature", ["ed25519:AAAA", "", "garbage", "ed25519:" + "A" * 86 + "=="])
+def test_text_that_is_no_signature_counts_as_a_wrong_one(
+    node: Node, machine: Machine, signature: str
+) -> None:
+    answer = machine.send(URL, receipt_payload(node.pk) | {"signature": signature})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
+
+
+def test_receipt_without_a_signature_is_a_wrong_field_and_no_fraud(node: Node, machine: Machine) -> None:
+    answer = machine.send(URL, receipt_payload(node.pk))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
+    node.refresh_from_db()
+    assert node.status == Status.ACTIVE
+
+
+def test_nobody_but_the_node_can_get_it_quarantined(node: Node) -> None:
+    rival = NodeFactory(status=Status.ACTIVE)
+    forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
+    answer = Machine.node(rival).send(URL, forged)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "node_mismatch")
+    unsigned = Machine.node(node).send(URL, forged, webhook_signature="v1,AAAA")
+    assert unsigned.status_code == 401
+    for each in (node, rival):
+        each.refresh_from_db()
+        assert each.status == Status.ACTIVE
+    assert not ForgedReceipt.objects.exists()
+
+
+def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(node: Node, machine: Machine) -> None:
+    fresh = SigningKey.generate()
+    changed_at = timezone.now() - timedelta(hours=1)
+    node.keys.update(valid_to=changed_at)
+    NodeKey.objects.create(
+        node=node, public_key=bytes(fresh.verify_key), valid_from=changed_at, added_by="test"
+    )
+    now = int(time.time())
+    spooled = signed_receipt(node.pk, ts_start=now - 7216, ts_end=now - 7200)
+    assert machine.send(URL, spooled).status_code == 201
+    too_late = signed_receipt(node.pk, ts_start=now - 16, ts_end=now)
+    assert machine.send(URL, too_late).json()["error"]["type"] == "invalid_signature"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"version": "2.0"}, "version"),
+        ({"request_id": "a b"}, "request_id"),
+        ({"request_id": ""}, "request_id"),
+        ({"ts_end": 1}, "ts_end"),
+        ({"ts_end": int(time.time()) + 100_000}, "ts_end"),
+        ({"ts_start": True}, "ts_start"),
+        ({"tokens_input": -1}, "tokens_input"),
+        ({"tokens_output": 1.5}, "tokens_output"),
+        ({"model_hash": "sha256:" + "A" * 64}, "model_hash"),
+        ({"prompt_hash": "sha256:" + "a" * 64}, "prompt_hash"),
+        ({"hedged": "false"}, "hedged"),
+        ({"cache_hit": None}, "cache_hit"),
+        ({"region": "AP Southeast"}, "region"),
+        ({"p95_ms": -1}, "p95_ms"),
+        ({"s3_checkpoints": ["x"]}, "s3_checkpoints"),
+    ],
+)
+def test_wrong_field_is_named_and_nothing_kept(
+    node: Node, machine: Machine, change: dict[str, object], field: str
+) -> None:
+    answer = machine.send(URL, signed_receipt(node.pk, **change))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
+    assert field in [problem["field"] for problem in answer.json()["error"]["details"]]
+    assert not ReceiptIdentity.objects.exists()
+    assert not Outbox.objects.exists()
+    node.refresh_from_db()
+    assert node.status == Status.ACTIVE
+
+
+def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: Machine) -> None:
+    first, second = signed_receipt(node.pk), signed_receipt(node.pk)
+    conflict = signed_receipt(node.pk, request_id=first["request_id"], tokens_output=1)
+    invalid = signed_receipt(node.pk, version="9")
+    foreign = signed_receipt(NodeFactory().pk)
+    spaced = orjson.dumps(second).replace(b'":', b'" : ')
+    parts = [orjson.dumps(first), spaced, orjson.dumps(first), orjson.dumps(conflict), orjson.dumps(invalid), b"7",
+             orjson.dumps(foreign)]  # fmt: skip
+    answer = machine.send(URL, b'{"receipts" : [ ' + b" , ".join(parts) + b" ]}")
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == [201, 201, 200, 409, 422, 422, 422]
+    assert [result["request_id"] for result in results[:3]] == [
+        first["request_id"], second["request_id"], first["request_id"]
+    ]  # fmt: skip
+    assert results[3]["error"]["type"] == "receipt_conflict"
+    assert results[6]["error"]["type"] == "node_mismatch"
+    assert bytes(Receipt.objects.get(request_id=second["request_id"]).raw) == spaced
+    assert Receipt.objects.count() == 2
+
+
+def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_not_payable(
+    node: Node, machine: Machine
+) -> None:
+    forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
+    answer = machine.send(URL, {"receipts": [signed_receipt(node.pk), forged]})
+    assert [result["status"] for result in answer.json()["results"]] == [201, 422]
+    node.refresh_from_db()
+    assert node.status == Status.QUARANTINE
+    assert Receipt.objects.get().payable is False
+
+
+@pytest.mark.parametrize("receipts", [[], "x", None, {"a": 1}, [1] * 501])
+def test_batch_that_is_none_is_refused(machine: Machine, receipts: object) -> None:
+    answer = machine.send(URL, {"receipts": receipts})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
+
+
+def test_full_batch_of_500_is_taken(node: Node, machine: Machine) -> None:
+    batch = [signed_receipt(node.pk) for _ in range(500)]
+    answer = machine.send(URL, {"receipts": batch})
+    assert [result["status"] for result in answer.json()["results"]] == [201] * 500
+    assert Receipt.objects.count() == Outbox.objects.count() == 500
+
+
+def test_sixth_post_in_a_second_is_throttled(node: Node, machine: Machine) -> None:
+    answers = [machine.send(URL, signed_receipt(node.pk)).status_code for _ in range(12)]
+    assert 429 in answers
+    assert answers[:5] == [201] * 5

@@ -1,0 +1,52 @@
+"""A private PostgreSQL and Redis for this pytest run, up before Django reads its settings.
+
+A plugin and not a conftest, since pytest-django loads the settings before any conftest: pyproject.toml names
+it with `-p tests.stores`. Everything is below one temporary folder, so parallel runs never meet, and it ends
+with the run; the guard process ends the servers even if pytest is killed.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from jatevo.local import stores
+
+_running: list[stores.Stores] = []
+
+
+def start() -> None:
+    """Start the servers and point the environment at them; later calls do nothing."""
+    if _running:
+        return
+    # A short path: PostgreSQL's socket lies below it.
+    home = Path(tempfile.mkdtemp(prefix="jatevo-test-"))
+    atexit.register(stop)
+    started = stores.start(home, durable=False)
+    _running.append(started)
+    os.environ.update(started.environment())
+    # What a developer has set for `make run` must not change what the tests see.
+    for name in ("PORT", "JATEVO_BASE_URL", "JATEVO_DEBUG", "JATEVO_DEMO"):
+        os.environ.pop(name, None)
+
+
+def stop() -> None:
+    """Stop the servers and remove their folder; safe to call twice."""
+    while _running:
+        ended = _running.pop()
+        ended.stop()
+        shutil.rmtree(ended.home, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None, None, None]:
+    start()
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    stop()
