@@ -1,13 +1,15 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
 
 PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores
+# mypy's Django plugin loads the settings, which insist on secrets.
+FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here
@@ -24,10 +26,13 @@ test: setup  ## The whole test suite; ARGS="-k name" narrows it
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest $(ARGS)
 
+chaos: setup  ## The fault runs: kill -9 of a server under load, again and again (minutes)
+	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
+
 lint: setup  ## Every check that reads the code only
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy .
+	$(FOR_CHECKS) $(PY) -m mypy .
 	PYTHONPATH=. .venv/bin/lint-imports
 	$(DJADE_FILES) | xargs -0 .venv/bin/djade --check --target-version 5.2
 	$(IN_STORES) --temporary -- $(PY) manage.py makemigrations --check --dry-run

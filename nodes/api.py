@@ -207,7 +207,7 @@ def rotate_token(request: Request, node_id: str) -> Response:
             "public_key": serializers.CharField(),
             "signature": serializers.CharField(
                 required=False,
-                help_text="from an agent: ed25519 by the current key over `jatevo-key:{node_id}:{public_key}`",
+                help_text="of an agent: the current key's, over `jatevo-key:{node_id}:{public_key}`",
             ),
         },
     ),

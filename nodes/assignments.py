@@ -36,7 +36,7 @@ class _Rule:
     kind: ProbeKind
     status: Status
     every: timedelta
-    extra: Q = Q()
+    extra: Q
 
     def condition(self, at: datetime) -> Q:
         column = f"last_{self.kind.value}_at"
@@ -49,9 +49,9 @@ class _Rule:
 
 _RULES = (
     _Rule(ProbeKind.HEALTH, Status.PENDING, PENDING_HEALTH_EVERY, Q(probing_since__isnull=False)),
-    _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY),
-    _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY),
-    _Rule(ProbeKind.AUDIT, Status.ACTIVE, AUDIT_EVERY),
+    _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY, Q()),
+    _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY, Q()),
+    _Rule(ProbeKind.AUDIT, Status.ACTIVE, AUDIT_EVERY, Q()),
     # audits do not end a quarantine for fraud, so that none is due
     _Rule(ProbeKind.AUDIT, Status.QUARANTINE, QUARANTINE_AUDIT_EVERY, Q(fraud=False)),
 )

@@ -42,7 +42,7 @@ class NodeCaller:
 
 @dataclass(frozen=True)
 class KeySpan:
-    """A public key (32 bytes) and the unix seconds between which it was current; `until` None: it still is."""
+    """A public key (32 bytes) and when it was current, in unix seconds; `until` None: it still is."""
 
     public_key: bytes
     since: float
@@ -59,7 +59,8 @@ class ValidatorCaller:
 # One row: what the HMAC needs and what comes after it. The keys come as one array, newest first.
 _NODE_SQL = """
 SELECT n.token_version, n.status, n.region,
-       ARRAY(SELECT k.public_key FROM nodes_nodekey k WHERE k.node_id = n.id ORDER BY k.valid_from DESC, k.id DESC),
+       ARRAY(SELECT k.public_key FROM nodes_nodekey k WHERE k.node_id = n.id
+             ORDER BY k.valid_from DESC, k.id DESC),
        ARRAY(SELECT extract(epoch FROM k.valid_from)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
              ORDER BY k.valid_from DESC, k.id DESC),
        ARRAY(SELECT extract(epoch FROM k.valid_to)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
@@ -113,7 +114,7 @@ def _sender(request: HttpRequest, header: str) -> str:
 
 
 def _check_signature(request: HttpRequest, kind: str, sender: str, version: int | None) -> None:
-    """401 unless one of the signatures fits and the timestamp is near. An unknown sender costs the same time."""
+    """401 unless a signature fits and the timestamp is near. An unknown sender costs the same time."""
     message_id, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
     if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp):
         raise _wrong()

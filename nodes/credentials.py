@@ -13,8 +13,6 @@ import secrets
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
-TOKEN_PREFIX = "whsec_"
-ENROLLMENT_PREFIX = "jve_"
 _KEY_TEXT = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
 
 
@@ -29,12 +27,12 @@ def derive_secret(master: bytes, kind: str, owner_id: str, version: int) -> byte
 
 def token_text(secret: bytes) -> str:
     """The secret as Standard Webhooks writes it."""
-    return TOKEN_PREFIX + base64.b64encode(secret).decode()
+    return "whsec_" + base64.b64encode(secret).decode()
 
 
 def new_enrollment_token() -> str:
     """A fresh enrolment token of 256 random bits."""
-    return ENROLLMENT_PREFIX + secrets.token_urlsafe(32)
+    return "jve_" + secrets.token_urlsafe(32)
 
 
 def enrollment_digest(token: str) -> bytes:

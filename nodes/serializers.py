@@ -122,8 +122,7 @@ class NodeDetail(NodeSummary):
     def get_receipts(self, node: Node) -> list[dict[str, Any]]:
         if not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):
             return []
-        return list(
-            node.receipts.order_by("-accepted_at", "-id").values(
-                "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable"
-            )[:10]
+        last = node.receipts.order_by("-accepted_at", "-id").values(
+            "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable"
         )
+        return [dict(receipt) for receipt in last[:10]]

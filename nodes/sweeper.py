@@ -66,7 +66,7 @@ def _silent(at: datetime, counting_from: datetime) -> int:
     )
     for node_id, heard_at, minute, beats in overdue:
         evidence = {
-            "last_heartbeat_at": heard_at.isoformat(),
+            "last_heartbeat_at": str(heard_at),
             "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS,
         }
         with transaction.atomic():

@@ -7,7 +7,8 @@ from nodes.sweeper import sweep
 
 
 @app.periodic(cron="* * * * * */5", periodic_id="sweep-nodes")
-@app.task(name="nodes.sweep", queueing_lock="sweep-nodes", lock="sweep-nodes", pass_context=False)
+# no execution lock: the job of a killed worker would hold it, and sweeping twice at once is harmless
+@app.task(name="nodes.sweep", queueing_lock="sweep-nodes", pass_context=False)
 def sweep_nodes(timestamp: int) -> None:
     """Every five seconds: who fell silent?"""
     sweep(at=timezone.now())

@@ -59,7 +59,7 @@ def render(config: AgentConfig) -> str:
         "# Where earnings are paid to.",
         *_wallet_lines(config.wallet_chain, config.wallet_address),
         "",
-        "# Made-up requests a second, each with a signed receipt, until a runtime is connected. 0 for none.",
+        "# Made-up requests a second until a runtime is connected; 0 for none.",
         f"simulate: {SIMULATED_PER_SECOND if config.models else 0}",
     ]
     return "\n".join(lines) + "\n"

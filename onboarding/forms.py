@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from jatevo.accounts.models import Org, User
-from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Node, Runtime
+from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Enrollment, Node, Runtime
 from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform, is_loopback
 
 # Shown as suggestions beside the regions that nodes already have.
@@ -105,7 +105,7 @@ class EnrolForm(forms.Form):
         required=False,
         max_length=128,
         validators=[RegexValidator(r"^[A-Za-z0-9:_.-]+$", "A wallet address has letters and digits only.")],
-        help_text="Optional. Where earnings are paid to; it can be added later.",
+        help_text="Where earnings are paid to.",
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -178,8 +178,11 @@ def initial_answers(platform: Platform, *, user: User, console_host: str) -> dic
 
 
 def suggest_node_id(prefix: str) -> str:
-    """The first free of prefix-001, prefix-002 …; '' if there are too many to count."""
-    taken = set(Node.objects.filter(pk__regex=rf"^{prefix}-[0-9]{{3}}$").values_list("pk", flat=True))
+    """The first of prefix-001, prefix-002 … that nobody has or has asked for; '' if there are too many."""
+    taken = set(Node.objects.filter(pk__startswith=f"{prefix}-").values_list("pk", flat=True))
+    taken |= set(
+        Enrollment.objects.filter(node_id__startswith=f"{prefix}-").values_list("node_id", flat=True)
+    )
     names = (f"{prefix}-{number:03}" for number in range(1, _MAX_NUMBER + 1))
     return next((name for name in names if name not in taken), "")
 

@@ -151,7 +151,8 @@ WITH input AS MATERIALIZED (
         %(ts_start)s::timestamptz[], %(ts_end)s::timestamptz[],
         %(tokens_input)s::bigint[], %(tokens_output)s::bigint[], %(p95_ms)s::float8[],
         %(hedged)s::boolean[], %(cache_hit)s::boolean[], %(failed)s::boolean[],
-        %(public_key)s::bytea[], %(sha256)s::bytea[], %(raw)s::bytea[], %(payload)s::jsonb[], %(fact)s::jsonb[]
+        %(public_key)s::bytea[], %(sha256)s::bytea[], %(raw)s::bytea[],
+        %(payload)s::jsonb[], %(fact)s::jsonb[]
     ) AS t (request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
             hedged, cache_hit, failed, public_key, sha256, raw, payload, fact)
     ORDER BY request_id

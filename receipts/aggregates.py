@@ -25,8 +25,8 @@ def aggregate(receipts: ReceiptQuerySet) -> Aggregates:
         count=Count("*"),
         tokens_input=Sum("tokens_input"),
         tokens_output=Sum("tokens_output"),
-        hits=Count("*", filter=Q(cache_hit=True)),
-        failures=Count("*", filter=Q(failed=True)),
+        hits=Count("id", filter=Q(cache_hit=True)),
+        failures=Count("id", filter=Q(failed=True)),
         p95_ms=Avg("p95_ms"),
     )
     count = sums["count"]

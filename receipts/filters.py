@@ -10,11 +10,11 @@ from django.utils.dateparse import parse_date, parse_datetime
 from receipts.models import Receipt
 
 
-class MomentField(forms.CharField):
+class MomentField(forms.Field):
     """RFC 3339, a date (its midnight in UTC), or unix seconds."""
 
     def to_python(self, value: Any) -> datetime | None:
-        text = super().to_python(value)
+        text = str(value or "").strip()
         if not text:
             return None
         try:

@@ -1,10 +1,19 @@
 """The monthly partitions of receipts: made ahead of time, with a default one that loses nothing."""
 
 from datetime import UTC, datetime
+from typing import LiteralString
 
 from django.db import connection, transaction
+from psycopg import sql
 
 MONTHS_AHEAD = 3
+_STATEMENTS: tuple[LiteralString, ...] = (
+    "CREATE TABLE {} (LIKE receipts_receipt INCLUDING ALL)",
+    "WITH early AS (DELETE FROM receipts_receipt_default"
+    " WHERE accepted_at >= %(start)s AND accepted_at < %(end)s RETURNING *)"
+    " INSERT INTO {} SELECT * FROM early",
+    "ALTER TABLE receipts_receipt ATTACH PARTITION {} FOR VALUES FROM (%(start)s) TO (%(end)s)",
+)
 
 
 def ensure_partitions(*, at: datetime) -> list[str]:
@@ -22,17 +31,9 @@ def ensure_partitions(*, at: datetime) -> list[str]:
             row = cursor.fetchone()
             if row is not None and row[0]:
                 continue
-            bounds = [_month(at, ahead), _month(at, ahead + 1)]
-            cursor.execute(f"CREATE TABLE {name} (LIKE receipts_receipt INCLUDING ALL)")
-            cursor.execute(
-                f"WITH early AS (DELETE FROM receipts_receipt_default"  # noqa: S608 - the name is ours
-                f" WHERE accepted_at >= %s AND accepted_at < %s RETURNING *) INSERT INTO {name} SELECT * FROM early",
-                bounds,
-            )
-            cursor.execute(
-                f"ALTER TABLE receipts_receipt ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)",
-                bounds,
-            )
+            bounds = {"start": _month(at, ahead), "end": _month(at, ahead + 1)}
+            for statement in _STATEMENTS:
+                cursor.execute(sql.SQL(statement).format(sql.Identifier(name)), bounds)
             made.append(name)
     return made
 

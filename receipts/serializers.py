@@ -16,8 +16,9 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
     class Meta:
         model = Receipt
         fields = [
-            "request_id", "node_id", "region", "model_id", "ts_start", "ts_end", "accepted_at", "tokens_input",
-            "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payable", "node_status", "sha256",
+            "request_id", "node_id", "region", "model_id", "ts_start", "ts_end", "accepted_at",
+            "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payable",
+            "node_status", "sha256",
         ]  # fmt: skip
 
     def get_sha256(self, receipt: Receipt) -> str:

@@ -49,11 +49,6 @@ def pretty(raw: bytes) -> list[list[Piece]]:
         return [[Piece(Kind.STRING, line)] for line in text.splitlines()] or [[]]
 
 
-def plain(lines: list[list[Piece]]) -> str:
-    """The same document as text, for the clipboard."""
-    return "\n".join("".join(piece.text for piece in line) for line in lines)
-
-
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     position = 0
     while position < len(text):

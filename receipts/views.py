@@ -1,5 +1,7 @@
 """The pages of receipts: the explorer, and one receipt with its evidence."""
 
+from dataclasses import dataclass
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -12,8 +14,8 @@ from nodes.lifecycle import Status
 from nodes.models import Node
 from receipts.forms import ReceiptSearch
 from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
-from receipts.verify import verify
-from receipts.viewer import plain, pretty
+from receipts.verify import Check, verify
+from receipts.viewer import pretty
 
 PER_PAGE = 25
 MOST_OTHERS = 10
@@ -56,12 +58,13 @@ def detail(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
     """One receipt: its JSON, whether it verifies and why, and what became of it."""
     receipt = _visible(request, node_id, request_id)
     lines = pretty(bytes(receipt.raw))
+    verification = verify(receipt) if enabled(Flag.ENABLE_SIGNATURE_VERIFY) else None
     others = Receipt.objects.visible_to(request.user).filter(request_id=request_id).exclude(node_id=node_id)
     context = {
         "receipt": receipt,
-        "verification": verify(receipt) if enabled(Flag.ENABLE_SIGNATURE_VERIFY) else None,
+        "verification": verification,
+        "checks": [_checked(check) for check in verification.checks] if verification else [],
         "lines": lines,
-        "plain": plain(lines),
         "size_bytes": len(receipt.raw),
         "sha256": bytes(receipt.sha256).hex(),
         "payable_reason": _payable_reason(receipt),
@@ -91,6 +94,30 @@ def _visible(request: HttpRequest, node_id: str, request_id: str) -> Receipt:
     if receipt is None:
         raise Http404
     return receipt
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """A check as the page says it: a statement that holds, or does not."""
+
+    label: str
+    ok: bool
+    detail: str
+
+
+_CHECK_LABELS = {
+    "bytes": "Bytes",
+    "json": "JSON",
+    "fields": "Fields",
+    "node": "Node",
+    "key": "Key",
+    "signature": "Signature",
+}
+
+
+def _checked(check: Check) -> CheckLine:
+    label = _CHECK_LABELS.get(check.name, check.name.capitalize())
+    return CheckLine(label, check.ok, check.detail if check.ok else f"Does not hold: {check.detail}")
 
 
 def _payable_reason(receipt: Receipt) -> str:

@@ -5,9 +5,11 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-import factory
 import orjson
 from django.utils import timezone
+from factory.declarations import LazyAttribute, LazyFunction, Sequence, SubFactory
+from factory.django import DjangoModelFactory
+from factory.helpers import post_generation
 from nacl.signing import SigningKey
 
 from jatevo.accounts.models import Org, Role, User
@@ -19,21 +21,21 @@ from receipts.wire import signing
 PASSWORD = "correct horse battery staple"
 
 
-class OrgFactory(factory.django.DjangoModelFactory[Org]):
+class OrgFactory(DjangoModelFactory[Org]):
     class Meta:
         model = Org
 
-    name = factory.Sequence(lambda number: f"Org {number}")
+    name = Sequence(lambda number: f"Org {number}")
 
 
-class UserFactory(factory.django.DjangoModelFactory[User]):
+class UserFactory(DjangoModelFactory[User]):
     """Logs in with PASSWORD."""
 
     class Meta:
         model = User
 
-    email = factory.Sequence(lambda number: f"person{number}@example.org")
-    org = factory.SubFactory(OrgFactory)
+    email = Sequence(lambda number: f"person{number}@example.org")
+    org = SubFactory(OrgFactory)
     role = Role.OPERATOR
 
     @classmethod
@@ -41,35 +43,35 @@ class UserFactory(factory.django.DjangoModelFactory[User]):
         return model_class.objects.create_user(password=kwargs.pop("password", PASSWORD), **kwargs)
 
 
-class NodeFactory(factory.django.DjangoModelFactory[Node]):
+class NodeFactory(DjangoModelFactory[Node]):
     """A registered node with an attestation and a current key, which `signing_key_of` gives back."""
 
     class Meta:
         model = Node
         skip_postgeneration_save = True
 
-    id = factory.Sequence(lambda number: f"node-{number:04d}")
-    org = factory.SubFactory(OrgFactory)
+    id = Sequence(lambda number: f"node-{number:04d}")
+    org = SubFactory(OrgFactory)
     region = "ap-southeast"
     runtime = Runtime.OLLAMA
     status = Status.PENDING
-    status_since = factory.LazyFunction(timezone.now)
-    models_offered = factory.LazyFunction(lambda: ["llama3.1-8b"])
-    endpoint = factory.LazyAttribute(lambda node: f"http://127.0.0.1:9/{node.id}")
+    status_since = LazyFunction(timezone.now)
+    models_offered = LazyFunction(lambda: ["llama3.1-8b"])
+    endpoint = LazyAttribute(lambda node: f"http://127.0.0.1:9/{node.id}")
 
-    @factory.post_generation
-    def key(self: Node, create: bool, extracted: Any, **kwargs: Any) -> None:  # type: ignore[misc]
+    @post_generation
+    def key(self: Node, create: bool, extracted: Any, **kwargs: Any) -> None:
         since = datetime(2020, 1, 1, tzinfo=UTC)
         public_key = bytes(signing_key_of(self.pk).verify_key)
         NodeKey.objects.create(node=self, public_key=public_key, valid_from=since, added_by="test")
         NodeAttestation.objects.create(node=self, gpu_model="Apple M3 Max", vram_gb=48)
 
 
-class ValidatorFactory(factory.django.DjangoModelFactory[Validator]):
+class ValidatorFactory(DjangoModelFactory[Validator]):
     class Meta:
         model = Validator
 
-    id = factory.Sequence(lambda number: f"validator-{number}")
+    id = Sequence(lambda number: f"validator-{number}")
 
 
 def signing_key_of(node_id: str) -> SigningKey:

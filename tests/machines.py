@@ -4,11 +4,11 @@ import base64
 import hmac
 import time
 import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.conf import settings
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -16,6 +16,13 @@ from jatevo.accounts import sessions
 from jatevo.accounts.models import User
 from nodes.credentials import derive_secret
 from nodes.models import Node, Validator
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse
+
+    Answer = _MonkeyPatchedWSGIResponse  # what the test client gives: an HttpResponse with json()
+else:
+    Answer = Any
 
 
 class Machine:
@@ -58,17 +65,16 @@ class Machine:
         *,
         at: float | None = None,
         message_id: str | None = None,
-        **overrides: str,
-    ) -> HttpResponse:
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
-        headers = self.headers(raw, at=at, message_id=message_id)
-        headers |= {name.replace("_", "-"): value for name, value in overrides.items()}
-        return self.client.post(path, raw, content_type="application/json", headers=headers)
+        signed = self.headers(raw, at=at, message_id=message_id) | dict(headers or {})
+        return self.client.post(path, raw, content_type="application/json", headers=signed)
 
-    def get(self, path: str) -> HttpResponse:
+    def get(self, path: str) -> Answer:
         return self.client.get(path, headers=self.headers(b""))
 
-    def beat(self, *, ts: float | None = None, **members: Any) -> HttpResponse:
+    def beat(self, *, ts: float | None = None, **members: Any) -> Answer:
         body = {"node_id": self.sender, "ts": time.time() if ts is None else ts,
                 "metrics": {"uptime": 12.5, "gpu_util": 0.5, "temp": 61.5}, **members}  # fmt: skip
         return self.send("/v1/nodes/heartbeat", body)

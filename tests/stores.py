@@ -23,15 +23,16 @@ def start() -> None:
     """Start the servers and point the environment at them; later calls do nothing."""
     if _running:
         return
+    # What a developer has set for `make run` must not change what the tests see.
+    for name in [*os.environ]:
+        if name.startswith("JATEVO_") or name == "PORT":
+            del os.environ[name]
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-test-"))
     atexit.register(stop)
     started = stores.start(home, durable=False)
     _running.append(started)
     os.environ.update(started.environment())
-    # What a developer has set for `make run` must not change what the tests see.
-    for name in ("PORT", "JATEVO_BASE_URL", "JATEVO_DEBUG", "JATEVO_DEMO"):
-        os.environ.pop(name, None)
 
 
 def stop() -> None:

@@ -63,8 +63,11 @@ def change_password(*, by: User, current: str, new: str, address: str, at: datet
     if not by.check_password(current):
         raise WrongCredentials
     with transaction.atomic():
-        _store_password(by, new, by=actor_of(by), at=at)
-        return sessions.start(user=by, at=at)
+        user = _still_proven(by)
+        if user is None:
+            raise WrongCredentials
+        _store_password(user, new, by=actor_of(user), at=at)
+        return sessions.start(user=user, at=at)
 
 
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
@@ -131,15 +134,14 @@ def _has_second_factor(user: User) -> bool:
     return any(True for _ in devices_for_user(user))  # the confirmed ones
 
 
+def _still_proven(user: User) -> User | None:
+    """The user, locked; None if deactivated or given another password while we checked the old one."""
+    return sessions.locked_users().filter(pk=user.pk, is_active=True, password=user.password).first()
+
+
 def _open_session(proven: User, address: str, at: datetime) -> SignedIn | None:
-    """None if the user was deactivated or the password replaced while we were checking it."""
     with transaction.atomic():
-        user = (
-            User.objects.select_related("org")
-            .select_for_update(no_key=True, of=("self",))
-            .filter(pk=proven.pk, is_active=True, password=proven.password)
-            .first()
-        )
+        user = _still_proven(proven)
         if user is None:
             return None
         user.last_login = at

@@ -1,6 +1,6 @@
 """/v1/auth/* and /v1/users/me."""
 
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -78,6 +78,7 @@ def refresh(request: Request) -> Response:
 
 @extend_schema(
     request=None,
+    auth=cast(Any, [{"bearer": []}, {"cookie": []}, {}]),  # annotated as names there, but used as it is
     responses={204: OpenApiResponse(description="Signed out, or was not signed in")},
     summary="Sign out",
     description="Ends the login of the bearer token, or of the cookies (with the CSRF token). Idempotent.",

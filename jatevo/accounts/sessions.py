@@ -81,7 +81,7 @@ def revoke_family(family: UUID, *, at: datetime) -> User | None:
     """Ends one login. The user, if it was not over before; None if there was nothing to end."""
     with transaction.atomic():
         owner = RefreshSession.objects.filter(family=family).values("user")[:1]
-        user = _locked_users().filter(pk__in=owner).first()
+        user = locked_users().filter(pk__in=owner).first()
         ended = RefreshSession.objects.filter(family=family, revoked_at=None).update(revoked_at=at)
     return user if ended else None
 
@@ -89,8 +89,13 @@ def revoke_family(family: UUID, *, at: datetime) -> User | None:
 def revoke_all(user: User, *, at: datetime) -> int:
     """Ends every login of the user; how many tokens that revoked."""
     with transaction.atomic():
-        _locked_users().get(pk=user.pk)
+        locked_users().get(pk=user.pk)
         return RefreshSession.objects.filter(user=user, revoked_at=None).update(revoked_at=at)
+
+
+def locked_users() -> QuerySet[User]:
+    """For a transaction that starts or ends sessions: whatever row this yields is held until it is over."""
+    return User.objects.select_related("org").select_for_update(no_key=True, of=("self",))
 
 
 def purge(*, at: datetime) -> int:
@@ -106,7 +111,7 @@ def _rotate(session_id: UUID, at: datetime) -> tuple[User, RefreshSession] | Non
     session = RefreshSession.objects.filter(pk=session_id).first()
     if session is None or not session.live(at):
         return None
-    user = _locked_users().filter(pk=session.user_id, is_active=True).first()
+    user = locked_users().filter(pk=session.user_id, is_active=True).first()
     if user is None:
         return None
     successor_id = uuid4()
@@ -148,10 +153,6 @@ def _end_stolen(session: RefreshSession, user: User, at: datetime) -> None:
         org_id=user.org_id,
         family=str(session.family),
     )
-
-
-def _locked_users() -> QuerySet[User]:
-    return User.objects.select_related("org").select_for_update(no_key=True, of=("self",))
 
 
 def _signed_in(user: User, session: RefreshSession, at: datetime) -> SignedIn:

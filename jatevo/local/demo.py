@@ -67,49 +67,47 @@ NODES = (
 
 
 class Member:
-    """One process of the fleet, kept running with growing pauses between the starts."""
+    """One process of the fleet, started again with growing pauses. Times are monotonic seconds."""
 
-    def __init__(
-        self, name: str, command: list[str], env: dict[str, str], *, delay_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, name: str, command: list[str], env: dict[str, str], *, start_at: float) -> None:
         self.name = name
+        self.child: Child | None = None
         self._command = command
-        self._env = env
-        self._child: Child | None = None
+        self.env = env
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._start_at = time.monotonic() + delay_seconds
+        self._start_at = start_at
         self._started_at = 0.0
         self._given_up = False
 
-    def tick(self, children: Children, logs: Path) -> None:
+    def tick(self, children: Children, logs: Path, *, at: float) -> None:
         """Start it if it is due; note its end and plan the next start."""
-        now = time.monotonic()
-        if self._child is None:
-            if not self._given_up and now >= self._start_at:
-                self._child = children.start(
-                    self.name, self._command, log=logs / f"{self.name}.log", env=self._env, cwd=BASE_DIR
+        if self.child is None:
+            if not self._given_up and at >= self._start_at:
+                log_file = logs / f"{self.name}.log"
+                self.child = children.start(
+                    self.name, self._command, log=log_file, env=self.env, cwd=BASE_DIR
                 )
-                self._started_at = now
+                self._started_at = at
             return
-        if self._child.running():
+        if self.child.running():
             return
-        code = self._child.process.returncode
-        log.warning("demo process ended", name=self.name, code=code, said=self._child.last_words(1))
+        code = self.child.process.returncode
+        log.warning("demo process ended", name=self.name, code=code, said=self.child.last_words(1))
         self._given_up = code == NEEDS_A_PERSON
-        if now - self._started_at >= STEADY_SECONDS:
+        if at - self._started_at >= STEADY_SECONDS:
             self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._start_at = now + self._pause_seconds
+        self._start_at = at + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
-        self._child = None
+        self.child = None
 
     def ask_to_stop(self) -> None:
-        if self._child is not None and self._child.running():
-            self._child.process.send_signal(self._child.stop_signal)
+        if self.child is not None and self.child.running():
+            self.child.process.send_signal(self.child.stop_signal)
 
     def stop(self, children: Children, *, grace_seconds: float) -> None:
-        if self._child is not None:
-            children.stop(self._child, grace_seconds=grace_seconds)
-            self._child = None
+        if self.child is not None:
+            children.stop(self.child, grace_seconds=grace_seconds)
+            self.child = None
 
 
 class Fleet:
@@ -120,32 +118,34 @@ class Fleet:
         self._logs = home / "logs"
         folder = home / "demo"
         folder.mkdir(mode=0o700, exist_ok=True)
-        env = _environment()
+        env, now = _environment(), time.monotonic()
         _, validator_token = create_validator(name=VALIDATOR, by=by, at=timezone.now())
-        self._members = [
+        self.members = [
             Member(
                 node.node_id,
                 _agent_command(node, _configure(node, folder / node.node_id, console_url, org, by)),
                 env,
-                delay_seconds=node.delay_seconds,
+                start_at=now + node.delay_seconds,
             )
             for node in NODES
         ]
         command = [sys.executable, "-m", "nodes.validator", "--console", console_url]
         command += ["--validator-id", VALIDATOR, "--allow-private"]
-        self._members.append(Member(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}))
+        self.members.append(
+            Member(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}, start_at=now)
+        )
 
-    def tick(self) -> None:
+    def tick(self, *, at: float) -> None:
         """To be called a few times a second: starts what is due, restarts what has ended."""
-        for member in self._members:
-            member.tick(self._children, self._logs)
+        for member in self.members:
+            member.tick(self._children, self._logs, at=at)
 
     def stop(self, *, grace_seconds: float) -> None:
         """End all of them at the same time."""
-        for member in self._members:
+        for member in self.members:
             member.ask_to_stop()
         deadline = time.monotonic() + grace_seconds
-        for member in self._members:
+        for member in self.members:
             member.stop(self._children, grace_seconds=max(0.1, deadline - time.monotonic()))
 
 

@@ -208,8 +208,13 @@ def _wait_until_ready(postgres: Postgres) -> None:
 
 def _ensure_database(postgres: Postgres) -> None:
     """Our database; it may be missing if an earlier first start was cut short."""
-    maintenance = {"host": str(postgres.socket_folder), "user": SUPERUSER, "dbname": "postgres"}
-    with psycopg.connect(**maintenance, connect_timeout=5, autocommit=True) as connection:
+    with psycopg.connect(
+        host=str(postgres.socket_folder),
+        user=SUPERUSER,
+        dbname="postgres",
+        connect_timeout=5,
+        autocommit=True,
+    ) as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
         if known is None:
             connection.execute(f'CREATE DATABASE "{DATABASE}"')

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jatevo.local.children import Child, Children
 from jatevo.local.problems import CannotStart
@@ -65,7 +67,9 @@ def _free_port() -> int:
 def _answers(server: Redis) -> bool:
     """Whether it came up; False once the process has ended."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    with redis.Redis.from_url(server.url, socket_timeout=1, socket_connect_timeout=1) as client:
+    # The client's own retries would wait for seconds between two tries.
+    once = Retry(NoBackoff(), retries=0)
+    with redis.Redis.from_url(server.url, socket_timeout=1, socket_connect_timeout=1, retry=once) as client:
         while server.child.running() and time.monotonic() < deadline:
             try:
                 client.ping()

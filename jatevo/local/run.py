@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import AbstractContextManager, ExitStack
 from io import StringIO
 from pathlib import Path
@@ -97,7 +98,7 @@ class Console:
             if self._worker is not None and not self._worker.running():
                 return f"The worker has ended; {log} says why."
             if self._fleet is not None:
-                self._fleet.tick()
+                self._fleet.tick(at=time.monotonic())
         return None
 
     def job_left_running(self) -> bool:
@@ -195,7 +196,7 @@ class Console:
                 self.home, self._stores.children, console_url=self.url, org=operator.org, by=operator
             )
             self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
-            self._fleet.tick()
+            self._fleet.tick(at=time.monotonic())
 
 
 def _announce(steps: Steps, console: Console, logins: "list[Login]") -> None:

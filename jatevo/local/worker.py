@@ -5,6 +5,7 @@ import threading
 
 import structlog
 from procrastinate.contrib.django import app
+from procrastinate.contrib.django.django_connector import DjangoConnector
 
 log = structlog.get_logger(__name__)
 
@@ -17,7 +18,7 @@ async def work(*, install_signal_handlers: bool) -> None:
     """Run jobs until cancelled (or, with handlers, until SIGINT or SIGTERM). Finished jobs are deleted."""
     # A copy of the app with a connection pool: the shared one defers jobs inside the web requests'
     # transactions, and has to keep doing so.
-    with_pool = app.with_connector(app.connector.get_worker_connector())
+    with_pool = app.with_connector(DjangoConnector().get_worker_connector())
     async with with_pool.open_async():
         await with_pool.run_worker_async(
             concurrency=CONCURRENCY,

@@ -4,11 +4,23 @@ Upper apps insert rows in their own transaction, by `Outbox.objects` or by raw S
 (`INSERT INTO metrics_outbox (kind, body) VALUES …`); only `shipper.py` changes or deletes them.
 """
 
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from jatevo.metrics.facts import Kind
+
+
+class OutboxQuerySet(models.QuerySet["Outbox"]):
+    def waiting(self) -> Self:
+        """Rows that ClickHouse has yet to take; the oldest `created_at` says how far behind it is."""
+        return self.filter(poisoned=None)
+
+    def set_aside(self) -> Self:
+        """Rows that could not be shipped, each with its reason."""
+        return self.filter(poisoned__isnull=False)
 
 
 class Outbox(models.Model):
@@ -21,6 +33,8 @@ class Outbox(models.Model):
     batch = models.UUIDField(null=True)
     claimed_at = models.DateTimeField(null=True)
     poisoned = models.TextField(null=True, help_text="why this row could not be shipped")
+
+    objects = OutboxQuerySet.as_manager()
 
     class Meta:
         verbose_name = "outbox row"

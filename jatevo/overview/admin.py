@@ -41,7 +41,7 @@ class IncidentAdmin(admin.ModelAdmin):
         with transaction.atomic():
             chosen = list(queryset.filter(resolved_at=None).select_for_update())
             for incident in chosen:
-                incident.resolved_at = now
+                incident.resolved_at = max(now, incident.created_at)  # the database's clock may be ahead
                 incident.save(update_fields=["resolved_at"])
                 record(
                     "incident.resolve",

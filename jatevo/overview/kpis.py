@@ -57,7 +57,7 @@ class Census:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What ClickHouse knows at `as_of`. `by_hour` ends with the past 60 minutes."""
+    """What ClickHouse knows at `as_of`. `by_hour`: 23 full hours, then the past 60 minutes."""
 
     as_of: datetime
     p95_ms: float | None

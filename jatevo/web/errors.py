@@ -127,7 +127,7 @@ _BEARER = {"WWW-Authenticate": "Bearer"}
 
 def _problems(detail: Any, path: str = "") -> Sequence[FieldProblem]:
     if isinstance(detail, Mapping):
-        found = []
+        found: list[FieldProblem] = []
         for name, inner in detail.items():
             label = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
             found.extend(_problems(inner, label))

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
-from django.core.exceptions import RequestDataTooBig
 
 from jatevo.web.errors import ApiError, from_exception, to_response
 from jatevo.web.pages import unavailable_page

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, Field, Model, Q, QuerySet
 
 from jatevo.web.errors import FieldProblem, invalid_request
 
@@ -28,7 +28,7 @@ class KeysetPage(Generic[M]):
 def keyset_page(
     queryset: QuerySet[M], *, cursor: str | None, limit: int, fields: Sequence[str]
 ) -> KeysetPage[M]:
-    """One page ordered by the fields, all ascending or all descending ("-field"); they must be unique together.
+    """One page, ordered by the fields: all ascending or all descending ("-field"), unique together.
 
     Raises ApiError 422 on a cursor that we did not make.
     """
@@ -84,11 +84,14 @@ def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
 
 
 def _typed(model: type[Model], name: str, value: Any) -> Any:
-    if model._meta.get_field(name).get_internal_type() == "DateTimeField":
+    field = model._meta.get_field(name)
+    if not isinstance(field, Field):
+        raise ValueError("no column")
+    if isinstance(field, DateTimeField):
         at = datetime.fromisoformat(value)
         if at.tzinfo is None:
             raise ValueError("a time without its zone")
         return at
     if not isinstance(value, (str, int, float)) or (isinstance(value, str) and "\x00" in value):
         raise ValueError("no key of a row")
-    return model._meta.get_field(name).to_python(value)
+    return field.to_python(value)

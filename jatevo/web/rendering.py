@@ -1,6 +1,6 @@
 """JSON and nothing else: DRF's renderer over orjson, and its negotiation without choice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework.negotiation import BaseContentNegotiation
@@ -26,11 +26,12 @@ class JsonRenderer(BaseRenderer):
 class JsonOnly(BaseContentNegotiation):
     """An Accept header never changes the answer: it is JSON."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         essence = (request.content_type or "").split(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == essence), None)
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type or "application/json"
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or "application/json"

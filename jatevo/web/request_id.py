@@ -10,7 +10,7 @@ _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def adopt(offered: str | None) -> str:
-    """The caller's id if it is a sane one (8 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one; makes it current."""
+    """Makes current the caller's id, if it is sane (8 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one."""
     request_id = offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
     _current.set(request_id)
     return request_id

@@ -7,7 +7,7 @@ for here. The common body has none of the suspects' traces, and pays only for fi
 
 import json
 import math
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import orjson
 from rest_framework.parsers import BaseParser
@@ -56,7 +56,7 @@ class StrictJsonParser(BaseParser):
     media_type = "application/json"
 
     def parse(
-        self, stream: BinaryIO, media_type: str | None = None, parser_context: Any = None
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
     ) -> dict[str, Any]:
         return parse_object(stream.read())
 

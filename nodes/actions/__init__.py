@@ -1,4 +1,4 @@
-"""The only writers of the tables of nodes: one verb a function, keyword-only, the audit row beside the change."""
+"""The only writers of nodes' tables: one verb a function, keyword-only, the audit row beside the change."""
 
 from nodes.actions.enrolment import Registration, enrol, node_token, register
 from nodes.actions.errors import (

@@ -10,9 +10,11 @@ from django.db import OperationalError, connection
 from jatevo.accounts.models import Org, Role, User
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
-from tests.audit.flushing import audit_log_is_flushed_between_tests
 
-__all__ = ["audit_log_is_flushed_between_tests"]
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["tests.accounts.people.QuickArgon2"]
 
 
 @pytest.fixture

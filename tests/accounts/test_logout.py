@@ -1,8 +1,15 @@
 """POST /v1/auth/logout and the sign-out button."""
 
-from jatevo.accounts.models import RefreshSession, User
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from jatevo.accounts import sessions
+from jatevo.accounts.models import RefreshSession, Role, User
 from jatevo.audit.models import AuditEvent
 from tests.accounts.browser import Browser
+from tests.accounts.people import make_user
 
 LOGOUT = "/v1/auth/logout"
 
@@ -93,4 +100,32 @@ def test_sign_out_does_not_bring_back_an_expired_login(visitor: Browser, operato
     visitor.lose_access_token()  # the middleware refreshes on the way in; the view must have the last word
     answer = visitor.post("/logout/", headers=visitor.csrf)
     assert answer.cookies["jatevo_refresh"].value == ""
+    assert not RefreshSession.objects.filter(revoked_at=None).exists()
+
+
+def waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_refresh_in_flight_does_not_outlive_the_logout(transactional_db: None) -> None:
+    pair = sessions.start(user=make_user(Role.VIEWER), at=timezone.now())
+    family = sessions.family_of(pair.refresh)
+    assert family is not None
+
+    def end() -> None:
+        try:
+            sessions.revoke_family(family, at=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            sessions.rotate(pair.refresh, at=timezone.now())  # the successor is there, but not committed yet
+            ending = pool.submit(end)
+            while not waiting_for_a_lock():
+                assert not ending.done(), "the logout must wait for the refresh"
+        ending.result()
+    assert RefreshSession.objects.count() == 2
     assert not RefreshSession.objects.filter(revoked_at=None).exists()

@@ -20,22 +20,22 @@ def encoded(header: str) -> str:
     return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=")
 
 
-def test_refresh_token_is_a_pure_function_of_its_row() -> None:
+def session() -> RefreshSession:
     at = timezone.now()
-    row = RefreshSession(
-        id=uuid4(), user_id=uuid4(), family=uuid4(), issued_at=at, expires_at=at + timedelta(1)
+    return RefreshSession(
+        id=uuid4(), user_id=uuid4(), family=uuid4(), issued_at=at, expires_at=at + timedelta(days=1)
     )
+
+
+def test_refresh_token_is_a_pure_function_of_its_row() -> None:
+    row = session()
     assert sign_refresh(row) == sign_refresh(row)
     assert read_refresh(sign_refresh(row)) == row.pk
 
 
 def test_tokens_do_not_stand_in_for_each_other() -> None:
-    at = timezone.now()
-    row = RefreshSession(
-        id=uuid4(), user_id=uuid4(), family=uuid4(), issued_at=at, expires_at=at + timedelta(1)
-    )
-    assert read_access(sign_refresh(row)) is None
-    assert read_refresh(sign_access(user_id=uuid4(), family=uuid4(), at=at)) is None
+    assert read_access(sign_refresh(session())) is None
+    assert read_refresh(sign_access(user_id=uuid4(), family=uuid4(), at=timezone.now())) is None
 
 
 def test_token_ends_with_its_time() -> None:

@@ -14,6 +14,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jatevo.local import postgres, stores
 from jatevo.local.children import Children
@@ -128,7 +130,10 @@ def test_redis_asks_for_its_password(home: Path, children: Children) -> None:
     with redis.Redis.from_url(server.url) as client:
         assert client.ping()
         port = client.connection_pool.connection_kwargs["port"]
-    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+    with (
+        redis.Redis(port=port, retry=Retry(NoBackoff(), retries=0)) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
     assert server.url.split("@")[0].rsplit(":")[-1] not in " ".join(
         psutil.Process(server.child.process.pid).cmdline()

@@ -235,6 +235,24 @@ def test_chdb_in_a_forked_child_says_so_instead_of_hanging(tmp_path: Path) -> No
     assert exit_code == "7"
 
 
+FORKED_CLIENT = """
+import os, sys
+from jatevo.metrics.native_transport import NativeTransport
+transport = NativeTransport(sys.argv[1], timeout_seconds=2.0)
+transport.ping()
+child = os.fork()
+answers = [transport.execute("SELECT {n}", {"n": n + bool(child) * 1000})[0][0] for n in range(100)]
+right = answers == [n + bool(child) * 1000 for n in range(100)]
+if child == 0:
+    os._exit(0 if right else 7)
+print(right, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_parent_and_forked_child_never_share_a_connection(clickhouse_server: ClickHouseServer) -> None:
+    assert run_python(FORKED_CLIENT, clickhouse_server.url("default")) == "True 0\n"
+
+
 SECOND_PROCESS = """
 import sys
 from jatevo.metrics.chdb_transport import ChdbTransport

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from nacl.signing import SigningKey
@@ -15,16 +14,16 @@ from jatevo.accounts.models import Role, User
 from jatevo.audit.models import AuditEvent
 from nodes.models import Enrollment, Node, NodeKey
 from tests.factories import NodeFactory, OrgFactory, UserFactory, signing_key_of
-from tests.machines import Machine, bearer
+from tests.machines import Answer, Machine, bearer
 
 pytestmark = pytest.mark.django_db
 
 
-def enrol(user: User, **body: Any) -> HttpResponse:
+def enrol(user: User, **body: Any) -> Answer:
     return Client().post("/v1/enrollments", body, content_type="application/json", headers=bearer(user))
 
 
-def register(token: str | None, **changes: Any) -> HttpResponse:
+def register(token: str | None, **changes: Any) -> Answer:
     key = base64.b64encode(bytes(SigningKey.generate().verify_key)).decode()
     body = {
         "node_id": "macbook-001",
@@ -38,7 +37,7 @@ def register(token: str | None, **changes: Any) -> HttpResponse:
 
 
 def test_operator_enrols_a_node_and_the_agent_registers_it() -> None:
-    operator = UserFactory()
+    operator = UserFactory.create()
     made = enrol(operator, node_id="macbook-001")
     assert made.status_code == 201
     assert made.json()["token"].startswith("jve_")
@@ -64,7 +63,7 @@ def test_operator_enrols_a_node_and_the_agent_registers_it() -> None:
 
 
 def test_token_is_stored_hashed_and_works_once() -> None:
-    token = enrol(UserFactory()).json()["token"]
+    token = enrol(UserFactory.create()).json()["token"]
     assert token.encode() not in bytes(Enrollment.objects.get().token_sha256)
     assert register(token).status_code == 201
     again = register(token, node_id="macbook-002")
@@ -73,32 +72,32 @@ def test_token_is_stored_hashed_and_works_once() -> None:
 
 
 def test_expired_token_registers_nothing() -> None:
-    token = enrol(UserFactory()).json()["token"]
+    token = enrol(UserFactory.create()).json()["token"]
     with time_machine.travel(timezone.now() + timedelta(hours=25)):
         assert register(token).json()["error"]["type"] == "invalid_token"
     assert not Node.objects.exists()
 
 
 def test_token_for_one_node_id_registers_no_other() -> None:
-    token = enrol(UserFactory(), node_id="mine-1").json()["token"]
+    token = enrol(UserFactory.create(), node_id="mine-1").json()["token"]
     answer = register(token, node_id="mine-2")
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "node_mismatch")
     assert register(token, node_id="mine-1").status_code == 201
 
 
 def test_existing_node_id_is_refused_whoever_asks_and_the_token_stays_good() -> None:
-    theirs = NodeFactory(id="macbook-001", region="eu-central")
-    token = enrol(UserFactory()).json()["token"]
+    theirs = NodeFactory.create(id="macbook-001", region="eu-central")
+    token = enrol(UserFactory.create()).json()["token"]
     answer = register(token, region="us-east")
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "node_exists")
     theirs.refresh_from_db()
     assert theirs.region == "eu-central"
     assert register(token, node_id="macbook-002").status_code == 201
-    assert enrol(UserFactory(), node_id="macbook-001").status_code == 409
+    assert enrol(UserFactory.create(), node_id="macbook-001").status_code == 409
 
 
 def test_agent_whose_answer_was_lost_hears_that_its_node_exists() -> None:
-    token = enrol(UserFactory(), node_id="macbook-001").json()["token"]
+    token = enrol(UserFactory.create(), node_id="macbook-001").json()["token"]
     assert register(token).status_code == 201
     assert register(token).json()["error"]["type"] == "node_exists"
 
@@ -110,21 +109,21 @@ def test_without_a_good_token_nothing_is_registered(token: str | None) -> None:
 
 
 def test_fleet_token_is_for_admins_only() -> None:
-    assert enrol(UserFactory(role=Role.OPERATOR), uses=3).status_code == 403
-    token = enrol(UserFactory(role=Role.ADMIN), uses=2).json()["token"]
+    assert enrol(UserFactory.create(role=Role.OPERATOR), uses=3).status_code == 403
+    token = enrol(UserFactory.create(role=Role.ADMIN), uses=2).json()["token"]
     assert [register(token, node_id=f"n-{number}").status_code for number in range(3)] == [201, 201, 401]
 
 
 def test_viewer_and_stranger_cannot_enrol() -> None:
-    assert enrol(UserFactory(role=Role.VIEWER)).json()["error"]["type"] == "forbidden"
+    assert enrol(UserFactory.create(role=Role.VIEWER)).json()["error"]["type"] == "forbidden"
     stranger = Client().post("/v1/enrollments", {}, content_type="application/json")
     assert (stranger.status_code, stranger.json()["error"]["type"]) == (401, "unauthenticated")
 
 
 def test_operator_cannot_enrol_into_another_org() -> None:
-    assert enrol(UserFactory(), org=str(OrgFactory().pk)).status_code == 404
-    other = OrgFactory()
-    assert enrol(UserFactory(role=Role.ADMIN), org=str(other.pk)).status_code == 201
+    assert enrol(UserFactory.create(), org=str(OrgFactory.create().pk)).status_code == 404
+    other = OrgFactory.create()
+    assert enrol(UserFactory.create(role=Role.ADMIN), org=str(other.pk)).status_code == 201
     assert Enrollment.objects.get().org == other
 
 
@@ -142,7 +141,7 @@ SMALL_ORDER = [
 
 @pytest.mark.parametrize("key", SMALL_ORDER, ids=lambda key: key.hex()[:8])
 def test_small_order_and_non_canonical_keys_are_refused(key: bytes) -> None:
-    token = enrol(UserFactory()).json()["token"]
+    token = enrol(UserFactory.create()).json()["token"]
     answer = register(token, public_key="ed25519:" + base64.b64encode(key).decode())
     assert answer.status_code == 422
     assert answer.json()["error"]["details"][0]["field"] == "public_key"
@@ -171,7 +170,7 @@ def test_small_order_and_non_canonical_keys_are_refused(key: bytes) -> None:
     ],
 )
 def test_wrong_field_is_named_and_the_token_stays_good(change: dict[str, Any], field: str) -> None:
-    token = enrol(UserFactory()).json()["token"]
+    token = enrol(UserFactory.create()).json()["token"]
     answer = register(token, **change)
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
     assert [problem["field"] for problem in answer.json()["error"]["details"]] == [field]
@@ -180,18 +179,18 @@ def test_wrong_field_is_named_and_the_token_stays_good(change: dict[str, Any], f
 
 
 def test_wallet_may_be_a_bare_string() -> None:
-    token = enrol(UserFactory()).json()["token"]
+    token = enrol(UserFactory.create()).json()["token"]
     assert register(token, wallet="0xabc").status_code == 201
     assert Node.objects.get().wallet_address == "0xabc"
 
 
 def test_new_token_ends_the_old_one() -> None:
-    operator = UserFactory()
-    node = NodeFactory(org=operator.org)
+    operator = UserFactory.create()
+    node = NodeFactory.create(org=operator.org)
     old = Machine.node(node)
     path = f"/v1/nodes/{node.pk}/token"
 
-    def rotate(user: User) -> HttpResponse:
+    def rotate(user: User) -> Answer:
         return Client().post(path, content_type="application/json", headers=bearer(user))
 
     answer = rotate(operator)
@@ -199,13 +198,13 @@ def test_new_token_ends_the_old_one() -> None:
     assert old.beat().status_code == 401
     secret = base64.b64decode(answer.json()["node_token"].removeprefix("whsec_"))
     assert Machine("X-Node-Id", node.pk, secret).beat().status_code == 200
-    assert rotate(UserFactory()).status_code == 404
-    assert rotate(UserFactory(role=Role.VIEWER)).status_code == 403
+    assert rotate(UserFactory.create()).status_code == 404
+    assert rotate(UserFactory.create(role=Role.VIEWER)).status_code == 403
 
 
 def test_owner_adds_a_key_and_the_old_one_stays_on_record() -> None:
-    operator = UserFactory()
-    node = NodeFactory(org=operator.org)
+    operator = UserFactory.create()
+    node = NodeFactory.create(org=operator.org)
     text = "ed25519:" + base64.b64encode(bytes(SigningKey.generate().verify_key)).decode()
     path = f"/v1/nodes/{node.pk}/keys"
     args: dict[str, Any] = {"content_type": "application/json", "headers": bearer(operator)}
@@ -216,14 +215,15 @@ def test_owner_adds_a_key_and_the_old_one_stays_on_record() -> None:
     again = Client().post(path, {"public_key": text}, **args)
     assert again.status_code == 422
     assert NodeKey.objects.filter(node=node, valid_to__isnull=True).count() == 1
-    stranger = Client().post(path, {"public_key": text}, content_type="application/json", headers=bearer(UserFactory()))
+    stranger = Client().post(
+        path, {"public_key": text}, content_type="application/json", headers=bearer(UserFactory.create())
+    )
     assert stranger.status_code == 404
 
 
 def test_node_adds_a_key_only_with_its_current_one() -> None:
-    from tests.factories import signing_key_of
 
-    node = NodeFactory()
+    node = NodeFactory.create()
     machine, path = Machine.node(node), f"/v1/nodes/{node.pk}/keys"
     text = "ed25519:" + base64.b64encode(bytes(SigningKey.generate().verify_key)).decode()
     statement = f"jatevo-key:{node.pk}:{text}".encode()
@@ -232,5 +232,5 @@ def test_node_adds_a_key_only_with_its_current_one() -> None:
         answer = machine.send(path, {"public_key": text, "signature": signature})
         assert answer.status_code == status, answer.content
     assert NodeKey.objects.get(node=node, valid_to__isnull=True).added_by == node.pk
-    rival = Machine.node(NodeFactory())
+    rival = Machine.node(NodeFactory.create())
     assert rival.send(path, {"public_key": text}).json()["error"]["type"] == "node_mismatch"

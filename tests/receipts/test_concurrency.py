@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 from django.db import connections
-from django.http import HttpResponse
 from django.test import override_settings
 
 from jatevo.metrics.models import Outbox
@@ -15,18 +14,18 @@ from nodes.models import NodeTransition
 from receipts.models import ForgedReceipt, PayableClaim, Receipt
 from receipts.wire import signing
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
-from tests.machines import Machine
+from tests.machines import Answer, Machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/v1/receipts"
 UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "100000/second"}
 
 
-def post_together(machines: list[Machine], bodies: list[bytes], url: str = URL) -> list[HttpResponse]:
+def post_together(machines: list[Machine], bodies: list[bytes], url: str = URL) -> list[Answer]:
     """Sends all bodies at the same moment, each from a thread of its own."""
     start = threading.Barrier(len(bodies))
 
-    def send(machine: Machine, body: bytes) -> HttpResponse:
+    def send(machine: Machine, body: bytes) -> Answer:
         try:
             start.wait()
             return machine.send(url, body)
@@ -39,7 +38,7 @@ def post_together(machines: list[Machine], bodies: list[bytes], url: str = URL) 
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_fifty_identical_posts_make_one_row_and_one_201() -> None:
-    node = NodeFactory(status=Status.ACTIVE)
+    node = NodeFactory.create(status=Status.ACTIVE)
     payload = signed_receipt(node.pk)
     body = orjson.dumps(payload)
     answers = post_together([Machine.node(node) for _ in range(50)], [body] * 50)
@@ -54,7 +53,7 @@ def test_fifty_identical_posts_make_one_row_and_one_201() -> None:
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_fifty_different_contents_of_one_id_leave_one_winner() -> None:
-    node = NodeFactory(status=Status.ACTIVE)
+    node = NodeFactory.create(status=Status.ACTIVE)
     bodies = [orjson.dumps(signed_receipt(node.pk, request_id="r_one", tokens_output=n)) for n in range(50)]
     answers = post_together([Machine.node(node) for _ in bodies], bodies)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 49
@@ -65,7 +64,7 @@ def test_fifty_different_contents_of_one_id_leave_one_winner() -> None:
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_hedged_requests_of_many_nodes_have_one_payable_receipt() -> None:
-    nodes = [NodeFactory(status=Status.ACTIVE) for _ in range(20)]
+    nodes = [NodeFactory.create(status=Status.ACTIVE) for _ in range(20)]
     bodies = [orjson.dumps(signed_receipt(node.pk, request_id="r_hedged", hedged=True)) for node in nodes]
     answers = post_together([Machine.node(node) for node in nodes], bodies)
     assert [answer.status_code for answer in answers] == [201] * 20
@@ -74,7 +73,7 @@ def test_hedged_requests_of_many_nodes_have_one_payable_receipt() -> None:
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_overlapping_batches_in_opposite_order_do_not_deadlock() -> None:
-    nodes = [NodeFactory(status=Status.ACTIVE) for _ in range(4)]
+    nodes = [NodeFactory.create(status=Status.ACTIVE) for _ in range(4)]
     ids = [f"r_{number:03d}" for number in range(60)]
     machines, bodies = [], []
     for node in nodes:
@@ -92,7 +91,7 @@ def test_overlapping_batches_in_opposite_order_do_not_deadlock() -> None:
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_concurrent_forgeries_make_one_transition() -> None:
-    node = NodeFactory(status=Status.ACTIVE)
+    node = NodeFactory.create(status=Status.ACTIVE)
     forged = signing.sign(receipt_payload(node.pk), signing_key_of("somebody else"))
     answers = post_together([Machine.node(node) for _ in range(20)], [orjson.dumps(forged)] * 20)
     assert [answer.status_code for answer in answers] == [422] * 20

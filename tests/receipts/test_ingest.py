@@ -24,7 +24,7 @@ URL = "/v1/receipts"
 
 @pytest.fixture
 def node() -> Node:
-    return NodeFactory(status=Status.ACTIVE)
+    return NodeFactory.create(status=Status.ACTIVE)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_same_id_with_other_content_is_a_conflict(node: Node, machine: Machine) 
 def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
     node: Node, machine: Machine
 ) -> None:
-    other = NodeFactory(status=Status.ACTIVE)
+    other = NodeFactory.create(status=Status.ACTIVE)
     request_id = "r_hedged"
     assert machine.send(URL, signed_receipt(node.pk, request_id=request_id, hedged=True)).status_code == 201
     second = Machine.node(other).send(URL, signed_receipt(other.pk, request_id=request_id, hedged=True))
@@ -86,7 +86,7 @@ def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.OFFLINE, Status.QUARANTINE])
 def test_receipt_of_a_node_that_is_not_active_is_kept_but_not_payable(status: Status) -> None:
-    node = NodeFactory(status=status)
+    node = NodeFactory.create(status=status)
     assert Machine.node(node).send(URL, signed_receipt(node.pk)).status_code == 201
     assert Receipt.objects.get().payable is False
     assert not PayableClaim.objects.exists()
@@ -122,11 +122,11 @@ def test_receipt_without_a_signature_is_a_wrong_field_and_no_fraud(node: Node, m
 
 
 def test_nobody_but_the_node_can_get_it_quarantined(node: Node) -> None:
-    rival = NodeFactory(status=Status.ACTIVE)
+    rival = NodeFactory.create(status=Status.ACTIVE)
     forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
     answer = Machine.node(rival).send(URL, forged)
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "node_mismatch")
-    unsigned = Machine.node(node).send(URL, forged, webhook_signature="v1,AAAA")
+    unsigned = Machine.node(node).send(URL, forged, headers={"webhook-signature": "v1,AAAA"})
     assert unsigned.status_code == 401
     for each in (node, rival):
         each.refresh_from_db()
@@ -184,10 +184,10 @@ def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: 
     first, second = signed_receipt(node.pk), signed_receipt(node.pk)
     conflict = signed_receipt(node.pk, request_id=first["request_id"], tokens_output=1)
     invalid = signed_receipt(node.pk, version="9")
-    foreign = signed_receipt(NodeFactory().pk)
+    foreign = signed_receipt(NodeFactory.create().pk)
     spaced = orjson.dumps(second).replace(b'":', b'" : ')
-    parts = [orjson.dumps(first), spaced, orjson.dumps(first), orjson.dumps(conflict), orjson.dumps(invalid), b"7",
-             orjson.dumps(foreign)]  # fmt: skip
+    again, odd, bad, other = (orjson.dumps(each) for each in (first, conflict, invalid, foreign))
+    parts = [orjson.dumps(first), spaced, again, odd, bad, b"7", other]
     answer = machine.send(URL, b'{"receipts" : [ ' + b" , ".join(parts) + b" ]}")
     assert answer.status_code == 200
     results = answer.json()["results"]

@@ -45,8 +45,10 @@ JSON = st.recursive(
     | st.integers(-MAX_INTEGER, MAX_INTEGER)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_characters="\x00")),
-    lambda inner: st.lists(inner, max_size=5)
-    | st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), inner, max_size=5)
+    ),
     max_leaves=25,
 )
 
@@ -56,7 +58,11 @@ def test_every_plain_value_survives(value: Any) -> None:
     assert parse(orjson.dumps(value)) == value
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1), JSON, min_size=1))
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1), JSON, min_size=1
+    )
+)
 def test_repeating_any_member_is_refused(value: dict[str, Any]) -> None:
     body = orjson.dumps(value)
     name = next(iter(value))
@@ -77,8 +83,8 @@ def test_arbitrary_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> No
 @pytest.mark.parametrize("name", NOT_STRICT)
 def test_every_ingress_route_answers_in_the_error_shape_and_keeps_nothing(name: str) -> None:
     body = NOT_STRICT[name]
-    node = NodeFactory(status=Status.ACTIVE)
-    machine, validator = Machine.node(node), Machine.validator(ValidatorFactory())
+    node = NodeFactory.create(status=Status.ACTIVE)
+    machine, validator = Machine.node(node), Machine.validator(ValidatorFactory.create())
     bearer = {"Authorization": "Bearer jve_x"}
     answers = [
         machine.send("/v1/nodes/heartbeat", body),
@@ -102,7 +108,7 @@ def test_every_ingress_route_answers_in_the_error_shape_and_keeps_nothing(name: 
 @pytest.mark.django_db
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"true", b"{}"])
 def test_json_of_another_shape_names_what_is_missing(body: bytes) -> None:
-    node = NodeFactory(status=Status.ACTIVE)
+    node = NodeFactory.create(status=Status.ACTIVE)
     for path in ("/v1/nodes/heartbeat", "/v1/receipts"):
         answer = Machine.node(node).send(path, body)
         assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
@@ -110,7 +116,7 @@ def test_json_of_another_shape_names_what_is_missing(body: bytes) -> None:
 
 @pytest.mark.django_db
 def test_too_large_bodies_are_refused_before_anything_else() -> None:
-    node = NodeFactory(status=Status.ACTIVE)
+    node = NodeFactory.create(status=Status.ACTIVE)
     machine = Machine.node(node)
     kib = 1024
     for path, size in [
@@ -119,14 +125,18 @@ def test_too_large_bodies_are_refused_before_anything_else() -> None:
         ("/v1/auth/login", 257 * kib),
         ("/v1/nodes/register", 257 * kib),
     ]:
-        answer = machine.send(path, b'{"a": "' + b"x" * size + b'"}', webhook_signature="v1,AAAA")
+        answer = machine.send(
+            path, b'{"a": "' + b"x" * size + b'"}', headers={"webhook-signature": "v1,AAAA"}
+        )
         assert (answer.status_code, answer.json()["error"]["type"]) == (413, "too_large")
     single = machine.send("/v1/receipts", b'{"a": "' + b"x" * 300 * kib + b'"}')
     assert (single.status_code, single.json()["error"]["type"]) == (413, "too_large")
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""]
+)
 def test_other_media_types_are_refused(content_type: str) -> None:
     answer = Client().post("/v1/auth/login", b"{}", content_type=content_type)
     assert (answer.status_code, answer.json()["error"]["type"]) == (415, "unsupported_media_type")

@@ -203,7 +203,7 @@ def field(
 ) -> dict[str, Any]:
     """`{% field form.email %}`: label, input, help, errors, tied together; `compact=True` in filters."""
     checkbox = isinstance(bound.field.widget, CheckboxInput)
-    attrs: dict[str, Any] = {"class": "checkbox" if checkbox else "input"}
+    attrs: dict[str, str | bool] = {"class": "checkbox" if checkbox else "input"}
     if placeholder:
         attrs["placeholder"] = placeholder
     if autofocus:
@@ -214,7 +214,8 @@ def field(
 @register.inclusion_tag("components/search_field.html")
 def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
     """`{% search_field form.q placeholder="Node id" %}`: the input that the key / goes to."""
-    attrs = {"class": "input ps-9 pe-9", "type": "search", "data-search": True, "placeholder": placeholder}
+    attrs: dict[str, str | bool] = {"class": "input ps-9 pe-9", "type": "search", "data-search": True}
+    attrs["placeholder"] = placeholder
     return {"field": bound, "control": bound.as_widget(attrs=attrs)}
 
 

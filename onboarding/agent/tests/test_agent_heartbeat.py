@@ -4,12 +4,17 @@ from io import StringIO
 
 import pytest
 from fake_console import FakeConsole, Reply, error
+from jatevo_agent.clock import ConsoleClock
 from registered_node import RegisteredNode
 
 
+class StoppedClock(ConsoleClock):
+    def now(self) -> float:
+        return 1_000_000.0
+
+
 def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, console: FakeConsole) -> None:
-    node.clock.now = lambda: 1_000_000.0  # type: ignore[method-assign]
-    console.clock_offset_seconds = 1_000_000.0 - console.now()
+    node.clock = StoppedClock()
     heartbeat = node.heartbeat()
     for _ in range(3):
         heartbeat.beat()

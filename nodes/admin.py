@@ -1,0 +1,113 @@
+"""Staff's view of nodes: for reading and for making validators. What a node goes through is done on its page.
+
+Django admin opens to admins alone (User.is_staff), who hold every permission there.
+"""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from guardian.admin import GuardedModelAdmin
+
+from jatevo.accounts.models import User
+from nodes.actions import create_validator, rotate_validator_token
+from nodes.models import Enrollment, Node, NodeKey, NodeTransition, Probe, Validator
+
+
+class ReadOnly(admin.ModelAdmin):
+    """Rows that actions write and nobody edits."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Node)
+class NodeAdmin(GuardedModelAdmin):
+    """A node's row; "Object permissions" grants a single node to a partner who is a viewer."""
+
+    list_display = ("id", "org", "region", "runtime", "status", "last_heartbeat_at")
+    list_filter = ("status", "region", "runtime")
+    search_fields = ("id",)
+    fields = ("id", "org", "region", "runtime", "status", "status_reason", "asn_hint", "green_energy")
+    readonly_fields = ("id", "org", "region", "runtime", "status", "status_reason")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Validator)
+class ValidatorAdmin(admin.ModelAdmin):
+    """Making a validator shows its token once; "New token" ends the old one."""
+
+    list_display = ("id", "is_active", "last_seen_at", "created_at")
+    fields = ("id", "is_active", "last_seen_at")
+    readonly_fields = ("last_seen_at",)
+    actions = ("new_token",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Validator | None = None) -> tuple[str, ...]:
+        return ("id", "last_seen_at") if obj else ("last_seen_at",)
+
+    def save_model(self, request: HttpRequest, obj: Validator, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        _, token = create_validator(name=obj.pk, by=_admin(request), at=timezone.now())
+        self._show(request, obj, token)
+
+    @admin.action(description="New token for the chosen validators")
+    def new_token(self, request: HttpRequest, chosen: QuerySet[Validator]) -> None:
+        for validator in chosen:
+            self._show(request, validator, rotate_validator_token(validator=validator, by=_admin(request)))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Validator | None = None) -> bool:
+        return False  # its probes are evidence; make it inactive instead
+
+    def _show(self, request: HttpRequest, validator: Validator, token: str) -> None:
+        self.message_user(
+            request,
+            f"Token of {validator.pk}, shown this once (JATEVO_VALIDATOR_TOKEN): {token}",
+            messages.WARNING,
+        )
+
+
+@admin.register(NodeTransition)
+class NodeTransitionAdmin(ReadOnly):
+    list_display = ("at", "node", "from_status", "to_status", "reason", "actor_id")
+    list_filter = ("to_status", "reason")
+    search_fields = ("node__id",)
+
+
+@admin.register(Probe)
+class ProbeAdmin(ReadOnly):
+    list_display = ("received_at", "node", "validator", "kind", "ok", "p95_ms", "detail")
+    list_filter = ("kind", "ok", "validator")
+    search_fields = ("node__id",)
+
+
+@admin.register(NodeKey)
+class NodeKeyAdmin(ReadOnly):
+    list_display = ("node", "valid_from", "valid_to", "added_by")
+    search_fields = ("node__id",)
+
+
+@admin.register(Enrollment)
+class EnrollmentAdmin(ReadOnly):
+    list_display = ("created_at", "org", "created_by", "node_id", "uses_left", "expires_at")
+    exclude = ("token_sha256",)
+
+
+def _admin(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionError("not signed in")
+    return request.user

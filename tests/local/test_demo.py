@@ -1,0 +1,134 @@
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jatevo.accounts.models import Org, Role, User
+from jatevo.local.children import Children
+from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoNode, Fleet, Member
+from jatevo.local.seed import seed_users
+from nodes.actions import node_token
+from nodes.models import Enrollment, Node
+
+CONSOLE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def children(tmp_path: Path) -> Iterator[Children]:
+    made = Children(tmp_path / "run")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def operator(db: None, tmp_path: Path) -> User:
+    return next(login.user for login in seed_users(tmp_path) if login.role == Role.OPERATOR)
+
+
+def org_of(user: User) -> Org:
+    assert user.org is not None
+    return user.org
+
+
+def config_of(home: Path, node: DemoNode) -> dict[str, object]:
+    path = home / "demo" / node.node_id / "agent.yaml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    config = yaml.safe_load(path.read_text())
+    assert isinstance(config, dict)
+    return config
+
+
+def test_fleet_covers_regions_and_runtimes_with_one_that_misbehaves() -> None:
+    assert len({node.region for node in NODES}) == 3
+    assert {node.runtime for node in NODES} == {"ollama", "vllm", "tensorrtllm", "tgi"}
+    assert [node.fault for node in NODES if node.fault] == ["forged-signature"]
+
+
+def test_new_node_gets_an_enrolment_of_the_operators_org(
+    children: Children, operator: User, tmp_path: Path
+) -> None:
+    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    config = config_of(tmp_path, NODES[0])
+    assert str(config["enrollment_token"]).startswith("jve_")
+    assert config["console"] == CONSOLE
+    assert Enrollment.objects.filter(node_id=NODES[0].node_id, org=operator.org).count() == 1
+
+
+def test_registered_node_comes_back_with_its_token_at_the_new_port(
+    children: Children, operator: User, tmp_path: Path
+) -> None:
+    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    first = config_of(tmp_path, NODES[0])
+    node = Node.objects.create(pk=NODES[0].node_id, org=org_of(operator), region="us-east", runtime="vllm")
+    state = tmp_path / "demo" / NODES[0].node_id / "state" / "state.json"
+    state.parent.mkdir()
+    state.write_text(json.dumps({"console": CONSOLE, "private_key": "kept"}))
+    Fleet(tmp_path, children, console_url="http://127.0.0.1:9000", org=org_of(operator), by=operator)
+    second = config_of(tmp_path, NODES[0])
+    assert "enrollment_token" not in second
+    assert second["node_token"] == node_token(node)
+    assert second["listen"] == first["listen"], "the console remembers the endpoint"
+    assert json.loads(state.read_text()) == {"console": "http://127.0.0.1:9000", "private_key": "kept"}
+
+
+def test_fleet_holds_none_of_the_consoles_secrets(children: Children, operator: User, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    for member in fleet.members:
+        assert os.environ["JATEVO_MASTER_KEY"] not in member.env.values()
+        assert not {"DATABASE_URL", "REDIS_URL", "PGHOST", "JATEVO_SECRET_KEY"} & set(member.env)
+        assert "127.0.0.1" in member.env["NO_PROXY"]
+
+
+def ending_with(code: int) -> Member:
+    return Member(
+        "member", [sys.executable, "-c", f"raise SystemExit({code})"], dict(os.environ), start_at=100.0
+    )
+
+
+def run_once(member: Member, children: Children, logs: Path, *, at: float) -> bool:
+    """Whether a process was started at that time; it is over when this returns."""
+    member.tick(children, logs, at=at)
+    if member.child is None:
+        return False
+    member.child.process.wait()
+    member.tick(children, logs, at=at)
+    return True
+
+
+def test_member_starts_at_its_time_and_again_after_growing_pauses(children: Children, tmp_path: Path) -> None:
+    member = ending_with(1)
+    assert not run_once(member, children, tmp_path, at=99.9)
+    assert run_once(member, children, tmp_path, at=100.0)
+    assert not run_once(member, children, tmp_path, at=100.9)
+    assert run_once(member, children, tmp_path, at=101.0)
+    assert not run_once(member, children, tmp_path, at=102.9)
+    assert run_once(member, children, tmp_path, at=103.0)
+    assert run_once(member, children, tmp_path, at=103.0 + LONGEST_PAUSE_SECONDS)
+
+
+def test_member_that_needs_a_person_is_not_started_again(children: Children, tmp_path: Path) -> None:
+    member = ending_with(2)
+    assert run_once(member, children, tmp_path, at=100.0)
+    assert not run_once(member, children, tmp_path, at=10_000.0)
+
+
+def test_fleet_starts_and_ends_its_members(children: Children, operator: User, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    fleet.members = [
+        Member("early", sleeper, dict(os.environ), start_at=0.0),
+        Member("late", sleeper, dict(os.environ), start_at=50.0),
+    ]
+    (tmp_path / "logs").mkdir()
+    fleet.tick(at=10.0)
+    early, late = (member.child for member in fleet.members)
+    assert early is not None
+    assert early.running()
+    assert late is None
+    fleet.stop(grace_seconds=5)
+    assert not early.running()

@@ -1,0 +1,16 @@
+import re
+from pathlib import Path
+
+BASE_DIR = Path(__file__).parents[2]
+READ_IN_SETTINGS = re.compile(r"""(?:env\.\w+|secret)\(\s*["']([A-Z][A-Z0-9_]+)["']""")
+READ_IN_LOCAL = re.compile(r"""environ\.get\(["']([A-Z][A-Z0-9_]+)["']""")
+
+
+def test_example_lists_every_variable_that_is_read_and_no_other() -> None:
+    read = set(READ_IN_SETTINGS.findall((BASE_DIR / "jatevo" / "settings.py").read_text()))
+    for source in (BASE_DIR / "jatevo" / "local").glob("*.py"):
+        read |= set(READ_IN_LOCAL.findall(source.read_text()))
+    read.discard("PATH")
+    listed = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)
+    assert len(read) > 20
+    assert sorted(listed) == sorted(read)

@@ -1,0 +1,138 @@
+"""The sweeper: silence, missed heartbeats, low reputation, and the console's own downtime."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pytest_django import Settings
+
+from jatevo.metrics.models import Outbox
+from nodes.lifecycle import Status
+from nodes.models import HeartbeatMinute, Node, SweeperClock
+from nodes.sweeper import sweep
+from tests.factories import NodeFactory
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def long_running_console() -> None:
+    SweeperClock.objects.create(last_run_at=NOW - timedelta(seconds=5), counting_from=NOW - timedelta(days=1))
+
+
+def active(heard_ago: timedelta, **fields: object) -> Node:
+    return NodeFactory.create(
+        status=Status.ACTIVE,
+        status_since=NOW - timedelta(minutes=10),
+        last_heartbeat_at=NOW - heard_ago,
+        **fields,
+    )
+
+
+def test_node_silent_for_five_minutes_goes_offline() -> None:
+    silent, alive = active(timedelta(seconds=301)), active(timedelta(seconds=299))
+    assert sweep(at=NOW).offline == 1
+    silent.refresh_from_db()
+    alive.refresh_from_db()
+    assert (silent.status, silent.status_reason) == (Status.OFFLINE, "no_heartbeat")
+    assert alive.status == Status.ACTIVE
+    (transition,) = silent.transitions.all()
+    assert transition.evidence["deadline_s"] == 300
+    assert (transition.actor_kind, transition.actor_id) == ("system", "console")
+
+
+def test_sweeping_again_changes_nothing_more() -> None:
+    node = active(timedelta(minutes=6))
+    assert [sweep(at=NOW).offline, sweep(at=NOW).offline] == [1, 0]
+    assert node.transitions.count() == 1
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.QUARANTINE, Status.OFFLINE])
+def test_silence_moves_only_active_nodes(status: Status) -> None:
+    node = NodeFactory.create(status=status, last_heartbeat_at=NOW - timedelta(days=1))
+    sweep(at=NOW)
+    node.refresh_from_db()
+    assert node.status == status
+
+
+def test_consoles_own_outage_takes_nobody_offline() -> None:
+    node = active(timedelta(minutes=30))
+    SweeperClock.objects.update(last_run_at=NOW - timedelta(minutes=30))
+    assert sweep(at=NOW).offline == 0
+    for seconds in range(5, 300, 5):
+        assert sweep(at=NOW + timedelta(seconds=seconds)).offline == 0
+    assert sweep(at=NOW + timedelta(seconds=300)).offline == 1
+    node.refresh_from_db()
+    assert node.status == Status.OFFLINE
+
+
+def test_first_run_of_all_counts_from_itself() -> None:
+    SweeperClock.objects.all().delete()
+    active(timedelta(days=2))
+    assert sweep(at=NOW).offline == 0
+    assert SweeperClock.objects.get().counting_from == NOW
+
+
+def test_deadline_is_a_setting(settings: Settings) -> None:
+    settings.NODE_OFFLINE_AFTER_SECONDS = 20
+    active(timedelta(seconds=21))
+    assert sweep(at=NOW).offline == 1
+
+
+def test_last_minute_of_a_silent_node_reaches_the_metrics_store() -> None:
+    minute = NOW.replace(second=0) - timedelta(minutes=6)
+    active(timedelta(minutes=6), beat_minute=minute, beats=4)
+    sweep(at=NOW)
+    assert Outbox.objects.get(kind="uptime").body["beats"] == 4
+
+
+def beats(node: Node, per_minute: list[int]) -> None:
+    first = NOW.replace(second=0) - timedelta(minutes=len(per_minute) + 1)
+    HeartbeatMinute.objects.bulk_create(
+        HeartbeatMinute(node=node, minute=first + timedelta(minutes=number), beats=count)
+        for number, count in enumerate(per_minute)
+    )
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "quarantined"), [([6] * 48 + [0] * 12, 0), ([6] * 47 + [5] + [0] * 12, 1)]
+)
+def test_over_a_fifth_of_heartbeats_missed_in_an_hour_quarantines(
+    per_minute: list[int], quarantined: int
+) -> None:
+    node = active(timedelta(seconds=5))
+    Node.objects.update(status_since=NOW - timedelta(hours=2))
+    beats(node, per_minute)
+    assert sweep(at=NOW).quarantined == quarantined
+    node.refresh_from_db()
+    assert (node.status == Status.QUARANTINE) == bool(quarantined)
+
+
+def test_node_that_was_not_active_for_the_whole_hour_is_not_judged_by_it() -> None:
+    node = active(timedelta(seconds=5))
+    beats(node, [1] * 5)
+    assert sweep(at=NOW).quarantined == 0
+
+
+def test_missed_heartbeats_of_the_consoles_outage_count_for_nothing() -> None:
+    node = active(timedelta(seconds=5))
+    Node.objects.update(status_since=NOW - timedelta(hours=2))
+    SweeperClock.objects.update(counting_from=NOW - timedelta(minutes=30))
+    beats(node, [6] * 30)
+    assert sweep(at=NOW).quarantined == 0
+
+
+def test_reputation_under_40_quarantines() -> None:
+    low, fair = active(timedelta(0), reputation="39.99"), active(timedelta(0), reputation="40")
+    assert sweep(at=NOW).quarantined == 1
+    low.refresh_from_db()
+    fair.refresh_from_db()
+    assert (low.status_reason, fair.status) == ("reputation_low", Status.ACTIVE)
+
+
+def test_old_minutes_are_forgotten() -> None:
+    node = active(timedelta(0))
+    HeartbeatMinute.objects.create(node=node, minute=NOW - timedelta(days=3), beats=6)
+    HeartbeatMinute.objects.create(node=node, minute=NOW - timedelta(days=1), beats=6)
+    sweep(at=NOW)
+    assert HeartbeatMinute.objects.count() == 1

@@ -1,0 +1,49 @@
+"""A network with chDB behind it, and chDB taken away."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import pytest
+
+from jatevo.accounts.models import Org
+from jatevo.metrics.store import MetricsUnavailable
+from jatevo.overview import kpis
+from nodes.lifecycle import Status
+from nodes.models import Node
+from tests.factories import NodeFactory, OrgFactory
+from tests.metrics.conftest import chdb_migrated, chdb_store
+
+__all__ = ["chdb_migrated", "chdb_store"]
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+class DownStore:
+    """Answers like a ClickHouse that is not there."""
+
+    def execute(self, sql: str, params: Any = None) -> NoReturn:
+        raise MetricsUnavailable("connection refused")
+
+
+@pytest.fixture
+def metrics_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and ClickHouse is gone for the rest of the test."""
+    return lambda: monkeypatch.setattr(kpis, "get_store", DownStore)
+
+
+@pytest.fixture
+def org(db: None) -> Org:
+    return OrgFactory.create()
+
+
+@pytest.fixture
+def fleet(org: Org) -> list[Node]:
+    """Five active nodes in ap-southeast, two in us-west, and a pending one that offers a model of its own."""
+    return [
+        *NodeFactory.create_batch(5, org=org, region="ap-southeast", status=Status.ACTIVE),
+        *NodeFactory.create_batch(
+            2, org=org, region="us-west", status=Status.ACTIVE, models_offered=["a", "b"]
+        ),
+        NodeFactory.create(org=org, region="sa-east", models_offered=["only-here"]),
+    ]

@@ -1,0 +1,171 @@
+"""/receipts/ through the front door: who sees what, search, pages, following what comes in, and what it costs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from guardian.shortcuts import assign_perm
+
+from jatevo.accounts.models import Org, Role
+from nodes.models import Node
+from tests.accounts.browser import Browser
+from tests.accounts.people import make_user
+from tests.factories import NodeFactory, OrgFactory, ReceiptFactory
+
+pytestmark = pytest.mark.django_db
+POLL = {"HX-Request": "true", "HX-Target": "receipts-list"}
+
+
+@pytest.fixture
+def org() -> Org:
+    return OrgFactory.create()
+
+
+@pytest.fixture
+def node(org: Org) -> Node:
+    made: Node = NodeFactory.create(id="macbook-001", org=org)
+    return made
+
+
+@pytest.fixture
+def operator(org: Org) -> Browser:
+    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
+
+
+def text_of(answer: Any) -> str:
+    assert answer.status_code == 200, answer.content
+    return str(answer.content.decode())
+
+
+def test_an_anonymous_visitor_is_sent_to_the_login_page() -> None:
+    assert Browser().get("/receipts/")["Location"] == "/login/?next=/receipts/"
+
+
+def test_an_operator_sees_the_orgs_receipts_and_an_admin_all(operator: Browser, node: Node) -> None:
+    ReceiptFactory(node=node, request_id="r_mine")
+    ReceiptFactory(node=NodeFactory.create(), request_id="r_rival")
+    page = text_of(operator.get("/receipts/"))
+    assert "r_mine" in page
+    assert "r_rival" not in page
+    page = text_of(Browser().hold_session(make_user(Role.ADMIN)).get("/receipts/"))
+    assert "r_mine" in page
+    assert "r_rival" in page
+
+
+def test_a_viewer_sees_the_receipts_of_shared_nodes(node: Node) -> None:
+    viewer = make_user(Role.VIEWER)
+    browser = Browser().hold_session(viewer)
+    ReceiptFactory(node=node, request_id="r_shared")
+    assert "No receipts are shared with you" in text_of(browser.get("/receipts/"))
+    assign_perm("nodes.view_node", viewer, node)
+    assert "r_shared" in text_of(browser.get("/receipts/"))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("request_id=r_b", {"r_b", "r_bb"}),
+        ("request_id=r_bb", {"r_bb"}),
+        ("request_id=%25", set()),
+        ("node_id=gpu-1", {"r_bb"}),
+        ("node_id=macbook-001&request_id=r_a", {"r_a"}),
+        ("model_id=mixtral", {"r_b"}),
+        ("region=us-east", {"r_a"}),
+        ("hedged=true", {"r_bb"}),
+        ("hedged=false", {"r_a", "r_b"}),
+        ("from=2026-03-04&to=2026-03-05", {"r_b"}),
+        ("to=2026-03-04", {"r_bb"}),
+        ("from=tomorrow", set()),
+        ("request_id=%00", set()),
+        ("request_id=", {"r_a", "r_b", "r_bb"}),
+    ],
+)
+def test_the_search_of_the_url_narrows_the_list(
+    operator: Browser, node: Node, org: Org, query: str, expected: set[str]
+) -> None:
+    noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    gpu = NodeFactory.create(id="gpu-1", org=org)
+    ReceiptFactory(node=node, request_id="r_a", region="us-east", at=noon + timedelta(days=1))
+    ReceiptFactory(node=node, request_id="r_b", model_id="mixtral", at=noon)
+    ReceiptFactory(node=gpu, request_id="r_bb", hedged=True, at=noon - timedelta(days=1))
+    page = text_of(operator.get(f"/receipts/?{query}"))
+    assert {each for each in ("r_a", "r_b", "r_bb") if f">{each}</a>" in page} == expected
+    assert ("No receipt matches" in page) == (not expected)
+
+
+def test_the_newest_come_first_and_pages_meet_without_gap_or_overlap(operator: Browser, node: Node) -> None:
+    now = timezone.now()
+    for number in range(60):
+        # several share one moment, as those of a batch do
+        ReceiptFactory(node=node, request_id=f"r_{number:03}", at=now - timedelta(seconds=number // 7))
+    seen: list[str] = []
+    url = "/receipts/?node_id=macbook-001"
+    for _ in range(3):
+        page = text_of(operator.get(url))
+        rows = [f"r_{number:03}" for number in range(60) if f">r_{number:03}</a>" in page]
+        assert not set(rows) & set(seen)
+        seen += rows
+        if 'rel="next" href="' in page:
+            onward = page.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+            assert "node_id=macbook-001" in onward
+            url = f"/receipts/{onward}"
+    assert len(seen) == 60
+    assert 'rel="next"' not in page
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "W10", "AAAA", "%00", "WyJub3doZW4iLDFd"])
+def test_a_cursor_that_is_none_of_ours_starts_at_the_top(operator: Browser, node: Node, cursor: str) -> None:
+    ReceiptFactory(node=node, request_id="r_mine")
+    assert "r_mine" in text_of(operator.get(f"/receipts/?cursor={cursor}"))
+
+
+def test_a_receipt_that_came_in_shows_at_the_next_poll_and_until_then_304(
+    operator: Browser, node: Node
+) -> None:
+    ReceiptFactory(node=node, request_id="r_first")
+    first = operator.get("/receipts/", headers=POLL)
+    assert "<html" not in text_of(first)
+    unchanged = operator.get("/receipts/", headers={**POLL, "If-None-Match": first["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    ReceiptFactory(node=node, request_id="r_second")
+    news = operator.get("/receipts/", headers={**POLL, "If-None-Match": first["ETag"]})
+    assert "r_second" in text_of(news)
+    assert text_of(news).index("r_second") < text_of(news).index("r_first")
+
+
+def test_only_the_first_page_follows(operator: Browser, node: Node) -> None:
+    for number in range(26):
+        ReceiptFactory(node=node, request_id=f"r_{number}")
+    page = text_of(operator.get("/receipts/"))
+    assert 'data-poll-seconds="1"' in page
+    onward = page.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    second = text_of(operator.get(f"/receipts/{onward}"))
+    assert "data-poll-seconds" not in second
+    assert 'rel="first"' in second
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(operator: Browser, node: Node) -> None:
+    ReceiptFactory(node=node)
+    operator.get("/receipts/")
+    with CaptureQueriesContext(connection) as few:
+        operator.get("/receipts/")
+    for _ in range(24):
+        ReceiptFactory(node=node)
+    with CaptureQueriesContext(connection) as many:
+        assert text_of(operator.get("/receipts/")).count("data-open ") == 25
+    assert len(many) == len(few)
+    assert len(many) <= 3, [query["sql"] for query in many]
+    assert not any('"raw"' in query["sql"] or '"payload"' in query["sql"] for query in many)
+
+
+def test_empty_states_say_what_to_do_next(operator: Browser, org: Org) -> None:
+    nothing = text_of(operator.get("/receipts/"))
+    assert 'href="/run-a-node/"' in nothing
+    NodeFactory.create(org=org)
+    waiting = text_of(operator.get("/receipts/"))
+    assert "within two seconds" in waiting
+    missed = text_of(operator.get("/receipts/?request_id=zzz"))
+    assert 'href="/receipts/">Clear search</a>' in missed

@@ -1,0 +1,162 @@
+"""GET /v1/receipts and below: filters, pages, aggregates, verification, and who sees what."""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from jatevo.accounts.models import Role, User
+from nodes.models import Node, NodeKey
+from receipts.models import Receipt
+from tests.factories import NodeFactory, ReceiptFactory, UserFactory
+from tests.machines import Answer, bearer
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def operator() -> User:
+    return UserFactory.create()
+
+
+@pytest.fixture
+def node(operator: User) -> Node:
+    return NodeFactory.create(org=operator.org)
+
+
+def get(user: User | None, path: str = "/v1/receipts", **query: Any) -> Answer:
+    return Client().get(path, query, headers=bearer(user) if user else {})
+
+
+def ids(answer: Answer) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [line["request_id"] for line in answer.json()["results"]]
+
+
+def test_newest_first_and_pages_neither_skip_nor_repeat(operator: User, node: Node) -> None:
+    start = timezone.now()
+    for number in range(7):
+        ReceiptFactory(node=node, at=start - timedelta(seconds=number // 2), request_id=f"r_{number}")
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = get(operator, limit=3, **({"cursor": cursor} if cursor else {}))
+        seen += ids(page)
+        cursor = page.json()["next"]
+        if cursor is None:
+            break
+        ReceiptFactory(node=node, at=start + timedelta(seconds=len(seen)))
+    assert sorted(seen) == [f"r_{number}" for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"model_id": "qwen"}, {"r_qwen"}),
+        ({"region": "us-east"}, {"r_us"}),
+        ({"hedged": "true"}, {"r_hedged"}),
+        ({"request_id": "r_us"}, {"r_us"}),
+        ({"hedged": "false", "region": "ap-southeast"}, {"r_qwen", "r_old"}),
+        ({"to": "-1h"}, {"r_old"}),
+        ({"from": "-1h", "hedged": "false"}, {"r_qwen", "r_us"}),
+    ],
+)
+def test_filters(operator: User, node: Node, query: dict[str, str], expected: set[str]) -> None:
+    hour_ago = (timezone.now() - timedelta(hours=1)).isoformat()
+    ReceiptFactory(node=node, request_id="r_qwen", model_id="qwen")
+    ReceiptFactory(node=node, request_id="r_us", region="us-east")
+    ReceiptFactory(node=node, request_id="r_hedged", hedged=True)
+    ReceiptFactory(node=node, request_id="r_old", at=timezone.now() - timedelta(hours=2))
+    query = {name: hour_ago if value == "-1h" else value for name, value in query.items()}
+    answer = get(operator, **query)
+    assert set(ids(answer)) == expected
+    assert answer.json()["aggregates"]["count"] == len(expected)
+
+
+def test_aggregates_are_about_the_whole_selection_and_not_the_page(operator: User, node: Node) -> None:
+    ReceiptFactory(node=node, cache_hit=True, tokens_input=10, tokens_output=1, p95_ms=100)
+    ReceiptFactory(node=node, cache_hit=False, tokens_input=20, tokens_output=2, p95_ms=200, outcome="error")
+    assert get(operator, limit=1).json()["aggregates"] == {
+        "count": 2, "tokens_input": 30, "tokens_output": 3, "cache_hit_rate": 0.5, "failures": 1, "p95_ms": 150.0
+    }  # fmt: skip
+
+
+def test_nothing_found_has_unknown_rates_and_not_zero(operator: User) -> None:
+    assert get(operator).json() == {
+        "results": [],
+        "next": None,
+        "aggregates": {
+            "count": 0, "tokens_input": 0, "tokens_output": 0, "cache_hit_rate": None, "failures": 0, "p95_ms": None
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "\uff19"}, {"cursor": "x"}, {"cursor": "W10"},
+        {"cursor": "WyJ4IiwxXQ"}, {"from": "yesterday"}, {"to": "99999999999999999999"}, {"hedged": "maybe"},
+        {"node_id": "a\x00"}, {"request_id": "x" * 200},
+    ],
+)  # fmt: skip
+def test_bad_parameter_is_named(operator: User, query: dict[str, str]) -> None:
+    answer = get(operator, **query)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
+    assert [problem["field"] for problem in answer.json()["error"]["details"]] == list(query)
+
+
+def test_operator_cannot_see_rival_receipts(operator: User) -> None:
+    theirs = ReceiptFactory(node=NodeFactory.create())
+    path = f"/v1/receipts/{theirs.node_id}/{theirs.request_id}"
+    assert ids(get(operator)) == []
+    for each in (path, f"{path}/raw"):
+        answer = get(operator, each)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+        assert get(None, each).status_code == 401
+    admin = UserFactory.create(role=Role.ADMIN)
+    assert ids(get(admin)) == [theirs.request_id]
+    assert get(admin, path).status_code == 200
+    assert ids(get(UserFactory.create(role=Role.VIEWER))) == []
+
+
+def test_detail_has_payload_and_a_valid_verification(operator: User, node: Node) -> None:
+    receipt = ReceiptFactory(node=node)
+    body = get(operator, f"/v1/receipts/{node.pk}/{receipt.request_id}").json()
+    assert body["payload"] == receipt.payload
+    assert body["verification"]["valid"] is True
+    checks = {check["name"]: check["ok"] for check in body["verification"]["checks"]}
+    assert checks == dict.fromkeys(["bytes", "json", "fields", "node", "key", "signature"], True)
+
+
+def test_raw_is_the_exact_bytes_as_a_download(operator: User, node: Node) -> None:
+    receipt = ReceiptFactory(node=node)
+    answer = get(operator, f"/v1/receipts/{node.pk}/{receipt.request_id}/raw")
+    assert answer.content == bytes(receipt.raw)
+    assert hashlib.sha256(answer.content).digest() == bytes(receipt.sha256)
+    assert answer["Content-Disposition"].startswith("attachment;")
+
+
+def verification(operator: User, receipt: Receipt) -> dict[str, bool]:
+    body = get(operator, f"/v1/receipts/{receipt.node_id}/{receipt.request_id}").json()["verification"]
+    assert body["valid"] is False
+    return {check["name"]: check["ok"] for check in body["checks"]}
+
+
+def test_tampered_bytes_are_found_out(operator: User, node: Node) -> None:
+    receipt = ReceiptFactory(node=node)
+    tampered = bytes(receipt.raw).replace(b'"tokens_output":92', b'"tokens_output":99')
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE receipts_receipt SET raw = %s WHERE id = %s", [tampered, receipt.id])
+    checks = verification(operator, receipt)
+    assert (checks["bytes"], checks["signature"]) == (False, False)
+
+
+def test_key_that_is_not_the_nodes_is_found_out(operator: User, node: Node) -> None:
+    receipt = ReceiptFactory(node=node)
+    NodeKey.objects.filter(node=node).update(public_key=bytes(32))
+    checks = verification(operator, receipt)
+    assert (checks["signature"], checks["key"]) == (True, False)

@@ -1,0 +1,129 @@
+"""/ui/ in chromium: accessibility rules in both themes, and what the console does with the keyboard.
+
+The pages come from Django's test client by way of the browser's own request hook: no server, no thread,
+yet with the real headers, so that the Content-Security-Policy counts.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.test import Client
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CONSOLE = "http://console.test"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.urls("tests.web.ui_urls"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **browser_type_launch_args,
+        "executable_path": CHROMIUM,
+        "args": [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_context_args, "base_url": CONSOLE, "reduced_motion": "reduce"}
+
+
+def _answer(route: Route) -> None:
+    url = urlsplit(route.request.url)
+    if f"{url.scheme}://{url.netloc}" != CONSOLE:
+        route.abort()  # the console asks nobody else for anything
+        return
+    answer = Client().get(f"{url.path}?{url.query}", headers=route.request.all_headers())
+    body = answer.getvalue() if answer.streaming else answer.content
+    route.fulfill(status=answer.status_code, headers=dict(answer.items()), body=body)
+
+
+@pytest.fixture
+def complaints(context: BrowserContext, page: Page) -> Iterator[list[str]]:
+    """What the browser's console said of errors, refused styles and scripts among them; none at the end."""
+    said: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            said.append(message.text)
+
+    context.route("**/*", _answer)
+    page.on("console", listen)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield said
+    assert said == []
+
+
+@pytest.fixture
+def open_page(complaints: list[str], context: BrowserContext, page: Page) -> Callable[..., Page]:
+    def open_page(path: str, theme: str = "dark") -> Page:
+        context.add_cookies([{"name": "theme", "value": theme, "url": CONSOLE}])
+        page.goto(path)
+        page.wait_for_selector("html[data-js]")
+        return page
+
+    return open_page
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_component_keeps_the_rules_of_accessibility(
+    open_page: Callable[..., Page], theme: str, width: int
+) -> None:
+    page = open_page("/ui/?toast=1", theme)
+    page.set_viewport_size({"width": width, "height": 900})
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_drawer_opens_from_the_keyboard_and_gives_the_focus_back(open_page: Callable[..., Page]) -> None:
+    page = open_page("/ui/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.id") == "open-row-2"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] >> text=Public key")
+    assert page.evaluate("document.activeElement.id") == "drawer-title"
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    assert page.evaluate("document.activeElement.id") == "open-row-2"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "sample_q"
+
+
+def test_the_theme_is_remembered_by_the_server(open_page: Callable[..., Page]) -> None:
+    page = open_page("/ui/", "dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
+    page.click("details[data-menu]:visible > summary")
+    page.click("[data-theme-toggle]:visible")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(245, 246, 250)"
+    page.reload()
+    assert page.get_attribute("html", "data-theme") == "light"
+
+
+def test_the_words_of_times_are_those_of_the_server(open_page: Callable[..., Page]) -> None:
+    page = open_page("/ui/")
+    before = page.locator("time[data-relative]").nth(-1).inner_text()
+    assert before == "3 min ago"
+    page.wait_for_function("document.querySelector('time[data-relative]').textContent !== '5 s ago'")
+    assert page.locator("time[data-relative]").nth(-1).inner_text() == before
