@@ -179,6 +179,7 @@ SIMPLE_JWT = {
     "SIGNING_KEY": SECRET_KEY,
     "ISSUER": "jatevo",
     "UPDATE_LAST_LOGIN": False,
+    "LEEWAY": 5,  # seconds that the clocks of two web hosts may differ
 }
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"

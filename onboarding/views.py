@@ -178,7 +178,7 @@ def _progress(steps: list[Step]) -> str:
 def _enrollments(user: User) -> QuerySet[Enrollment]:
     """Those that the person may see: an admin all, an operator the org's."""
     found = Enrollment.objects.order_by("-created_at")
-    return found if user.is_admin else found.filter(org_id=user.org_id)
+    return found if user.is_admin else found.filter(org=user.org)
 
 
 def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:

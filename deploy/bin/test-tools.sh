@@ -2,6 +2,7 @@
 # The two programs that some tests need and no wheel brings: chromium and clickhouse-server. Installs them when
 # it can (root, apt), and otherwise says which tests are skipped.
 set -eu
+PATH=$PATH:/usr/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 has_browser() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }

@@ -86,7 +86,7 @@ class CookieLoginMiddleware:
         if not request.path_info.startswith(OWN_COOKIES) and bearer(request) is None:
             try:
                 login.refresh_if_due()
-            except InterfaceError as error:
+            except (OperationalError, InterfaceError) as error:
                 login = UnreadableLogin(request, error)
         request.user = cast(User, SimpleLazyObject(login.user))
         response = self.get_response(request)

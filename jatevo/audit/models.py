@@ -11,7 +11,7 @@ class AuditEvent(models.Model):
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now(), db_index=True)
     actor_kind = models.CharField(max_length=12)  # user, node, validator, system
-    actor_id = models.CharField(max_length=64)
+    actor_id = models.CharField(max_length=254)
     actor_user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.DO_NOTHING,

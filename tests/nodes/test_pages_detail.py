@@ -200,7 +200,12 @@ def test_words_of_agents_and_validators_are_escaped(operator: Browser, node: Nod
     attestation.gpu_model, attestation.energy_proof_url = TORTURE, "javascript:alert(1)"
     attestation.save()
     Probe.objects.create(
-        node=node, validator=ValidatorFactory.create(), kind="health", ok=False, ts=timezone.now(), detail=TORTURE
+        node=node,
+        validator=ValidatorFactory.create(),
+        kind="health",
+        ok=False,
+        ts=timezone.now(),
+        detail=TORTURE,
     )
     for tab in TABS:
         page = text_of(operator.get(f"/nodes/{node.pk}/?tab={tab}"))

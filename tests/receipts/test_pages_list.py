@@ -1,4 +1,4 @@
-"""/receipts/ through the front door: who sees what, search, pages, following what comes in, and what it costs."""
+"""/receipts/ through the front door: who sees what, search, pages, following what comes in, its cost."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -280,7 +281,7 @@ def test_error_pages_name_the_request_and_touch_no_database(db: None) -> None:
     with CaptureQueriesContext(connection) as queries:
         answer = client.get("/nowhere/", headers={"x-request-id": "asked-by-test"})
         request = RequestFactory().get("/")
-        pages = [answer, server_error(request), unavailable_page(request), csrf_failure(request)]
+        pages: list[Any] = [answer, server_error(request), unavailable_page(request), csrf_failure(request)]
     assert len(queries) == 0
     assert [page.status_code for page in pages] == [404, 500, 503, 403]
     for page in pages:

@@ -1,0 +1,2 @@
+import time
+def test_x(): time.sleep(60)
