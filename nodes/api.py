@@ -142,6 +142,7 @@ def heartbeat(request: Request) -> Response:
 
 
 @extend_schema(
+    operation_id="nodes_list",
     parameters=[
         OpenApiParameter("status"),
         OpenApiParameter("region"),

@@ -94,7 +94,7 @@ def explanation_of(node: Node) -> Explanation:
 
 
 def tab_context(tab: Tab, node: Node, rights: Rights, *, at: datetime) -> dict[str, Any]:
-    """What the template of a tab needs."""
+    """What the template of a tab needs. `version`, where there is one, stands for all that it shows."""
     match tab:
         case Tab.METRICS:
             return _metrics(node, at)
@@ -162,11 +162,14 @@ def _metrics(node: Node, at: datetime) -> dict[str, Any]:
 def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
     # every receipt is younger than its node: the bound spares the older partitions
     receipts = node.receipts.filter(accepted_at__gte=node.created_at).defer("raw", "payload")
+    last = list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN])
     forged = node.forged_receipts.defer("raw") if rights.evidence else node.forged_receipts.none()
+    forged_count = forged.count() if rights.evidence else 0
     return {
-        "receipts": receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN],
+        "receipts": last,
         "forged": forged[:RECEIPTS_SHOWN],
-        "forged_count": forged.count() if rights.evidence else 0,
+        "forged_count": forged_count,
+        "version": ([receipt.id for receipt in last], forged_count),
     }
 
 

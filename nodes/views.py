@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, require
-from jatevo.web.fragments import page_or_fragment
+from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.actions import NodeError, clear, quarantine, rotate_token
 from nodes.drawer import Tab, explanation_of, rights_of, tab_context
 from nodes.figures import NodeFigures, node_figures
@@ -32,6 +32,7 @@ _LIST_FIELDS = (
     "id", "region", "runtime", "status", "status_since", "status_reason", "probing_since", "reputation",
     "last_heartbeat_at", "green_energy",
 )  # fmt: skip
+_DETAIL_FRAGMENTS = {"drawer-body": "drawer", "node-live": "live", "node-status": "status", "node-tab": "tab"}
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,33 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
 @require_safe
 @require(Permission.VIEW_NODES)
 def detail(request: HttpRequest, node_id: str) -> HttpResponse:
-    """One node: a page, the drawer's content, or its live part alone. `tab` chooses what is shown."""
+    """One node: a page, the drawer's content, or a part that follows the node. `tab` chooses what is shown."""
     node = _visible(request, node_id)
-    now = timezone.now()
     rights = rights_of(_user(request), node)
     tab = Tab(request.GET["tab"]) if request.GET.get("tab") in set(Tab) else Tab.METRICS
-    in_drawer = request.headers.get("HX-Target") == "drawer-body" or "drawer" in request.GET
+    part = wanted_fragment(request, _DETAIL_FRAGMENTS)
+    in_drawer = part == "drawer" or "drawer" in request.GET
+    explanation = explanation_of(node)
     context = {
         "node": node,
         "rights": rights,
-        "explanation": explanation_of(node),
+        "explanation": explanation,
         "tab": tab,
         "tabs": [(each, _tab_url(node, each, in_drawer)) for each in Tab],
         "live_url": _tab_url(node, tab, in_drawer),
         "in_drawer": in_drawer,
         "poll_seconds": POLL_SECONDS,
-        **tab_context(tab, node, rights, at=now),
     }
-    fragments = {"drawer-body": "drawer", "node-live": "live"}
-    return page_or_fragment(request, "nodes/detail.html", context, fragments=fragments)
+    version: object = None
+    if part == "status":
+        version = (explanation, rights, [getattr(node, name) for name in _LIST_FIELDS], node.fraud)
+    else:
+        content = tab_context(tab, node, rights, at=timezone.now())
+        version = content.get("version")
+        context |= content
+    return page_or_fragment(
+        request, "nodes/detail.html", context, fragments=_DETAIL_FRAGMENTS, version=version
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

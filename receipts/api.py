@@ -66,6 +66,7 @@ class _Batch(msgspec.Struct):
 )
 @extend_schema(
     methods=["GET"],
+    operation_id="receipts_list",
     parameters=_FILTERS,
     responses=inline_serializer(
         "ReceiptPage",

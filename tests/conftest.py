@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 from _pytest.terminal import TerminalReporter
+from django.conf import settings
 
 from jatevo.local.static_files import collect
 from tests.audit.flushing import audit_log_is_flushed_between_tests
@@ -21,6 +22,12 @@ __all__ = ["audit_log_is_flushed_between_tests"]  # a fixture for all
 def static_files() -> None:
     """Pages link to collected files, as in `make run`."""
     collect(Path(os.environ["JATEVO_HOME"]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> None:
+    """Argon2 costs a tenth of a second by design, and most tests make a person."""
+    settings.PASSWORD_HASHERS = ["tests.accounts.people.QuickArgon2"]
 
 
 @pytest.fixture(scope="session")

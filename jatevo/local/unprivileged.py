@@ -56,8 +56,14 @@ def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> Server:
             "PostgreSQL does not run as root, and there is no setpriv (package util-linux) to step down "
             "with: start the console as an ordinary user."
         )
+    permitted = _permitted()
+    if permitted is not None and not any(permitted >> bit & 1 for _, bit in CAPABILITIES):
+        raise CannotStart(
+            "PostgreSQL does not run as root, and this container's root may not read another user's files: "
+            "start the console as an ordinary user, or add the capability DAC_OVERRIDE."
+        )
     uid = _owner(data) or _free_uid(data)
-    way = _way(must_reach)
+    way = _way(must_reach, permitted or 0)
     nobody = pwd.getpwnam(INITDB_ACCOUNT)
     initialise = _prefix(setpriv, nobody.pw_uid, nobody.pw_gid, way)
     return Server(uid, uid, _prefix(setpriv, uid, uid, way), initialise)
@@ -86,13 +92,13 @@ def _prefix(setpriv: str, uid: int, gid: int, way: tuple[str, ...]) -> tuple[str
     return (setpriv, f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *way, "--")
 
 
-def _way(must_reach: tuple[Path, ...]) -> tuple[str, ...]:
+def _way(must_reach: tuple[Path, ...], permitted: int) -> tuple[str, ...]:
     """The options that let the user reach the folders: none if they are open to everyone."""
     closed = next((folder for path in must_reach for folder in _closed_folders(path)), None)
     if closed is None:
         return ()
     for name, bit in CAPABILITIES:
-        if _permitted() >> bit & 1:
+        if permitted >> bit & 1:
             return (f"--inh-caps=+{name}", f"--ambient-caps=+{name}", "--securebits=+no_setuid_fixup")
     raise CannotStart(
         f"PostgreSQL does not run as root, and its own user cannot get past {closed}: put the "
@@ -105,10 +111,10 @@ def _closed_folders(path: Path) -> list[Path]:
     return [folder for folder in folders if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH]
 
 
-def _permitted() -> int:
-    """This process's permitted capabilities as a bit mask; none where the system has no such thing."""
+def _permitted() -> int | None:
+    """This process's permitted capabilities as a bit mask; None where the system has no such thing (macOS)."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except FileNotFoundError:
-        return 0
+        return None
     return next((int(line.split()[1], 16) for line in lines if line.startswith("CapPrm:")), 0)

@@ -12,11 +12,6 @@ from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["tests.accounts.people.QuickArgon2"]
-
-
 @pytest.fixture
 def org(db: None) -> Org:
     return Org.objects.create(name="Alpine Compute")

@@ -18,6 +18,7 @@ import pytest
 
 BASE_DIR = Path(__file__).parents[2]
 UP_TIMEOUT_SECONDS = 90.0
+pytestmark = pytest.mark.timeout(300)  # three starts, on whatever else the machine is doing
 FORWARDED = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
 
 

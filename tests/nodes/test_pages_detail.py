@@ -104,6 +104,28 @@ def test_the_drawer_is_a_fragment_of_the_same_url(operator: Browser, node: Node)
     assert "HX-Request" in part["Vary"]
 
 
+def test_the_status_answers_a_poll_with_304_until_it_changes(operator: Browser, node: Node) -> None:
+    asked = {"HX-Request": "true", "HX-Target": "node-status"}
+    first = operator.get(f"/nodes/{node.pk}/", headers=asked)
+    assert "In service" in text_of(first)
+    assert "Heartbeats" not in text_of(first)
+    asked["If-None-Match"] = first["ETag"]
+    assert operator.get(f"/nodes/{node.pk}/", headers=asked).status_code == 304
+    Node.objects.filter(pk=node.pk).update(status=Status.OFFLINE, status_reason=Reason.NO_HEARTBEAT)
+    assert "No heartbeat for 5 minutes." in text_of(operator.get(f"/nodes/{node.pk}/", headers=asked))
+
+
+def test_the_receipts_tab_answers_a_poll_with_304_until_one_comes(operator: Browser, node: Node) -> None:
+    Node.objects.filter(pk=node.pk).update(created_at=timezone.now() - timedelta(days=1))
+    asked = {"HX-Request": "true", "HX-Target": "node-tab"}
+    first = operator.get(f"/nodes/{node.pk}/?tab=receipts", headers=asked)
+    assert "No receipts yet" in text_of(first)
+    asked["If-None-Match"] = first["ETag"]
+    assert operator.get(f"/nodes/{node.pk}/?tab=receipts", headers=asked).status_code == 304
+    ReceiptFactory(node=node, request_id="r_news")
+    assert "r_news" in text_of(operator.get(f"/nodes/{node.pk}/?tab=receipts", headers=asked))
+
+
 def test_the_live_part_polls_alone_and_stays_in_the_drawer(operator: Browser, node: Node) -> None:
     asked = {"HX-Request": "true", "HX-Target": "node-live"}
     text = text_of(operator.get(f"/nodes/{node.pk}/?tab=history&drawer=1", headers=asked))

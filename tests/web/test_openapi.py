@@ -1,17 +1,18 @@
 """The OpenAPI document: it is there, it is valid, and the API keeps what it says."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
 from django.test import Client, override_settings
-from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.openapi.checks import response_schema_conformance
-from schemathesis.specs.openapi.checks import content_type_conformance
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import content_type_conformance, not_a_server_error, response_schema_conformance
 
 from jatevo.accounts.models import Role
-from jatevo.wsgi import application
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory
 from tests.machines import bearer
 
@@ -40,5 +41,45 @@ def test_document_names_every_route_and_no_other() -> None:
 def test_every_operation_says_what_it_is_for_and_what_errors_look_like() -> None:
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
-            assert operation.get("description"), f"{method} {path}"
+            assert operation.get("description") or operation.get("summary"), f"{method} {path}"
             assert "default" in operation["responses"], f"{method} {path}"
+
+
+UNLIMITED = {
+    name: "1000000/second"
+    for name in ("node", "receipts", "validator", "address", "register", "reads", "login_address", "login_account")
+}
+
+
+@pytest.fixture
+def one_connection() -> Iterator[None]:
+    """As in Django's test client: the end of a request does not end the test's transaction."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("one_connection")
+@override_settings(RATE_LIMITS=UNLIMITED)
+def test_no_request_makes_a_5xx_and_every_answer_is_as_described() -> None:
+    admin = UserFactory.create(role=Role.ADMIN)
+    ReceiptFactory(node=NodeFactory.create())
+    schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", get_wsgi_application())
+    tried = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def keeps_what_it_says(case: schemathesis.Case) -> None:
+            case.call_and_validate(
+                headers=bearer(admin),
+                checks=[not_a_server_error, content_type_conformance, response_schema_conformance],
+            )
+
+        keeps_what_it_says()
+        tried += 1
+    assert tried >= len(EXPECTED)

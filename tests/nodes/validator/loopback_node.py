@@ -33,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     """Hands each request to the test's function, with its nonce."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # header and body go out in two writes
 
     def do_GET(self) -> None:
         server = self.server

@@ -1,0 +1,154 @@
+"""One console, one validator and one browser for all end-to-end tests; nothing in them is faked.
+
+Plain Playwright, and not pytest-playwright's fixtures: those last until the end of the session, and as long
+as Playwright lives Django refuses the database to this thread, as if it were asynchronous.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.agent import Agent, MakeAgent, agent_yaml
+from tests.browser.console import Console
+from tests.browser.processes import Program
+from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
+from tests.browser.staff import make_validator
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+VALIDATOR = "browser-tests-validator"
+BUSY_NODE = "busy-node"
+MEASURED = pytest.StashKey[list[tuple[str, float]]]()
+
+Measure = Callable[[str, float], None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Debian's chromium, or another one that is installed."""
+    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        reason = "chromium is not installed (Debian: apt-get install chromium)"
+        if os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
+            pytest.fail(f"{reason}, and CI is set")
+        pytest.skip(reason)
+    expect.set_options(timeout=PAGE_TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def console(request: pytest.FixtureRequest) -> Iterator[Console]:
+    """The console, from its first start in an empty home to a clean stop."""
+    # A short path: PostgreSQL's socket lies below it.
+    home = Path(tempfile.mkdtemp(prefix="jatevo-browser-"))
+    installation = Console(home)
+    try:
+        _note(request.config, "console, first start in an empty home", installation.start())
+        yield installation
+        code = installation.stop()
+        assert code == 0, f"the console ended with {code}:\n{installation.program.said()}"
+    finally:
+        installation.program.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def validator(chromium: Browser, console: Console, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The reference validator at work, made by the admin in Django admin; its id."""
+    visitors = Visitors(chromium, console)
+    token = make_validator(visitors.sign_in("admin"), VALIDATOR)
+    assert visitors.close() == []
+    command = [sys.executable, "-m", "nodes.validator", "--console", console.url]
+    command += ["--validator-id", VALIDATOR, "--allow-private"]
+    home = tmp_path_factory.mktemp("validator")
+    program = Program("validator", home, command, {"JATEVO_VALIDATOR_TOKEN": token})
+    program.start()
+    yield VALIDATOR
+    program.kill()
+
+
+@pytest.fixture(scope="package")
+def busy_node(console: Console, validator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A node in service that completes a request a second: what pages show when there is something to show."""
+    region, runtime = "eu-central", "vllm"
+    token = console.enrol(BUSY_NODE, region=region, runtime=runtime)
+    config = agent_yaml(console, BUSY_NODE, token, region=region, runtime=runtime)
+    agent = Agent(tmp_path_factory.mktemp(BUSY_NODE), BUSY_NODE, config)
+    agent.start("--simulate", "1")
+    yield BUSY_NODE
+    agent.program.kill()
+
+
+@pytest.fixture
+def visitors(chromium: Browser, console: Console) -> Iterator[Visitors]:
+    """Browsers for this test; no page in them may have complained."""
+    opened = Visitors(chromium, console)
+    yield opened
+    assert opened.close() == []
+
+
+@pytest.fixture
+def agents(console: Console, tmp_path: Path) -> Iterator[MakeAgent]:
+    """Makes agents, not yet started; all are ended with the test."""
+    made: list[Agent] = []
+    number = count(1)
+
+    def make(node_id: str, config: str = "", *, region: str = "ap-southeast", runtime: str = "ollama") -> Agent:
+        if not config:
+            token = console.enrol(node_id, region=region, runtime=runtime)
+            config = agent_yaml(console, node_id, token, region=region, runtime=runtime)
+        home = tmp_path / f"machine-{next(number)}"
+        home.mkdir()
+        made.append(Agent(home, node_id, config))
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.program.kill()
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Measure:
+    """Notes seconds for the end of the test run's output, and for its JUnit file."""
+
+    def note(what: str, seconds: float) -> None:
+        record_property(what, round(seconds, 2))
+        _note(request.config, what, seconds)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    measured = config.stash.get(MEASURED, [])
+    if measured:
+        terminalreporter.section("measured in a real browser")
+        for what, seconds in measured:
+            terminalreporter.write_line(f"{seconds:7.2f} s  {what}")
+
+
+def _note(config: pytest.Config, what: str, seconds: float) -> None:
+    config.stash.setdefault(MEASURED, []).append((what, seconds))

@@ -1,0 +1,94 @@
+"""The console of these tests: `python -m jatevo.local run`, as `make run` starts it, without the demo fleet."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.browser.processes import LOOPBACK, Program, free_port, wait_until
+
+UP_TIMEOUT_SECONDS = 120.0
+# Shortened, so that a node is seen to go offline within a test. Heartbeats must come faster than that, too.
+OFFLINE_AFTER_SECONDS = 10
+HEARTBEAT_INTERVAL_SECONDS = 2
+_TOKEN_GOOD_FOR_SECONDS = 120.0  # less than the console's five minutes
+
+
+class Console:
+    """One installation: its address, its logins, and what a script of its operator may ask it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        port = free_port()
+        self.url = f"http://{LOOPBACK}:{port}"
+        self.program = Program(
+            "console",
+            home,
+            [sys.executable, "-m", "jatevo.local", "run"],
+            {
+                "PORT": str(port),
+                "JATEVO_HOME": str(home),
+                "JATEVO_DEMO": "0",
+                "JATEVO_OFFLINE_AFTER_SECONDS": str(OFFLINE_AFTER_SECONDS),
+                "JATEVO_HEARTBEAT_INTERVAL_SECONDS": str(HEARTBEAT_INTERVAL_SECONDS),
+            },
+        )
+        self._bearers: dict[str, tuple[str, float]] = {}
+
+    def start(self) -> float:
+        """Start it and wait until /healthz says 200; the seconds that this took."""
+        started = time.monotonic()
+        self.program.start()
+        wait_until(self._is_up_or_dead, within_seconds=UP_TIMEOUT_SECONDS, what="the console is up")
+        assert self.program.running(), f"the console ended at start:\n{self.program.said()}"
+        return time.monotonic() - started
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self.program.stop()
+
+    def login(self, role: str) -> dict[str, str]:
+        """`{"email", "password"}` of a role, from the file that the console leaves for its owner."""
+        found: dict[str, str] = json.loads((self.home / "credentials.json").read_text())[role]
+        return found
+
+    def get(self, path: str, *, role: str = "operator") -> httpx.Response:
+        """What a script of that person reads."""
+        return httpx.get(f"{self.url}{path}", headers=self._bearer(role), trust_env=False)
+
+    def get_json(self, path: str, *, role: str = "operator") -> Any:
+        answer = self.get(path, role=role)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def enrol(self, node_id: str, *, region: str, runtime: str) -> str:
+        """A new enrolment token, made by a script of the operator."""
+        answer = httpx.post(
+            f"{self.url}/v1/enrollments",
+            json={"node_id": node_id, "region": region, "runtime": runtime},
+            headers=self._bearer("operator"),
+            trust_env=False,
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+    def _bearer(self, role: str) -> dict[str, str]:
+        token, until = self._bearers.get(role, ("", 0.0))
+        if time.monotonic() > until:
+            login = self.login(role)
+            answer = httpx.post(f"{self.url}/v1/auth/login", json=login, trust_env=False)
+            assert answer.status_code == 200, answer.text
+            token = answer.json()["access"]
+            self._bearers[role] = (token, time.monotonic() + _TOKEN_GOOD_FOR_SECONDS)
+        return {"Authorization": f"Bearer {token}"}
+
+    def _is_up_or_dead(self) -> bool:
+        if not self.program.running():
+            return True
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False

@@ -1,0 +1,36 @@
+"""Where things are on the console's pages, by what a person reads there."""
+
+from playwright.sync_api import Locator, Page
+
+CHIP_WORDS = ("Pending", "Active", "Quarantine", "Offline")
+
+
+def node_row(page: Page, node_id: str) -> Locator:
+    """The node's line in the Nodes list."""
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=node_id, exact=True))
+
+
+def node_status(page: Page, node_id: str, word: str) -> Locator:
+    """The chip with that word in the node's line of the Nodes list."""
+    return node_row(page, node_id).get_by_text(word, exact=True)
+
+
+def page_status(page: Page, word: str) -> Locator:
+    """The chip with that word on a node's own page."""
+    return page.get_by_role("region", name="Status").get_by_text(word, exact=True)
+
+
+def step(page: Page, name: str, state: str) -> Locator:
+    """A line of the live checklist (of Run a Node) in that state: Done, In progress, Not yet, Failed."""
+    return page.get_by_role("listitem").filter(has_text=f"{name}: {state}")
+
+
+def history(page: Page, node_id: str) -> list[str]:
+    """The node's history as its page tells it, oldest first: 'Offline to Probing: First heartbeat'."""
+    page.goto(f"/nodes/{node_id}/?tab=history")
+    rows = page.get_by_role("table", name="History").get_by_role("row").all()[1:]
+    lines = []
+    for row in reversed(rows):
+        cells = [" ".join(cell.split()) for cell in row.get_by_role("cell").all_inner_texts()]
+        lines.append(f"{cells[1]} to {cells[2]}: {cells[3]}")
+    return lines

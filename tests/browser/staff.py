@@ -1,0 +1,40 @@
+"""What an admin does in Django admin, in the browser."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+_TOKEN = re.compile(r"whsec_[A-Za-z0-9+/=]+")
+
+
+def make_validator(page: Page, validator_id: str) -> str:
+    """Makes a validator; its token, which the page shows once."""
+    page.goto("/admin/nodes/validator/add/")
+    page.get_by_label("Id:").fill(validator_id)
+    page.get_by_role("button", name="Save", exact=True).click()
+    said = page.locator(".messagelist").inner_text()
+    found = _TOKEN.search(said)
+    assert found, said
+    page.reload()
+    expect(page.locator("body")).not_to_contain_text(found[0])
+    return found[0]
+
+
+def make_org(page: Page, name: str) -> None:
+    """Makes an organisation."""
+    page.goto("/admin/accounts/org/add/")
+    page.get_by_label("Name:").fill(name)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".messagelist .success")).to_contain_text(name)
+
+
+def make_operator(page: Page, *, email: str, password: str, org: str) -> None:
+    """Makes an operator of an organisation."""
+    page.goto("/admin/accounts/user/add/")
+    page.get_by_label("E-mail").or_(page.get_by_label("Email")).fill(email)
+    page.get_by_label("Role:").select_option("operator")
+    page.get_by_role("combobox", name="Org").click()
+    page.get_by_role("option", name=org, exact=True).click()
+    page.get_by_label("New password:").fill(password)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".messagelist .success")).to_contain_text(email)
