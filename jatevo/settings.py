@@ -12,6 +12,8 @@ from pathlib import Path
 import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -121,12 +123,17 @@ TEMPLATES = [
     },
 ]
 
+_database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo"))
 DATABASES = {
     "default": {
-        **env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo")),
+        **_database,
         "CONN_MAX_AGE": env.int("JATEVO_DB_CONN_MAX_AGE_SECONDS", default=60),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3, "application_name": "jatevo"},
+        "OPTIONS": {
+            "connect_timeout": 3,
+            "application_name": "jatevo",
+            **_database.get("OPTIONS", {}),
+        },
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -141,6 +148,7 @@ CACHES = {
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
             "IGNORE_EXCEPTIONS": True,  # the cache is a convenience: without Redis pages compute afresh
         },
     }

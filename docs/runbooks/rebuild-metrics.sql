@@ -1,6 +1,7 @@
 -- Fills the outbox with all that PostgreSQL knows, for a ClickHouse that is empty. See clickhouse-down.md.
 -- Run it while no worker runs: it replaces the receipts that wait, and a shipper must not be among them.
-BEGIN;
+-- One snapshot, so that a receipt accepted meanwhile is in the outbox once: by its own row.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 DELETE FROM metrics_outbox WHERE kind = 'receipt';
 

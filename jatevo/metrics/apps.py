@@ -6,3 +6,8 @@ class MetricsConfig(AppConfig):
 
     name = "jatevo.metrics"
     label = "metrics"
+
+    def ready(self) -> None:
+        from jatevo.metrics import checks
+
+        self.checks = checks  # importing it has registered it

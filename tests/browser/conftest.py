@@ -19,8 +19,8 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser.agent import Agent, MakeAgent, agent_yaml
 from tests.browser.console import Console
 from tests.browser.processes import Program
-from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
 from tests.browser.staff import make_validator
+from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_ARGUMENTS = (
@@ -117,7 +117,9 @@ def agents(console: Console, tmp_path: Path) -> Iterator[MakeAgent]:
     made: list[Agent] = []
     number = count(1)
 
-    def make(node_id: str, config: str = "", *, region: str = "ap-southeast", runtime: str = "ollama") -> Agent:
+    def make(
+        node_id: str, config: str = "", *, region: str = "ap-southeast", runtime: str = "ollama"
+    ) -> Agent:
         if not config:
             token = console.enrol(node_id, region=region, runtime=runtime)
             config = agent_yaml(console, node_id, token, region=region, runtime=runtime)

@@ -39,9 +39,7 @@ class Visitors:
         self._contexts.append(context)
         return context.new_page()
 
-    def sign_in(
-        self, role: str, *, javascript: bool = True, theme: str = "dark", width: int = 1440
-    ) -> Page:
+    def sign_in(self, role: str, *, javascript: bool = True, theme: str = "dark", width: int = 1440) -> Page:
         """A window of one of the three logins, signed in through the login page."""
         page = self.open(javascript=javascript, theme=theme, width=width)
         sign_in(page, **self._console.login(role))

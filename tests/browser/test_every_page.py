@@ -1,0 +1,95 @@
+"""Rules that every page keeps: accessibility in both themes, no complaint of the browser, no sideways scroll."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.console import Console
+from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
+
+NARROW = 360
+WIDE = 1440
+HEIGHT = 900
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page, and the words by which one knows that it is this page and not another one."""
+
+    name: str
+    path: str
+    words: str
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pages_are_accessible_and_fit_a_telephone(
+    theme: str, console: Console, busy_node: str, visitors: Visitors
+) -> None:
+    problems = []
+    stranger = visitors.open(theme=theme)
+    for place in strangers_places():
+        problems += problems_of(stranger, place)
+    page = visitors.sign_in("operator", theme=theme)
+    page.goto(f"/receipts/?node_id={busy_node}")
+    expect(page.locator("[data-list] [data-open]").first).to_be_visible(timeout=2 * PAGE_TIMEOUT_MS)
+    receipt = str(page.locator("[data-list] [data-open]").first.get_attribute("href"))
+    for place in operators_places(busy_node, receipt):
+        problems += problems_of(page, place)
+    problems += problems_of_the_enrolment(page)
+    visitors.expect_complaint("404")  # the page that says so is one of the pages
+    problems += problems_of(page, Place("404", "/nodes/no-such-node/", "There is nothing here"))
+    assert problems == []
+
+
+def strangers_places() -> Iterator[Place]:
+    yield Place("Login", "/login/", "Sign in to Jatevo")
+    yield Place("Overview of a stranger", "/", "Active nodes")
+
+
+def operators_places(node: str, receipt: str) -> Iterator[Place]:
+    yield Place("Overview", "/", "p95 by region")
+    yield Place("Nodes", "/nodes/", node)
+    yield Place("Nodes, none found", "/nodes/?q=no-such-node", "No node matches")
+    yield Place("Node, metrics", f"/nodes/{node}/", "Heartbeats")
+    yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Last receipts")
+    yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
+    yield Place("Node, history", f"/nodes/{node}/?tab=history", "First heartbeat")
+    yield Place("Receipts", "/receipts/", node)
+    yield Place("Receipt", receipt, "checked just now")
+    yield Place("Run a Node, platform", "/run-a-node/", "Pick a platform")
+    yield Place("Run a Node, form", "/run-a-node/?platform=nvidia", "Create agent.yaml")
+    yield Place("Password", "/password/", "New password again")
+
+
+def problems_of(page: Page, place: Place) -> list[str]:
+    page.goto(place.path)
+    expect(page.get_by_text(place.words).first).to_be_visible()
+    return problems_of_what_is_open(page, place.name)
+
+
+def problems_of_the_enrolment(page: Page) -> list[str]:
+    """The last steps of Run a Node, which have the token on the page."""
+    page.goto("/run-a-node/?platform=linux")
+    page.get_by_label("Region").fill("us-west")
+    page.get_by_role("button", name="Create agent.yaml").click()
+    expect(page.get_by_text("The token is shown this once")).to_be_visible()
+    return problems_of_what_is_open(page, "Run a Node, enrolment")
+
+
+def problems_of_what_is_open(page: Page, name: str) -> list[str]:
+    """What axe-core finds on the page at both widths, and whether the page scrolls sideways on a telephone."""
+    problems = []
+    for width in (NARROW, WIDE):
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        found = Axe().run(page)
+        problems += [
+            f"{name}, {width} px: {rule['id']}: {[node['html'] for node in rule['nodes']]}"
+            for rule in found.response["violations"]
+        ]
+        if width == NARROW and (wanted := page.evaluate("document.scrollingElement.scrollWidth")) > NARROW:
+            problems.append(f"{name} is {wanted} px wide on a screen of {NARROW} px")
+    return problems

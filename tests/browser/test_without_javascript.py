@@ -1,0 +1,79 @@
+"""The console works in a browser that runs no script."""
+
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.browser.console import Console
+from tests.browser.pages import node_row
+from tests.browser.processes import wait_until
+from tests.browser.visitors import Visitors
+
+NODE = "scriptless-001"
+
+
+def open_without_a_script(visitors: Visitors) -> Page:
+    """Signed in; proof that no script has run is that app.js has not left its mark."""
+    page = visitors.sign_in("operator", javascript=False)
+    assert page.locator("html").get_attribute("data-js") is None
+    return page
+
+
+def test_nodes_are_filtered_and_opened(busy_node: str, visitors: Visitors) -> None:
+    page = open_without_a_script(visitors)
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Nodes").click()
+    page.get_by_label("Region").select_option("eu-central")
+    page.get_by_role("button", name="Filter").click()
+    expect(node_row(page, busy_node)).to_be_visible()
+    page.get_by_role("searchbox").fill("no-such-node")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_text("No node matches")).to_be_visible()
+    page.get_by_role("link", name="Clear filters").click()
+    page.get_by_role("link", name=busy_node, exact=True).click()
+    expect(page.get_by_role("heading", name=busy_node)).to_be_visible()
+    page.get_by_role("link", name="Hardware", exact=True).click()
+    expect(page.get_by_role("heading", name="Public keys")).to_be_visible()
+    page.get_by_role("link", name="History", exact=True).click()
+    expect(page.get_by_role("cell", name="First heartbeat")).to_be_visible()
+
+
+def test_receipts_are_searched_and_opened(console: Console, busy_node: str, visitors: Visitors) -> None:
+    path = f"/v1/receipts?node_id={busy_node}&limit=1"
+    newest = wait_until(
+        lambda: console.get_json(path)["results"], within_seconds=30, what="the busy node has a receipt"
+    )[0]["request_id"]
+    page = open_without_a_script(visitors)
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Receipts").click()
+    page.get_by_role("searchbox").fill(newest[:12])
+    page.get_by_label("Node").fill(busy_node)
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=newest, exact=True).click()
+    expect(page.get_by_role("region", name="Verification").get_by_text("Valid", exact=True)).to_be_visible()
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Download").click()
+    assert (
+        Path(downloading.value.path()).read_bytes()
+        == console.get(f"/v1/receipts/{busy_node}/{newest}/raw").content
+    )
+
+
+def test_a_node_is_enrolled_with_the_file_that_the_page_gives(console: Console, visitors: Visitors) -> None:
+    page = open_without_a_script(visitors)
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Run a node").click()
+    page.get_by_role("link", name="A GPU server").click()
+    page.get_by_label("Node ID").fill(NODE)
+    page.get_by_label("Region").fill("Not A Region")
+    page.get_by_role("button", name="Create agent.yaml").click()
+    expect(page.get_by_text("Use 1 to 32 of a-z, 0-9 and hyphen.")).to_be_visible()
+    page.get_by_label("Region").fill("us-east")
+    page.get_by_role("button", name="Create agent.yaml").click()
+    expect(page.get_by_text("The token is shown this once")).to_be_visible()
+    shown = str(page.locator("#agent-yaml").text_content())
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download").click()
+    assert Path(downloading.value.path()).read_text() == shown
+    assert f'node_id: "{NODE}"' in shown
+    # pip fetches the agent from the address in the commands; it brings no cookies
+    archive = str(page.locator("#install-commands").text_content()).split(console.url)[1].split("#")[0]
+    assert httpx.get(f"{console.url}{archive}", trust_env=False).headers["content-type"] == "application/zip"
