@@ -25,8 +25,8 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
         "Check that the agent runs and that its endpoint can be reached from outside your network.",
     ),
     Reason.AUDIT_FAILED: (
-        "An audit failed: the node's answer was not what its model gives.",
-        "Check that the runtime serves exactly the models that the node offers, unmodified.",
+        "An audit failed: the node did not answer every challenge with its own key.",
+        "Check that the agent at this endpoint is this node's, with its own state folder.",
     ),
     Reason.HEARTBEATS_MISSED: (
         "More than 20 % of the heartbeats of an hour were missing.",

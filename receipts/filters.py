@@ -51,6 +51,11 @@ class ReceiptFilter(django_filters.FilterSet):
         fields: list[str] = []
 
 
-# `from` is a keyword, so that it cannot be written as an attribute of the class above
-ReceiptFilter.base_filters["from"] = MomentFilter(field_name="accepted_at", lookup_expr="gte")
-ReceiptFilter.base_filters["to"] = MomentFilter(field_name="accepted_at", lookup_expr="lt")
+# `from` is a keyword, so that it cannot be written as an attribute of the class above. A subclass inherits
+# what is declared; the class itself filters by its base_filters.
+_MOMENTS = {
+    "from": MomentFilter(field_name="accepted_at", lookup_expr="gte"),
+    "to": MomentFilter(field_name="accepted_at", lookup_expr="lt"),
+}
+ReceiptFilter.declared_filters.update(_MOMENTS)
+ReceiptFilter.base_filters.update(_MOMENTS)

@@ -34,7 +34,3 @@ class ReceiptSearch(ReceiptFilter):
     def in_use(self) -> bool:
         """Whether anything narrows the list."""
         return any(self.data.get(name) for name in self.filters)
-
-
-# a subclass does not inherit what was added to base_filters after the class was made
-ReceiptSearch.base_filters |= {name: ReceiptFilter.base_filters[name] for name in ("from", "to")}

@@ -38,10 +38,11 @@ def verify(receipt: Receipt) -> Verification:
     digest = hashlib.sha256(raw).digest()
     identity = ReceiptIdentity.objects.filter(node_id=receipt.node_id, request_id=receipt.request_id).first()
     checks = [
-        Check(
+        _check(
             "bytes",
             identity is not None and digest == bytes(receipt.sha256) == bytes(identity.sha256),
-            f"SHA-256 {digest.hex()} is what was recorded on acceptance",
+            f"SHA-256 {digest.hex()}, as recorded on acceptance",
+            f"SHA-256 {digest.hex()} is not what was recorded on acceptance",
         )
     ]
     try:
@@ -61,7 +62,12 @@ def verify(receipt: Receipt) -> Verification:
         )
     )
     checks.append(
-        Check("node", payload.get("node_id") == receipt.node_id, f"names {receipt.node_id}, which posted it")
+        _check(
+            "node",
+            payload.get("node_id") == receipt.node_id,
+            f"names {receipt.node_id}, which posted it",
+            f"names another node than {receipt.node_id}, which posted it",
+        )
     )
     return Verification((*checks, *_key_checks(receipt, payload)))
 
@@ -74,13 +80,23 @@ def _key_checks(receipt: Receipt, payload: dict[str, object]) -> list[Check]:
         _was_current(key, receipt.accepted_at) or _was_current(key, receipt.ts_end)
     )
     return [
-        Check("key", in_time, f"{text} is on record as the node's at that time"),
-        Check(
+        _check(
+            "key",
+            in_time,
+            f"{text} is on record as the node's at that time",
+            f"{text} is not on record as the node's at that time",
+        ),
+        _check(
             "signature",
             signing.verify(payload, public_key),
-            "ed25519 over the RFC 8785 bytes without the signature",
+            "ed25519 over the RFC 8785 bytes of the receipt without its signature",
+            "the signature is not that key's over these bytes",
         ),
     ]
+
+
+def _check(name: str, ok: bool, holds: str, fails: str) -> Check:
+    return Check(name, ok, holds if ok else fails)
 
 
 def _was_current(key: NodeKey, at: datetime) -> bool:

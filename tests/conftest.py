@@ -5,6 +5,7 @@ The servers themselves come from the plugin tests/stores.py.
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from _pytest.terminal import TerminalReporter
 from django.conf import settings
 
 from jatevo.local.static_files import collect
+from jatevo.metrics.migrator import migrate
+from jatevo.metrics.store import Store, get_store
 from tests.audit.flushing import audit_log_is_flushed_between_tests
 
 __all__ = ["audit_log_is_flushed_between_tests"]  # a fixture for all
@@ -28,6 +31,14 @@ def static_files() -> None:
 def cheap_passwords() -> None:
     """Argon2 costs a tenth of a second by design, and most tests make a person."""
     settings.PASSWORD_HASHERS = ["tests.accounts.people.QuickArgon2"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chdb_migrated() -> Store:
+    """chDB takes one folder per process, so all tests share the process's own store."""
+    store = get_store()
+    migrate(store, at=datetime.now(UTC))
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def _ensure(role: Role, entry: dict[str, str], org: Org, *, reset: bool) -> Logi
             entry["email"],
             entry["password"],
             role=role,
-            org=org if role == Role.OPERATOR else None,
+            org=None if role == Role.VIEWER else org,
         )
     elif reset:
         user.set_password(entry["password"])

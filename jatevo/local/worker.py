@@ -4,8 +4,12 @@ import asyncio
 import threading
 
 import structlog
+from asgiref.sync import sync_to_async
+from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
+
+from nodes.sweeper import start_counting
 
 log = structlog.get_logger(__name__)
 
@@ -15,7 +19,11 @@ POLL_SECONDS = 5.0  # a new job is announced by LISTEN; this is the net below it
 
 
 async def work(*, install_signal_handlers: bool) -> None:
-    """Run jobs until cancelled (or, with handlers, until SIGINT or SIGTERM). Finished jobs are deleted."""
+    """Run jobs until cancelled (or, with handlers, until SIGINT or SIGTERM). Finished jobs are deleted.
+
+    Deadlines of nodes count from here: while no worker ran, nobody could have been heard.
+    """
+    await sync_to_async(start_counting)(at=timezone.now())
     # A copy of the app with a connection pool: the shared one defers jobs inside the web requests'
     # transactions, and has to keep doing so.
     with_pool = app.with_connector(DjangoConnector().get_worker_connector())

@@ -68,9 +68,19 @@ class RememberedIds:
 _local_ids = RememberedIds(LOCAL_REPLAYS)
 
 
-@cache
+# Two threads that both find nothing made yet would each make one, and when the loser is collected, redis-py
+# closes its pool under whoever uses it.
+_making = threading.RLock()
+
+
 def client() -> "redis.Redis":
     """The Redis connection pool of this process."""
+    with _making:
+        return _client()
+
+
+@cache
+def _client() -> "redis.Redis":
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
@@ -79,8 +89,13 @@ def client() -> "redis.Redis":
     )
 
 
-@cache
 def _shared() -> FixedWindowRateLimiter:
+    with _making:
+        return _shared_limiter()
+
+
+@cache
+def _shared_limiter() -> FixedWindowRateLimiter:
     uri = settings.REDIS_URL.replace("unix://", "redis+unix://", 1)
     return FixedWindowRateLimiter(
         RedisStorage(uri, connection_pool=client().connection_pool, key_prefix="jatevo-limit")

@@ -79,7 +79,7 @@ def test_bad_bearer_token_is_refused_even_beside_a_good_cookie(
 def test_expired_bearer_token_is_refused(visitor: Browser, operator: User) -> None:
     visitor.hold_session(operator)
     family = RefreshSession.objects.get().family
-    access = sign_access(user_id=operator.pk, family=family, at=timezone.now() - timedelta(seconds=301))
+    access = sign_access(user_id=operator.pk, family=family, at=timezone.now() - timedelta(seconds=306))
     answer = visitor.get(ME, headers={"Authorization": f"Bearer {access}"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "invalid_token")
 

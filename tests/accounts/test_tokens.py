@@ -42,7 +42,7 @@ def test_token_ends_with_its_time() -> None:
     at = timezone.now()
     claims = {"user_id": uuid4(), "family": uuid4()}
     assert read_access(sign_access(**claims, at=at - timedelta(seconds=298))) is not None
-    assert read_access(sign_access(**claims, at=at - timedelta(seconds=301))) is None
+    assert read_access(sign_access(**claims, at=at - timedelta(seconds=306))) is None
 
 
 @pytest.mark.parametrize(

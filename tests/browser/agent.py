@@ -15,6 +15,7 @@ from receipts.wire.signing import public_key_text
 from tests.browser.console import Console
 from tests.browser.processes import LOOPBACK, Program, free_port, wait_until
 
+START_TIMEOUT_SECONDS = 30.0
 # Gives an agent for a node: agents("macbook-001") enrols it, agents("macbook-001", config) has the file.
 MakeAgent = Callable[..., "Agent"]
 
@@ -32,8 +33,15 @@ class Agent:
         self.program = Program("agent", home, command, {})
 
     def start(self, *options: str) -> None:
-        """Start it, with options of `jatevo-agent run`."""
+        """Start it, with options of `jatevo-agent run`; returns once it answers, so that signals reach it."""
+        started_before = self._starts()
         self.program.start(*options)
+        wait_until(
+            lambda: self._starts() > started_before or not self.program.running(),
+            within_seconds=START_TIMEOUT_SECONDS,
+            what="the agent answers",
+        )
+        assert self.program.running(), f"the agent ended at start:\n{self.program.said()}"
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -50,6 +58,9 @@ class Agent:
         """The public key that belongs to the private one on the agent's own disk."""
         seed = base64.b64decode(json.loads((self._state / "state.json").read_text())["private_key"])
         return public_key_text(bytes(SigningKey(seed).verify_key))
+
+    def _starts(self) -> int:
+        return self.program.said().count("answering validators")
 
     def spooled(self) -> dict[str, bytes]:
         """The receipts that wait on the agent's disk, by request id."""

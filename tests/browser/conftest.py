@@ -108,7 +108,8 @@ def visitors(chromium: Browser, console: Console) -> Iterator[Visitors]:
     """Browsers for this test; no page in them may have complained."""
     opened = Visitors(chromium, console)
     yield opened
-    assert opened.close() == []
+    complaints = opened.close()
+    assert complaints == [], "\n".join(complaints)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Where things are on the console's pages, by what a person reads there."""
 
-from playwright.sync_api import Locator, Page
-
-CHIP_WORDS = ("Pending", "Active", "Quarantine", "Offline")
+from playwright.sync_api import Locator, Page, expect
 
 
 def node_row(page: Page, node_id: str) -> Locator:
@@ -28,9 +26,10 @@ def step(page: Page, name: str, state: str) -> Locator:
 def history(page: Page, node_id: str) -> list[str]:
     """The node's history as its page tells it, oldest first: 'Offline to Probing: First heartbeat'."""
     page.goto(f"/nodes/{node_id}/?tab=history")
-    rows = page.get_by_role("table", name="History").get_by_role("row").all()[1:]
+    rows = page.get_by_role("region", name="History").get_by_role("row")
+    expect(rows.nth(1)).to_be_visible()
     lines = []
-    for row in reversed(rows):
+    for row in reversed(rows.all()[1:]):
         cells = [" ".join(cell.split()) for cell in row.get_by_role("cell").all_inner_texts()]
         lines.append(f"{cells[1]} to {cells[2]}: {cells[3]}")
     return lines

@@ -31,9 +31,9 @@ def make_org(page: Page, name: str) -> None:
 def make_operator(page: Page, *, email: str, password: str, org: str) -> None:
     """Makes an operator of an organisation."""
     page.goto("/admin/accounts/user/add/")
-    page.get_by_label("E-mail").or_(page.get_by_label("Email")).fill(email)
+    page.get_by_role("textbox", name="Email:").fill(email)
     page.get_by_label("Role:").select_option("operator")
-    page.get_by_role("combobox", name="Org").click()
+    page.locator(".field-org").get_by_role("combobox").click()
     page.get_by_role("option", name=org, exact=True).click()
     page.get_by_label("New password:").fill(password)
     page.get_by_role("button", name="Save", exact=True).click()

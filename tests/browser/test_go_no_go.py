@@ -13,7 +13,7 @@ from tests.browser.agent import Agent, MakeAgent
 from tests.browser.conftest import Measure
 from tests.browser.console import Console
 from tests.browser.pages import node_status, step
-from tests.browser.processes import LOOPBACK, free_port
+from tests.browser.processes import LOOPBACK, free_port, wait_until
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay
 
 NODE = "go-no-go-001"
@@ -117,8 +117,12 @@ def slowest_receipt_to_screen(console: Console, receipts: Page, agent: Agent) ->
     assert agent.stop() == 0
     receipts.evaluate(WATCH_RECEIPTS)
     agent.start("--simulate", "1")
-    receipts.wait_for_function(f"Object.keys(window.arrivals).length >= {RECEIPTS_TIMED}", timeout=60_000)
-    arrivals: dict[str, float] = receipts.evaluate("window.arrivals")
+
+    def enough() -> dict[str, float]:
+        seen: dict[str, float] = receipts.evaluate("window.arrivals")
+        return seen if len(seen) >= RECEIPTS_TIMED else {}
+
+    arrivals = wait_until(enough, within_seconds=60, what=f"{RECEIPTS_TIMED} receipts are on the page")
     return max(moment / 1000 - accepted_at(console, path) for path, moment in arrivals.items())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jatevo.metrics.migrator import SCHEMA_FOLDER, migrate
 from jatevo.metrics.native_transport import NativeTransport
-from jatevo.metrics.store import Store, get_store
+from jatevo.metrics.store import Store
 from tests.metrics import clickhouse_server as real_server
 from tests.metrics.clickhouse_server import ClickHouseServer
 
@@ -29,14 +29,6 @@ def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clic
     server = real_server.start(binary, tmp_path_factory.mktemp("clickhouse"))
     yield server
     real_server.stop(server)
-
-
-@pytest.fixture(scope="session")
-def chdb_migrated() -> Store:
-    """chDB takes one folder per process, so the tests share the process's own store."""
-    store = get_store()
-    migrate(store, at=datetime.now(UTC))
-    return store
 
 
 @pytest.fixture(scope="session")

@@ -234,3 +234,12 @@ def test_node_adds_a_key_only_with_its_current_one() -> None:
     assert NodeKey.objects.get(node=node, valid_to__isnull=True).added_by == node.pk
     rival = Machine.node(NodeFactory.create())
     assert rival.send(path, {"public_key": text}).json()["error"]["type"] == "node_mismatch"
+
+
+def test_admin_without_an_org_enrols_where_there_is_one_and_must_choose_between_two() -> None:
+    admin = UserFactory.create(role=Role.ADMIN, org=None)
+    org = OrgFactory.create()
+    assert enrol(admin, uses=5).status_code == 201
+    assert Enrollment.objects.get().org == org
+    OrgFactory.create()
+    assert enrol(admin).json()["error"]["details"][0]["field"] == "org"

@@ -12,10 +12,8 @@ from nodes.models import Node
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory
-from tests.metrics.conftest import chdb_migrated
 
-__all__ = ["chdb_migrated"]
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("chdb_migrated")]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ from receipts.models import ForgedReceipt
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, ValidatorFactory
-from tests.metrics.conftest import chdb_migrated
 
-__all__ = ["chdb_migrated"]
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("chdb_migrated")]
+pytestmark = pytest.mark.django_db
 TABS = ["metrics", "receipts", "hardware", "history"]
 TORTURE = "</span><script>alert(1)</script>"
 

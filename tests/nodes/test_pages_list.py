@@ -20,10 +20,10 @@ from nodes.models import Node
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory
-from tests.metrics.conftest import chdb_migrated, chdb_store
+from tests.metrics.conftest import chdb_store
 
-__all__ = ["chdb_migrated", "chdb_store"]
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("chdb_migrated")]
+__all__ = ["chdb_store"]
+pytestmark = pytest.mark.django_db
 
 
 class DownStore:

@@ -12,9 +12,9 @@ from jatevo.overview import kpis
 from nodes.lifecycle import Status
 from nodes.models import Node
 from tests.factories import NodeFactory, OrgFactory
-from tests.metrics.conftest import chdb_migrated, chdb_store
+from tests.metrics.conftest import chdb_store
 
-__all__ = ["chdb_migrated", "chdb_store"]
+__all__ = ["chdb_store"]
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 

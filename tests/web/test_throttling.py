@@ -1,0 +1,69 @@
+"""Rate limits and their Redis client."""
+
+import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jatevo.web import throttling
+from jatevo.web.errors import ApiError
+
+
+@pytest.fixture
+def first_use() -> Iterator[None]:
+    """As in a process that has just started."""
+    throttling._client.cache_clear()
+    throttling._shared_limiter.cache_clear()
+    throttling.breaker._open_until = 0.0
+    yield
+    throttling.breaker._open_until = 0.0
+
+
+@pytest.mark.usefixtures("first_use")
+def test_first_calls_of_many_threads_share_one_client() -> None:
+    start = threading.Barrier(16)
+
+    def use(number: int) -> int:
+        start.wait()
+        for step in range(20):
+            throttling.hit("address", f"{number}-{step}")
+            assert throttling.first_sight("test", f"{number}-{step}")
+        return id(throttling.client())
+
+    with ThreadPoolExecutor(16) as pool:
+        clients = set(pool.map(use, range(16)))
+    gc.collect()
+    assert len(clients) == 1
+    assert throttling.breaker.closed(), "no thread lost its connection"
+
+
+def test_limit_is_counted_over_the_window_and_says_when_to_come_back() -> None:
+    taken = 0
+    with pytest.raises(ApiError) as refused:
+        for _ in range(100):
+            throttling.hit("login_account", "somebody")
+            taken += 1
+    assert taken == 10
+    assert refused.value.status == 429
+    assert 1 <= int(refused.value.headers["Retry-After"]) <= 61
+
+
+def test_replay_guard_lets_each_id_pass_once() -> None:
+    start = threading.Barrier(12)
+
+    def see(_: int) -> bool:
+        start.wait()
+        return throttling.first_sight("test", "msg_same")
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(see, range(12))) == 1
+
+
+def test_ids_remembered_by_the_process_are_bounded() -> None:
+    ids = throttling.RememberedIds(most=3)
+    assert [ids.add(key, now=0.0) for key in "abcab"] == [True, True, True, False, False]
+    assert ids.add("d", now=0.0)
+    assert ids.add("a", now=0.0), "the oldest was let go"
+    assert ids.add("d", now=throttling.REPLAY_TTL_SECONDS + 1.0), "its time is over"
