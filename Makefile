@@ -33,6 +33,7 @@ lint: setup  ## Every check that reads the code only
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(FOR_CHECKS) $(PY) -m mypy .
+	$(PY) -m mypy --config-file onboarding/agent/pyproject.toml onboarding/agent/jatevo_agent onboarding/agent/tests
 	PYTHONPATH=. .venv/bin/lint-imports
 	$(DJADE_FILES) | xargs -0 .venv/bin/djade --check --target-version 5.2
 	$(IN_STORES) --temporary -- $(PY) manage.py makemigrations --check --dry-run

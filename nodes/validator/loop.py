@@ -71,6 +71,7 @@ class Loop:
         self._arrivals = 0
         self._named: dict[str, Assignment] = {}  # by the console's latest answer
         self._answered = asyncio.Condition()
+        self._polls_begun = self._last_poll_answered = 0
         self._last_line: dict[str, str] = {}
         self._stop = asyncio.Event()
 
@@ -107,9 +108,12 @@ class Loop:
 
     async def _poll_once(self) -> float:
         """Queue what is due; the seconds to the next poll."""
+        self._polls_begun += 1
+        this_poll = self._polls_begun
         answer = await self._console.assignments()
         self._say("console", "connected")
         async with self._answered:
+            self._last_poll_answered = this_poll
             self._named = {node.target.node_id: node for node in answer.nodes}
             self._answered.notify_all()
         for node, kind in self._spacing.take(answer.nodes, at=time.monotonic()):
@@ -145,8 +149,10 @@ class Loop:
 
         A failed audit quarantines, and an honest node that has just changed its key fails the first one.
         """
+        # a poll that is under way may be answered from before the change, so the next one counts
+        next_poll = self._polls_begun + 1
         async with self._answered:
-            await self._answered.wait()
+            await self._answered.wait_for(lambda: self._last_poll_answered >= next_poll)
         node = self._named.get(node_id)
         if node is None or Kind.AUDIT not in node.due:
             return None

@@ -74,6 +74,7 @@ def test_receipts_completed_while_the_console_is_down_arrive_once_it_is_back(
     stay(page)
 
     visitors.expect_complaint("ERR_CONNECTION_REFUSED")  # what a browser says of a console that is not there
+    visitors.expect_complaint("htmx:(sendError|afterRequest)")  # and htmx of the same
     visitors.expect_complaint("503")  # what it says of one that is just going or coming
     assert console.stop() == 0
     wait_until(
