@@ -142,8 +142,8 @@ def spell_duration(seconds: float) -> str:
 _KNOWN = {
     "uptime": ("Uptime", spell_duration),
     "gpu_util": ("GPU utilisation", lambda share: f"{share * 100:.0f} %"),
-    "cpu_util": ("CPU utilisation", lambda share: f"{share * 100:.0f} %"),
-    "mem_util": ("Memory in use", lambda share: f"{share * 100:.0f} %"),
+    "cpu_percent": ("CPU utilisation", lambda percent: f"{percent:.0f} %"),
+    "mem_used_ratio": ("Memory in use", lambda share: f"{share * 100:.0f} %"),
     "temp": ("Temperature", lambda degrees: f"{degrees:.0f} °C"),
 }
 

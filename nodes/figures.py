@@ -78,7 +78,7 @@ def latency_trend(node_id: str, *, at: datetime) -> LatencyTrend:
         [point.p50_ms for point in points],
         [point.p95_ms for point in points],
         [point.p99_ms for point in points],
-        reason="" if points else "No probe has measured it in the last 24 hours.",
+        reason="" if len(points) > 1 else "A line needs two probes within 24 hours; there is not yet a second one.",
     )
 
 

@@ -79,7 +79,9 @@ def heartbeat_strip(
         for index, minute in enumerate(minutes)
     ]
     due = sum(_seconds_due(minute, since, at) for minute in minutes)
-    return Strip(bars, sum(bar.beats for bar in bars), int(due // interval_seconds))
+    received = sum(bar.beats for bar in bars)
+    # a first heartbeat comes at once and not after an interval, so that one more than due is no surplus
+    return Strip(bars, received, max(received, int(due // interval_seconds)))
 
 
 def _seconds_due(minute: datetime, since: datetime, at: datetime) -> float:
