@@ -10,6 +10,8 @@ wanted=$1
 stamp_run=.venv/.in-step-run
 stamp_dev=.venv/.in-step-dev
 export UV_PYTHON_DOWNLOADS=never
+# Like pip, trust what the machine trusts: behind a company's proxy that is more than uv's own list.
+[ -s /etc/ssl/certs/ca-certificates.crt ] && export UV_SYSTEM_CERTS=true
 
 say() { printf '%s\n' "$*" >&2; }
 

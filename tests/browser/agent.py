@@ -41,7 +41,7 @@ class Agent:
             within_seconds=START_TIMEOUT_SECONDS,
             what="the agent answers",
         )
-        assert self.program.running(), f"the agent ended at start:\n{self.program.said()}"
+        assert self.program.running(), f"the agent ended at start:\n{self.program.last_words()}"
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -60,7 +60,7 @@ class Agent:
         return public_key_text(bytes(SigningKey(seed).verify_key))
 
     def _starts(self) -> int:
-        return self.program.said().count("answering validators")
+        return self.program.log().count("answering validators")
 
     def spooled(self) -> dict[str, bytes]:
         """The receipts that wait on the agent's disk, by request id."""

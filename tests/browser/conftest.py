@@ -16,8 +16,10 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.browser import measuring
 from tests.browser.agent import Agent, MakeAgent, agent_yaml
 from tests.browser.console import Console
+from tests.browser.measuring import Measure
 from tests.browser.processes import Program
 from tests.browser.staff import make_validator
 from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
@@ -33,9 +35,6 @@ CHROMIUM_ARGUMENTS = (
 )
 VALIDATOR = "browser-tests-validator"
 BUSY_NODE = "busy-node"
-MEASURED = pytest.StashKey[list[tuple[str, float]]]()
-
-Measure = Callable[[str, float], None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,10 +66,10 @@ def console(request: pytest.FixtureRequest) -> Iterator[Console]:
     home = Path(tempfile.mkdtemp(prefix="jatevo-browser-"))
     installation = Console(home)
     try:
-        _note(request.config, "console, first start in an empty home", installation.start())
+        measuring.note(request.config, "console, first start in an empty home", installation.start())
         yield installation
         code = installation.stop()
-        assert code == 0, f"the console ended with {code}:\n{installation.program.said()}"
+        assert code == 0, f"the console ended with {code}:\n{installation.program.last_words()}"
     finally:
         installation.program.kill()
         shutil.rmtree(home, ignore_errors=True)
@@ -140,18 +139,10 @@ def measure(request: pytest.FixtureRequest, record_property: Callable[[str, obje
 
     def note(what: str, seconds: float) -> None:
         record_property(what, round(seconds, 2))
-        _note(request.config, what, seconds)
+        measuring.note(request.config, what, seconds)
 
     return note
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    measured = config.stash.get(MEASURED, [])
-    if measured:
-        terminalreporter.section("measured in a real browser")
-        for what, seconds in measured:
-            terminalreporter.write_line(f"{seconds:7.2f} s  {what}")
-
-
-def _note(config: pytest.Config, what: str, seconds: float) -> None:
-    config.stash.setdefault(MEASURED, []).append((what, seconds))
+    measuring.write_summary(terminalreporter, config)

@@ -43,7 +43,7 @@ class Console:
         started = time.monotonic()
         self.program.start()
         wait_until(self._is_up_or_dead, within_seconds=UP_TIMEOUT_SECONDS, what="the console is up")
-        assert self.program.running(), f"the console ended at start:\n{self.program.said()}"
+        assert self.program.running(), f"the console ended at start:\n{self.program.last_words()}"
         return time.monotonic() - started
 
     def stop(self) -> int:

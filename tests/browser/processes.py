@@ -91,6 +91,10 @@ class Program:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=STOP_TIMEOUT_SECONDS)
 
-    def said(self) -> str:
+    def log(self) -> str:
+        """All that it has said, over all its starts."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def last_words(self) -> str:
         """The end of its log, for a failed assertion."""
-        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+        return self.log()[-4000:]

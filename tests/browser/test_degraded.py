@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.agent import MakeAgent
-from tests.browser.conftest import Measure
 from tests.browser.console import OFFLINE_AFTER_SECONDS, Console
+from tests.browser.measuring import Measure
 from tests.browser.pages import history, node_status
 from tests.browser.processes import wait_until
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay
@@ -38,7 +38,7 @@ def test_an_agent_that_stops_goes_offline_on_the_page_and_comes_back_through_pen
             timeout=since_silence.rest_ms(OFFLINE_WITHIN_SECONDS)
         )
     measure(
-        f"silence to Offline on the page, of which {OFFLINE_AFTER_SECONDS} s deadline",
+        f"silence to Offline on the page ({OFFLINE_AFTER_SECONDS} s after the last heartbeat is the deadline)",
         since_silence.seconds(),
     )
 

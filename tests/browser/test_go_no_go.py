@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from receipts.wire import signing
 from tests.browser.agent import Agent, MakeAgent
-from tests.browser.conftest import Measure
 from tests.browser.console import Console
+from tests.browser.measuring import Measure
 from tests.browser.pages import node_status, step
 from tests.browser.processes import LOOPBACK, free_port, wait_until
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.agent import MakeAgent
-from tests.browser.conftest import Measure
 from tests.browser.console import Console
+from tests.browser.measuring import Measure
 from tests.browser.pages import history, node_status, page_status
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay
 
@@ -59,7 +59,7 @@ def test_a_forged_receipt_quarantines_until_an_admin_clears_the_node(
         "Probing to Active: Probe passed",
     ]
     row = admin.get_by_role("row").filter(has_text=REASON)
-    expect(row).to_contain_text("user")
+    expect(row).to_contain_text(console.login("admin")["email"])
 
 
 def the_operator_sees_why(page: Page) -> None:
