@@ -78,7 +78,9 @@ def latency_trend(node_id: str, *, at: datetime) -> LatencyTrend:
         [point.p50_ms for point in points],
         [point.p95_ms for point in points],
         [point.p99_ms for point in points],
-        reason="" if len(points) > 1 else "A line needs two probes within 24 hours; there is not yet a second one.",
+        reason=""
+        if len(points) > 1
+        else "A line needs two probes within 24 hours; there is not yet a second one.",
     )
 
 
