@@ -12,21 +12,9 @@ from django.utils import timezone
 from guardian.admin import GuardedModelAdmin
 
 from jatevo.accounts.models import User
+from jatevo.web.admin import ReadOnlyAdmin
 from nodes.actions import create_validator, rotate_validator_token
 from nodes.models import Enrollment, Node, NodeKey, NodeTransition, Probe, Validator
-
-
-class ReadOnly(admin.ModelAdmin):
-    """Rows that actions write and nobody edits."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 @admin.register(Node)
@@ -82,27 +70,27 @@ class ValidatorAdmin(admin.ModelAdmin):
 
 
 @admin.register(NodeTransition)
-class NodeTransitionAdmin(ReadOnly):
+class NodeTransitionAdmin(ReadOnlyAdmin):
     list_display = ("at", "node", "from_status", "to_status", "reason", "actor_id")
     list_filter = ("to_status", "reason")
     search_fields = ("node__id",)
 
 
 @admin.register(Probe)
-class ProbeAdmin(ReadOnly):
+class ProbeAdmin(ReadOnlyAdmin):
     list_display = ("received_at", "node", "validator", "kind", "ok", "p95_ms", "detail")
     list_filter = ("kind", "ok", "validator")
     search_fields = ("node__id",)
 
 
 @admin.register(NodeKey)
-class NodeKeyAdmin(ReadOnly):
+class NodeKeyAdmin(ReadOnlyAdmin):
     list_display = ("node", "valid_from", "valid_to", "added_by")
     search_fields = ("node__id",)
 
 
 @admin.register(Enrollment)
-class EnrollmentAdmin(ReadOnly):
+class EnrollmentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "org", "created_by", "node_id", "uses_left", "expires_at")
     exclude = ("token_sha256",)
 

@@ -1,14 +1,13 @@
 """Staff's view of the evidence against nodes."""
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
 
+from jatevo.web.admin import ReadOnlyAdmin
 from receipts.models import ForgedReceipt
 
 
 @admin.register(ForgedReceipt)
-class ForgedReceiptAdmin(admin.ModelAdmin):
+class ForgedReceiptAdmin(ReadOnlyAdmin):
     """Receipts that a node signed wrongly. Nobody edits evidence."""
 
     list_display = ("received_at", "node", "request_id", "detail")
@@ -22,12 +21,3 @@ class ForgedReceiptAdmin(admin.ModelAdmin):
     @admin.display(description="SHA-256")
     def sha256_hex(self, forged: ForgedReceipt) -> str:
         return bytes(forged.sha256).hex()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
