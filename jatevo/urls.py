@@ -1,6 +1,5 @@
 """Every URL of the console."""
 
-import django_prometheus.exports
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
@@ -27,7 +26,7 @@ urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view(permission_classes=[]), name="openapi"),
     path("admin/", admin.site.urls),
     path("healthz", probes.healthz, name="healthz"),
-    path("metrics", django_prometheus.exports.ExportToDjangoView, name="metrics"),
+    path("metrics", probes.metrics, name="metrics"),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}favicon.svg"), name="favicon"),
 ]
 

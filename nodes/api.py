@@ -25,6 +25,7 @@ from nodes import actions, payloads
 from nodes.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.authentication import NODE_HEADER, authenticate_node, authenticate_validator
 from nodes.credentials import public_key_text
+from nodes.drawer import rights_of
 from nodes.filters import NodeFilter
 from nodes.latency import latest_latencies
 from nodes.models import Node
@@ -128,6 +129,11 @@ def heartbeat(request: Request) -> Response:
     caller = authenticate_node(request._request, limit="node")
     named, beat = payloads.beat(parse_object(request._request.body))
     _require_same(caller.node_id, named)
+    if beat.ts > time.time() + settings.CLOCK_TOLERANCE_SECONDS:
+        # taken, it would make every honest heartbeat until then look old
+        raise ApiError(
+            401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
+        )
     try:
         status = actions.heartbeat(node_id=caller.node_id, beat=beat, at=timezone.now())
     except actions.NodeError as error:
@@ -156,7 +162,7 @@ def heartbeat(request: Request) -> Response:
         "NodePage", {"results": NodeSummary(many=True), "next": serializers.CharField(allow_null=True)}
     ),
 )
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_NODES)])
 def node_list(request: Request) -> Response:
     """The nodes that you may see, by id."""
@@ -176,7 +182,7 @@ def node_list(request: Request) -> Response:
 
 
 @extend_schema(responses=NodeDetail)
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_NODES)])
 def node_detail(request: Request, node_id: str) -> Response:
     """One node with its attestation, keys, latest metrics, probes, transitions and last receipts."""
@@ -186,7 +192,10 @@ def node_detail(request: Request, node_id: str) -> Response:
     if node is None:
         raise not_found()
     latencies = latest_latencies([node.pk], at=timezone.now())
-    return Response(NodeDetail(node, context={"request": request, "latencies": latencies or {}}).data)
+    rights = rights_of(_user(request), node)
+    return Response(
+        NodeDetail(node, context={"request": request, "latencies": latencies or {}, "rights": rights}).data
+    )
 
 
 @extend_schema(request=None, responses=_TOKEN_ANSWER)
@@ -291,7 +300,7 @@ def probes(request: Request) -> Response:
         },
     )
 )
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([])
 def assignments(request: Request) -> Response:
@@ -306,6 +315,7 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
     actions.EnrollmentInvalid: (401, "invalid_token"),
     actions.EnrollmentMismatch: (403, "node_mismatch"),
     actions.StaleHeartbeat: (409, "replayed_request"),
+    actions.ReplayedProbe: (409, "replayed_request"),
     actions.UnknownNode: (404, "not_found"),
     actions.KeyRefused: (422, "invalid_request"),
 }

@@ -42,7 +42,8 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
     def overdue(self, *, heard_before: datetime) -> Self:
         """Active nodes whose last sign of life is older than the moment given."""
-        return self.filter(status=Status.ACTIVE, last_heartbeat_at__lt=heard_before)
+        never = models.Q(last_heartbeat_at__isnull=True, status_since__lt=heard_before)
+        return self.filter(models.Q(last_heartbeat_at__lt=heard_before) | never, status=Status.ACTIVE)
 
 
 class Node(models.Model):
@@ -269,7 +270,9 @@ class Probe(models.Model):
         ordering = ["-received_at"]
         indexes = [models.Index(fields=["node", "-received_at"], name="probe_by_node")]
         constraints = [
-            models.CheckConstraint(condition=models.Q(kind__in=ProbeKind.values), name="probe_kind_known")
+            models.CheckConstraint(condition=models.Q(kind__in=ProbeKind.values), name="probe_kind_known"),
+            # the guard against replays that does not go with the cache
+            models.UniqueConstraint(fields=["validator", "node", "kind", "ts"], name="probe_once"),
         ]
 
     def __str__(self) -> str:

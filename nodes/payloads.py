@@ -25,7 +25,8 @@ T = TypeVar("T")
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*?)`$")
 _INDEX = re.compile(r"\[(\w+|\.\.\.)\]")
 _MOST_METRICS = 64
-_RESERVED = frozenset({".", "..", "register", "heartbeat"})
+_LARGEST_METRIC = 1e15
+RESERVED_NODE_IDS = frozenset({".", "..", "register", "heartbeat"})
 
 
 class _Attest(Struct):
@@ -115,6 +116,8 @@ def beat(body: dict[str, Any]) -> tuple[str, Beat]:
     if len(metrics) > _MOST_METRICS:
         raise _invalid("metrics", f"at most {_MOST_METRICS} of them")
     for name, value in metrics.items():
+        if isinstance(value, (int, float)) and abs(value) > _LARGEST_METRIC:
+            raise _invalid(f"metrics.{name[:64]}", f"at most {_LARGEST_METRIC:.0e}")
         if len(name) > 64 or not (value is None or isinstance(value, (bool, int, float, str))):
             raise _invalid(f"metrics.{name[:64]}", "must be a number, a boolean or a short text")
         if isinstance(value, str) and len(value) > 200:
@@ -148,7 +151,7 @@ def new_key(body: dict[str, Any]) -> tuple[bytes, _NewKey]:
 
 def sane_node_id(field: str, node_id: str) -> str:
     """The id itself; 422 for one that means something else in a URL."""
-    if node_id in _RESERVED:
+    if node_id in RESERVED_NODE_IDS:
         raise _invalid(field, "this name is reserved")
     return node_id
 

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from jatevo.accounts.permissions import Permission, allowed
 from nodes.credentials import public_key_text
+from nodes.drawer import Rights
 from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
 
 
@@ -85,7 +86,7 @@ class ProbeAnswer(serializers.ModelSerializer[Probe]):
 
 
 class NodeDetail(NodeSummary):
-    """GET /v1/nodes/{node_id}. The wallet is there for those who may see wallets."""
+    """GET /v1/nodes/{node_id}. Wallet, endpoint, actors and evidence are for the node's owner and admins."""
 
     attestation = AttestationAnswer(read_only=True)
     keys = KeyAnswer(many=True, read_only=True)
@@ -93,6 +94,7 @@ class NodeDetail(NodeSummary):
     transitions = serializers.SerializerMethodField()
     probes = serializers.SerializerMethodField()
     wallet = serializers.SerializerMethodField()
+    endpoint = serializers.SerializerMethodField()
     latency = serializers.SerializerMethodField()
     receipts = serializers.SerializerMethodField(help_text="the last ten")
 
@@ -103,13 +105,25 @@ class NodeDetail(NodeSummary):
         ]  # fmt: skip
 
     def get_transitions(self, node: Node) -> list[dict[str, Any]]:
-        return list(TransitionAnswer(node.transitions.all()[:20], many=True).data)
+        steps = TransitionAnswer(node.transitions.all()[:20], many=True).data
+        if self._rights.evidence:
+            return list(steps)
+        return [{**step, "actor_kind": None, "actor_id": None, "evidence": {}} for step in steps]
 
     def get_probes(self, node: Node) -> list[dict[str, Any]]:
-        return list(ProbeAnswer(node.probes.all()[:10], many=True).data)
+        probes = ProbeAnswer(node.probes.all()[:10], many=True).data
+        return list(probes) if self._rights.owns else [{**probe, "detail": ""} for probe in probes]
+
+    @property
+    def _rights(self) -> Rights:
+        rights: Rights = self.context["rights"]
+        return rights
+
+    def get_endpoint(self, node: Node) -> str | None:
+        return node.endpoint if self._rights.owns else None
 
     def get_wallet(self, node: Node) -> dict[str, str] | None:
-        if not allowed(self.context["request"].user, Permission.VIEW_WALLETS) or not node.wallet_address:
+        if not self._rights.wallet or not node.wallet_address:
             return None
         return {"chain": node.wallet_chain, "address": node.wallet_address}
 

@@ -6,6 +6,7 @@ after a gap between two runs, all deadlines count from then (SweeperClock.counti
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -61,32 +62,37 @@ def _silent(at: datetime, counting_from: datetime) -> int:
     if at - counting_from < deadline:
         return 0
     moved = 0
-    overdue = Node.objects.overdue(heard_before=at - deadline).values_list(
-        "pk", "last_heartbeat_at", "beat_minute", "beats"
-    )
-    for node_id, heard_at, minute, beats in overdue:
-        evidence = {
-            "last_heartbeat_at": str(heard_at),
-            "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS,
-        }
+    overdue = Node.objects.overdue(heard_before=at - deadline)
+    for node_id in list(overdue.values_list("pk", flat=True)):
         with transaction.atomic():
-            outcome = happen(node_id, Event.SILENT, by=SYSTEM, at=at, evidence=evidence)
-            if outcome.move is not None and minute is not None:
-                # no later heartbeat will close this minute, so that we do
-                fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
-                Outbox.objects.create(kind=Kind.UPTIME, body=fact.to_body())
-        moved += outcome.move is not None
+            # asked again under the row's lock: its heartbeat may have come while we dealt with the others
+            still = overdue.filter(pk=node_id).select_for_update(no_key=True)
+            row = still.values_list("last_heartbeat_at", "beat_minute", "beats").first()
+            moved += row is not None and _take_offline(node_id, *row, at=at)
     return moved
 
 
+def _take_offline(
+    node_id: str, heard_at: datetime | None, minute: datetime | None, beats: int, *, at: datetime
+) -> bool:
+    evidence = {"last_heartbeat_at": str(heard_at), "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS}
+    outcome = happen(node_id, Event.SILENT, by=SYSTEM, at=at, evidence=evidence)
+    if outcome.move is not None and minute is not None:
+        # no later heartbeat will close this minute, so that we do
+        fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
+        Outbox.objects.create(kind=Kind.UPTIME, body=fact.to_body())
+    return outcome.move is not None
+
+
 # Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
+# A minute counts for no more than it should hold: a burst does not make up for silence.
 _MISSED_SQL = """
-SELECT n.id, COALESCE(sum(m.beats), 0)
+SELECT n.id, COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0)
 FROM nodes_node n
 LEFT JOIN nodes_heartbeatminute m ON m.node_id = n.id AND m.minute >= %(since)s AND m.minute < %(until)s
 WHERE n.status = 'active' AND n.status_since <= %(since)s
 GROUP BY n.id
-HAVING COALESCE(sum(m.beats), 0) < %(least)s
+HAVING COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0) < %(least)s
 """
 
 
@@ -100,7 +106,12 @@ def _missed(at: datetime, counting_from: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             _MISSED_SQL,
-            {"since": since, "until": until, "least": expected * (1 - MISSED_SHARE_TO_QUARANTINE)},
+            {
+                "since": since,
+                "until": until,
+                "per_minute": ceil(60 / settings.HEARTBEAT_INTERVAL_SECONDS),
+                "least": expected * (1 - MISSED_SHARE_TO_QUARANTINE),
+            },
         )
         sparse = cursor.fetchall()
     moved = 0

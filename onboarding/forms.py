@@ -11,6 +11,7 @@ from django.core.validators import RegexValidator
 
 from jatevo.accounts.models import Org, User
 from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Enrollment, Node, Runtime
+from nodes.payloads import RESERVED_NODE_IDS
 from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform, is_loopback
 
 # Shown as suggestions beside the regions that nodes already have.
@@ -117,8 +118,8 @@ class EnrolForm(forms.Form):
     def clean_node_id(self) -> str:
         node_id: str = self.cleaned_data["node_id"]
         # The contract tells everybody that an id is taken (409 node_exists), so this reveals nothing more.
-        if node_id in (".", ".."):
-            raise ValidationError("A web address cannot end in that; choose another id.")
+        if node_id in RESERVED_NODE_IDS:
+            raise ValidationError("This name means something else in a web address; choose another id.")
         if node_id and Node.objects.filter(pk=node_id).exists():
             raise ValidationError("A node with this id exists already. Choose another one.")
         return node_id

@@ -76,8 +76,11 @@ def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> lis
             sound[number] = judged
         else:
             verdicts[number] = judged
-            if judged.ruling is Ruling.FORGED:
-                _keep_evidence(caller, one, at)
+    forged = [
+        posted[number] for number, judged in enumerate(verdicts) if judged and judged.ruling is Ruling.FORGED
+    ]
+    if forged:
+        _keep_evidence(caller, forged, at)
     for number, ruling in _store(caller, sound, at).items():
         verdicts[number] = Verdict(sound[number].posted.payload["request_id"], ruling)
     return [verdict for verdict in verdicts if verdict is not None]
@@ -88,7 +91,7 @@ def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdic
     if not isinstance(payload, dict):
         return Verdict("", Ruling.INVALID, (schema.FieldError("body", "must be a JSON object"),))
     request_id = payload.get("request_id")
-    name = request_id if isinstance(request_id, str) else ""
+    name = request_id[:128] if isinstance(request_id, str) else ""
     if isinstance(payload.get("node_id"), str) and payload["node_id"] != caller.node_id:
         return Verdict(name, Ruling.MISMATCH)
     problems = [
@@ -115,31 +118,29 @@ def keys_for(keys: Sequence[KeySpan], ts_end: float) -> list[bytes]:
     ]
 
 
-def _keep_evidence(caller: NodeCaller, posted: Posted, at: datetime) -> None:
-    digest = hashlib.sha256(posted.raw).digest()
-    key = caller.keys[0].public_key
-    with transaction.atomic():
-        forged, _ = ForgedReceipt.objects.get_or_create(
+def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -> None:
+    rows = [
+        ForgedReceipt(
             node_id=caller.node_id,
-            sha256=digest,
-            defaults={
-                "request_id": posted.payload["request_id"],
-                "raw": posted.raw,
-                "public_key": key,
-                "detail": "the ed25519 signature does not verify with any key of the node for its time",
-                "received_at": at,
-            },
+            sha256=hashlib.sha256(one.raw).digest(),
+            request_id=one.payload["request_id"],
+            raw=one.raw,
+            public_key=caller.keys[0].public_key,
+            detail="the ed25519 signature does not verify with any key of the node for its time",
+            received_at=at,
         )
+        for one in forged
+    ]
+    evidence = {"count": len(rows), "request_id": rows[0].request_id, "sha256": rows[0].sha256.hex()}
+    with transaction.atomic():
+        # the same forgery again is the same evidence
+        ForgedReceipt.objects.bulk_create(rows, ignore_conflicts=True)
         happen(
             caller.node_id,
             Event.RECEIPT_FORGED,
             by=Actor("node", caller.node_id),
             at=at,
-            evidence={
-                "forged_receipt": str(forged.pk),
-                "request_id": forged.request_id,
-                "sha256": digest.hex(),
-            },
+            evidence=evidence,
         )
 
 
@@ -261,7 +262,8 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
         "public_key": [receipt.public_key for receipt in receipts],
         "sha256": [receipt.sha256 for receipt in receipts],
         "raw": [receipt.posted.raw for receipt in receipts],
-        "payload": [receipt.posted.raw.decode() for receipt in receipts],
+        # not the raw text: jsonb cannot hold every number that JSON can spell
+        "payload": [orjson.dumps(payload).decode() for payload in payloads],
         "fact": [orjson.dumps(fact.to_body()).decode() for fact in facts],
         "node": caller.node_id,
         "at": at,

@@ -77,7 +77,7 @@ class _Batch(msgspec.Struct):
         },
     ),
 )
-@api_view(["GET", "POST"])
+@api_view(["GET", "HEAD", "POST"])
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
@@ -175,7 +175,7 @@ def _list(request: Request) -> Response:
 
 
 @extend_schema(responses=ReceiptDetail)
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
 def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     """The record, its payload, and its verification, checked afresh."""
@@ -186,14 +186,14 @@ def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     return Response(
         {
             **line,
-            "payload": receipt.payload,
+            "payload": parse(bytes(receipt.raw)),
             "verification": {"valid": verification.valid, "checks": checks},
         }
     )
 
 
 @extend_schema(responses={(200, "application/json"): OpenApiTypes.BINARY})
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
 def receipt_raw(request: Request, node_id: str, request_id: str) -> HttpResponse:
     """The exact bytes that the node posted, as a download."""

@@ -97,7 +97,7 @@ def logout(request: Request) -> Response:
 
 
 @extend_schema(responses={200: Me}, summary="Who am I")
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 def me(request: Request) -> Response:
     return Response(Me(cast(User, request.user)).data)
 

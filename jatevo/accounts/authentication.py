@@ -29,7 +29,7 @@ class JwtAuthentication(BaseAuthentication):
 
     @staticmethod
     def _by_cookie(request: HttpRequest) -> tuple[User, AccessClaims | None] | None:
-        user = request.user  # the middleware's, lazy until now
+        user = getattr(request, "cookie_user", None)  # the middleware's, lazy until now; ingress has none
         if not isinstance(user, User):
             return None
         if request.method not in SAFE_METHODS:

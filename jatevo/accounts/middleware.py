@@ -88,7 +88,8 @@ class CookieLoginMiddleware:
                 login.refresh_if_due()
             except (OperationalError, InterfaceError) as error:
                 login = UnreadableLogin(request, error)
-        request.user = cast(User, SimpleLazyObject(login.user))
+        # DRF overwrites request.user on views that name no authentication class; the other name stays
+        request.user = request.cookie_user = cast(User, SimpleLazyObject(login.user))
         response = self.get_response(request)
         self._settle(request, response, login)
         return response

@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 @extend_schema(responses=Summary)
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
 def summary(request: Request) -> Response:
     """The network in five figures. One that is not known is null, never 0."""
@@ -53,7 +53,7 @@ def summary(request: Request) -> Response:
         "IncidentPage", {"results": IncidentLine(many=True), "next": serializers.CharField(allow_null=True)}
     ),
 )
-@api_view(["GET"])
+@api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
 def incidents(request: Request) -> Response:
     """Incidents, newest first."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions as drf
@@ -105,6 +105,10 @@ def from_exception(error: BaseException) -> ApiError:
             return ApiError(415, "unsupported_media_type", "Send application/json.")
         case drf.APIException():
             return ApiError(error.status_code, "invalid_request", str(error.detail))
+        case RequestDataTooBig():
+            return ApiError(413, "too_large", "The body is too large.")
+        case SuspiciousOperation():
+            return ApiError(400, "invalid_request", "The request is malformed.")
         case OperationalError() | InterfaceError():
             log.warning("database unavailable", error=str(error))
             return unavailable("The database")

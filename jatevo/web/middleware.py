@@ -24,6 +24,11 @@ def is_ingress(request: HttpRequest) -> bool:
     return request.method == "POST" and request.path_info in INGRESS
 
 
+def is_api(request: HttpRequest) -> bool:
+    """Whether the answer must be JSON."""
+    return request.path_info == "/v1" or request.path_info.startswith("/v1/")
+
+
 class RequestIdMiddleware:
     """Gives each request an id, binds it to the log lines, and returns it."""
 
@@ -46,7 +51,7 @@ class ApiGateMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/v1/"):
+        if not is_api(request):
             return self.get_response(request)
         try:
             _refuse_large_or_foreign(request)
@@ -60,7 +65,7 @@ class ApiGateMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if request.path_info.startswith("/v1/"):
+        if is_api(request):
             return to_response(from_exception(error))
         if isinstance(error, (OperationalError, InterfaceError)):
             return unavailable_page(request)

@@ -47,7 +47,7 @@ def parse_limit(text: str | None) -> int:
     """The `limit` parameter: 1 to 200, 25 by default. Raises ApiError 422."""
     if not text:
         return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
         raise invalid_request("Some parameters are invalid.", [FieldProblem("limit", f"1 to {MAX_LIMIT}")])
     return int(text)
 

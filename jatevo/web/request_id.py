@@ -5,12 +5,12 @@ import secrets
 from contextvars import ContextVar
 
 HEADER = "x-request-id"
-_SANE = re.compile(r"[A-Za-z0-9._:-]{8,64}")
+_SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def adopt(offered: str | None) -> str:
-    """Makes current the caller's id, if it is sane (8 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one."""
+    """Makes current the caller's id, if it is sane (1 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one."""
     request_id = offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
     _current.set(request_id)
     return request_id

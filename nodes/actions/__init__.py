@@ -8,6 +8,7 @@ from nodes.actions.errors import (
     NodeError,
     NodeExists,
     NotPossible,
+    ReplayedProbe,
     StaleHeartbeat,
     UnknownNode,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "NodeExists",
     "NotPossible",
     "Registration",
+    "ReplayedProbe",
     "StaleHeartbeat",
     "UnknownNode",
     "add_key",

@@ -21,6 +21,10 @@ class StaleHeartbeat(NodeError):
     """The heartbeat is not later than the node's last one."""
 
 
+class ReplayedProbe(NodeError):
+    """This validator has posted this probe before."""
+
+
 class UnknownNode(NodeError):
     """There is no such node."""
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import Kind, LatencyFact
 from jatevo.metrics.models import Outbox
-from nodes.actions.errors import UnknownNode
+from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
 from nodes.lifecycle import Event, Status
 from nodes.models import Node, Probe, ProbeKind, Validator
@@ -40,13 +41,13 @@ _EVENTS: dict[tuple[ProbeKind, bool], Event] = {
 def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -> tuple[Probe, Status]:
     """Stores the probe, lets it act on the node's life, and sends latencies to the metrics store.
 
-    Raises UnknownNode.
+    Raises UnknownNode and ReplayedProbe.
     """
     with transaction.atomic():
         node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status").first()
         if node is None:
             raise UnknownNode(f"There is no node {measurement.node_id}.")
-        probe = Probe.objects.create(
+        probe = _store(
             node=node,
             validator_id=validator_id,
             kind=measurement.kind,
@@ -79,3 +80,11 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
         evidence = {"probe": str(probe.pk), "kind": measurement.kind.value, "detail": measurement.detail}
         outcome = happen(node.pk, event, by=Actor("validator", validator_id), at=at, evidence=evidence)
     return probe, outcome.state.phase.status
+
+
+def _store(**columns: Any) -> Probe:
+    try:
+        with transaction.atomic():
+            return Probe.objects.create(**columns)
+    except IntegrityError as error:
+        raise ReplayedProbe("This probe was posted before.") from error

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from jatevo.audit.record import Actor, record
 from nodes.actions.errors import UnknownNode
-from nodes.lifecycle import Event, Outcome, Phase, State, Status, step
+from nodes.lifecycle import Event, Outcome, Phase, Reason, State, Status, step
 from nodes.models import Node, NodeTransition
 
 log = structlog.get_logger(__name__)
@@ -53,6 +53,8 @@ def happen(
                 **{field: getattr(node, field) for field in _STATE_FIELDS if field != "probing_since"},
             ).filter(probing_since__isnull=node.probing_since is None)
             if unchanged.update(**_columns(outcome, at)):
+                if outcome.state.fraud and not before.fraud and outcome.move is None:
+                    _record_fraud(node, by=by, evidence=evidence or {})
                 if outcome.move is not None:
                     _record(node, before, outcome, by=by, at=at, reason=reason, evidence=evidence or {})
                 return outcome
@@ -65,6 +67,8 @@ def _columns(outcome: Outcome, at: datetime) -> dict[str, Any]:
         "passed_audits": state.passed_audits,
         "fraud": state.fraud,
     }
+    if state.fraud:
+        columns["status_reason"] = Reason.RECEIPT_FORGED
     if outcome.move is not None:
         columns |= {
             "status": state.phase.status,
@@ -73,6 +77,19 @@ def _columns(outcome: Outcome, at: datetime) -> dict[str, Any]:
             "status_reason": outcome.move.reason,
         }
     return columns
+
+
+def _record_fraud(node: Node, *, by: Actor, evidence: dict[str, Any]) -> None:
+    """A forgery by a node in quarantine: no transition, but from now on audits do not end it."""
+    record(
+        "node.quarantine_for_fraud",
+        by=by,
+        subject_kind="node",
+        subject_id=node.pk,
+        org_id=node.org_id,
+        reason=Reason.RECEIPT_FORGED,
+        **evidence,
+    )
 
 
 def _record(

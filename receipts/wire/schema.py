@@ -15,6 +15,7 @@ from .signing import is_signature_text
 
 VERSION = "1.0"
 MAX_TOKENS = 100_000_000
+MAX_MILLISECONDS = 86_400_000  # a day
 MAX_CHECKPOINTS = 1000
 MAX_FUTURE_SECONDS = 300
 MAX_AGE_SECONDS = 7 * 24 * 3600
@@ -93,9 +94,9 @@ def _model_id(value: Any) -> str | None:
 
 def _milliseconds(value: Any) -> str | None:
     # The upper bound also keeps out NaN, infinity and integers that no float can hold.
-    if (type(value) is int or type(value) is float) and 0 <= value <= MAX_SAFE_INTEGER:
+    if (type(value) is int or type(value) is float) and 0 <= value <= MAX_MILLISECONDS:
         return None
-    return "must be a number of milliseconds, 0 or more"
+    return f"must be a number of milliseconds from 0 to {MAX_MILLISECONDS}"
 
 
 def _boolean(value: Any) -> str | None:

@@ -60,8 +60,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def console(request: pytest.FixtureRequest) -> Iterator[Console]:
-    """The console, from its first start in an empty home to a clean stop."""
+def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Console]:
+    """The console, from its first start in an empty home to a clean stop. None without a browser."""
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-browser-"))
     installation = Console(home)

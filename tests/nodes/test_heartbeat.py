@@ -136,6 +136,7 @@ def test_node_cannot_beat_for_another(node: Node) -> None:
         ({"metrics": []}, "metrics"),
         ({"metrics": {"uptime": 1, "gpu_util": 0, "deep": {"er": 1}}}, "metrics.deep"),
         ({"metrics": {"uptime": True, "gpu_util": 0}}, "metrics.uptime"),
+        ({"metrics": {"uptime": 1, "gpu_util": 0, "x": 1e300}}, "metrics.x"),
         ({"models": "llama"}, "models"),
         ({"models": [""]}, "models.0"),
     ],
@@ -180,3 +181,11 @@ def test_heartbeat_updates_the_models_only_when_it_names_them(node: Node) -> Non
     machine.beat()
     node.refresh_from_db()
     assert node.models_offered == ["a", "b"]
+
+
+def test_heartbeat_from_the_future_is_refused_and_does_not_lock_the_node_out(node: Node) -> None:
+    machine = Machine.node(node)
+    answer = machine.beat(ts=4_000_000_000)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (401, "clock_skew")
+    assert "server_time" in answer.json()["error"]
+    assert machine.beat().status_code == 200

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.utils import timezone
 
 from jatevo.metrics.models import Outbox
@@ -160,3 +161,17 @@ def test_assignment_leaves_the_list_once_probed(validator: Machine) -> None:
 
 def test_assignments_are_for_validators_alone() -> None:
     assert Machine.node(probing()).get("/v1/validators/assignments").status_code == 401
+
+
+def test_probe_that_is_replayed_after_a_loss_of_the_cache_counts_once(
+    validator: Machine, redis_client: redis.Redis
+) -> None:
+    node = probing()
+    body = {"node_id": node.pk, "kind": "health", "ok": False, "ts": time.time()}
+    statuses = []
+    for _ in range(3):
+        statuses.append(validator.send("/v1/probes", body, message_id="msg_same").status_code)
+        redis_client.flushall()
+    assert statuses == [201, 409, 409]
+    node.refresh_from_db()
+    assert (node.status, node.failed_probes) == (Status.PENDING, 1)

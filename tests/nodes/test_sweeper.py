@@ -1,11 +1,14 @@
 """The sweeper: silence, missed heartbeats, low reputation, and the console's own downtime."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from jatevo.metrics.models import Outbox
+from nodes import sweeper
+from nodes.actions import happen
 from nodes.lifecycle import Status
 from nodes.models import HeartbeatMinute, Node, SweeperClock
 from nodes.sweeper import sweep
@@ -106,6 +109,36 @@ def test_over_a_fifth_of_heartbeats_missed_in_an_hour_quarantines(
     assert sweep(at=NOW).quarantined == quarantined
     node.refresh_from_db()
     assert (node.status == Status.QUARANTINE) == bool(quarantined)
+
+
+def test_bursts_do_not_make_up_for_silence() -> None:
+    node = active(timedelta(seconds=5))
+    Node.objects.update(status_since=NOW - timedelta(hours=2))
+    beats(node, [24] * 15 + [0] * 45)
+    assert sweep(at=NOW).quarantined == 1
+
+
+def test_active_node_that_was_never_heard_goes_offline_too() -> None:
+    node = NodeFactory.create(status=Status.ACTIVE, status_since=NOW - timedelta(minutes=6))
+    assert sweep(at=NOW).offline == 1
+    node.refresh_from_db()
+    assert node.status == Status.OFFLINE
+
+
+def test_heartbeat_that_comes_while_others_are_dealt_with_saves_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    active(timedelta(minutes=9))
+    second = active(timedelta(minutes=8))
+
+    def heard_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        Node.objects.filter(pk=second.pk).update(last_heartbeat_at=NOW)
+        return happen(*args, **kwargs)
+
+    monkeypatch.setattr(sweeper, "happen", heard_meanwhile)
+    assert sweep(at=NOW).offline == 1
+    second.refresh_from_db()
+    assert second.status == Status.ACTIVE
 
 
 def test_node_that_was_not_active_for_the_whole_hour_is_not_judged_by_it() -> None:

@@ -6,17 +6,21 @@ from datetime import timedelta
 
 import orjson
 import pytest
+from django.test import Client
 from django.utils import timezone
 from nacl.signing import SigningKey
+from pytest_django import DjangoAssertNumQueries
 
+from jatevo.accounts.models import Role
 from jatevo.audit.models import AuditEvent
 from jatevo.metrics.models import Outbox
 from nodes.lifecycle import Status
 from nodes.models import Node, NodeKey
 from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentity
 from receipts.wire import signing
-from tests.factories import NodeFactory, receipt_payload, signed_receipt
-from tests.machines import Machine
+from tests.accounts.browser import Browser
+from tests.factories import NodeFactory, UserFactory, receipt_payload, signed_receipt, signing_key_of
+from tests.machines import Machine, bearer
 
 pytestmark = pytest.mark.django_db
 URL = "/v1/receipts"
@@ -101,7 +105,7 @@ def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine:
     evidence = ForgedReceipt.objects.get()
     assert orjson.loads(bytes(evidence.raw)) == forged
     transition = node.transitions.get()
-    assert transition.evidence["forged_receipt"] == str(evidence.pk)
+    assert transition.evidence["request_id"] == evidence.request_id
     assert AuditEvent.objects.filter(verb="node.quarantine", subject_id=node.pk).exists()
     assert not Receipt.objects.exists()
 
@@ -229,3 +233,55 @@ def test_sixth_post_in_a_second_is_throttled(node: Node, machine: Machine) -> No
     answers = [machine.send(URL, signed_receipt(node.pk)).status_code for _ in range(12)]
     assert 429 in answers
     assert answers[:5] == [201] * 5
+
+
+@pytest.mark.parametrize("number", ["1e-20000", "1e-16384", "0." + "1" * 17_000, "1e300", "5E-324", "-0.0"])
+def test_number_that_jsonb_cannot_hold_or_orjson_not_write_is_taken_and_shown(
+    node: Node, machine: Machine, number: str
+) -> None:
+    good = signed_receipt(node.pk)
+    odd = receipt_payload(node.pk, extra=float(number))
+    odd = signing.sign(odd, signing_key_of(node.pk))
+    raw = orjson.dumps(odd).replace(
+        orjson.dumps({"extra": odd["extra"]})[1:-1], b'"extra":' + number.encode()
+    )
+    assert number.encode() in raw
+    answer = machine.send(URL, b'{"receipts": [' + raw + b"," + orjson.dumps(good) + b"]}")
+    assert [result["status"] for result in answer.json()["results"]] == [201, 201]
+    reader = bearer(UserFactory.create(role=Role.ADMIN))
+    shown = Client().get(f"{URL}/{node.pk}/{odd['request_id']}", headers=reader)
+    assert shown.status_code == 200
+    assert shown.json()["payload"]["extra"] == float(number)
+    assert shown.json()["verification"]["valid"] is True
+    assert (
+        Browser()
+        .hold_session(UserFactory.create(role=Role.ADMIN))
+        .get(f"/receipts/{node.pk}/{odd['request_id']}/")
+        .status_code
+        == 200
+    )
+
+
+def test_batch_of_forgeries_costs_few_queries_and_keeps_each_as_evidence(
+    node: Node, machine: Machine, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    stranger = SigningKey.generate()
+    forged = [signing.sign(receipt_payload(node.pk), stranger) for _ in range(100)]
+    with django_assert_max_num_queries(20):
+        answer = machine.send(URL, {"receipts": forged})
+    assert [result["status"] for result in answer.json()["results"]] == [422] * 100
+    assert ForgedReceipt.objects.count() == 100
+    assert node.transitions.get().evidence["count"] == 100
+
+
+def test_forgery_during_another_quarantine_is_recorded_and_makes_it_one_for_fraud() -> None:
+    node = NodeFactory.create(status=Status.QUARANTINE, status_reason="admin")
+    Machine.node(node).send(URL, signing.sign(receipt_payload(node.pk), SigningKey.generate()))
+    node.refresh_from_db()
+    assert (node.fraud, node.status_reason) == (True, "receipt_forged")
+    assert AuditEvent.objects.get(subject_id=node.pk).verb == "node.quarantine_for_fraud"
+
+
+def test_long_request_id_is_not_echoed_whole(machine: Machine, node: Node) -> None:
+    answer = machine.send(URL, {"receipts": [signed_receipt(node.pk, request_id="x" * 100_000)]})
+    assert len(answer.json()["results"][0]["request_id"]) == 128

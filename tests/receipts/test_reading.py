@@ -12,6 +12,7 @@ from django.utils import timezone
 from jatevo.accounts.models import Role, User
 from nodes.models import Node, NodeKey
 from receipts.models import Receipt
+from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory
 from tests.machines import Answer, bearer
 
@@ -95,10 +96,16 @@ def test_nothing_found_has_unknown_rates_and_not_zero(operator: User) -> None:
     }  # fmt: skip
 
 
+def test_cookie_login_reads_receipts_too(operator: User, node: Node) -> None:
+    receipt = ReceiptFactory(node=node)
+    browser = Browser().hold_session(operator)
+    assert ids(browser.get("/v1/receipts")) == [receipt.request_id]
+
+
 @pytest.mark.parametrize(
     "query",
     [
-        {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "\uff19"}, {"cursor": "x"}, {"cursor": "W10"},
+        {"limit": "00000000199999999999999999999"}, {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "\uff19"}, {"cursor": "x"}, {"cursor": "W10"},
         {"cursor": "WyJ4IiwxXQ"}, {"from": "yesterday"}, {"to": "99999999999999999999"}, {"hedged": "maybe"},
         {"node_id": "a\x00"}, {"request_id": "x" * 200},
     ],

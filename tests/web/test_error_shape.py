@@ -8,10 +8,12 @@ import pytest
 import redis
 from django.db import OperationalError
 from django.test import Client
+from pytest_django import Settings
 
 from jatevo.web import throttling
 from nodes.lifecycle import Status
 from receipts.models import Receipt
+from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, signed_receipt
 from tests.machines import Answer, Machine, bearer
 
@@ -29,7 +31,7 @@ def error_of(answer: Answer, status: int, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/", "/v1/nope", "/v1/nodes/Bad%20Id", "/v1/nodes/a/b/c", "/v1/receipts/a"]
+    "path", ["/v1", "/v1/", "/v1/nope", "/v1/nodes/Bad%20Id", "/v1/nodes/a/b/c", "/v1/receipts/a"]
 )
 def test_unknown_route_is_a_404(path: str) -> None:
     error_of(Client().get(path), 404, "not_found")
@@ -59,7 +61,7 @@ def test_html_is_never_an_answer_whatever_is_accepted() -> None:
 def test_sane_request_id_of_the_caller_is_kept_and_another_replaced() -> None:
     sane = Client().get("/v1/nodes", headers={"x-request-id": "trace-0123456789"})
     assert sane["x-request-id"] == "trace-0123456789"
-    for odd in ("short", "x" * 65, "new\nline-12345", "späß-12345"):
+    for odd in ("", "x" * 65, "new\nline-12345", "späß-12345"):
         assert Client().get("/v1/nodes", headers={"x-request-id": odd})["x-request-id"] != odd
 
 
@@ -116,3 +118,34 @@ def test_breaker_keeps_a_dead_redis_from_being_asked_each_time() -> None:
             throttling.hit("node", "somebody", str(number))
     throttling.breaker._open_until = 0.0
     assert asked.call_count < 5
+
+
+def test_head_is_answered_where_get_is() -> None:
+    reader = bearer(UserFactory.create())
+    for path in ("/v1/nodes", "/v1/receipts", "/v1/users/me", "/v1/summary", "/v1/incidents"):
+        answer = Client().head(path, headers=reader)
+        assert (answer.status_code, answer.content) == (200, b""), path
+
+
+def test_too_many_parameters_are_a_400() -> None:
+    query = "&".join(f"a{number}=1" for number in range(1500))
+    error_of(Client().get(f"/v1/nodes?{query}", headers=bearer(UserFactory.create())), 400, "invalid_request")
+
+
+def test_metrics_are_for_the_scraper_and_for_admins(settings: Settings) -> None:
+    assert Client().get("/metrics").status_code == 404
+    assert Client().get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
+    settings.METRICS_TOKEN = "let-me-scrape"
+    scraped = Client().get("/metrics", headers={"Authorization": "Bearer let-me-scrape"})
+    assert b"django_http_requests_total" in scraped.content
+    assert Client().get("/metrics", headers={"Authorization": "Bearer let-me-in"}).status_code == 404
+
+
+def test_cookie_mutation_on_a_route_that_machines_use_needs_the_csrf_token() -> None:
+    operator = UserFactory.create()
+    node = NodeFactory.create(org=operator.org)
+    browser = Browser().hold_session(operator)
+    refused = browser.post_json(f"/v1/nodes/{node.pk}/keys", {"public_key": "x"})
+    error_of(refused, 403, "csrf_failed")
+    judged = browser.post_json(f"/v1/nodes/{node.pk}/keys", {"public_key": "x"}, headers=browser.csrf)
+    error_of(judged, 422, "invalid_request")
