@@ -142,14 +142,13 @@ REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
 CACHES = {
     "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
+        "BACKEND": "jatevo.web.cache.BreakerCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "jatevo",
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
-            "IGNORE_EXCEPTIONS": True,  # the cache is a convenience: without Redis pages compute afresh
         },
     }
 }

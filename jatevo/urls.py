@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView
 
@@ -13,7 +13,7 @@ handler403 = "jatevo.web.pages.permission_denied"
 handler404 = "jatevo.web.pages.page_not_found"
 handler500 = "jatevo.web.pages.server_error"
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("jatevo.overview.urls")),
     path("", include("jatevo.accounts.urls")),
     path("nodes/", include("nodes.urls")),

@@ -1,9 +1,35 @@
 """The WSGI application that granian (services) and waitress (one machine) serve."""
 
 import os
+from typing import Any
 
-from django.core.wsgi import get_wsgi_application
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 
-application = get_wsgi_application()
+
+class Utf8Request(WSGIRequest):
+    """A request that reads as UTF-8 whatever charset its Content-Type names.
+
+    Django would use any codec of Python's, `base64` among them, and fail before the first middleware could
+    answer.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        header = meta.get("CONTENT_TYPE", "")
+        try:
+            self.content_type, self.content_params = parse_header_parameters(header)
+        except ValueError:
+            # Whoever reads the header later would meet the same error: what cannot be read is not there.
+            meta["CONTENT_TYPE"] = header.split(";", 1)[0]
+            self.content_type, self.content_params = parse_header_parameters(meta["CONTENT_TYPE"])
+
+
+class Handler(WSGIHandler):
+    request_class = Utf8Request
+
+
+django.setup(set_prefix=False)
+application = Handler()

@@ -1,7 +1,7 @@
 """Who is looking at a page: the login cookies, with a silent refresh when the access token has run out."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError
@@ -89,7 +89,7 @@ class CookieLoginMiddleware:
             except (OperationalError, InterfaceError) as error:
                 login = UnreadableLogin(request, error)
         # DRF overwrites request.user on views that name no authentication class; the other name stays
-        request.user = request.cookie_user = cast(User, SimpleLazyObject(login.user))
+        request.user = cast(Any, request).cookie_user = cast(User, SimpleLazyObject(login.user))
         response = self.get_response(request)
         self._settle(request, response, login)
         return response

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,11 +102,12 @@ class Children:
             except OSError as error:
                 raise CannotStart(f"{name} cannot be started: {error}.") from error
         child = Child(name, process, log, self.run_dir / f"{name}.json", stop_signal)
+        self._children[name] = child  # first of all: a full disk must not leave a child that nobody stops
         self._record(child)
-        self._children[name] = child
         if process.stdin is not None:
-            process.stdin.write((stdin_text or "").encode())
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # ended already; whoever waits for it will say so
+                process.stdin.write((stdin_text or "").encode())
+                process.stdin.close()
         return child
 
     def _record(self, child: Child) -> None:

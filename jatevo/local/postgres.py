@@ -12,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,6 +42,7 @@ class Postgres:
     child: Child
     data: Path
     socket_folder: Path
+    command: tuple[str, ...]
 
     @property
     def url(self) -> str:
@@ -72,23 +73,39 @@ def start(home: Path, children: Children, *, durable: bool = True) -> Postgres:
     socket_folder = _socket_folder(home, server)
     options = ["listen_addresses=", f"unix_socket_directories={_quoted(socket_folder)}", "timezone=UTC"]
     options += ["log_timezone=UTC", "log_checkpoints=off", *(DURABLE if durable else FAST_AND_LOSSY)]
-    child = children.start(
-        "postgres",
-        [*server.run, str(_binaries() / "postgres"), "-D", str(data)]
-        + [part for option in options for part in ("-c", option)],
-        log=home / "logs" / "postgres.log",
-        env=_clean_environment(),
-        stop_signal=signal.SIGINT,  # a "fast" shutdown: sessions are ended, everything is written
-        cwd=Path("/"),
-    )
-    postgres = Postgres(child, data, socket_folder)
+    command = (*server.run, str(_binaries() / "postgres"), "-D", str(data))
+    command += tuple(part for option in options for part in ("-c", option))
+    child = _launch(command, home / "logs" / "postgres.log", children)
+    postgres = Postgres(child, data, socket_folder, command)
     _wait_until_ready(postgres)
     return postgres
+
+
+def restart(ended: Postgres, children: Children) -> Postgres:
+    """Start an ended server again on its data and its socket; never makes a new cluster.
+
+    Does not wait: it may replay its WAL for a while and refuses connections until it is done. Raises
+    CannotStart.
+    """
+    _refuse_other_version(ended.data)
+    _end_orphan(ended.data)
+    return replace(ended, child=_launch(ended.command, ended.child.log, children))
 
 
 def stop(postgres: Postgres, children: Children) -> None:
     """A fast shutdown with its checkpoint; returns when the server is gone."""
     children.stop(postgres.child, grace_seconds=STOP_GRACE_SECONDS)
+
+
+def _launch(command: tuple[str, ...], log: Path, children: Children) -> Child:
+    return children.start(
+        "postgres",
+        command,
+        log=log,
+        env=_clean_environment(),
+        stop_signal=signal.SIGINT,  # a "fast" shutdown: sessions are ended, everything is written
+        cwd=Path("/"),
+    )
 
 
 def _binaries() -> Path:

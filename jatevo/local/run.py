@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jatevo.local import checks, console_log, postgres
 from jatevo.local.lock import sole_console
+from jatevo.local.problems import CannotStart
 from jatevo.local.steps import Steps
 from jatevo.local.stores import Stores, make_home
 
@@ -88,11 +89,20 @@ class Console:
         return logins
 
     def watch(self) -> str | None:
-        """Wait until asked to stop (None), or until a part dies: then the sentence that says which."""
+        """Wait until asked to stop (None), or until a part is beyond help: the sentence that says which.
+
+        A store that dies is started again beneath the running console, which answers without it meanwhile.
+        """
         log = self.home / "logs" / "console.log"
         while not self._asked_to_stop.wait(WATCH_SECONDS):
-            if self._stores is not None and (dead := self._stores.dead()) is not None:
-                return f"{dead.name} ended with code {dead.process.returncode}: {dead.last_words()}."
+            if self._stores is not None:
+                try:
+                    for line in self._stores.keep_running(at=time.monotonic()):
+                        self._steps.say(line)
+                except CannotStart as problem:
+                    return str(problem)
+                except OSError as problem:  # a full disk, say
+                    return f"A store has ended and cannot be started again: {problem}."
             if self._web is not None and not self._web.running():
                 return f"The web server has ended; {log} says why."
             if self._worker is not None and not self._worker.running():

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from jatevo.local import keys, postgres, redis
-from jatevo.local.children import Child, Children
+from jatevo.local.children import Children
+from jatevo.local.keeper import Keeper
 
 
 class Stores:
@@ -19,6 +20,8 @@ class Stores:
         self._durable = durable
         self._postgres: postgres.Postgres | None = None
         self._redis: redis.Redis | None = None
+        self._postgres_keeper = Keeper("PostgreSQL")
+        self._redis_keeper = Keeper("Redis")
         self.children.end_leftovers()
 
     def start_postgres(self) -> None:
@@ -45,10 +48,19 @@ class Stores:
             found["REDIS_URL"] = self._redis.url
         return found
 
-    def dead(self) -> Child | None:
-        """A server that has ended without being told to."""
-        started = (self._postgres, self._redis)
-        return next((server.child for server in started if server and not server.child.running()), None)
+    def keep_running(self, *, at: float) -> list[str]:
+        """Start again what has ended by itself; the lines to say about it. `at` in monotonic seconds.
+
+        To be called a few times a second. Raises CannotStart once starting again does not help.
+        """
+        said = []
+        if self._postgres is not None and self._postgres_keeper.is_due(self._postgres.child, at=at):
+            said.append(self._postgres_keeper.line(self._postgres.child))
+            self._postgres = postgres.restart(self._postgres, self.children)
+        if self._redis is not None and self._redis_keeper.is_due(self._redis.child, at=at):
+            said.append(self._redis_keeper.line(self._redis.child))
+            self._redis = redis.restart(self._redis, self.home, self.children)
+        return said
 
     def stop(self) -> None:
         if self._redis is not None:

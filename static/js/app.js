@@ -102,6 +102,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// --- A page that answered a form names the address that shows the same again, so that a reload sends nothing twice.
+
+const address = document.querySelector("[data-address]")?.dataset.address;
+if (address) history.replaceState(null, "", address);
+
 // --- Times: the words of `ago()` in jatevo/web/templatetags/moments.py, kept fresh.
 
 const STEPS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -141,7 +146,8 @@ function poll() {
   for (const element of document.querySelectorAll("[data-poll-seconds]")) {
     const interval = Number(element.dataset.pollSeconds) * 1000;
     if (!due.has(element)) due.set(element, now + interval);
-    if (due.get(element) > now || element.classList.contains("htmx-request")) continue;
+    // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
+    if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
     due.set(element, now + interval);
     htmx.trigger(element, "refresh");
   }
@@ -165,6 +171,18 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     detail.shouldSwap = false;
     location.assign(`${login}?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
+});
+// A list that is refreshed stays where it was scrolled to.
+let scrolled = [];
+const scrollers = (target) => [...(target.querySelectorAll?.(".table-scroll") ?? [])];
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  scrolled = isPoll(detail) ? scrollers(detail.target).map((list) => [list.scrollLeft, list.scrollTop]) : [];
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  scrollers(document.getElementById(detail.target.id) ?? detail.target).forEach((list, index) => {
+    if (scrolled[index]) [list.scrollLeft, list.scrollTop] = scrolled[index];
+  });
+  scrolled = [];
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const etag = detail.xhr.getResponseHeader("etag");

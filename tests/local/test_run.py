@@ -14,11 +14,17 @@ from shutil import rmtree
 
 import httpx
 import psutil
+import psycopg
 import pytest
+
+from jatevo.local.keeper import MOST_RESTARTS
+from jatevo.local.postgres import DATABASE, SUPERUSER
+from jatevo.metrics.facts import Kind, UptimeFact
 
 BASE_DIR = Path(__file__).parents[2]
 UP_TIMEOUT_SECONDS = 90.0
-pytestmark = pytest.mark.timeout(300)  # three starts, on whatever else the machine is doing
+RECOVERY_SECONDS = 60.0
+pytestmark = pytest.mark.timeout(300)  # several starts, on whatever else the machine is doing
 FORWARDED = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
@@ -129,14 +135,85 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     assert "Everything has stopped." in said
 
 
-def test_death_of_a_store_stops_the_rest_and_is_said(home: Path, start: type[Run]) -> None:
+def killed(run: Run, name: str) -> None:
+    next(process for process in run.family() if process.name() == name).kill()
+
+
+def statuses_until(run: Run, path: str, wanted: int, headers: dict[str, str]) -> list[httpx.Response]:
+    """The answers up to the first with the wanted status."""
+    answers: list[httpx.Response] = []
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    with httpx.Client(timeout=RECOVERY_SECONDS) as client:
+        while time.monotonic() < deadline:
+            answers.append(client.get(run.url + path, headers=headers))
+            if answers[-1].status_code == wanted:
+                return answers
+            time.sleep(0.02)
+    raise AssertionError([answer.status_code for answer in answers])
+
+
+def outbox_drains(home: Path) -> bool:
+    """Whether the worker takes a fact that is put into the outbox now."""
+    fact = UptimeFact(node_id="node-1", minute=int(time.time()), up=True, beats=1)
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    with database(home) as connection:
+        row = connection.execute(
+            "INSERT INTO metrics_outbox (kind, body) VALUES (%s, %s) RETURNING id",
+            [Kind.UPTIME.value, json.dumps(fact.to_body())],
+        ).fetchone()
+        while time.monotonic() < deadline:
+            if connection.execute("SELECT 1 FROM metrics_outbox WHERE id = %s", row).fetchone() is None:
+                return True
+            time.sleep(0.1)
+    return False
+
+
+def database(home: Path) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(host=str(home / "run" / "pg"), user=SUPERUSER, dbname=DATABASE, autocommit=True)
+
+
+def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
     run = start(home)
     run.wait_until_up()
+    login = json.loads((home / "credentials.json").read_text())["operator"]
+    signed_in = httpx.post(f"{run.url}v1/auth/login", json=login).json()
+    bearer = {"Authorization": f"Bearer {signed_in['access']}"}
+
+    killed(run, "redis-server")
+    for path in ("healthz", "login/", "v1/nodes"):
+        answer = httpx.get(run.url + path, headers=bearer)
+        assert answer.status_code == 200, answer.text
+        assert answer.elapsed.total_seconds() < 2
+
+    killed(run, "postgres")
+    refused = statuses_until(run, "v1/nodes", 503, bearer)[-1]
+    assert refused.json()["error"]["type"] == "unavailable"
+    statuses_until(run, "v1/nodes", 200, bearer)
+    assert httpx.get(f"{run.url}healthz").status_code == 200
+    assert outbox_drains(home)
+
+    with database(home) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = %s AND pid <> pg_backend_pid()",
+            [SUPERUSER],
+        )
+    assert outbox_drains(home)
+    assert httpx.get(f"{run.url}v1/nodes", headers=bearer).status_code == 200
+
     family = run.family()
-    next(process for process in family if process.name() == "redis-server").kill()
+    assert {process.name() for process in family} >= {"postgres", "redis-server"}
+    while run.process.poll() is None:  # whoever starts it, it ends again
+        for process in run.family() if psutil.pid_exists(run.process.pid) else []:
+            if process.name() == "redis-server":
+                process.kill()
+        time.sleep(0.05)
     code, said = run.finish()
     assert code == 1
-    assert "redis ended with code -9" in said
+    assert said.count("Redis ended (code -9); started it again.") == MOST_RESTARTS
+    assert said.count("PostgreSQL ended (code -9); started it again.") == 1
+    assert f"Redis ended with code -9, after {MOST_RESTARTS} restarts within 60 s" in said
+    assert "Traceback" not in said
     assert gone(family)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django import template
 from django.conf import settings
 from django.core.paginator import Page
-from django.forms import BoundField, CheckboxInput
+from django.forms import BoundField, CheckboxInput, TextInput
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
@@ -214,7 +214,9 @@ def field(
 @register.inclusion_tag("components/search_field.html")
 def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
     """`{% search_field form.q placeholder="Node id" %}`: the input that the key / goes to."""
-    attrs: dict[str, str | bool] = {"class": "input ps-9 pe-9", "type": "search", "data-search": True}
+    if isinstance(bound.field.widget, TextInput):
+        bound.field.widget.input_type = "search"  # as_widget() ignores a `type` among the attributes
+    attrs: dict[str, str | bool] = {"class": "input ps-9 pe-9", "data-search": True}
     attrs["placeholder"] = placeholder
     return {"field": bound, "control": bound.as_widget(attrs=attrs)}
 

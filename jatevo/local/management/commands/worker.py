@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from jatevo.local.worker import work
+from jatevo.local.worker import work_until_signalled
 
 
 class Command(BaseCommand):
@@ -14,4 +14,4 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(work(install_signal_handlers=True))
+        asyncio.run(work_until_signalled())

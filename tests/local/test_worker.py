@@ -1,0 +1,134 @@
+"""The worker's loop around procrastinate, whose own part is played here: it fails, or runs for ever."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from django.db import OperationalError
+
+from jatevo.local import worker
+from jatevo.local.worker import WorkerThread, work_until_signalled
+
+
+class Script:
+    """What each start of the worker does, in turn: an error to fail with, or None to run until cancelled."""
+
+    def __init__(self, *starts: Exception | None) -> None:
+        self._left = list(starts)
+        self.running = threading.Event()
+        self.counted = 0
+        self.connected = 0
+
+    async def work(self) -> None:
+        error = self._left.pop(0)
+        if error is not None:
+            raise error
+        self.running.set()
+        await asyncio.Event().wait()
+
+    def start_counting(self, *, at: datetime) -> None:
+        self.counted += 1
+
+    def connect(self) -> None:
+        self.connected += 1
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
+    def played(*starts: Exception | None, pause_seconds: float = 0.0) -> Script:
+        script = Script(*starts)
+        monkeypatch.setattr(worker, "work", script.work)
+        monkeypatch.setattr(worker, "start_counting", script.start_counting)
+        monkeypatch.setattr(worker, "_connect_anew", script.connect)
+        monkeypatch.setattr(worker, "PAUSE_SECONDS", pause_seconds)
+        return script
+
+    return played
+
+
+def stopped(thread: WorkerThread) -> bool:
+    thread.ask_to_stop()
+    return thread.wait(timeout_seconds=10)
+
+
+def test_worker_that_fails_is_started_again(play: Callable[..., Script]) -> None:
+    script = play(OperationalError("terminated"), RuntimeError("a bug"), None)
+    thread = WorkerThread()
+    thread.start()
+    assert script.running.wait(10)
+    assert script.connected == 3, "with new connections each time"
+    assert script.counted == 1, "deadlines count from the first start"
+    assert stopped(thread)
+
+
+def test_counting_starts_once_the_database_is_there(
+    play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = play(None)
+    tries = iter([OperationalError("refused"), OperationalError("starting up")])
+
+    def connect() -> None:
+        if (error := next(tries, None)) is not None:
+            assert script.counted == 0
+            raise error
+
+    monkeypatch.setattr(worker, "_connect_anew", connect)
+    thread = WorkerThread()
+    thread.start()
+    assert script.running.wait(10)
+    assert script.counted == 1
+    assert stopped(thread)
+
+
+def test_stop_acts_during_the_pause(play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch) -> None:
+    pausing = threading.Event()
+    script = play(OperationalError("terminated"), pause_seconds=600.0)
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pausing.set()
+        await real_sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    thread = WorkerThread()
+    thread.start()
+    assert pausing.wait(10)
+    assert stopped(thread)
+    assert not script.running.is_set()
+
+
+def test_worker_that_fails_to_stop_is_not_started_again(
+    play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = play(pause_seconds=600.0)
+
+    async def work() -> None:
+        script.running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise OperationalError("no database to sign off at") from error
+
+    monkeypatch.setattr(worker, "work", work)
+    thread = WorkerThread()
+    thread.start()
+    assert script.running.wait(10)
+    assert stopped(thread)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_worker_process(play: Callable[..., Script], number: signal.Signals) -> None:
+    script = play(OperationalError("terminated"), None)
+
+    def send() -> None:
+        assert script.running.wait(10)
+        signal.raise_signal(number)
+
+    async def run() -> None:
+        asyncio.get_running_loop().run_in_executor(None, send)
+        await work_until_signalled()
+
+    asyncio.run(asyncio.wait_for(run(), timeout=10))

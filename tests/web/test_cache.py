@@ -1,0 +1,136 @@
+"""The cache while Redis is up, hangs, and is gone."""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import rmtree
+
+import pytest
+from django.conf import settings
+from django.test import override_settings
+from django.utils import timezone
+from waffle import get_waffle_switch_model
+
+from jatevo.flags.registry import Flag, enabled
+from jatevo.local.children import Children
+from jatevo.local.redis import Redis, start
+from jatevo.overview import kpis
+from jatevo.web import throttling
+from jatevo.web.cache import BreakerCache
+from nodes.figures import node_figures
+from nodes.lifecycle import Status
+from tests.factories import NodeFactory
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    """A Redis of its own, to be maltreated."""
+    home = Path(tempfile.mkdtemp(prefix="jatevo-"))
+    children = Children(home / "run")
+    yield start(home, children)
+    children.close()
+    rmtree(home)
+
+
+@pytest.fixture(autouse=True)
+def closed_breaker() -> Iterator[None]:
+    throttling.breaker._open_until = 0.0
+    yield
+    throttling.breaker._open_until = 0.0
+
+
+def cache_of(server: Redis) -> BreakerCache:
+    return BreakerCache(server.url, settings.CACHES["default"])
+
+
+def test_keeps_what_it_is_given(server: Redis) -> None:
+    cache = cache_of(server)
+    assert cache.set("a", {"n": 1})
+    assert cache.set_many({"b": 2, "c": 3}) == []
+    assert not cache.add("a", 9)
+    assert cache.add("d", 4)
+    assert cache.get_many(["a", "b", "missing"]) == {"a": {"n": 1}, "b": 2}
+    assert cache.has_key("c")
+    assert cache.touch("c", 60)
+    assert cache.delete("c")
+    assert cache.delete_many(["a", "b"]) == 2
+    assert cache.get("a", "default") == "default"
+    cache.clear()
+    assert cache.get("d") is None
+    assert throttling.breaker.closed()
+
+
+def test_hanging_redis_costs_one_time_out(server: Redis) -> None:
+    cache = cache_of(server)
+    cache.set("a", 1)
+    os.kill(server.child.process.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        for _ in range(20):
+            assert cache.get("a", "default") == "default"
+            assert cache.get_many(["a"]) == {}
+            assert not cache.set("a", 2)
+            assert cache.set_many({"a": 2, "b": 3}) == ["a", "b"]
+            assert not cache.add("c", 1)
+            assert not cache.has_key("a")
+            assert not cache.touch("a")
+            assert cache.get_or_set("a", lambda: 7) == 7
+        assert time.monotonic() - begun < settings.REDIS_TIMEOUT_SECONDS + 0.25
+        assert not throttling.breaker.closed(), "the rate limits do not ask either"
+    finally:
+        os.kill(server.child.process.pid, signal.SIGCONT)
+    throttling.breaker._open_until = 0.0
+    assert cache.get("a") == 1
+
+
+def test_deletion_is_tried_while_the_breaker_is_open(server: Redis) -> None:
+    cache = cache_of(server)
+    cache.set_many({"a": 1, "b": 2, "c": 3})
+    throttling.breaker.trip(TimeoutError("a hiccup"))
+    assert cache.delete("a")
+    assert cache.delete_many(["b"]) == 1
+    throttling.breaker._open_until = 0.0
+    assert cache.get_many(["a", "b", "c"]) == {"c": 3}
+
+
+def test_deletion_from_a_dead_redis_is_no_error(server: Redis) -> None:
+    cache = cache_of(server)
+    server.child.process.kill()
+    server.child.process.wait()
+    assert not cache.delete("a")
+    assert cache.delete_many(["a"]) == 0
+    cache.clear()
+
+
+@pytest.mark.django_db
+def test_flags_and_figures_are_the_same_without_redis(server: Redis) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    get_waffle_switch_model().objects.update_or_create(
+        name=Flag.ENABLE_PRIVATE_POOLS, defaults={"active": True}
+    )
+    at = timezone.now()
+    server.child.process.kill()
+    server.child.process.wait()
+    with override_settings(CACHES={"default": {**settings.CACHES["default"], "LOCATION": server.url}}):
+        begun = time.monotonic()
+        for _ in range(3):
+            assert enabled(Flag.ENABLE_PRIVATE_POOLS)
+            assert not enabled_after_a_change()
+            assert kpis.snapshot(at=at).census.active_by_region == {node.region: 1}
+            assert node_figures([node.pk], at=at).keys() == {node.pk}
+        assert time.monotonic() - begun < 3
+        assert not throttling.breaker.closed()
+
+
+def enabled_after_a_change() -> bool:
+    """Off by an admin's hand, read, and on again."""
+    switch = get_waffle_switch_model().objects.get(name=Flag.ENABLE_PRIVATE_POOLS)
+    switch.active = False
+    switch.save()
+    found = enabled(Flag.ENABLE_PRIVATE_POOLS)
+    switch.active = True
+    switch.save()
+    return found
