@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db import connection, transaction
+from django.db import connection
 
 from jatevo.audit.record import Actor
 from nodes.actions.errors import StaleHeartbeat
@@ -58,7 +58,7 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
     The first one after registration, a clearing or an absence puts the node before the validators.
     Raises StaleHeartbeat.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
             _SQL,
             {
@@ -71,10 +71,11 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
             },
         )
         row = cursor.fetchone()
-        if row is None:
-            raise StaleHeartbeat("The heartbeat's ts is not later than the node's last one.")
-        status, probing = Status(row[0]), row[1]
-        if status is Status.OFFLINE or (status is Status.PENDING and not probing):
-            outcome = happen(node_id, Event.HEARTBEAT, by=Actor("node", node_id), at=at)
-            status = outcome.state.phase.status
+    if row is None:
+        raise StaleHeartbeat("The heartbeat's ts is not later than the node's last one.")
+    status, probing = Status(row[0]), row[1]
+    if status is Status.OFFLINE or (status is Status.PENDING and not probing):
+        # a transaction of its own: should it fail, the next heartbeat does it
+        outcome = happen(node_id, Event.HEARTBEAT, by=Actor("node", node_id), at=at)
+        status = outcome.state.phase.status
     return status
