@@ -12,6 +12,7 @@ from django.utils import timezone
 from guardian.admin import GuardedModelAdmin
 
 from jatevo.accounts.models import User
+from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
 from nodes.actions import create_validator, rotate_validator_token
 from nodes.models import Enrollment, Node, NodeKey, NodeTransition, Probe, Validator
@@ -33,6 +34,10 @@ class NodeAdmin(GuardedModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        _record_change(request, "node", obj, form)
+
 
 @admin.register(Validator)
 class ValidatorAdmin(admin.ModelAdmin):
@@ -49,6 +54,7 @@ class ValidatorAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Validator, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
+            _record_change(request, "validator", obj, form)
             return
         _, token = create_validator(name=obj.pk, by=_admin(request), at=timezone.now())
         self._show(request, obj, token)
@@ -93,6 +99,15 @@ class NodeKeyAdmin(ReadOnlyAdmin):
 class EnrollmentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "org", "created_by", "node_id", "uses_left", "expires_at")
     exclude = ("token_sha256",)
+
+
+def _record_change(request: HttpRequest, kind: str, changed: Node | Validator, form: Any) -> None:
+    """The audit row of an edit; Django admin has opened the transaction."""
+    if form.changed_data:
+        values = {name: form.cleaned_data[name] for name in form.changed_data}
+        record(
+            f"{kind}.edit", by=actor_of(_admin(request)), subject_kind=kind, subject_id=changed.pk, **values
+        )
 
 
 def _admin(request: HttpRequest) -> User:
