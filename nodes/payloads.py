@@ -66,6 +66,7 @@ class _Heartbeat(Struct):
     ts: Seconds
     metrics: _Metrics
     models: ModelIds | UnsetType | None = UNSET
+    endpoint: Annotated[str, Meta(max_length=300)] | None = None
 
 
 class _Probe(Struct):
@@ -124,7 +125,7 @@ def beat(body: dict[str, Any]) -> tuple[str, Beat]:
             raise _invalid(f"metrics.{name}", "at most 200 characters")
     models = said.models
     known = tuple(dict.fromkeys(models)) if isinstance(models, list) else None
-    return said.node_id, Beat(said.ts, metrics, known)
+    return said.node_id, Beat(said.ts, metrics, known, _web_address("endpoint", said.endpoint) or None)
 
 
 def measurement(body: dict[str, Any]) -> Measurement:

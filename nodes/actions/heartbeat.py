@@ -24,6 +24,7 @@ WITH old AS MATERIALIZED (
         last_heartbeat_ts = %(ts)s,
         last_metrics = %(metrics)s::jsonb,
         models_offered = COALESCE(%(models)s::varchar[], n.models_offered),
+        endpoint = COALESCE(%(endpoint)s, n.endpoint),
         beat_minute = %(minute)s,
         beats = CASE WHEN old.beat_minute = %(minute)s THEN old.beats + 1 ELSE 1 END
     FROM old
@@ -45,11 +46,12 @@ SELECT status, probing_since IS NOT NULL FROM changed
 
 @dataclass(frozen=True)
 class Beat:
-    """A heartbeat's body, checked. `ts` is the agent's clock in unix seconds; `models` None: not said."""
+    """A heartbeat's body, checked. `ts` is the agent's clock in unix seconds; `models`, `endpoint` None: not said."""
 
     ts: float
     metrics: dict[str, Any]
     models: tuple[str, ...] | None = None
+    endpoint: str | None = None
 
 
 def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
@@ -68,6 +70,7 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
                 "minute": at.replace(second=0, microsecond=0),
                 "metrics": orjson.dumps(beat.metrics).decode(),
                 "models": None if beat.models is None else list(beat.models),
+                "endpoint": beat.endpoint,
             },
         )
         row = cursor.fetchone()

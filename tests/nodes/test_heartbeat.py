@@ -137,6 +137,7 @@ def test_node_cannot_beat_for_another(node: Node) -> None:
         ({"metrics": {"uptime": 1, "gpu_util": 0, "deep": {"er": 1}}}, "metrics.deep"),
         ({"metrics": {"uptime": True, "gpu_util": 0}}, "metrics.uptime"),
         ({"metrics": {"uptime": 1, "gpu_util": 0, "x": 1e300}}, "metrics.x"),
+        ({"endpoint": "http://user:pass@host/"}, "endpoint"),
         ({"models": "llama"}, "models"),
         ({"models": [""]}, "models.0"),
     ],
@@ -189,3 +190,11 @@ def test_heartbeat_from_the_future_is_refused_and_does_not_lock_the_node_out(nod
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "clock_skew")
     assert "server_time" in answer.json()["error"]
     assert machine.beat().status_code == 200
+
+
+def test_heartbeat_may_name_a_new_endpoint(node: Node) -> None:
+    machine = Machine.node(node)
+    machine.beat(endpoint="http://203.0.113.9:11435")
+    machine.beat()
+    node.refresh_from_db()
+    assert node.endpoint == "http://203.0.113.9:11435"

@@ -109,6 +109,7 @@ class Agent:
             node_id=registered.node_id,
             node_token=registered.node_token,
             models=self._config.models,
+            endpoint=self._config.endpoint,
             metrics=machine.metrics,
             console=console,
             clock=self._clock,

@@ -31,6 +31,7 @@ class Heartbeat:
         node_id: str,
         node_token: str,
         models: Sequence[str],
+        endpoint: str,
         metrics: Callable[[], Mapping[str, float]],
         console: Console,
         clock: ConsoleClock,
@@ -42,6 +43,7 @@ class Heartbeat:
         self._node_id = node_id
         self._node_token = node_token
         self._models = list(models)
+        self._endpoint = endpoint
         self._metrics = metrics
         self._console = console
         self._clock = clock
@@ -77,6 +79,7 @@ class Heartbeat:
             "ts": self._last_ts,
             "metrics": dict(self._metrics()),
             "models": self._models,
+            "endpoint": self._endpoint,  # a home's address changes; validators must find the node all the same
         }
         return json.dumps(document).encode()
 

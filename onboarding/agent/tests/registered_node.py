@@ -57,6 +57,7 @@ class RegisteredNode:
             node_id=NODE_ID,
             node_token=token or self.token,
             models=["llama3.1-8b"],
+            endpoint="http://127.0.0.1:11435",
             metrics=lambda: {"uptime": 1.5, "gpu_util": 0.0},
             console=self.http,
             clock=self.clock,

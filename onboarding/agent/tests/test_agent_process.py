@@ -38,6 +38,7 @@ def test_registers_beats_answers_probes_and_delivers(agent: AgentProcess, consol
     assert 0 <= metrics["gpu_util"] <= 1
     assert 0 < metrics["mem_used_ratio"] < 1
     assert console.heartbeats[-1]["models"] == ["llama3.1-8b"]
+    assert console.heartbeats[-1]["endpoint"].startswith("http://127.0.0.1:")
 
     answer = httpx.get(f"{node.registration['endpoint']}/healthz", params={"nonce": NONCE}, trust_env=False)
     assert answer.status_code == 200
