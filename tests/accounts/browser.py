@@ -56,3 +56,9 @@ class Browser(Client):
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
         assert found, f"{path} has no form"
         return self.post(path, {**fields, "csrfmiddlewaretoken": found[1]})
+
+
+def text_of(answer: Any) -> str:
+    """A page's text; the answer must be a 200."""
+    assert answer.status_code == 200, answer.content
+    return str(answer.content.decode())

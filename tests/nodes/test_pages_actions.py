@@ -11,25 +11,15 @@ from nodes.lifecycle import Reason, Status
 from nodes.models import Node
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
-from tests.factories import NodeFactory, OrgFactory
+from tests.factories import NodeFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
 
 
 @pytest.fixture
 def node(org: Org) -> Node:
     made: Node = NodeFactory.create(id="macbook-001", org=org, status=Status.ACTIVE)
     return made
-
-
-@pytest.fixture
-def operator(org: Org) -> Browser:
-    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
 
 
 @pytest.fixture

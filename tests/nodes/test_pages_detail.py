@@ -1,7 +1,6 @@
 """/nodes/<id>/ through the front door: what each reader sees of a node, as a page and in the drawer."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -11,18 +10,13 @@ from jatevo.accounts.models import Org, Role, User
 from nodes.lifecycle import Reason, Status
 from nodes.models import HeartbeatMinute, Node, NodeTransition, Probe
 from receipts.models import ForgedReceipt
-from tests.accounts.browser import Browser
+from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, ValidatorFactory
 
 pytestmark = pytest.mark.django_db
 TABS = ["metrics", "receipts", "hardware", "history"]
 TORTURE = "</span><script>alert(1)</script>"
-
-
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
 
 
 @pytest.fixture
@@ -56,11 +50,6 @@ def viewer(node: Node) -> Browser:
     user = make_user(Role.VIEWER)
     assign_perm("nodes.view_node", user, node)
     return browser_of(user)
-
-
-def text_of(answer: Any) -> str:
-    assert answer.status_code == 200, answer.content
-    return str(answer.content.decode())
 
 
 @pytest.mark.parametrize("tab", ["", *TABS, "bogus"])

@@ -17,9 +17,9 @@ from jatevo.metrics.writer import write
 from nodes import figures
 from nodes.lifecycle import Status
 from nodes.models import Node
-from tests.accounts.browser import Browser
+from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
-from tests.factories import NodeFactory, OrgFactory
+from tests.factories import NodeFactory
 from tests.metrics.conftest import chdb_store
 
 __all__ = ["chdb_store"]
@@ -31,21 +31,6 @@ class DownStore:
 
     def execute(self, sql: str, params: Any = None) -> NoReturn:
         raise MetricsUnavailable("connection refused")
-
-
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
-
-
-@pytest.fixture
-def operator(org: Org) -> Browser:
-    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
-
-
-def text_of(answer: Any) -> str:
-    assert answer.status_code == 200, answer.content
-    return str(answer.content.decode())
 
 
 def measure(store: Store, node: Node, p95: float) -> None:

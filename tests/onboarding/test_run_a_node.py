@@ -36,16 +36,6 @@ ANSWERS = {
 POLL = {"HX-Request": "true", "HX-Target": "checklist"}
 
 
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
-
-
-@pytest.fixture
-def operator(org: Org) -> Browser:
-    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
-
-
 def text_of(answer: Any, status: int = 200) -> str:
     assert answer.status_code == status, answer.content
     return str(answer.content.decode())

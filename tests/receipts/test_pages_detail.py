@@ -1,7 +1,5 @@
 """/receipts/<node>/<request>/ through the front door: the evidence, its verification, and who may see it."""
 
-from typing import Any
-
 import pytest
 from django.db import connection
 from waffle.testutils import override_switch
@@ -9,32 +7,11 @@ from waffle.testutils import override_switch
 from jatevo.accounts.models import Org, Role
 from jatevo.flags.registry import Flag
 from nodes.models import Node
-from tests.accounts.browser import Browser
+from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
-
-
-@pytest.fixture
-def node(org: Org) -> Node:
-    made: Node = NodeFactory.create(id="macbook-001", org=org)
-    return made
-
-
-@pytest.fixture
-def operator(org: Org) -> Browser:
-    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
-
-
-def text_of(answer: Any) -> str:
-    assert answer.status_code == 200, answer.content
-    return str(answer.content.decode())
 
 
 def test_a_sound_receipt_is_valid_with_all_its_checks(operator: Browser, node: Node) -> None:

@@ -1,7 +1,6 @@
 """/receipts/ through the front door: who sees what, search, pages, following what comes in, its cost."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -11,33 +10,12 @@ from guardian.shortcuts import assign_perm
 
 from jatevo.accounts.models import Org, Role
 from nodes.models import Node
-from tests.accounts.browser import Browser
+from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
-from tests.factories import NodeFactory, OrgFactory, ReceiptFactory
+from tests.factories import NodeFactory, ReceiptFactory
 
 pytestmark = pytest.mark.django_db
 POLL = {"HX-Request": "true", "HX-Target": "receipts-list"}
-
-
-@pytest.fixture
-def org() -> Org:
-    return OrgFactory.create()
-
-
-@pytest.fixture
-def node(org: Org) -> Node:
-    made: Node = NodeFactory.create(id="macbook-001", org=org)
-    return made
-
-
-@pytest.fixture
-def operator(org: Org) -> Browser:
-    return Browser().hold_session(make_user(Role.OPERATOR, org=org))
-
-
-def text_of(answer: Any) -> str:
-    assert answer.status_code == 200, answer.content
-    return str(answer.content.decode())
 
 
 def test_an_anonymous_visitor_is_sent_to_the_login_page() -> None:
