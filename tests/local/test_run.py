@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 
@@ -66,6 +67,15 @@ class Run:
         return self.process.returncode, "".join(self.lines) + rest
 
 
+def named(family: list[psutil.Process]) -> list[tuple[psutil.Process, str]]:
+    """Each process with its name; those that have ended in the meantime are left out."""
+    found = []
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            found.append((process, process.name()))
+    return found
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="jatevo-"))
@@ -116,7 +126,7 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     assert f"pid {first.process.pid} already runs" in said
 
     family = first.family()
-    assert {process.name() for process in family} >= {"postgres", "redis-server"}
+    assert {name for _, name in named(family)} >= {"postgres", "redis-server"}
     first.process.kill()
     assert gone(family), "children outlived a killed console"
 
@@ -136,7 +146,7 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
 
 
 def killed(run: Run, name: str) -> None:
-    next(process for process in run.family() if process.name() == name).kill()
+    next(process for process, its_name in named(run.family()) if its_name == name).kill()
 
 
 def statuses_until(run: Run, path: str, wanted: int, headers: dict[str, str]) -> list[httpx.Response]:
@@ -202,11 +212,12 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
     assert httpx.get(f"{run.url}v1/nodes", headers=bearer).status_code == 200
 
     family = run.family()
-    assert {process.name() for process in family} >= {"postgres", "redis-server"}
+    assert {name for _, name in named(family)} >= {"postgres", "redis-server"}
     while run.process.poll() is None:  # whoever starts it, it ends again
-        for process in run.family() if psutil.pid_exists(run.process.pid) else []:
-            if process.name() == "redis-server":
-                process.kill()
+        for process, name in named(run.family() if psutil.pid_exists(run.process.pid) else []):
+            if name == "redis-server":
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         time.sleep(0.05)
     code, said = run.finish()
     assert code == 1
