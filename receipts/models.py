@@ -42,10 +42,13 @@ class PayableClaim(models.Model):
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, user: object) -> Self:
-        """An admin sees all; an operator and a viewer those of the nodes that they see."""
+        """An admin sees all; an operator and a viewer those of the nodes that they see by name.
+
+        A receipt names its node in what it signs, so that it cannot be shown under a pseudonym.
+        """
         if isinstance(user, User) and user.is_active and user.role == Role.ADMIN:
             return self
-        return self.filter(node_id__in=Node.objects.visible_to(user).values("pk"))
+        return self.filter(node_id__in=Node.objects.named_to(user).values("pk"))
 
 
 class Receipt(models.Model):

@@ -38,7 +38,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
         "page": page,
         "live": live,
         "filtered": search.in_use,
-        "has_nodes": bool(page.rows) or Node.objects.visible_to(request.user).exists(),
+        "has_nodes": bool(page.rows) or Node.objects.named_to(request.user).exists(),
         "poll_seconds": POLL_SECONDS,
     }
     # receipts never change: which ones are on the page says it all

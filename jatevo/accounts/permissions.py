@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from jatevo.accounts.models import Role
+from jatevo.flags.registry import Flag, enabled
 
 P = ParamSpec("P")
 
@@ -53,23 +54,33 @@ def allowed(user: object, permission: Permission) -> bool:
     return permission in ROLE_PERMISSIONS[Role(role)]
 
 
+def open_to(user: object, permission: Permission, *, public_while: Flag | None = None) -> bool:
+    """`allowed`, or nobody is signed in and the flag opens this to the public."""
+    if allowed(user, permission):
+        return True
+    return public_while is not None and not getattr(user, "is_authenticated", False) and enabled(public_while)
+
+
 def require(
-    permission: Permission,
+    permission: Permission, *, public_while: Flag | None = None
 ) -> Callable[
     [Callable[Concatenate[HttpRequest, P], HttpResponse]], Callable[Concatenate[HttpRequest, P], HttpResponse]
 ]:
-    """For a page: sends an anonymous visitor to the login page, refuses a role that may not (403)."""
+    """For a page: sends an anonymous visitor to the login page, refuses a role that may not (403).
+
+    While the flag `public_while` is on, visitors need not sign in.
+    """
 
     def decorate(
         view: Callable[Concatenate[HttpRequest, P], HttpResponse],
     ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if open_to(request.user, permission, public_while=public_while):
+                return view(request, *args, **kwargs)
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
-            if not allowed(request.user, permission):
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
+            raise PermissionDenied
 
         return guarded
 

@@ -58,3 +58,17 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+
+class ChangedHour(models.Model):
+    """An hour (UTC) of which ClickHouse has got new facts since somebody last summed it up.
+
+    The shipper notes it in the transaction that clears a batch; whoever sums up deletes it in the
+    transaction that stores the sums.
+    """
+
+    hour = models.DateTimeField(primary_key=True)
+    noted_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.hour:%F %H}h"

@@ -1,0 +1,40 @@
+"""Tables of nodes: who they are, how they enrol, what was heard of them and what they went through."""
+
+from nodes.models.enrolment import Enrollment
+from nodes.models.life import Exemption, ExemptionKind, ExemptionQuerySet, NodeTransition
+from nodes.models.node import (
+    NODE_ID_PATTERN,
+    REGION_PATTERN,
+    Node,
+    NodeAttestation,
+    NodeKey,
+    NodeQuerySet,
+    Runtime,
+)
+from nodes.models.observation import HeartbeatMinute, NodeHour, Probe, ProbeKind, SweeperClock, Validator
+from nodes.models.saved_view import SavedView
+from nodes.models.standing import NodeStanding, ReputationDay
+
+__all__ = [
+    "NODE_ID_PATTERN",
+    "REGION_PATTERN",
+    "Enrollment",
+    "Exemption",
+    "ExemptionKind",
+    "ExemptionQuerySet",
+    "HeartbeatMinute",
+    "Node",
+    "NodeAttestation",
+    "NodeHour",
+    "NodeKey",
+    "NodeQuerySet",
+    "NodeStanding",
+    "NodeTransition",
+    "Probe",
+    "ProbeKind",
+    "ReputationDay",
+    "Runtime",
+    "SavedView",
+    "SweeperClock",
+    "Validator",
+]

@@ -1,0 +1,97 @@
+"""What nodes went through, and the times for which nobody blames them."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+
+from nodes.models.node import Node
+
+
+class NodeTransition(models.Model):
+    """One step of a node's life. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="transitions")
+    at = models.DateTimeField()
+    from_status = models.CharField(max_length=12)
+    to_status = models.CharField(max_length=12)
+    reason = models.CharField(max_length=40)
+    actor_kind = models.CharField(max_length=12)
+    actor_id = models.CharField(max_length=320)
+    evidence = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["node", "-id"], name="transition_by_node")]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}: {self.from_status} → {self.to_status} ({self.reason})"
+
+
+class ExemptionKind(models.TextChoices):
+    MAINTENANCE = "maintenance", "Maintenance"  # announced by the node's owner
+    INCIDENT = "incident", "Incident"  # declared by an admin for a region
+    OUTAGE = "outage", "Console outage"  # the console itself could hear nobody
+
+
+class ExemptionQuerySet(models.QuerySet["Exemption"]):
+    def overlapping(self, since: datetime, until: datetime) -> Self:
+        """Those with any moment in common with `since <= t < until`; an open end lasts."""
+        unended = models.Q(ends_at__isnull=True) | models.Q(ends_at__gt=since)
+        return self.filter(unended, starts_at__lt=until)
+
+    def of_node(self, node: Node) -> Self:
+        """Those that are the node's own, its region's, or everybody's."""
+        everybody = models.Q(node__isnull=True) & (models.Q(region="") | models.Q(region=node.region))
+        return self.filter(models.Q(node=node) | everybody)
+
+
+class Exemption(models.Model):
+    """A window in which silence and failed probes cost no reputation.
+
+    Of one node, of a region, or (neither) of the whole network. Written by nodes/actions alone.
+    """
+
+    kind = models.CharField(max_length=12, choices=ExemptionKind.choices)
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, null=True, related_name="exemptions")
+    region = models.CharField(max_length=32, blank=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    message = models.CharField(max_length=300, blank=True)
+    reference = models.CharField(max_length=40, blank=True, help_text="what declared it, as in incident:12")
+    created_by = models.CharField(max_length=320)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ExemptionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-starts_at"]
+        indexes = [models.Index(fields=["starts_at", "ends_at"], name="exemption_by_time")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind__in=ExemptionKind.values), name="exemption_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__isnull=True) | models.Q(ends_at__gte=models.F("starts_at")),
+                name="exemption_ends_after_start",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="maintenance", node__isnull=False)
+                | models.Q(node__isnull=True) & ~models.Q(kind="maintenance"),
+                name="exemption_maintenance_is_a_nodes",
+            ),
+            models.UniqueConstraint(
+                fields=["node"],
+                condition=models.Q(kind="maintenance", ends_at__isnull=True),
+                name="exemption_one_open_maintenance",
+            ),
+            models.UniqueConstraint(
+                fields=["reference"], condition=~models.Q(reference=""), name="exemption_declared_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        where = self.node_id or self.region or "the network"
+        return f"{self.kind} of {where} from {self.starts_at:%F %H:%M}"
