@@ -12,6 +12,7 @@ REASON_LABELS: dict[str, str] = {
     Reason.AUDIT_FAILED: "Audit failed",
     Reason.AUDITS_PASSED: "Audits passed",
     Reason.NO_HEARTBEAT: "No heartbeat",
+    Reason.MAINTENANCE: "Announced maintenance",
     Reason.HEARTBEATS_MISSED: "Heartbeats missed",
     Reason.REPUTATION_LOW: "Reputation too low",
     Reason.RECEIPT_FORGED: "Forged receipt",
@@ -80,6 +81,11 @@ def explain(
         )
     if phase is Phase.ACTIVE:
         return Explanation("In service: a validator confirmed it.", "Nothing to do.")
+    if phase is Phase.OFFLINE and reason == Reason.MAINTENANCE:
+        return Explanation(
+            "Offline for announced maintenance. It costs no reputation.",
+            "Start the agent again. A heartbeat and a passed probe bring it back; end the maintenance then.",
+        )
     if phase is Phase.OFFLINE:
         return Explanation(
             f"No heartbeat for {_spell(offline_after)}.",

@@ -51,6 +51,7 @@ class Event(StrEnum):
     AUDIT_PASSED = "audit_passed"
     AUDIT_FAILED = "audit_failed"
     SILENT = "silent"  # no heartbeat for the deadline
+    SILENT_IN_MAINTENANCE = "silent_in_maintenance"  # the same, as its owner had announced
     HEARTBEATS_MISSED = "heartbeats_missed"  # more than the share above, within an hour
     REPUTATION_LOW = "reputation_low"
     RECEIPT_FORGED = "receipt_forged"
@@ -67,6 +68,7 @@ class Reason(StrEnum):
     AUDIT_FAILED = "audit_failed"
     AUDITS_PASSED = "audits_passed"
     NO_HEARTBEAT = "no_heartbeat"
+    MAINTENANCE = "maintenance"
     HEARTBEATS_MISSED = "heartbeats_missed"
     REPUTATION_LOW = "reputation_low"
     RECEIPT_FORGED = "receipt_forged"
@@ -112,6 +114,7 @@ TABLE: Mapping[Phase, Mapping[Event, Move]] = {
     Phase.ACTIVE: {
         **_TO_QUARANTINE,
         Event.SILENT: Move(Phase.OFFLINE, Reason.NO_HEARTBEAT),
+        Event.SILENT_IN_MAINTENANCE: Move(Phase.OFFLINE, Reason.MAINTENANCE),
         Event.HEARTBEATS_MISSED: Move(Phase.QUARANTINE, Reason.HEARTBEATS_MISSED),
         Event.REPUTATION_LOW: Move(Phase.QUARANTINE, Reason.REPUTATION_LOW),
     },

@@ -14,11 +14,11 @@ from django.db import connection, transaction
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
+from nodes.actions.exemptions import note_outage
 from nodes.actions.transition import happen
 from nodes.lifecycle import MISSED_SHARE_TO_QUARANTINE, REPUTATION_FLOOR, Event, Phase, Status
-from nodes.models import HeartbeatMinute, Node, SweeperClock
+from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 
-MINUTES_KEPT = timedelta(days=2)
 MISSED_WINDOW = timedelta(hours=1)
 
 
@@ -35,12 +35,14 @@ def sweep(*, at: datetime) -> Swept:
     counting_from = _counting_from(at)
     offline = _silent(at, counting_from)
     quarantined = _missed(at, counting_from) + _reputation_low(at)
-    HeartbeatMinute.objects.filter(minute__lt=at - MINUTES_KEPT).delete()
+    kept = timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
+    HeartbeatMinute.objects.filter(minute__lt=at - kept).delete()
     return Swept(offline, quarantined)
 
 
 def start_counting(*, at: datetime) -> None:
     """Says that the console has just come up: no deadline counts from before this moment."""
+    _counting_from(at)
     SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
 
 
@@ -51,6 +53,7 @@ def _counting_from(at: datetime) -> datetime:
             pk=1, defaults={"last_run_at": at, "counting_from": at}
         )
         if at - clock.last_run_at > gap:
+            note_outage(starts_at=clock.last_run_at, ends_at=at, at=at)
             clock.counting_from = at
         clock.last_run_at = max(at, clock.last_run_at)
         clock.save(update_fields=["last_run_at", "counting_from"])
@@ -76,7 +79,16 @@ def _take_offline(
     node_id: str, heard_at: datetime | None, minute: datetime | None, beats: int, *, at: datetime
 ) -> bool:
     evidence = {"last_heartbeat_at": str(heard_at), "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS}
-    outcome = happen(node_id, Event.SILENT, by=SYSTEM, at=at, evidence=evidence)
+    maintenance = (
+        Exemption.objects.filter(node_id=node_id, kind=ExemptionKind.MAINTENANCE)
+        .overlapping(heard_at or at, at)
+        .first()
+    )
+    event = Event.SILENT
+    if maintenance is not None:
+        event = Event.SILENT_IN_MAINTENANCE
+        evidence["announced"] = maintenance.message
+    outcome = happen(node_id, event, by=SYSTEM, at=at, evidence=evidence)
     if outcome.move is not None and minute is not None:
         # no later heartbeat will close this minute, so that we do
         fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
@@ -85,12 +97,16 @@ def _take_offline(
 
 
 # Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
-# A minute counts for no more than it should hold: a burst does not make up for silence.
+# A minute counts for no more than it should hold: a burst does not make up for silence. Who is exempt in any
+# part of the hour is not judged by it.
 _MISSED_SQL = """
 SELECT n.id, COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0)
 FROM nodes_node n
 LEFT JOIN nodes_heartbeatminute m ON m.node_id = n.id AND m.minute >= %(since)s AND m.minute < %(until)s
-WHERE n.status = 'active' AND n.status_since <= %(since)s
+WHERE n.status = 'active' AND n.status_since <= %(since)s AND NOT EXISTS (
+    SELECT FROM nodes_exemption e
+    WHERE e.starts_at < %(until)s AND (e.ends_at IS NULL OR e.ends_at > %(since)s)
+      AND (e.node_id = n.id OR (e.node_id IS NULL AND e.region IN ('', n.region))))
 GROUP BY n.id
 HAVING COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0) < %(least)s
 """

@@ -1,14 +1,53 @@
 """What the worker does for nodes."""
 
+from datetime import datetime
+
+import structlog
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
+from jatevo.metrics.store import MetricsError
+from nodes.actions import recompute, recompute_days
+from nodes.models import Node
+from nodes.standings import refresh_standings
 from nodes.sweeper import sweep
+
+log = structlog.get_logger(__name__)
+
+# No execution locks here: the job of a killed worker would hold one, and each of these is harmless twice at once.
 
 
 @app.periodic(cron="* * * * * */5", periodic_id="sweep-nodes")
-# no execution lock: the job of a killed worker would hold it, and sweeping twice at once is harmless
 @app.task(name="nodes.sweep", queueing_lock="sweep-nodes", pass_context=False)
 def sweep_nodes(timestamp: int) -> None:
     """Every five seconds: who fell silent?"""
     sweep(at=timezone.now())
+
+
+@app.periodic(cron="* * * * * */15", periodic_id="node-standings")
+@app.task(name="nodes.standings", queueing_lock="node-standings", pass_context=False)
+def keep_standings(timestamp: int) -> None:
+    """Every fifteen seconds: what the metrics store says of the nodes. While it is away they grow old."""
+    try:
+        refresh_standings(at=timezone.now())
+    except MetricsError as error:
+        log.info("standings wait for ClickHouse", error=str(error))
+
+
+@app.periodic(cron="*/5 * * * *", periodic_id="node-reputations")
+@app.task(name="nodes.reputations", queueing_lock="node-reputations", pass_context=False)
+def recompute_reputations(timestamp: int) -> None:
+    """Every five minutes: all reputations."""
+    recompute(at=timezone.now())
+
+
+@app.task(name="nodes.judge_again", pass_context=False)
+def judge_again(since: str, until: str, region: str) -> None:
+    """An exemption was declared, changed or withdrawn: the days that it touches are judged anew."""
+    nodes = Node.objects.filter(region=region) if region else Node.objects.all()
+    recompute_days(
+        since=datetime.fromisoformat(since),
+        until=datetime.fromisoformat(until),
+        at=timezone.now(),
+        node_ids=list(nodes.values_list("pk", flat=True)),
+    )

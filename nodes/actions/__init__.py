@@ -12,10 +12,20 @@ from nodes.actions.errors import (
     StaleHeartbeat,
     UnknownNode,
 )
+from nodes.actions.exemptions import (
+    current_maintenance,
+    declare,
+    end_maintenance,
+    maintenance_left,
+    note_outage,
+    start_maintenance,
+    withdraw,
+)
 from nodes.actions.heartbeat import Beat, heartbeat
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
 from nodes.actions.probing import Measurement, record_probe
+from nodes.actions.reputation import recompute, recompute_days, recompute_reputation
 from nodes.actions.transition import happen, state_of
 from nodes.actions.validators import create_validator, rotate_validator_token, validator_token
 
@@ -35,15 +45,25 @@ __all__ = [
     "add_key",
     "clear",
     "create_validator",
+    "current_maintenance",
+    "declare",
+    "end_maintenance",
     "enrol",
     "happen",
     "heartbeat",
+    "maintenance_left",
     "node_token",
+    "note_outage",
     "quarantine",
+    "recompute",
+    "recompute_days",
+    "recompute_reputation",
     "record_probe",
     "register",
     "rotate_token",
     "rotate_validator_token",
+    "start_maintenance",
     "state_of",
     "validator_token",
+    "withdraw",
 ]

@@ -1,10 +1,11 @@
 """Taking what a validator measured."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import Kind, LatencyFact
@@ -61,6 +62,7 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
             detail=measurement.detail,
         )
         Node.objects.filter(pk=node.pk).update(**{f"last_{measurement.kind.value}_at": at})
+        _count(measurement, at)
         Validator.objects.filter(pk=validator_id).update(last_seen_at=at)
         if measurement.ok and measurement.p95_ms is not None:
             fact = LatencyFact(
@@ -80,6 +82,35 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
         evidence = {"probe": str(probe.pk), "kind": measurement.kind.value, "detail": measurement.detail}
         outcome = happen(node.pk, event, by=Actor("validator", validator_id), at=at, evidence=evidence)
     return probe, outcome.state.phase.status
+
+
+_HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {
+    (ProbeKind.HEALTH, True): "health_passed",
+    (ProbeKind.HEALTH, False): "health_failed",
+    (ProbeKind.AUDIT, True): "audits_passed",
+    (ProbeKind.AUDIT, False): "audits_failed",
+    (ProbeKind.LATENCY, True): "latency_passed",
+    (ProbeKind.LATENCY, False): "latency_slow",
+}
+
+
+def _count(measurement: Measurement, at: datetime) -> None:
+    """Adds the probe to the node's hour, the evidence of its reputation.
+
+    A latency probe passed if it was measured and within the target of today.
+    """
+    passed = measurement.ok
+    if measurement.kind is ProbeKind.LATENCY:
+        target_ms = settings.REPUTATION_P95_TARGET_MS
+        passed = passed and measurement.p95_ms is not None and measurement.p95_ms <= target_ms
+    column = _HOUR_COLUMNS[measurement.kind, passed]
+    hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO nodes_nodehour (node_id, hour, {column}) VALUES (%s, %s, 1)"  # noqa: S608 - a constant
+            f" ON CONFLICT (node_id, hour) DO UPDATE SET {column} = nodes_nodehour.{column} + 1",
+            [measurement.node_id, hour],
+        )
 
 
 def _store(**columns: Any) -> Probe:

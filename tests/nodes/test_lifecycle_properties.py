@@ -63,6 +63,8 @@ class Model:
             return Phase.PROBING, Reason.FIRST_HEARTBEAT
         if event is Event.SILENT and self.phase is Phase.ACTIVE:
             return Phase.OFFLINE, Reason.NO_HEARTBEAT
+        if event is Event.SILENT_IN_MAINTENANCE and self.phase is Phase.ACTIVE:
+            return Phase.OFFLINE, Reason.MAINTENANCE
         if self.phase is Phase.PROBING:
             probes = [e for e in self.spell if e in (Event.PROBE_PASSED, Event.PROBE_FAILED)]
             if event is Event.PROBE_PASSED:

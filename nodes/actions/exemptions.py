@@ -1,0 +1,198 @@
+"""The only writer of exemptions: windows in which nobody is blamed for silence."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from procrastinate.contrib.django import app
+
+from jatevo.accounts.models import User
+from jatevo.audit.record import SYSTEM, actor_of, record
+from nodes.actions.errors import NotPossible
+from nodes.models import Exemption, ExemptionKind, Node
+from nodes.reputation import WINDOW_DAYS
+
+_GRACE = timedelta(minutes=1)  # between pressing the button and our clock
+
+
+def start_maintenance(
+    *,
+    node: Node,
+    message: str,
+    by: User,
+    at: datetime,
+    starts_at: datetime | None = None,
+    until: datetime | None = None,
+) -> Exemption:
+    """Announces that a node will be silent, from now or later. Raises NotPossible.
+
+    Never for the past, and for no more than MAINTENANCE_DAYS_PER_WINDOW of any 14 days: maintenance excuses
+    work on a machine, not a machine that is hardly there.
+    """
+    starts_at = starts_at or at
+    if starts_at < at - _GRACE:
+        raise NotPossible("Maintenance is announced beforehand: it cannot begin in the past.")
+    if until is not None and until <= max(starts_at, at):
+        raise NotPossible("Maintenance must end after it begins.")
+    if not message.strip():
+        raise NotPossible("Say what the maintenance is for; it is shown on the node's page.")
+    allowance = maintenance_left(node, at=at)
+    if allowance <= timedelta(0):
+        raise NotPossible(
+            f"This node has used its {settings.MAINTENANCE_DAYS_PER_WINDOW} days of maintenance"
+            f" within {WINDOW_DAYS} days."
+        )
+    if until is not None and until - starts_at > allowance:
+        raise NotPossible(
+            f"At most {allowance.days} d {allowance.seconds // 3600} h of maintenance are left."
+        )
+    try:
+        with transaction.atomic():
+            exemption = Exemption.objects.create(
+                kind=ExemptionKind.MAINTENANCE,
+                node=node,
+                starts_at=starts_at,
+                # an open end lasts no longer than what is left
+                ends_at=until or starts_at + allowance,
+                message=message.strip(),
+                created_by=by.email,
+                created_at=at,
+            )
+            if current_maintenance(node, at=at, but=exemption) is not None:
+                raise NotPossible("This node is in maintenance already.")
+            _record("node.start_maintenance", node, exemption, by=by, reason=message.strip())
+            return exemption
+    except IntegrityError as error:
+        raise NotPossible("This node is in maintenance already.") from error
+
+
+def end_maintenance(*, node: Node, by: User, at: datetime) -> Exemption:
+    """Ends the node's maintenance now; what was announced for later is withdrawn. Raises NotPossible."""
+    with transaction.atomic():
+        own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE).select_for_update()
+        exemption = own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
+        if exemption is None:
+            raise NotPossible("This node is not in maintenance.")
+        _record("node.end_maintenance", node, exemption, by=by, reason="")
+        if exemption.starts_at >= at:
+            exemption.delete()
+        else:
+            exemption.ends_at = at
+            exemption.save(update_fields=["ends_at"])
+        return exemption
+
+
+def current_maintenance(node: Node, *, at: datetime, but: Exemption | None = None) -> Exemption | None:
+    """The node's maintenance that is under way or announced, the earliest first; None without one."""
+    own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE)
+    if but is not None:
+        own = own.exclude(pk=but.pk)
+    return own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
+
+
+def maintenance_left(node: Node, *, at: datetime) -> timedelta:
+    """How much maintenance the node may still announce, of the days that count towards its reputation."""
+    since = at - timedelta(days=WINDOW_DAYS)
+    used = timedelta(0)
+    for each in Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE).overlapping(since, at):
+        used += min(each.ends_at or at, at) - max(each.starts_at, since)
+    return timedelta(days=settings.MAINTENANCE_DAYS_PER_WINDOW) - used
+
+
+def declare(
+    *,
+    reference: str,
+    region: str,
+    starts_at: datetime,
+    ends_at: datetime | None,
+    message: str,
+    by: User,
+    at: datetime,
+) -> Exemption:
+    """Exempts a region ('' is the whole network) for a window, also one in the past; again: changes it.
+
+    The reputations that it touches are computed anew by the worker.
+    """
+    with transaction.atomic():
+        before = Exemption.objects.filter(reference=reference).select_for_update().first()
+        exemption, _ = Exemption.objects.update_or_create(
+            reference=reference,
+            defaults={
+                "kind": ExemptionKind.INCIDENT,
+                "region": region,
+                "starts_at": starts_at,
+                "ends_at": ends_at,
+                "message": message,
+                "created_by": by.email,
+            },
+        )
+        record(
+            "exemption.declare",
+            by=actor_of(by),
+            subject_kind="exemption",
+            subject_id=reference,
+            region=region,
+            starts_at=starts_at.isoformat(),
+            ends_at=ends_at.isoformat() if ends_at else None,
+        )
+        for each in (before, exemption):
+            if each is not None:
+                _judge_again(each, at=at)
+    return exemption
+
+
+def withdraw(*, reference: str, by: User, at: datetime) -> bool:
+    """Takes a declared exemption back; False if there is none."""
+    with transaction.atomic():
+        exemption = Exemption.objects.filter(reference=reference).select_for_update().first()
+        if exemption is None:
+            return False
+        exemption.delete()
+        record("exemption.withdraw", by=actor_of(by), subject_kind="exemption", subject_id=reference)
+        _judge_again(exemption, at=at)
+    return True
+
+
+def note_outage(*, starts_at: datetime, ends_at: datetime, at: datetime) -> Exemption:
+    """The console could hear nobody in this window."""
+    with transaction.atomic():
+        exemption = Exemption.objects.create(
+            kind=ExemptionKind.OUTAGE,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            message="The console was not running.",
+            created_by=SYSTEM.id,
+            created_at=at,
+        )
+        record(
+            "exemption.outage",
+            by=SYSTEM,
+            subject_kind="exemption",
+            subject_id=str(exemption.pk),
+            starts_at=starts_at.isoformat(),
+            ends_at=ends_at.isoformat(),
+        )
+    return exemption
+
+
+def _record(verb: str, node: Node, exemption: Exemption, *, by: User, reason: str) -> None:
+    record(
+        verb,
+        by=actor_of(by),
+        subject_kind="node",
+        subject_id=node.pk,
+        org_id=node.org_id,
+        reason=reason,
+        starts_at=exemption.starts_at.isoformat(),
+        ends_at=exemption.ends_at.isoformat() if exemption.ends_at else None,
+    )
+
+
+def _judge_again(exemption: Exemption, *, at: datetime) -> None:
+    """In the worker, because a region may have thousands of nodes; queued in this transaction."""
+    if exemption.starts_at > at:
+        return
+    until = min(exemption.ends_at or at, at)
+    app.configure_task("nodes.judge_again").defer(
+        since=exemption.starts_at.isoformat(), until=until.isoformat(), region=exemption.region
+    )

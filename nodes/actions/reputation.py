@@ -1,0 +1,162 @@
+"""Computing reputations: today's evidence into days, days into R."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+
+from jatevo.accounts.models import User
+from jatevo.audit.record import actor_of, record
+from nodes.models import Node, ReputationDay
+from nodes.reputation import WINDOW_DAYS, Day, Kind, Observation, SubScore, day_scores, reputation
+from nodes.reputation_evidence import observe, roll_up_minutes
+
+NODES_AT_ONCE = 500
+# What happened shortly before midnight is on its way for a while after it.
+LATE_HOURS = 2
+_ROLL_UP_WINDOW = timedelta(hours=2)
+
+
+def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
+    """Brings today's evidence and R of all nodes, or of some, up to date; returns how many R's changed.
+
+    Safe to run twice and side by side: the result depends on what is known alone.
+    """
+    roll_up_minutes(since=at - _ROLL_UP_WINDOW)
+    today = _day_of(at)
+    days = [today] if at.astimezone(UTC).hour >= LATE_HOURS else [today - timedelta(days=1), today]
+    for day in days:
+        _store(day, observe(day, at=at, node_ids=node_ids), at=at)
+    return _score(at=at, node_ids=node_ids)
+
+
+def recompute_days(*, since: datetime, until: datetime, at: datetime, node_ids: Collection[str]) -> int:
+    """The same for past days whose judgement changed, as far back as reputations and evidence go."""
+    today = _day_of(at)
+    day = max(_day_of(since), today - timedelta(days=WINDOW_DAYS - 1))
+    while day <= min(_day_of(until), today):
+        _store(day, observe(day, at=at, node_ids=node_ids), at=at)
+        day += timedelta(days=1)
+    return _score(at=at, node_ids=node_ids)
+
+
+def recompute_reputation(*, node: Node, by: User, at: datetime) -> Decimal | None:
+    """On demand, for one node. Returns its R; None while nothing is known of it."""
+    with transaction.atomic():
+        recompute(at=at, node_ids=[node.pk])
+        node.refresh_from_db(fields=["reputation"])
+        record(
+            "node.recompute_reputation",
+            by=actor_of(by),
+            subject_kind="node",
+            subject_id=node.pk,
+            org_id=node.org_id,
+            reputation=str(node.reputation),
+        )
+    return node.reputation
+
+
+def days_of(node_id: str, *, today: date) -> list[Day]:
+    """A node's stored days within the window, oldest first."""
+    rows = ReputationDay.objects.filter(node_id=node_id, day__gt=today - timedelta(days=WINDOW_DAYS))
+    return [as_day(day, evidence) for day, evidence in rows.order_by("day").values_list("day", "evidence")]
+
+
+def evidence_of(day: Day) -> dict[str, Any]:
+    """A day as ReputationDay.evidence keeps it."""
+    return {
+        each.kind.value: {
+            "failed": each.failed,
+            "total": each.total,
+            **({"exempt": each.exempt} if each.exempt else {}),
+            **({"note": each.note} if each.note else {}),
+        }
+        for each in day.observations
+    }
+
+
+def as_day(day: date, evidence: Mapping[str, Any]) -> Day:
+    """The inverse of `evidence_of`. Kinds that are not known (any more) are left out."""
+    known = set(Kind)
+    return Day(
+        day,
+        tuple(
+            Observation(
+                Kind(kind), said["failed"], said["total"], said.get("exempt", 0), said.get("note", "")
+            )
+            for kind, said in sorted(evidence.items())
+            if kind in known
+        ),
+    )
+
+
+_UPSERT = """
+INSERT INTO nodes_reputationday (node_id, day, reliability, correctness, efficiency, policy, evidence, computed_at)
+SELECT node_id, %(day)s, reliability, correctness, efficiency, policy, evidence, %(at)s
+FROM unnest(%(node_id)s::varchar[], %(reliability)s::numeric[], %(correctness)s::numeric[], %(efficiency)s::numeric[],
+            %(policy)s::numeric[], %(evidence)s::jsonb[])
+    AS t (node_id, reliability, correctness, efficiency, policy, evidence)
+ORDER BY node_id
+ON CONFLICT (node_id, day) DO UPDATE SET
+    reliability = excluded.reliability, correctness = excluded.correctness, efficiency = excluded.efficiency,
+    policy = excluded.policy, evidence = excluded.evidence, computed_at = excluded.computed_at
+WHERE nodes_reputationday.evidence <> excluded.evidence
+"""
+
+
+def _store(day: date, observed: Mapping[str, Day], *, at: datetime) -> None:
+    for part in _batches(sorted(observed)):
+        scores = [day_scores(observed[node_id]) for node_id in part]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _UPSERT,
+                {
+                    "day": day,
+                    "at": at,
+                    "node_id": part,
+                    **{sub.value: [score[sub] for score in scores] for sub in SubScore},
+                    "evidence": [orjson.dumps(evidence_of(observed[node_id])).decode() for node_id in part],
+                },
+            )
+
+
+def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
+    today = _day_of(at)
+    nodes = Node.objects.order_by("pk") if node_ids is None else Node.objects.filter(pk__in=node_ids)
+    changed = 0
+    for part in _batches(list(nodes.values_list("pk", flat=True))):
+        days: dict[str, list[Day]] = defaultdict(list)
+        rows = ReputationDay.objects.filter(node_id__in=part, day__gt=today - timedelta(days=WINDOW_DAYS))
+        for node_id, day, evidence in rows.values_list("node_id", "day", "evidence"):
+            days[node_id].append(as_day(day, evidence))
+        scored = {node_id: reputation(known, today=today) for node_id, known in days.items()}
+        changed += _write({node_id: found.r if found else None for node_id, found in scored.items()})
+    return changed
+
+
+def _write(scores: Mapping[str, Decimal | None]) -> int:
+    """In order of ids, so that two runs at once wait for each other instead of deadlocking."""
+    ids = sorted(scores)
+    if not ids:
+        return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM nodes_node WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [ids])
+        cursor.execute(
+            "UPDATE nodes_node n SET reputation = t.r FROM unnest(%s::varchar[], %s::numeric[]) AS t (id, r)"
+            " WHERE n.id = t.id AND n.reputation IS DISTINCT FROM t.r",
+            [ids, [scores[node_id] for node_id in ids]],
+        )
+        return cursor.rowcount
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), NODES_AT_ONCE):
+        yield list(ids[start : start + NODES_AT_ONCE])
+
+
+def _day_of(at: datetime) -> date:
+    return at.astimezone(UTC).date()

@@ -1,0 +1,40 @@
+"""What a node's figures mean."""
+
+from jatevo.web.definitions import define
+
+# queries.uptime_ratio
+UPTIME_7D = define(
+    "uptime_7d",
+    "Uptime (7 days)",
+    text="The share of minutes in which the node sent a heartbeat, counted from its first minute on record.",
+    window="the last 7 days, in whole minutes",
+    source="the node's heartbeats",
+)
+
+# queries.latest_latency
+NODE_P95 = define(
+    "node_p95",
+    "p95",
+    text="The 95th percentile of latency that a validator measured in its last probe of the node.",
+    window="the last probe, if it is younger than an hour",
+    source="latency probes of the validators",
+)
+
+# nodes/reputation.py
+REPUTATION = define(
+    "reputation",
+    "Reputation",
+    text="From 0 to 100: 35 % reliability (is it there?), 35 % correctness (does it pass its audits?), 20 % efficiency"
+    " (is it fast enough?) and 10 % policy (does it keep the rules?). While there is little evidence it stays near"
+    " 70. Below 40 a node is quarantined.",
+    window="14 days, day by day",
+    source="heartbeats, probes, audits and the node's history",
+)
+
+EARNINGS_TO_DATE = define(
+    "earnings_to_date",
+    "Earnings to date",
+    text="The fees of all payable receipts of the node, in US dollars. Not yet known while no rates are in force.",
+    window="since the node was registered",
+    source="signed receipts and the rates in force when each request ended",
+)

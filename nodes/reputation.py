@@ -1,0 +1,300 @@
+"""A node's reputation R, from 0 to 100, and every point that it lost. Pure: no clock, no database.
+
+R = 0.35 Reliability + 0.35 Correctness + 0.20 Efficiency + 0.10 Policy (design, "Reputation"; PRD §10). Each
+sub-score is the mean of what its observations score, over the 14 days that end today (UTC), weighted by how
+much was observed. A day's observation of a cause says "`failed` of `total`" and is worth at most its `share`
+of a day, however much was observed: a busy day does not drown the others. While there is less than THIN_DAYS
+days' worth of evidence, what is missing counts as 70 points.
+
+    weight  w = share · min(1, total / full)            loss  l = 100 · min(1, harshness · failed / total)
+    thin    k = max(0, THIN_DAYS - Σw)                   sub-score = (Σ w·(100 - l) + k·70) / (Σw + k)
+
+So an observation costs R exactly `sub-score's weight · w·l / (Σw + k)` points, missing evidence
+`sub-score's weight · k·30 / (Σw + k)`, and these add up to 100 - R. docs/decisions/0005-reputation.md says why.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+WINDOW_DAYS = 14
+THIN_DAYS = 3
+PRIOR = 70
+
+
+class SubScore(StrEnum):
+    """What R is made of."""
+
+    RELIABILITY = "reliability"
+    CORRECTNESS = "correctness"
+    EFFICIENCY = "efficiency"
+    POLICY = "policy"
+
+    @property
+    def label(self) -> str:
+        return self.value.capitalize()
+
+
+WEIGHTS: Mapping[SubScore, Fraction] = {
+    SubScore.RELIABILITY: Fraction(35, 100),
+    SubScore.CORRECTNESS: Fraction(35, 100),
+    SubScore.EFFICIENCY: Fraction(20, 100),
+    SubScore.POLICY: Fraction(10, 100),
+}
+
+
+class Kind(StrEnum):
+    """The causes for which points are lost."""
+
+    SILENCE = "silence"
+    HEALTH = "health"
+    AUDIT = "audit"
+    RECEIPT = "receipt"
+    FORGERY = "forgery"
+    LATENCY = "latency"
+    CONDUCT = "conduct"
+    THIN = "thin"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of observation counts: see the module's formula. `sentence` takes failed and total."""
+
+    sub_score: SubScore
+    share: Fraction
+    full: int
+    harshness: int
+    sentence: str
+
+
+RULES: Mapping[Kind, Rule] = {
+    Kind.SILENCE: Rule(
+        SubScore.RELIABILITY, Fraction(7, 10), 1440, 1, "{failed} of {total} minutes without a heartbeat"
+    ),
+    Kind.HEALTH: Rule(
+        SubScore.RELIABILITY, Fraction(3, 10), 200, 1, "{failed} of {total} health probes failed"
+    ),
+    # one failed audit weighs as four
+    Kind.AUDIT: Rule(SubScore.CORRECTNESS, Fraction(1, 2), 24, 4, "{failed} of {total} audits failed"),
+    Kind.RECEIPT: Rule(
+        SubScore.CORRECTNESS,
+        Fraction(1, 2),
+        100,
+        2,
+        "{failed} of {total} receipts say that the request failed",
+    ),
+    # observed only when it happens; a day of it scores nothing
+    Kind.FORGERY: Rule(SubScore.CORRECTNESS, Fraction(1), 1, 1, "{failed} receipts with a forged signature"),
+    Kind.LATENCY: Rule(
+        SubScore.EFFICIENCY, Fraction(1), 200, 1, "{failed} of {total} latency probes over the target"
+    ),
+    # in tenths: an unannounced outage is one, a quarantine five
+    Kind.CONDUCT: Rule(SubScore.POLICY, Fraction(1), 10, 1, "quarantined, or offline unannounced"),
+}
+OUTAGE_TENTHS = 1
+QUARANTINE_TENTHS = 5
+
+# Every weight is a whole number of these, because every rule's full / share divides it: sums stay integers.
+UNITS_PER_DAY = 72_000
+_UNITS = {kind: int(UNITS_PER_DAY * rule.share / rule.full) for kind, rule in RULES.items()}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a day showed of one kind: `failed` of `total`, and what was exempt and counts for nothing."""
+
+    kind: Kind
+    failed: int
+    total: int
+    exempt: int = 0
+    note: str = ""  # in place of the rule's sentence, where counts alone say too little
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.failed <= self.total:
+            raise ValueError(f"{self.failed} of {self.total} cannot be")
+
+    @property
+    def units(self) -> int:
+        """Its worth as evidence, in UNITS_PER_DAY."""
+        rule = RULES[self.kind]
+        return min(self.total, rule.full) * _UNITS[self.kind]
+
+    @property
+    def loss(self) -> Fraction:
+        """From 0 to 100."""
+        if not self.failed:
+            return Fraction(0)
+        return 100 * min(Fraction(1), Fraction(RULES[self.kind].harshness * self.failed, self.total))
+
+    @property
+    def sentence(self) -> str:
+        return self.note or RULES[self.kind].sentence.format(
+            failed=f"{self.failed:,}", total=f"{self.total:,}"
+        )
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day's observations, at most one of a kind."""
+
+    day: date
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Points that R lost, in hundredths. `day` and `expires_on` are None for thin evidence, which fades."""
+
+    sub_score: SubScore
+    kind: Kind
+    day: date | None
+    sentence: str
+    points: Decimal
+    expires_on: date | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sub-score: `score` from 0 to 100, and the days' worth of evidence behind it."""
+
+    sub_score: SubScore
+    score: Decimal
+    evidence_days: Decimal
+    points_lost: Decimal
+    weight_percent: int
+
+
+@dataclass(frozen=True)
+class Reputation:
+    """`r` + the causes' points = 100 to the last hundredth."""
+
+    r: Decimal
+    parts: tuple[Part, ...]
+    causes: tuple[Cause, ...]
+
+    @property
+    def lost(self) -> Decimal:
+        return 100 - self.r
+
+
+def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
+    """R at the end of what is known of today; None without any evidence.
+
+    Days outside of the window count for nothing. The order of days and observations does not matter.
+    """
+    known = _in_window(days, today)
+    if not any(observation.total for day in known for observation in day.observations):
+        return None
+    seen: dict[SubScore, list[tuple[Day, Observation]]] = {sub_score: [] for sub_score in WEIGHTS}
+    for day in known:
+        for each in day.observations:
+            seen[RULES[each.kind].sub_score].append((day, each))
+    exact: list[tuple[Cause, Fraction]] = []
+    scores: dict[SubScore, tuple[Fraction, int]] = {}
+    for sub_score, weight in WEIGHTS.items():
+        evidence = sum(each.units for _, each in seen[sub_score])
+        thin = max(0, THIN_DAYS * UNITS_PER_DAY - evidence)
+        lost = [
+            (_cause(sub_score, day, each), each.loss * Fraction(each.units, evidence + thin))
+            for day, each in seen[sub_score]
+            if each.failed
+        ]
+        if thin:
+            lost.append((_thin(sub_score, evidence), Fraction((100 - PRIOR) * thin, evidence + thin)))
+        exact += [(cause, weight * points) for cause, points in lost]
+        scores[sub_score] = (100 - sum((points for _, points in lost), Fraction(0)), evidence)
+    total_lost = _hundredths(sum((points for _, points in exact), Fraction(0)))
+    causes = _rounded(exact, total_lost)
+    parts = tuple(_part(sub_score, *scores[sub_score], causes) for sub_score in WEIGHTS)
+    return Reputation(100 - Decimal(total_lost) / 100, parts, causes)
+
+
+def day_scores(day: Day) -> dict[SubScore, Decimal | None]:
+    """The day's own sub-scores, without what is thin; None where nothing was observed."""
+    scores: dict[SubScore, Decimal | None] = {}
+    for sub_score in WEIGHTS:
+        seen = [each for each in day.observations if RULES[each.kind].sub_score is sub_score]
+        evidence = sum(each.units for each in seen)
+        lost = sum((each.units * each.loss for each in seen), Fraction(0))
+        scores[sub_score] = _decimal(100 - lost / evidence) if evidence else None
+    return scores
+
+
+def forecast(days: Iterable[Day], *, today: date, clean_days: int) -> Decimal | None:
+    """R after `clean_days` more days like the node's usual ones, with nothing failed; None without evidence."""
+    known = _in_window(days, today)
+    usual = _usual(known)
+    ahead = [Day(today + timedelta(days=number), usual) for number in range(1, clean_days + 1)]
+    then = reputation([*known, *ahead], today=today + timedelta(days=clean_days))
+    return then.r if then else None
+
+
+def _usual(days: Sequence[Day]) -> tuple[Observation, ...]:
+    """A day without failures, with as much of each kind as the node's median day had."""
+    amounts: dict[Kind, list[int]] = {}
+    for day in days:
+        for each in day.observations:
+            if each.total and each.kind is not Kind.FORGERY:
+                amounts.setdefault(each.kind, []).append(each.total)
+    return tuple(
+        Observation(kind, 0, sorted(totals)[len(totals) // 2]) for kind, totals in sorted(amounts.items())
+    )
+
+
+def _in_window(days: Iterable[Day], today: date) -> list[Day]:
+    first = today - timedelta(days=WINDOW_DAYS - 1)
+    return sorted((day for day in days if first <= day.day <= today), key=lambda day: day.day)
+
+
+def _cause(sub_score: SubScore, day: Day, each: Observation) -> Cause:
+    expires_on = day.day + timedelta(days=WINDOW_DAYS)
+    return Cause(sub_score, each.kind, day.day, each.sentence, Decimal(0), expires_on)
+
+
+def _thin(sub_score: SubScore, evidence: int) -> Cause:
+    sentence = (
+        f"{_days(evidence)} of {THIN_DAYS} days' worth of evidence: what is missing counts as {PRIOR} points"
+    )
+    return Cause(sub_score, Kind.THIN, None, sentence, Decimal(0), None)
+
+
+def _part(sub_score: SubScore, score: Fraction, evidence: int, causes: Sequence[Cause]) -> Part:
+    lost = sum((cause.points for cause in causes if cause.sub_score is sub_score), Decimal(0))
+    percent = int(WEIGHTS[sub_score] * 100)
+    return Part(sub_score, _decimal(score), _days(evidence), lost, percent)
+
+
+def _rounded(exact: Sequence[tuple[Cause, Fraction]], total: int) -> tuple[Cause, ...]:
+    """The causes with their points in hundredths that add up to `total`: the largest remainders round up.
+
+    The heaviest come first.
+    """
+    floors = [int(points * 100) for _, points in exact]
+    by_remainder = sorted(
+        range(len(exact)), key=lambda i: (floors[i] - exact[i][1] * 100, _order(exact[i][0]))
+    )
+    up = set(by_remainder[: total - sum(floors)])
+    causes = [
+        replace(cause, points=Decimal(floors[i] + (i in up)) / 100) for i, (cause, _) in enumerate(exact)
+    ]
+    return tuple(sorted(causes, key=lambda cause: (-cause.points, _order(cause))))
+
+
+def _order(cause: Cause) -> tuple[date, str, str]:
+    return cause.day or date.max, cause.sub_score, cause.kind
+
+
+def _hundredths(points: Fraction) -> int:
+    """Rounded half up."""
+    return int(points * 100 + Fraction(1, 2))
+
+
+def _days(units: int) -> Decimal:
+    return _decimal(Fraction(units, UNITS_PER_DAY))
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(_hundredths(value)) / 100

@@ -1,0 +1,75 @@
+"""Standings: what ClickHouse last said of all nodes, and how old that is."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+from uuid import uuid4
+
+import pytest
+
+from jatevo.metrics.store import MetricsUnavailable, Store
+from jatevo.metrics.writer import write
+from jatevo.web.figures import Knowledge
+from nodes import standings
+from nodes.models import NodeStanding
+from nodes.standings import STALE_AFTER, refresh_standings, standing_figures
+from nodes.tasks import keep_standings
+from tests.factories import NodeFactory
+from tests.metrics.conftest import chdb_store
+from tests.metrics.wrappers import NOON_SECONDS, latency, uptime
+
+__all__ = ["chdb_store"]
+
+pytestmark = pytest.mark.django_db
+NOON = datetime.fromtimestamp(NOON_SECONDS, UTC)
+
+
+def test_every_node_gets_its_last_probe_and_its_uptime(chdb_store: Store) -> None:
+    measured, unknown = NodeFactory.create(), NodeFactory.create()
+    facts = [
+        latency("old", node_id=measured.pk, p95=900.0, ts=NOON_SECONDS - 600),
+        latency("new", node_id=measured.pk, p95=300.0, ts=NOON_SECONDS - 60),
+        latency("stranger", node_id="nobodys", p95=1.0, ts=NOON_SECONDS - 60),
+        *(uptime(NOON - number * timedelta(minutes=1), node_id=measured.pk) for number in (1, 2, 4)),
+    ]
+    write(chdb_store, uuid4(), list(enumerate(facts)))
+    assert refresh_standings(at=NOON) == 2
+    figures = standing_figures(NodeStanding.objects.get(pk=measured.pk), at=NOON)
+    assert figures.p95_ms.value == 300.0
+    assert figures.uptime_7d.value == pytest.approx(3 / 4)
+    nothing = standing_figures(NodeStanding.objects.get(pk=unknown.pk), at=NOON)
+    assert (nothing.p95_ms.state, nothing.uptime_7d.state) == (Knowledge.UNKNOWN, Knowledge.UNKNOWN)
+
+
+def test_a_later_refresh_replaces_and_an_earlier_one_does_not(chdb_store: Store) -> None:
+    node = NodeFactory.create()
+    write(chdb_store, uuid4(), [(1, latency("p", node_id=node.pk, p95=300.0, ts=NOON_SECONDS - 60))])
+    refresh_standings(at=NOON)
+    assert refresh_standings(at=NOON - timedelta(minutes=30)) == 0
+    refresh_standings(at=NOON + timedelta(hours=2))
+    standing = NodeStanding.objects.get()
+    assert (standing.p95_ms, standing.as_of) == (None, NOON + timedelta(hours=2))
+
+
+def test_while_clickhouse_is_away_standings_grow_old(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = NodeFactory.create()
+    write(chdb_store, uuid4(), [(1, latency("p", node_id=node.pk, p95=300.0, ts=NOON_SECONDS - 60))])
+    refresh_standings(at=NOON)
+
+    class Away:
+        def execute(self, sql: str, params: object = None) -> NoReturn:
+            raise MetricsUnavailable("gone")
+
+    monkeypatch.setattr(standings, "get_store", Away)
+    keep_standings(0)  # the job does not fail
+    standing = NodeStanding.objects.get()
+    fresh = standing_figures(standing, at=NOON + STALE_AFTER)
+    assert (fresh.p95_ms.state, fresh.old) == (Knowledge.KNOWN, False)
+    stale = standing_figures(standing, at=NOON + STALE_AFTER + timedelta(seconds=1))
+    assert (stale.p95_ms.value, stale.p95_ms.state, stale.p95_ms.as_of) == (300.0, Knowledge.STALE, NOON)
+    assert stale.old
+
+
+def test_a_node_without_a_standing_is_unknown() -> None:
+    assert standing_figures(None, at=NOON).p95_ms.state is Knowledge.UNKNOWN
