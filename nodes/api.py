@@ -31,6 +31,7 @@ from nodes.latency import latest_latencies
 from nodes.models import Node
 from nodes.proof import key_statement_signed
 from nodes.serializers import EnrollmentAnswer, EnrollmentRequest, KeyAnswer, NodeDetail, NodeSummary
+from nodes.sight import Sight
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 _TOKEN_ANSWER = inline_serializer(
@@ -154,7 +155,7 @@ def heartbeat(request: Request) -> Response:
         OpenApiParameter("region"),
         OpenApiParameter("runtime"),
         OpenApiParameter("reputation_range", description="such as 40-90"),
-        OpenApiParameter("q", description="part of the node id"),
+        OpenApiParameter("q", description="part of the node's name, region, models or GPU"),
         OpenApiParameter("cursor"),
         OpenApiParameter("limit", int),
     ],
@@ -167,17 +168,19 @@ def heartbeat(request: Request) -> Response:
 def node_list(request: Request) -> Response:
     """The nodes that you may see, by id."""
     hit("reads", _user(request).email)
-    chosen = NodeFilter(request.query_params, queryset=Node.objects.visible_to(request.user))
+    sight = Sight.of(request.user)
+    visible = sight.with_names(Node.objects.visible_to(request.user))
+    chosen = NodeFilter(request.query_params, queryset=visible, sight=sight)
     if not chosen.is_valid():
         raise _bad_parameters(chosen.errors)
     page = keyset_page(
-        chosen.qs,
+        chosen.qs.select_related("standing"),
         cursor=request.query_params.get("cursor"),
         limit=parse_limit(request.query_params.get("limit")),
-        fields=["id"],
+        # strangers page by pseudonyms: neither the order nor a cursor may tell ids
+        fields=["id" if sight.everything else "pseudonym"],
     )
-    latencies = latest_latencies([node.pk for node in page.rows], at=timezone.now())
-    lines = NodeSummary(page.rows, many=True, context={"latencies": latencies or {}})
+    lines = NodeSummary(page.rows, many=True, context={"sight": sight})
     return Response({"results": lines.data, "next": page.next})
 
 
@@ -187,7 +190,11 @@ def node_list(request: Request) -> Response:
 def node_detail(request: Request, node_id: str) -> Response:
     """One node with its attestation, keys, latest metrics, probes, transitions and last receipts."""
     hit("reads", _user(request).email)
-    visible = Node.objects.visible_to(request.user).select_related("attestation").prefetch_related("keys")
+    visible = (
+        Node.objects.visible_to(request.user)
+        .select_related("attestation", "standing")
+        .prefetch_related("keys")
+    )
     node = visible.filter(pk=node_id).first()
     if node is None:
         raise not_found()

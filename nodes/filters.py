@@ -1,4 +1,4 @@
-"""The filters of the node list, for the page and for GET /v1/nodes alike."""
+"""The filters of the node list, for the page, its export and GET /v1/nodes alike."""
 
 import re
 from decimal import Decimal
@@ -7,9 +7,11 @@ from typing import Any
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import F, Func, Q, TextField, Value
 
 from nodes.lifecycle import Status
 from nodes.models import Node, NodeQuerySet, Runtime
+from nodes.sight import Sight
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
 _RANGE = re.compile(r"([0-9]{1,3})-([0-9]{1,3})", re.ASCII)
@@ -38,9 +40,12 @@ class ReputationRangeFilter(django_filters.Filter):
 
 
 class NodeFilter(django_filters.FilterSet):
-    """`status`, `region`, `runtime`, `reputation_range` (40-90), and `q`: part of the node id."""
+    """`status`, `region`, `runtime`, `reputation_range` (40-90), and `q`: free text.
 
-    q = django_filters.CharFilter(field_name="id", lookup_expr="icontains", label="Node ID", max_length=64)
+    The queryset must come from `Sight.with_names`: what a person may not know is not searched either.
+    """
+
+    q = django_filters.CharFilter(method="search", label="Search", max_length=64)
     status = django_filters.ChoiceFilter(choices=STATUS_CHOICES, label="Status", empty_label="Any status")
     region = django_filters.CharFilter(label="Region", max_length=32)
     runtime = django_filters.ChoiceFilter(choices=Runtime.choices, label="Runtime", empty_label="Any runtime")
@@ -49,3 +54,20 @@ class NodeFilter(django_filters.FilterSet):
     class Meta:
         model = Node
         fields = ("q", "status", "region", "runtime", "reputation_range")
+
+    def __init__(self, *args: Any, sight: Sight, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sight = sight
+
+    def search(self, nodes: NodeQuerySet, name: str, text: str) -> NodeQuerySet:
+        """Part of the name, the region, a model or the GPU; for who knows them, of the ASN and the org."""
+        wanted = (
+            Q(shown_name__icontains=text)
+            | Q(region__icontains=text)
+            | Q(models_text__icontains=text)
+            | Q(attestation__gpu_model__icontains=text)
+        )
+        if self.sight.everything:
+            wanted |= Q(asn_hint__icontains=text) | Q(org__name__icontains=text)
+        models = Func(F("models_offered"), Value(" "), function="array_to_string", output_field=TextField())
+        return nodes.alias(models_text=models).filter(wanted)

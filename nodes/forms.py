@@ -4,8 +4,6 @@ from typing import Any
 
 from django import forms
 
-from nodes.filters import NodeFilter
-
 
 class ReasonForm(forms.Form):
     """Why a node is quarantined or cleared."""
@@ -19,12 +17,24 @@ class ReasonForm(forms.Form):
     )
 
 
-class NodePageFilter(NodeFilter):
-    """The same filters, with the regions to choose from."""
+class BulkForm(ReasonForm):
+    """What is to be done to which nodes, and why."""
 
-    def __init__(self, *args: Any, regions: list[str], **kwargs: Any) -> None:
+    MOST = 100
+    ACTIONS = (("quarantine", "Quarantine"), ("clear", "Clear quarantine"))
+
+    action = forms.ChoiceField(choices=ACTIONS, widget=forms.HiddenInput)
+    node = forms.MultipleChoiceField(widget=forms.MultipleHiddenInput)
+
+    def __init__(self, *args: Any, node_ids: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        chosen = self.data.get("region", "") if self.is_bound else ""
-        options = sorted({*regions, *([chosen] if chosen else [])})
-        choices = [("", "Any region"), *((each, each) for each in options)]
-        self.form.fields["region"].widget = forms.Select(choices=choices)
+        node = self.fields["node"]
+        if isinstance(node, forms.MultipleChoiceField):
+            node.choices = [(node_id, node_id) for node_id in node_ids]
+
+
+class ViewNameForm(forms.Form):
+    """The name under which a view of the list is kept."""
+
+    name = forms.CharField(label="Name of the view", max_length=60)
+    query = forms.CharField(required=False, max_length=1000, widget=forms.HiddenInput)

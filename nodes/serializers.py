@@ -8,6 +8,7 @@ from jatevo.accounts.permissions import Permission, allowed
 from nodes.credentials import public_key_text
 from nodes.drawer import Rights
 from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
+from nodes.sight import Sight
 
 
 class EnrollmentRequest(serializers.Serializer[Any]):
@@ -35,9 +36,9 @@ class EnrollmentAnswer(serializers.ModelSerializer[Enrollment]):
 
 
 class NodeSummary(serializers.ModelSerializer[Node]):
-    """A line of GET /v1/nodes."""
+    """A line of GET /v1/nodes. `node_id` is the pseudonym for who may not know the node."""
 
-    node_id = serializers.CharField(source="id")
+    node_id = serializers.SerializerMethodField()
     models = serializers.ListField(child=serializers.CharField(), source="models_offered")
     reputation = serializers.DecimalField(
         max_digits=5, decimal_places=2, allow_null=True, help_text="null: not known yet"
@@ -51,9 +52,13 @@ class NodeSummary(serializers.ModelSerializer[Node]):
             "models", "green_energy", "agent_version", "last_heartbeat_at", "created_at",
         ]  # fmt: skip
 
+    def get_node_id(self, node: Node) -> str:
+        sight: Sight = self.context.get("sight") or Sight.of(self.context["request"].user)
+        return sight.name(node)
+
     def get_p95_ms(self, node: Node) -> float | None:
-        latency = self.context.get("latencies", {}).get(node.pk)
-        return None if latency is None else latency.p95_ms
+        standing = getattr(node, "standing", None)
+        return None if standing is None else standing.p95_ms
 
 
 class AttestationAnswer(serializers.ModelSerializer[NodeAttestation]):

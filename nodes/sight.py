@@ -10,7 +10,7 @@ from typing import Self
 from django.db.models import Case, CharField, F, QuerySet, When
 
 from jatevo.accounts.models import Role, User
-from nodes.models import Node
+from nodes.models import Node, NodeQuerySet
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sight:
         """What the node is called on pages, in URLs and in answers."""
         return node.pk if self.names(node) else node.pseudonym
 
-    def with_names(self, nodes: QuerySet[Node]) -> QuerySet[Node]:
+    def with_names(self, nodes: NodeQuerySet) -> NodeQuerySet:
         """The nodes with `shown_name`, for searching and sorting in the database."""
         if self.everything:
             return nodes.annotate(shown_name=F("id"))

@@ -1,13 +1,10 @@
-"""The pages of nodes: the list, a node (as a page or in the drawer), and what can be done to one."""
+"""A node (as a page or in the drawer), and what can be done to one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,16 +13,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from jatevo.accounts.models import User
-from jatevo.accounts.permissions import Permission, allowed, require
+from jatevo.accounts.permissions import Permission, require
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.actions import NodeError, clear, quarantine, rotate_token
 from nodes.drawer import Tab, explanation_of, rights_of, tab_context
-from nodes.figures import NodeFigures, node_figures
-from nodes.forms import NodePageFilter, ReasonForm
+from nodes.forms import ReasonForm
 from nodes.lifecycle import Status
 from nodes.models import Node
 
-PER_PAGE = 25
 POLL_SECONDS = 10
 # what a line of the list shows, and no JSON that it does not
 _LIST_FIELDS = (
@@ -33,40 +28,6 @@ _LIST_FIELDS = (
     "last_heartbeat_at", "green_energy",
 )  # fmt: skip
 _DETAIL_FRAGMENTS = {"drawer-body": "drawer", "node-live": "live", "node-status": "status", "node-tab": "tab"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the list."""
-
-    node: Node
-    figures: NodeFigures
-
-
-@require_safe
-@require(Permission.VIEW_NODES)
-def list_nodes(request: HttpRequest) -> HttpResponse:
-    """The nodes that the person sees, filtered by the URL, 25 a page."""
-    now = timezone.now()
-    visible = Node.objects.visible_to(request.user)
-    regions = list(visible.order_by("region").values_list("region", flat=True).distinct())
-    filters = NodePageFilter(request.GET, queryset=visible, regions=regions)
-    found = filters.qs if filters.is_valid() else visible.none()
-    page = Paginator(found.order_by("id").only(*_LIST_FIELDS), PER_PAGE).get_page(request.GET.get("page"))
-    rows = _rows(page, now)
-    context = {
-        "filters": filters,
-        "page": page,
-        "rows": rows,
-        "any_visible": bool(regions),
-        "filtered": any(request.GET.get(name) for name in filters.filters),
-        "may_enrol": allowed(request.user, Permission.ENROL_NODES),
-        "poll_seconds": POLL_SECONDS,
-    }
-    version = (page.paginator.count, page.number, [_shown(row) for row in rows], request.GET.urlencode())
-    return page_or_fragment(
-        request, "nodes/list.html", context, fragments={"nodes-list": "rows"}, version=version
-    )
 
 
 @require_safe
@@ -156,24 +117,6 @@ def _visible(request: HttpRequest, node_id: str) -> Node:
     """The node, or 404 for one that does not exist or that the person may not see."""
     nodes = Node.objects.visible_to(request.user).select_related("org", "attestation")
     return get_object_or_404(nodes, pk=node_id)
-
-
-def _rows(page: Page[Node], now: Any) -> list[Row]:
-    nodes = list(page.object_list)
-    figures = node_figures([node.pk for node in nodes], at=now)
-    return [Row(node, figures[node.pk]) for node in nodes]
-
-
-def _shown(row: Row) -> tuple[object, ...]:
-    """All that a line shows; how long ago is kept fresh by the page itself."""
-    node, figures = row.node, row.figures
-    stale = (figures.p95_ms.state, figures.uptime_7d.state)
-    return (
-        *(getattr(node, name) for name in _LIST_FIELDS),
-        figures.p95_ms.value,
-        figures.uptime_7d.value,
-        stale,
-    )
 
 
 def _tab_url(node: Node, tab: Tab, in_drawer: bool) -> str:

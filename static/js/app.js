@@ -57,6 +57,9 @@ document.addEventListener("click", (event) => {
 
 // A form that filters a list is sent when a choice changes; its button remains for those without a script.
 document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-check-all]")) {
+    for (const box of event.target.form.querySelectorAll("[data-pick]")) box.checked = event.target.checked;
+  }
   const form = event.target.closest("form[data-autosubmit]");
   if (form && event.target.matches("select, [type=checkbox], [type=radio], [type=date]")) form.requestSubmit();
 });
@@ -148,6 +151,7 @@ function poll() {
     if (!due.has(element)) due.set(element, now + interval);
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
+    if (element.querySelector("[data-pick]:checked")) continue; // a choice is being made: nothing moves under it
     due.set(element, now + interval);
     htmx.trigger(element, "refresh");
   }

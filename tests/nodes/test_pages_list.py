@@ -1,57 +1,27 @@
 """/nodes/ through the front door: who sees what, filters, pages, fragments, figures, and what it costs."""
 
-import uuid
+import csv
+import io
+import re
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
+from waffle.models import Switch
 
-from jatevo.accounts.models import Org, Role
-from jatevo.metrics.facts import LatencyFact
-from jatevo.metrics.store import MetricsUnavailable, Store
-from jatevo.metrics.writer import write
-from nodes import figures
+from jatevo.accounts.models import Org, Role, User
+from jatevo.audit.models import AuditEvent
 from nodes.lifecycle import Status
-from nodes.models import Node
+from nodes.models import Node, NodeStanding, SavedView
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
-from tests.factories import NodeFactory
-from tests.metrics.conftest import chdb_store
+from tests.factories import NodeFactory, OrgFactory, UserFactory
 
-__all__ = ["chdb_store"]
 pytestmark = pytest.mark.django_db
-
-
-class DownStore:
-    """Answers like a ClickHouse that is not there."""
-
-    def execute(self, sql: str, params: Any = None) -> NoReturn:
-        raise MetricsUnavailable("connection refused")
-
-
-def measure(store: Store, node: Node, p95: float) -> None:
-    at = int(timezone.now().timestamp())
-    fact = LatencyFact(
-        probe_id=str(uuid.uuid4()),
-        node_id=node.pk,
-        region=node.region,
-        ts=at,
-        p50=1.0,
-        p95=p95,
-        p99=9.0,
-        tps=1.0,
-    )
-    write(store, uuid.uuid4(), [(0, fact)])
-
-
-def test_an_anonymous_visitor_is_sent_to_the_login_page() -> None:
-    answer = Browser().get("/nodes/?status=active")
-    assert answer.status_code == 302
-    assert answer["Location"] == "/login/?next=/nodes/%3Fstatus%3Dactive"
 
 
 def test_an_operator_sees_the_orgs_nodes_and_no_rivals(operator: Browser, org: Org) -> None:
@@ -70,18 +40,6 @@ def test_an_admin_sees_all_nodes() -> None:
     assert 'href="/nodes/two/"' in page
 
 
-def test_a_viewer_sees_the_nodes_that_were_shared() -> None:
-    viewer = make_user(Role.VIEWER)
-    browser = Browser().hold_session(viewer)
-    shared = NodeFactory.create(id="shared")
-    NodeFactory.create(id="not-shared")
-    assert "No nodes are shared with you" in text_of(browser.get("/nodes/"))
-    assign_perm("nodes.view_node", viewer, shared)
-    page = text_of(browser.get("/nodes/"))
-    assert 'href="/nodes/shared/"' in page
-    assert "not-shared" not in page
-
-
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -91,7 +49,10 @@ def test_a_viewer_sees_the_nodes_that_were_shared() -> None:
         ("runtime=vllm", {"gpu-2"}),
         ("q=MAC", {"mac-1", "mac-3"}),
         ("reputation_range=40-90", {"mac-3"}),
-        ("status=", {"mac-1", "gpu-2", "mac-3"}),
+        ("status=attention", {"gpu-2"}),
+        ("q=llama&runtime=vllm", {"gpu-2"}),
+        ("q=%C3%A9", set()),
+        ("mine=1", {"mac-1", "gpu-2", "mac-3"}),
         ("status=quarantine", set()),
         ("status=bogus", set()),
         ("reputation_range=90-40", set()),
@@ -178,31 +139,315 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(operator: Browser, or
     assert len(many) <= 6, [query["sql"] for query in many]
 
 
-def test_the_last_measured_p95_is_in_the_list(operator: Browser, org: Org, chdb_store: Store) -> None:
-    measure(chdb_store, NodeFactory.create(id="measured", org=org), 287.4)
+def stand(node: Node, *, ago: timedelta = timedelta(0), **figures: float | None) -> None:
+    NodeStanding.objects.create(node=node, as_of=timezone.now() - ago, **figures)
+
+
+def names_in(page: str) -> list[str]:
+    """The nodes of the list, in its order."""
+    return re.findall(r'data-open id="open-([^"]+)"', page)
+
+
+def test_the_last_measured_p95_and_uptime_are_in_the_list(operator: Browser, org: Org) -> None:
+    stand(NodeFactory.create(id="measured", org=org), p95_ms=287.4, uptime_7d=0.995)
     NodeFactory.create(id="unmeasured", org=org)
     page = text_of(operator.get("/nodes/"))
     assert "287 ms" in page
+    assert "99.5 %" in page
     assert "No probe has measured it in the past hour." in page
+    assert "not yet" in page  # earnings
+    assert "does not answer" not in page
 
 
-def test_without_clickhouse_the_last_good_figure_stays_and_says_so(
-    operator: Browser, org: Org, chdb_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure(chdb_store, NodeFactory.create(org=org), 287.4)
-    assert "287 ms" in text_of(operator.get("/nodes/"))
-    monkeypatch.setattr(figures, "get_store", DownStore)
-    monkeypatch.setattr(figures, "FRESH", timedelta(0))
+def test_old_standings_are_shown_and_called_old(operator: Browser, org: Org) -> None:
+    stand(NodeFactory.create(org=org), p95_ms=287.4, ago=timedelta(minutes=10))
     page = text_of(operator.get("/nodes/"))
     assert "287 ms" in page
-    assert "stale, " in page
+    assert "Latency and uptime are old" in page
 
 
-def test_without_clickhouse_and_memory_the_figure_is_unknown_and_the_page_answers(
-    operator: Browser, org: Org, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("name", ["a", "b", "c"]),
+        ("-name", ["c", "b", "a"]),
+        ("reputation", ["b", "a", "c"]),  # c's is unknown: last either way
+        ("-reputation", ["a", "b", "c"]),
+        ("p95", ["c", "a", "b"]),
+        ("-p95", ["a", "c", "b"]),
+        ("-uptime", ["c", "a", "b"]),
+        ("region", ["c", "a", "b"]),
+        ("runtime", ["a", "b", "c"]),
+        ("heartbeat", ["b", "a", "c"]),
+        ("status", ["b", "a", "c"]),
+        ("earnings", ["a", "b", "c"]),
+        ("org", ["a", "b", "c"]),
+        ("wallet_address", ["a", "b", "c"]),
+    ],
+)
+def test_every_column_sorts_and_nothing_else(
+    operator: Browser, org: Org, sort: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(figures, "get_store", DownStore)
-    NodeFactory.create(id="mine", org=org)
-    page = text_of(operator.get("/nodes/"))
-    assert 'href="/nodes/mine/"' in page
-    assert "The metrics store cannot be reached." in page
+    now = timezone.now()
+    a = NodeFactory.create(
+        id="a", org=org, reputation=90, region="us", status="offline", last_heartbeat_at=now
+    )
+    NodeFactory.create(
+        id="b", org=org, reputation=80, region="us", status="active", last_heartbeat_at=now - timedelta(1)
+    )
+    c = NodeFactory.create(id="c", org=org, region="eu", runtime="vllm", status="pending")
+    stand(a, p95_ms=900.0, uptime_7d=0.5)
+    stand(c, p95_ms=10.0, uptime_7d=0.9)
+    page = text_of(operator.get(f"/nodes/?sort={sort}"))
+    assert names_in(page) == expected
+    assert page.count("aria-sort=") == 1
+
+
+def test_the_head_of_a_column_turns_its_order_and_keeps_the_filters(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, region="us")
+    page = text_of(operator.get("/nodes/?region=us&sort=-reputation"))
+    assert 'aria-sort="descending"' in page
+    assert 'href="/nodes/?region=us&amp;sort=reputation"' in page
+    assert 'href="/nodes/?region=us&amp;sort=-p95"' in page  # numbers begin with the largest
+
+
+def test_each_choice_says_how_many_nodes_it_would_leave(operator: Browser, org: Org) -> None:
+    NodeFactory.create_batch(2, org=org, region="us", status="active")
+    NodeFactory.create(org=org, region="eu", status="active", runtime="vllm")
+    NodeFactory.create(org=org, region="eu", status="offline")
+    NodeFactory.create(region="us", status="active")  # a rival's
+    page = text_of(operator.get("/nodes/?region=us"))
+    assert ">us (2)<" in page
+    assert ">eu (2)<" in page  # given all other filters, not this one
+    assert ">Active (2)<" in page
+    assert ">Offline (0)<" in page
+    assert ">vLLM (0)<" in page
+    assert ">Mine (2)<" in page
+    assert '<option value="us" selected>' in page
+
+
+def test_filters_that_are_on_can_be_taken_off_one_by_one(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, region="us", status="active")
+    page = text_of(operator.get("/nodes/?region=us&status=active&sort=-p95"))
+    assert re.search(r'href="/nodes/\?region=us&amp;sort=-p95"[^>]*>Status: Active', page)
+    assert re.search(r'href="/nodes/\?status=active&amp;sort=-p95"[^>]*>Region: us', page)
+
+
+@pytest.mark.parametrize(
+    ("messy", "tidy"),
+    [
+        ("q=&status=active&region=", "/nodes/?status=active"),
+        ("status=&region=", "/nodes/"),
+        ("reputation_min=40&reputation_max=90", "/nodes/?reputation_range=40-90"),
+        ("reputation_min=&reputation_max=90", "/nodes/?reputation_range=0-90"),
+        ("reputation_min=0&reputation_max=100", "/nodes/"),
+        ("reputation_min=&reputation_max=&reputation_range=40-90", "/nodes/"),
+        ("column=p95&column=region", "/nodes/?columns=p95,region"),
+        ("unknown=1&page=2", "/nodes/?page=2"),
+    ],
+)
+def test_the_address_says_what_is_asked_and_no_more(operator: Browser, messy: str, tidy: str) -> None:
+    answer = operator.get(f"/nodes/?{messy}")
+    assert (answer.status_code, answer["Location"]) == (302, tidy)
+    asked = {"HX-Request": "true", "HX-Target": "nodes-page"}
+    assert operator.get(f"/nodes/?{messy}", headers=asked)["HX-Push-Url"] == tidy.replace("?page=2", "")
+
+
+def test_a_range_that_makes_no_sense_is_said_and_finds_nothing(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, reputation=50)
+    page = text_of(operator.get("/nodes/?reputation_range=90-40"))
+    assert "Write two numbers from 0 to 100" in page
+    assert names_in(page) == []
+
+
+def test_columns_are_chosen_in_the_address_and_remembered(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, agent_version="9.8.7")
+    assert "9.8.7" not in text_of(operator.get("/nodes/"))
+    chosen = text_of(operator.get("/nodes/?columns=agent,region"))
+    assert "9.8.7" in chosen
+    assert 'id="sort-reputation"' not in chosen
+    assert "9.8.7" in text_of(operator.get("/nodes/"))
+    assert 'id="sort-org"' not in text_of(operator.get("/nodes/?columns=org,asn"))  # an admin's
+
+
+# --- strangers
+
+
+SECRETS = {
+    "id": "real-name-01",
+    "asn_hint": "AS64500 Secret Net",
+    "wallet_address": "5ecretWa11et",
+    "endpoint": "http://203.0.113.9:11435",
+}
+
+
+def strangers() -> list[Browser]:
+    return [Browser(), Browser().hold_session(make_user(Role.VIEWER))]
+
+
+def test_strangers_see_shared_nodes_under_pseudonyms_and_nothing_of_their_owners() -> None:
+    org = OrgFactory.create(name="Hidden Org")
+    shared = NodeFactory.create(**SECRETS, org=org, shared=True, status="active")
+    NodeFactory.create(id="not-shared")
+    for stranger in strangers():
+        for path in (
+            "/nodes/",
+            "/nodes/?columns=name,org,asn,models,gpu,agent",
+            "/nodes/~export.csv?columns=org,asn,gpu",
+        ):
+            answer = stranger.get(path)
+            page = answer.getvalue().decode()
+            assert answer.status_code == 200
+            assert shared.pseudonym in page
+            for secret in [*SECRETS.values(), "Hidden Org", "not-shared"]:
+                assert secret not in page, (path, secret)
+
+
+@pytest.mark.parametrize("query", ["q=real-name", "q=Secret+Net", "q=Hidden", "q=5ecret", "q=203.0.113"])
+def test_what_strangers_may_not_know_is_not_searched_either(query: str) -> None:
+    org = OrgFactory.create(name="Hidden Org")
+    NodeFactory.create(**SECRETS, org=org, shared=True)
+    for stranger in strangers():
+        assert "No node matches" in text_of(stranger.get(f"/nodes/?{query}"))
+    assert api(UserFactory.create(role=Role.VIEWER), query)["results"] == []
+
+
+def api(viewer: User, query: str) -> Any:
+    return Browser().hold_session(viewer).get(f"/v1/nodes?{query}").json()
+
+
+def test_strangers_nodes_are_in_the_order_of_their_pseudonyms() -> None:
+    for number in range(6):
+        NodeFactory.create(id=f"n-{number}", shared=True)
+    by_pseudonym = list(Node.objects.order_by("pseudonym").values_list("pseudonym", flat=True))
+    for stranger in strangers():
+        assert names_in(text_of(stranger.get("/nodes/"))) == by_pseudonym
+    viewer = UserFactory.create(role=Role.VIEWER)
+    first = api(viewer, "limit=3")
+    second = api(viewer, f"limit=3&cursor={first['next']}")
+    assert [line["node_id"] for line in first["results"] + second["results"]] == by_pseudonym
+
+
+def test_a_viewer_knows_a_granted_node_by_its_name_once_it_is_shared() -> None:
+    viewer = make_user(Role.VIEWER)
+    browser = Browser().hold_session(viewer)
+    node = NodeFactory.create(id="granted")
+    assign_perm("nodes.view_node", viewer, node)
+    assert "No nodes are shared" in text_of(browser.get("/nodes/"))
+    Node.objects.update(shared=True)
+    assert names_in(text_of(browser.get("/nodes/"))) == ["granted"]
+    assert api(viewer, "q=granted")["results"][0]["node_id"] == "granted"
+
+
+def test_while_the_flag_is_off_visitors_are_sent_to_the_login_page() -> None:
+    Switch.objects.update_or_create(name="allow_anonymous_overview", defaults={"active": False})
+    for path in ("/nodes/?status=active", "/nodes/~export.csv"):
+        assert Browser().get(path).status_code == 302
+    assert Browser().get("/nodes/?status=active")["Location"] == "/login/?next=/nodes/%3Fstatus%3Dactive"
+
+
+# --- export
+
+
+def test_the_export_honours_filters_order_and_columns(operator: Browser, org: Org) -> None:
+    for number in range(30):
+        stand(NodeFactory.create(id=f"n-{number:02}", org=org, region="us"), p95_ms=float(number))
+    NodeFactory.create(id="elsewhere", org=org, region="eu")
+    NodeFactory.create(id="rival", region="us")
+    answer = operator.get("/nodes/~export.csv?region=us&sort=-p95&columns=p95,region")
+    lines = list(csv.reader(io.StringIO(answer.getvalue().decode())))
+    assert lines[0] == ["node_id", "region", "p95_ms"]
+    assert [line[0] for line in lines[1:]] == [f"n-{number:02}" for number in reversed(range(30))]
+    assert lines[1] == ["n-29", "us", "29.0"]
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.search(r'filename="jatevo-nodes-\d{4}-\d\d-\d\d.csv"', answer["Content-Disposition"])
+    event = AuditEvent.objects.get(verb="node.export")
+    assert event.details["query"] == "?region=us&sort=-p95&columns=p95,region"
+
+
+def test_an_exported_cell_is_never_a_formula(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, agent_version="=cmd()", models_offered=["@SUM(A1)"])
+    text = operator.get("/nodes/~export.csv?columns=agent,models").getvalue().decode()
+    assert "'=cmd()" in text
+    assert "'@SUM(A1)" in text
+
+
+# --- saved views
+
+
+def test_a_view_is_kept_opened_replaced_and_deleted(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, region="us")
+    fields = {"name": " Slow   ones ", "query": "?region=us&sort=-p95&page=3&junk=1"}
+    answer = operator.post("/nodes/~views/", fields, headers=operator.csrf)
+    assert answer["Location"] == "/nodes/?region=us&sort=-p95"
+    page = text_of(operator.get("/nodes/?region=us&sort=-p95"))
+    assert re.search(r'href="/nodes/\?region=us&amp;sort=-p95" aria-current="page">Slow ones<', page)
+    operator.post("/nodes/~views/", {"name": "Slow ones", "query": "?sort=-p95"}, headers=operator.csrf)
+    (view,) = SavedView.objects.all()
+    assert view.query == "?sort=-p95"
+    stranger = Browser().hold_session(UserFactory.create())
+    stranger.post(f"/nodes/~views/{view.pk}/delete/", headers=stranger.csrf)
+    assert "Slow ones" not in text_of(stranger.get("/nodes/"))
+    assert SavedView.objects.exists()
+    operator.post(f"/nodes/~views/{view.pk}/delete/", headers=operator.csrf)
+    assert not SavedView.objects.exists()
+
+
+def test_twenty_views_are_enough(operator: Browser) -> None:
+    for number in range(21):
+        operator.post("/nodes/~views/", {"name": f"v{number}"}, headers=operator.csrf)
+    assert SavedView.objects.count() == 20
+    assert "delete one first" in text_of(operator.get("/nodes/"))
+    operator.post("/nodes/~views/", {"name": "v3", "query": "?q=x"}, headers=operator.csrf)
+    assert SavedView.objects.get(name="v3").query == "?q=x"
+
+
+def test_a_view_needs_a_name_and_a_person(operator: Browser) -> None:
+    operator.post("/nodes/~views/", {"name": "  "}, headers=operator.csrf)
+    visitor = Browser()
+    assert visitor.post("/nodes/~views/", {"name": "x"}, headers=visitor.csrf).status_code == 302
+    assert not SavedView.objects.exists()
+
+
+# --- many at once
+
+
+@pytest.fixture
+def admin() -> Browser:
+    return Browser().hold_session(make_user(Role.ADMIN))
+
+
+def test_an_admin_quarantines_many_for_one_reason_and_hears_of_each(admin: Browser) -> None:
+    NodeFactory.create(id="one", status="active")
+    NodeFactory.create(id="two", status="quarantine")
+    chosen = {"node": ["one", "two", "gone"], "action": "quarantine"}
+    asked = text_of(admin.post("/nodes/~many/", chosen, headers=admin.csrf))
+    assert "Quarantine: 2 nodes" in asked
+    assert Node.objects.filter(status="quarantine").count() == 1
+    refused = admin.post(
+        "/nodes/~many/", {**chosen, "node": ["one", "two"], "reason": ""}, headers=admin.csrf
+    )
+    assert refused.status_code == 422
+    done = {**chosen, "node": ["one", "two"], "reason": "same bad driver"}
+    page = text_of(admin.post("/nodes/~many/", done, headers=admin.csrf))
+    assert page.count("Not done") == 1
+    assert "A node that is quarantine cannot do that." in page
+    assert set(Node.objects.values_list("status", flat=True)) == {"quarantine"}
+    assert AuditEvent.objects.get(verb="node.quarantine").reason == "same bad driver"
+
+
+def test_many_at_once_is_for_admins_and_has_bounds(admin: Browser, operator: Browser, org: Org) -> None:
+    NodeFactory.create(id="mine", org=org, status="active")
+    fields = {"node": ["mine"], "action": "quarantine", "reason": "because"}
+    assert operator.post("/nodes/~many/", fields, headers=operator.csrf).status_code == 403
+    assert Node.objects.get().status == "active"
+    assert "data-pick" not in text_of(operator.get("/nodes/"))
+    assert "data-pick" in text_of(admin.get("/nodes/"))
+    for bad in (
+        {},
+        {"node": ["mine"]},
+        {"node": ["mine"], "action": "delete"},
+        {"node": [f"n{i}" for i in range(101)]},
+    ):
+        answer = admin.post("/nodes/~many/", bad, headers=admin.csrf)
+        assert answer["Location"] == "/nodes/"

@@ -43,6 +43,8 @@ def test_viewer_of_a_granted_node_sees_nobodys_name_wallet_or_evidence(node: Nod
     viewer = UserFactory.create(role=Role.VIEWER)
     assert get(viewer, f"/v1/nodes/{node.pk}").status_code == 404
     assign_perm("nodes.view_node", viewer, node)
+    assert get(viewer, f"/v1/nodes/{node.pk}").status_code == 404  # not shared by its operator
+    Node.objects.update(shared=True)
     answer = get(viewer, f"/v1/nodes/{node.pk}")
     assert answer.status_code == 200
     for private in (b"the.admin@example.org", b"collusion", b"So1ana", b"10.0.0.7"):
@@ -63,7 +65,7 @@ def test_operator_cannot_see_rival_node(node: Node) -> None:
         ({"status": "active"}, {"a1"}),
         ({"region": "us-east"}, {"b2"}),
         ({"runtime": "vllm"}, {"b2"}),
-        ({"q": "A"}, {"a1"}),
+        ({"q": "A1"}, {"a1"}),
         ({"reputation_range": "40-90"}, {"b2"}),
         ({}, {"a1", "b2"}),
     ],

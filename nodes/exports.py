@@ -1,0 +1,83 @@
+"""The node list as CSV."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from nodes.listing import Column, Row, rows_of, with_figures
+from nodes.models import NodeQuerySet
+from nodes.sight import Sight
+
+_AT_ONCE = 1000
+# A spreadsheet takes a cell that begins with one of these for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Echo:
+    """A file that gives back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def csv_lines(nodes: NodeQuerySet, columns: Sequence[Column], sight: Sight, *, at: datetime) -> Iterator[str]:
+    """A header, then a line per node, in the list's order; text that could be a formula gets a leading '."""
+    writer = csv.writer(_Echo())
+    yield writer.writerow([_heading(column) for column in columns])
+    for row in rows_of(_streamed(nodes), sight, at=at):
+        yield writer.writerow([_cell(column.key, row) for column in columns])
+
+
+def _streamed(nodes: NodeQuerySet) -> Iterable[Any]:
+    return with_figures(nodes).iterator(chunk_size=_AT_ONCE)
+
+
+_UNITS = {"p95": "p95_ms", "uptime": "uptime_7d_ratio", "name": "node_id", "earnings": "earnings_usd"}
+
+
+def _heading(column: Column) -> str:
+    return _UNITS.get(column.key, column.key)
+
+
+def _cell(key: str, row: Row) -> object:
+    node = row.node
+    match key:
+        case "name":
+            return _text(row.name)
+        case "reputation":
+            return node.reputation
+        case "p95":
+            return row.figures.p95_ms.value
+        case "uptime":
+            return row.figures.uptime_7d.value
+        case "earnings":
+            return ""  # not known yet, which is not 0
+        case "heartbeat":
+            return _time(node.last_heartbeat_at)
+        case "since":
+            return _time(node.status_since)
+        case "registered":
+            return _time(node.created_at)
+        case "models":
+            return _text(" ".join(node.models_offered))
+        case "gpu":
+            return _text(getattr(getattr(node, "attestation", None), "gpu_model", ""))
+        case "agent":
+            return _text(node.agent_version)
+        case "energy":
+            return "green" if node.green_energy else ""
+        case "org":
+            return _text(node.org.name) if row.named else ""
+        case "asn":
+            return _text(node.asn_hint) if row.named else ""
+        case _:
+            return _text(str(getattr(node, key)))
+
+
+def _time(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+def _text(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
