@@ -8,7 +8,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from jatevo.accounts.permissions import Permission, allowed
+from jatevo.accounts.permissions import Permission, allowed, open_to
+from jatevo.flags.registry import Flag
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,20 @@ def _permitted(permission: Permission) -> Callable[[object], bool]:
     return lambda user: allowed(user, permission)
 
 
+def _network_open(user: object) -> bool:
+    """Whether this person, or a visitor, sees the network's own pages."""
+    return open_to(user, Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
+
+
 PLACES = (
     _Place(NavItem("Overview", "overview:home", "overview", "o"), "/", lambda user: True),
-    _Place(NavItem("Nodes", "nodes:list", "nodes", "n"), "/nodes/", _permitted(Permission.VIEW_NODES)),
+    _Place(NavItem("Nodes", "nodes:list", "nodes", "n"), "/nodes/", _network_open),
     _Place(
         NavItem("Receipts", "receipts:list", "receipts", "r"),
         "/receipts/",
         _permitted(Permission.VIEW_RECEIPTS),
     ),
+    _Place(NavItem("Status", "overview:status", "heartbeat", "t"), "/status/", _network_open),
     _Place(
         NavItem("Run a node", "onboarding:start", "run", "a"),
         "/run-a-node/",

@@ -1,53 +1,121 @@
-"""Django admin for incidents. They are resolved, not deleted; every change leaves an audit row."""
+"""Django admin for incidents. They are resolved, not deleted; all writing goes through incident_actions."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from jatevo.audit.record import actor_of, record
-from jatevo.overview.models import Incident
+from jatevo.accounts.models import User
+from jatevo.overview import incident_actions
+from jatevo.overview.models import Incident, IncidentUpdate
+from nodes.models import Node
+
+
+class IncidentForm(forms.ModelForm):
+    """With the regions that have nodes to choose from."""
+
+    region = forms.ChoiceField(required=False)
+
+    class Meta:
+        model = Incident
+        fields = [
+            "kind",
+            "severity",
+            "title",
+            "description",
+            "region",
+            "starts_at",
+            "ends_at",
+            "exempts_nodes",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        regions = set(Node.objects.order_by().values_list("region", flat=True).distinct())
+        regions |= {self.instance.region} - {""}
+        choices = [("", "The whole network"), *((region, region) for region in sorted(regions))]
+        field = self.fields["region"]
+        if isinstance(field, forms.ChoiceField):
+            field.choices = choices
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        incident_actions.check(self._described(cleaned), at=timezone.now())
+        return cleaned
+
+    def _described(self, cleaned: dict[str, Any]) -> Incident:
+        names = ("kind", "starts_at", "ends_at", "exempts_nodes")
+        now = timezone.now()
+        return Incident(**{"starts_at": now, **{name: cleaned[name] for name in names if cleaned.get(name)}})
+
+
+class UpdateInline(admin.TabularInline):
+    model = IncidentUpdate
+    extra = 1
+    fields = ["at", "state", "text", "by"]
+    readonly_fields = ["by"]
+    formfield_overrides = {models.TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 60})}}
+    verbose_name = "update"
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # what was said was said
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(Incident)
 class IncidentAdmin(admin.ModelAdmin):
-    fields = ["severity", "title", "description", "region", "created_at", "resolved_at"]
-    readonly_fields = ["created_at"]
-    list_display = ["title", "severity", "region", "created_at", "resolved_at"]
-    list_filter = ["severity", ("resolved_at", admin.EmptyFieldListFilter), "region"]
+    form = IncidentForm
+    readonly_fields = ["created_at", "resolved_at", "exempted"]
+    fieldsets = [
+        (None, {"fields": ["kind", "severity", "title", "description", "region"]}),
+        ("Time", {"fields": ["starts_at", "ends_at", "resolved_at", "created_at"]}),
+        ("Reputation", {"fields": ["exempts_nodes", "exempted"]}),
+    ]
+    inlines = [UpdateInline]
+    list_display = ["title", "kind", "severity", "region", "starts_at", "resolved_at", "exempts_nodes"]
+    list_filter = ["kind", "severity", ("resolved_at", admin.EmptyFieldListFilter), "region"]
     search_fields = ["title", "description"]
     actions = ["resolve"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Incident | None = None) -> bool:
         return False
 
+    @admin.display(description="Nodes that are exempt")
+    def exempted(self, incident: Incident) -> str:
+        if not incident.pk or not incident.exempts_nodes:
+            return "None"
+        nodes = Node.objects.filter(region=incident.region) if incident.region else Node.objects.all()
+        where = f"in {incident.region}" if incident.region else "of the network"
+        until = "until it is resolved" if incident.resolved_at is None else "for its time"
+        return f"{nodes.count():,} nodes {where}, {until}"
+
     def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        record(
-            "incident.change" if change else "incident.open",
-            by=actor_of(request.user),
-            subject_kind="incident",
-            subject_id=str(obj.pk),
-            fields=form.changed_data,
-            title=obj.title,
-        )
+        by, now = _staff(request), timezone.now()
+        if change:
+            incident_actions.change_incident(incident=obj, fields=form.changed_data, by=by, at=now)
+        else:
+            incident_actions.open_incident(incident=obj, by=by, at=now)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        for update in formset.save(commit=False):
+            incident_actions.add_update(update=update, by=_staff(request), at=timezone.now())
+        formset.save_m2m()
 
     @admin.action(description="Resolve the chosen incidents now", permissions=["change"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        now = timezone.now()
-        with transaction.atomic():
-            chosen = list(queryset.filter(resolved_at=None).select_for_update())
-            for incident in chosen:
-                incident.resolved_at = max(now, incident.created_at)  # the database's clock may be ahead
-                incident.save(update_fields=["resolved_at"])
-                record(
-                    "incident.resolve",
-                    by=actor_of(request.user),
-                    subject_kind="incident",
-                    subject_id=str(incident.pk),
-                    title=incident.title,
-                )
-        self.message_user(request, f"{len(chosen)} resolved.")
+        by, now = _staff(request), timezone.now()
+        resolved = sum(incident_actions.resolve(incident=each, by=by, at=now) for each in queryset)
+        self.message_user(request, f"{resolved} resolved.")
+
+
+def _staff(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise ValidationError("Sign in first.")
+    return request.user

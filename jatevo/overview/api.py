@@ -29,7 +29,7 @@ class State(StrEnum):
 @api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
 def summary(request: Request) -> Response:
-    """The network in five figures. One that is not known is null, never 0."""
+    """The network in five figures. One that is not known is null, never 0; one that is old says so."""
     _count(request)
     network = snapshot(at=timezone.now())
     figures = {
@@ -39,6 +39,12 @@ def summary(request: Request) -> Response:
         "models_cached": network.models_cached.value,
         "requests_24h": network.requests_24h.value,
         "as_of": network.as_of,
+        "states": {
+            "active_nodes": network.active_nodes,
+            "p95_global": network.p95_ms,
+            "models_cached": network.models_cached,
+            "requests_24h": network.requests_24h,
+        },
     }
     return Response(Summary(figures).data)
 
@@ -58,7 +64,7 @@ def summary(request: Request) -> Response:
 def incidents(request: Request) -> Response:
     """Incidents, newest first."""
     _count(request)
-    found = Incident.objects.all()
+    found = Incident.objects.prefetch_related("updates")
     match request.query_params.get("state", ""):
         case "":
             pass

@@ -1,37 +1,38 @@
 """The network's figures, one definition each, for the Overview page and GET /v1/summary alike.
 
 What PostgreSQL knows (nodes, models) and what ClickHouse knows (latency, requests) is taken together into
-a snapshot, which Django's cache shares for FRESH_FOR. While ClickHouse does not answer, its part of the last
-good snapshot stands in, marked stale; without one those figures are unknown.
+a snapshot, which all processes share. While ClickHouse does not answer, the last that it said stands in,
+marked stale; without that those figures are unknown. definitions.py says in words what each figure means.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.core.cache import cache
-from django.db.models import Count, F, Func, TextField
+from django.db.models import Count, F, Func, Q, TextField
 
 from jatevo.metrics import queries
+from jatevo.metrics.patience import patiently
 from jatevo.metrics.store import MetricsError, get_store
 from jatevo.web.figures import Figure
+from jatevo.web.remembered import Remembered
+from jatevo.web.single_flight import SingleFlight
 from nodes.lifecycle import Status
 from nodes.models import Node
 
-P95_WINDOW = timedelta(hours=1)
+P95_WINDOW = timedelta(minutes=15)
 REQUESTS_WINDOW = timedelta(hours=24)
-# The page polls every 10 s: together the p95 card is never older than the 15 s that the PRD allows (A3).
+# The page polls every 10 s: together what it shows is never older than the 15 s that the PRD allows (A3).
 FRESH_FOR = timedelta(seconds=5)
+OLDEST = timedelta(seconds=15)
 KEEP_SECONDS = 24 * 3600
 
-# Below this many nodes a region's figure would speak of single operators.
+# Below this many active nodes a region's figure would speak of single operators.
 SMALLEST_PUBLIC_REGION = 5
-OTHER_REGIONS = "other"
+OTHER_REGIONS = queries.OTHER_REGIONS
 
 UNREACHABLE = "The metrics store cannot be reached."
-TOO_FEW_PROBES = "Too few probes in the last hour."
-
-_CACHE_KEY = "overview:snapshot:1"  # the number goes up when the classes below change shape
+TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."
 
 log = structlog.get_logger(__name__)
 
@@ -47,23 +48,36 @@ class Region:
 
 @dataclass(frozen=True)
 class Census:
-    """What PostgreSQL knows at `as_of`: all nodes, active ones by region, distinct models there."""
+    """What PostgreSQL knows at `as_of`: all nodes, the active ones of each region, distinct models there.
+
+    `active_by_region` has every region with nodes, with 0 where none is active.
+    """
 
     as_of: datetime
     nodes: int
     active_by_region: dict[str, int]
     models_cached: int
 
+    @property
+    def small_regions(self) -> frozenset[str]:
+        """Those with active nodes, but too few of them to be shown to everybody, or of the very name."""
+        return frozenset(
+            region
+            for region, nodes in self.active_by_region.items()
+            if nodes and (nodes < SMALLEST_PUBLIC_REGION or region == OTHER_REGIONS)
+        )
+
 
 @dataclass(frozen=True)
 class Traffic:
-    """What ClickHouse knows at `as_of`. `by_hour`: 23 full hours, then the past 60 minutes."""
+    """What ClickHouse knows at `as_of`. `p95_other_ms` is that of the regions in `folded` together."""
 
     as_of: datetime
     p95_ms: float | None
     p95_by_region: dict[str, float | None]
+    folded: frozenset[str]
+    p95_other_ms: float | None
     requests: int
-    by_hour: list[int]
 
 
 @dataclass(frozen=True)
@@ -76,28 +90,23 @@ class Snapshot:
 
     @property
     def active_nodes(self) -> Figure:
-        """Nodes whose status is active."""
+        """definitions.ACTIVE_NODES"""
         return Figure.of(sum(self.census.active_by_region.values()), as_of=self.census.as_of)
 
     @property
     def models_cached(self) -> Figure:
-        """Distinct models that active nodes offer."""
+        """definitions.MODELS_CACHED"""
         return Figure.of(self.census.models_cached, as_of=self.census.as_of)
 
     @property
     def p95_ms(self) -> Figure:
-        """The 95th percentile over all probes of P95_WINDOW (`queries.p95_global`), in milliseconds."""
-        return self._of_traffic(self.traffic.p95_ms if self.traffic else None, if_none=TOO_FEW_PROBES)
+        """definitions.P95_GLOBAL, in milliseconds."""
+        return self._of_traffic(self.traffic.p95_ms if self.traffic else None, if_none=TOO_FEW_SAMPLES)
 
     @property
     def requests_24h(self) -> Figure:
-        """Receipts of requests that ended within REQUESTS_WINDOW (`queries.requests_count`)."""
+        """definitions.REQUESTS_24H"""
         return self._of_traffic(self.traffic.requests if self.traffic else None)
-
-    @property
-    def requests_by_hour(self) -> list[int]:
-        """For a trend; empty when not known."""
-        return self.traffic.by_hour if self.traffic else []
 
     @property
     def as_of(self) -> datetime:
@@ -105,23 +114,25 @@ class Snapshot:
         return min(self.census.as_of, self.traffic.as_of) if self.traffic else self.census.as_of
 
     def regions(self, *, fold_small: bool) -> list[Region]:
-        """The regions with active nodes, by name, with their p95.
+        """definitions.P95_BY_REGION: the regions with active nodes, by name, with their p95.
 
         For those who may not see single operators, regions under SMALLEST_PUBLIC_REGION nodes are one line,
-        `other`. Percentiles do not add up, so its p95 is known only when it is the whole network's.
+        OTHER_REGIONS, whose p95 is that of their probes together. Its own nodes may still be too few: then it
+        is not known, unless no other region is shown and it is the network's.
         """
         p95 = self.traffic.p95_by_region if self.traffic else {}
-        regions = [
-            Region(name, p95.get(name), nodes) for name, nodes in sorted(self.census.active_by_region.items())
-        ]
-        if not fold_small:
-            return regions
-        shown = [region for region in regions if region.nodes >= SMALLEST_PUBLIC_REGION]
-        folded = sum(region.nodes for region in regions) - sum(region.nodes for region in shown)
-        if folded:
-            whole = self.traffic.p95_ms if self.traffic and not shown else None
-            shown.append(Region(OTHER_REGIONS, whole, folded))
+        active = sorted((name, nodes) for name, nodes in self.census.active_by_region.items() if nodes)
+        small = self.census.small_regions if fold_small else frozenset()
+        shown = [Region(name, p95.get(name), nodes) for name, nodes in active if name not in small]
+        if small:
+            nodes = sum(nodes for name, nodes in active if name in small)
+            enough = nodes >= SMALLEST_PUBLIC_REGION or not shown
+            shown.append(Region(OTHER_REGIONS, self._p95_of(small) if enough else None, nodes))
         return shown
+
+    def _p95_of(self, small: frozenset[str]) -> float | None:
+        """An older answer may have been about other regions."""
+        return self.traffic.p95_other_ms if self.traffic and self.traffic.folded == small else None
 
     def _of_traffic(self, value: float | None, *, if_none: str = UNREACHABLE) -> Figure:
         as_of = self.traffic.as_of if self.traffic else self.census.as_of
@@ -129,49 +140,65 @@ class Snapshot:
         return figure.aged(UNREACHABLE) if self.metrics_down else figure
 
 
+# The number in a key goes up when the class changes shape.
+_snapshots: SingleFlight[Snapshot] = SingleFlight(
+    "overview:snapshot:2", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
+)
+_last_traffic: Remembered[Traffic] = Remembered("overview:traffic:1", keep_seconds=KEEP_SECONDS)
+
+
 def snapshot(*, at: datetime) -> Snapshot:
-    """The network's figures, at most FRESH_FOR old but for what is stale. Raises the database's errors."""
-    kept: Snapshot | None = cache.get(_CACHE_KEY)
-    if kept is not None and at - kept.census.as_of < FRESH_FOR:
-        return kept
-    fresh = Snapshot(_census(at), *_traffic(kept.traffic if kept else None, at))
-    cache.set(_CACHE_KEY, fresh, timeout=KEEP_SECONDS)
-    return fresh
+    """The network's figures, at most OLDEST old but for what is stale. Raises the database's errors."""
+    return _snapshots.get(lambda: take(at=at), at=at)
 
 
-def _census(at: datetime) -> Census:
-    active = Node.objects.filter(status=Status.ACTIVE)
-    by_region = active.values_list("region").annotate(Count("pk")).order_by("region")
+def take(*, at: datetime) -> Snapshot:
+    """The figures as they are now, without asking the cache."""
+    now = census(at=at)
+    return Snapshot(now, *_traffic(now))
+
+
+def census(*, at: datetime) -> Census:
+    """What PostgreSQL knows, in two queries."""
+    active = Q(status=Status.ACTIVE)
+    by_region = Node.objects.order_by("region").values_list("region")
+    counts = list(by_region.annotate(all=Count("pk"), active=Count("pk", filter=active)))
     model = Func(F("models_offered"), function="unnest", output_field=TextField(), set_returning=True)
     return Census(
         as_of=at,
-        nodes=Node.objects.count(),
-        active_by_region=dict(by_region),
-        models_cached=active.annotate(model=model).values("model").distinct().count(),
+        nodes=sum(nodes for _, nodes, _ in counts),
+        active_by_region={region: nodes for region, _, nodes in counts},
+        models_cached=Node.objects.filter(active).annotate(model=model).values("model").distinct().count(),
     )
 
 
-def _traffic(last: Traffic | None, at: datetime) -> tuple[Traffic | None, bool]:
-    """What ClickHouse says now and False, or the last that it said and True."""
-    store = get_store()
-    this_hour = at.replace(minute=0, second=0, microsecond=0)
-    hour = timedelta(hours=1)
+def _traffic(now: Census) -> tuple[Traffic | None, bool]:
+    """What ClickHouse says and False, or the last that it said and True."""
+    kept = _last_traffic.get()
     try:
-        regions = queries.p95_by_region(store, at - P95_WINDOW, at)
-        full_hours = queries.requests_by_hour(store, this_hour - 23 * hour, this_hour)
-        # The running hour is not over, and would end every trend with a fall.
-        last_hour = queries.requests_count(store, at - hour, at)
-        traffic = Traffic(
-            as_of=at,
-            p95_ms=_tenths(queries.p95_global(store, at - P95_WINDOW, at)),
-            p95_by_region={region.region: _tenths(region.p95_ms) for region in regions},
-            requests=queries.requests_count(store, at - REQUESTS_WINDOW, at),
-            by_hour=[*(full.count for full in full_hours), last_hour],
-        )
+        return patiently(lambda: _ask(now)), False
     except MetricsError as error:
         log.warning("metrics unavailable for the overview", error=str(error))
-        return last, True
-    return traffic, False
+        # It is young if it came too late for the one before, or if the trouble has only just begun.
+        return kept, kept is None or now.as_of - kept.as_of >= OLDEST
+
+
+def _ask(now: Census) -> Traffic:
+    """Remembered at once: nobody may be waiting any more when the answer comes."""
+    store = get_store()
+    at, small = now.as_of, now.small_regions
+    regions = queries.p95_by_region(store, at - P95_WINDOW, at)
+    folded = queries.p95_by_region(store, at - P95_WINDOW, at, fold=small) if small else []
+    traffic = Traffic(
+        as_of=at,
+        p95_ms=_tenths(queries.p95_global(store, at - P95_WINDOW, at)),
+        p95_by_region={region.region: _tenths(region.p95_ms) for region in regions},
+        folded=small,
+        p95_other_ms=next((_tenths(line.p95_ms) for line in folded if line.region == OTHER_REGIONS), None),
+        requests=queries.requests_count(store, at - REQUESTS_WINDOW, at),
+    )
+    _last_traffic.set(traffic)
+    return traffic
 
 
 def _tenths(milliseconds: float | None) -> float | None:

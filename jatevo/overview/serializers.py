@@ -2,7 +2,9 @@
 
 from rest_framework import serializers
 
-from jatevo.overview.models import Incident, Severity
+from jatevo.overview import definitions
+from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate, Severity
+from jatevo.web.figures import Knowledge
 
 
 class RegionLatency(serializers.Serializer):
@@ -11,21 +13,55 @@ class RegionLatency(serializers.Serializer):
     nodes = serializers.IntegerField(help_text="active ones")
 
 
+class FigureState(serializers.Serializer):
+    """How well a figure is known: `stale` is the last good value while its source cannot be asked."""
+
+    state = serializers.ChoiceField(choices=[knowledge.value for knowledge in Knowledge])
+    as_of = serializers.DateTimeField(help_text="the moment that the figure speaks of")
+    reason = serializers.CharField(help_text="why it is not known afresh; empty if it is")
+
+
+class FigureStates(serializers.Serializer):
+    active_nodes = FigureState()
+    p95_global = FigureState(help_text="also of p95_by_region")
+    models_cached = FigureState()
+    requests_24h = FigureState()
+
+
 class Summary(serializers.Serializer):
     """A figure that is not known is null, never 0."""
 
-    active_nodes = serializers.IntegerField(allow_null=True)
-    p95_global = serializers.FloatField(allow_null=True, help_text="milliseconds, over the last hour")
-    p95_by_region = RegionLatency(many=True)
-    models_cached = serializers.IntegerField(allow_null=True)
-    requests_24h = serializers.IntegerField(allow_null=True)
+    active_nodes = serializers.IntegerField(allow_null=True, help_text=definitions.ACTIVE_NODES.sentence)
+    p95_global = serializers.FloatField(
+        allow_null=True, help_text=f"Milliseconds. {definitions.P95_GLOBAL.sentence}"
+    )
+    p95_by_region = RegionLatency(many=True, help_text=f"Milliseconds. {definitions.P95_BY_REGION.sentence}")
+    models_cached = serializers.IntegerField(allow_null=True, help_text=definitions.MODELS_CACHED.sentence)
+    requests_24h = serializers.IntegerField(allow_null=True, help_text=definitions.REQUESTS_24H.sentence)
     as_of = serializers.DateTimeField(help_text="the age of the oldest figure")
+    states = FigureStates(help_text="how well each figure is known, with its own time")
+
+
+class UpdateLine(serializers.ModelSerializer):
+    state = serializers.ChoiceField(choices=IncidentState.choices)
+
+    class Meta:
+        model = IncidentUpdate
+        fields = ["at", "state", "text"]
 
 
 class IncidentLine(serializers.ModelSerializer):
+    """It lasts from `starts_at` to `resolved_at`; `ends_at` is the planned end of maintenance."""
+
+    kind = serializers.ChoiceField(choices=IncidentKind.choices)
     severity = serializers.ChoiceField(choices=Severity.choices)
     region = serializers.CharField(help_text="empty: the whole network")
+    exempts_nodes = serializers.BooleanField(help_text="nodes of the region lose no reputation for this time")
+    updates = UpdateLine(many=True, read_only=True)
 
     class Meta:
         model = Incident
-        fields = ["id", "severity", "title", "description", "region", "created_at", "resolved_at"]
+        fields = [
+            "id", "kind", "severity", "title", "description", "region", "created_at", "starts_at", "ends_at",
+            "resolved_at", "exempts_nodes", "updates",
+        ]  # fmt: skip

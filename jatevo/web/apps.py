@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 from jatevo.web import logs
 
@@ -9,3 +10,4 @@ class WebConfig(AppConfig):
 
     def ready(self) -> None:
         logs.configure()
+        autodiscover_modules("definitions")

@@ -85,6 +85,7 @@ def _client() -> "redis.Redis":
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
+        max_connections=settings.REDIS_MAX_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),  # the client's own retries would hold a request for seconds
     )
 

@@ -11,8 +11,8 @@ from jatevo.accounts.navigation import UnknownPermission, navigation
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 
-EVERYBODY = ["Overview"]
-SIGNED_IN = ["Overview", "Nodes", "Receipts"]
+EVERYBODY = ["Overview", "Nodes", "Status"]
+SIGNED_IN = ["Overview", "Nodes", "Receipts", "Status"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.overview.models import Incident
 from tests.accounts.browser import Browser
-from tests.factories import UserFactory
+from tests.factories import NodeFactory, UserFactory
 
 LIST = "/admin/overview/incident/"
 
@@ -25,7 +25,11 @@ def verbs() -> list[str]:
 
 def test_an_admin_opens_an_incident_and_resolves_it(admin: User) -> None:
     browser = Browser().hold_session(admin)
-    answer = browser.submit(f"{LIST}add/", {"severity": "major", "title": "Region down", "region": "us-west"})
+    NodeFactory.create(region="us-west")
+    fields = {"kind": "incident", "severity": "major", "title": "Region down", "region": "us-west"}
+    fields |= {"starts_at_0": "2026-06-01", "starts_at_1": "12:00:00"}
+    fields |= {"updates-TOTAL_FORMS": "0", "updates-INITIAL_FORMS": "0"}
+    answer = browser.submit(f"{LIST}add/", fields)
     assert answer.status_code == 302, answer.content.decode()
     incident = Incident.objects.get()
     chosen = {"action": "resolve", "_selected_action": str(incident.pk)}

@@ -1,21 +1,47 @@
 """Each figure has one definition, and says when it is not known or old."""
 
-from collections.abc import Callable
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoAssertNumQueries
 
 from jatevo.metrics.facts import Fact
-from jatevo.metrics.store import Store
+from jatevo.metrics.migrator import migrate
+from jatevo.metrics.native_transport import NativeTransport
+from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
-from jatevo.overview.kpis import FRESH_FOR, KEEP_SECONDS, OTHER_REGIONS, Region, snapshot
+from jatevo.overview import kpis
+from jatevo.overview.kpis import (
+    FRESH_FOR,
+    KEEP_SECONDS,
+    OLDEST,
+    OTHER_REGIONS,
+    Census,
+    Region,
+    Snapshot,
+    Traffic,
+    snapshot,
+)
 from jatevo.web.figures import Knowledge
 from nodes.lifecycle import Status
 from nodes.models import Node
 from tests.factories import NodeFactory
+from tests.metrics.clickhouse_server import ClickHouseServer
+from tests.metrics.conftest import clickhouse_server
 from tests.metrics.wrappers import NOON_SECONDS, latency, receipt
 from tests.overview.conftest import NOON, DownStore
+
+__all__ = ["clickhouse_server"]
+
+SECOND = timedelta(seconds=1)
 
 
 def ship(store: Store, *facts: Fact) -> None:
@@ -23,8 +49,15 @@ def ship(store: Store, *facts: Fact) -> None:
 
 
 def probes(region: str, p95_ms: float, count: int = 5) -> list[Fact]:
+    """Of as many nodes, within the last quarter of an hour before noon."""
     return [
-        latency(f"{region}-{number}", region=region, p95=p95_ms, ts=NOON_SECONDS - 60 * number - 1)
+        latency(
+            f"{region}-{number}",
+            node_id=f"{region}-{number}",
+            region=region,
+            p95=p95_ms,
+            ts=NOON_SECONDS - 60 * number - 1,
+        )
         for number in range(count)
     ]
 
@@ -32,6 +65,7 @@ def probes(region: str, p95_ms: float, count: int = 5) -> list[Fact]:
 def test_nodes_and_models_count_active_nodes_alone(fleet: list[Node], chdb_store: Store) -> None:
     network = snapshot(at=NOON)
     assert network.census.nodes == 8
+    assert network.census.active_by_region == {"ap-southeast": 5, "sa-east": 0, "us-west": 2}
     assert network.active_nodes.value == 7
     assert network.models_cached.value == 3  # llama3.1-8b on five nodes, a and b on two
 
@@ -48,8 +82,6 @@ def test_latency_and_requests_come_from_clickhouse(fleet: list[Node], chdb_store
     )
     network = snapshot(at=NOON)
     assert network.requests_24h.value == 2
-    # 23 full hours up to noon, then the past 60 minutes, which at noon sharp are the last of them once more
-    assert network.requests_by_hour == [*[0] * 20, 1, 0, 1, 1]
     assert network.regions(fold_small=False) == [
         Region("ap-southeast", 300.0, 5),
         Region("us-west", 120.0, 2),
@@ -57,12 +89,20 @@ def test_latency_and_requests_come_from_clickhouse(fleet: list[Node], chdb_store
     assert network.p95_ms.value == 300.0
 
 
-def test_too_few_probes_are_unknown_but_no_requests_are_a_zero(fleet: list[Node], chdb_store: Store) -> None:
+def test_latency_is_that_of_the_last_quarter_of_an_hour(fleet: list[Node], chdb_store: Store) -> None:
+    old = [latency(f"old-{n}", p95=900.0, ts=NOON_SECONDS - 15 * 60 - 1 - n) for n in range(9)]
+    ship(chdb_store, *old, *probes("ap-southeast", 300.0))
+    network = snapshot(at=NOON)
+    assert network.p95_ms.value == 300.0
+    assert network.regions(fold_small=True)[0] == Region("ap-southeast", 300.0, 5)
+
+
+def test_too_few_samples_are_unknown_but_no_requests_are_a_zero(fleet: list[Node], chdb_store: Store) -> None:
     ship(chdb_store, *probes("ap-southeast", 300.0, count=4))
     network = snapshot(at=NOON)
     assert network.p95_ms.value is None
     assert network.p95_ms.state is Knowledge.UNKNOWN
-    assert "probes" in network.p95_ms.reason
+    assert "Too few samples" in network.p95_ms.reason
     assert (network.requests_24h.value, network.requests_24h.state) == (0, Knowledge.KNOWN)
 
 
@@ -74,7 +114,7 @@ def test_without_clickhouse_from_the_start_its_figures_are_unknown(
     assert network.active_nodes.value == 7
     assert [network.p95_ms.state, network.requests_24h.state] == [Knowledge.UNKNOWN, Knowledge.UNKNOWN]
     assert network.requests_24h.value is None
-    assert network.requests_by_hour == []
+    assert network.regions(fold_small=False)[0] == Region("ap-southeast", None, 5)
 
 
 def test_clickhouse_that_goes_away_leaves_its_last_figures_with_their_age(
@@ -106,23 +146,216 @@ def test_clickhouse_that_comes_back_is_believed_at_once(
 def test_a_snapshot_is_shared_for_a_few_seconds(fleet: list[Node], chdb_store: Store) -> None:
     snapshot(at=NOON)
     NodeFactory.create(org=fleet[0].org, status=Status.ACTIVE)
-    assert snapshot(at=NOON + FRESH_FOR - timedelta(seconds=1)).active_nodes.value == 7
+    assert snapshot(at=NOON + FRESH_FOR - SECOND).active_nodes.value == 7
     assert snapshot(at=NOON + FRESH_FOR).active_nodes.value == 8
 
 
+def test_an_outage_is_remembered_for_a_few_seconds(
+    fleet: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class CountingDownStore(DownStore):
+        def execute(self, sql: str, params: Any = None) -> Any:
+            asked.append(sql)
+            raise MetricsUnavailable("connection refused")
+
+    monkeypatch.setattr(kpis, "get_store", CountingDownStore)
+    for tenth in range(40):
+        snapshot(at=NOON + tenth * SECOND / 10)
+    assert len(asked) == 1
+    snapshot(at=NOON + FRESH_FOR)
+    assert len(asked) == 2
+
+
+def test_a_short_hiccup_leaves_figures_that_are_still_young_as_they_are(
+    fleet: list[Node], chdb_store: Store, metrics_down: Callable[[], None]
+) -> None:
+    ship(chdb_store, receipt(ts_end=NOON_SECONDS - 30))
+    snapshot(at=NOON)
+    metrics_down()
+    young = snapshot(at=NOON + OLDEST - SECOND).requests_24h
+    assert (young.value, young.state, young.as_of) == (1, Knowledge.KNOWN, NOON)
+    assert snapshot(at=NOON + OLDEST - SECOND + FRESH_FOR).requests_24h.state is Knowledge.STALE
+
+
+def test_nodes_are_counted_afresh_while_clickhouse_is_away(
+    fleet: list[Node], chdb_store: Store, metrics_down: Callable[[], None]
+) -> None:
+    snapshot(at=NOON)
+    metrics_down()
+    NodeFactory.create(org=fleet[0].org, status=Status.ACTIVE)
+    later = NOON + timedelta(minutes=5)
+    network = snapshot(at=later)
+    assert (network.active_nodes.value, network.active_nodes.as_of) == (8, later)
+    assert (network.requests_24h.state, network.requests_24h.as_of) == (Knowledge.STALE, NOON)
+
+
+def test_an_answer_that_comes_too_late_serves_the_next_page(
+    fleet: list[Node], chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(chdb_store, receipt(ts_end=NOON_SECONDS - 30))
+    answer_now = threading.Event()
+    remembered: queue.SimpleQueue[Traffic] = queue.SimpleQueue()
+    remember = kpis._last_traffic.set
+
+    class SlowStore:
+        def execute(self, sql: str, params: Any = None) -> Any:
+            assert answer_now.wait(10)
+            return chdb_store.execute(sql, params)
+
+    def remember_and_tell(traffic: Traffic) -> None:
+        remember(traffic)
+        remembered.put(traffic)
+
+    monkeypatch.setattr(kpis, "get_store", SlowStore)
+    monkeypatch.setattr(kpis._last_traffic, "set", remember_and_tell)
+    begun = time.monotonic()
+    assert snapshot(at=NOON).requests_24h.state is Knowledge.UNKNOWN
+    assert time.monotonic() - begun < 1
+    answer_now.set()
+    assert remembered.get(timeout=10).as_of == NOON
+    answer_now.clear()
+    late = snapshot(at=NOON + FRESH_FOR).requests_24h
+    assert (late.value, late.state, late.as_of) == (1, Knowledge.KNOWN, NOON)
+    answer_now.set()  # so that the helper is free for other tests
+    assert remembered.get(timeout=10).as_of == NOON + FRESH_FOR
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_hundred_misses_ask_postgresql_and_clickhouse_once(
+    fleet: list[Node], chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Snapshot] = []
+    take = kpis.take
+
+    def counting(**given: Any) -> Snapshot:
+        taken.append(take(**given))
+        return taken[-1]
+
+    monkeypatch.setattr(kpis, "take", counting)
+    ready = threading.Barrier(200)
+
+    def ask(_: int) -> int | float | None:
+        ready.wait()
+        try:
+            return snapshot(at=NOON).active_nodes.value
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(200) as pool:
+        assert list(pool.map(ask, range(200))) == [7] * 200
+    assert len(taken) == 1
+
+
+@pytest.fixture
+def hung_server(
+    clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ClickHouseServer]:
+    """A real ClickHouse that takes connections and answers nothing."""
+    store = Store(NativeTransport(clickhouse_server.url(), timeout_seconds=2.0))
+    migrate(store, at=NOON)
+    ended: list[threading.Event] = []
+    ask = kpis._ask
+
+    def watched(now: Census) -> Traffic:
+        ended.append(threading.Event())
+        here = ended[-1]
+        try:
+            return ask(now)
+        finally:
+            here.set()
+
+    monkeypatch.setattr(kpis, "get_store", lambda: store)
+    monkeypatch.setattr(kpis, "_ask", watched)
+    clickhouse_server.pause()
+    yield clickhouse_server
+    clickhouse_server.resume()
+    assert all(here.wait(10) for here in ended), "no helper is left with the store"
+    store.close()
+
+
+def test_a_clickhouse_that_hangs_costs_less_than_a_second(
+    fleet: list[Node], hung_server: ClickHouseServer
+) -> None:
+    for later in (timedelta(), FRESH_FOR, 2 * FRESH_FOR):
+        begun = time.monotonic()
+        network = snapshot(at=NOON + later)
+        assert time.monotonic() - begun < 1
+        assert network.active_nodes.value == 7
+        assert network.requests_24h.state is Knowledge.UNKNOWN
+
+
+def test_the_queries_are_two_whatever_the_number_of_nodes(
+    fleet: list[Node], chdb_store: Store, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(2):
+        snapshot(at=NOON)
+    NodeFactory.create_batch(20, org=fleet[0].org, status=Status.ACTIVE)
+    with django_assert_num_queries(2):
+        snapshot(at=NOON + FRESH_FOR)
+    with django_assert_num_queries(0):
+        snapshot(at=NOON + FRESH_FOR + SECOND)
+
+
+# --- regions
+
+
+def network_of(active: dict[str, int], p95: dict[str, float], other: float | None = None) -> Snapshot:
+    """A snapshot in which every region has its p95, and the small ones together have `other`."""
+    census = Census(NOON, sum(active.values()), active, 1)
+    traffic = Traffic(NOON, 99.0, dict(p95), census.small_regions, other, 0)
+    return Snapshot(census, traffic, metrics_down=False)
+
+
 def test_small_regions_are_folded_for_the_public(fleet: list[Node], chdb_store: Store) -> None:
-    ship(chdb_store, *probes("ap-southeast", 300.0), *probes("us-west", 120.0))
+    NodeFactory.create_batch(3, org=fleet[0].org, region="eu-north", status=Status.ACTIVE)
+    ship(
+        chdb_store,
+        *probes("ap-southeast", 300.0),
+        *probes("us-west", 120.0, count=2),
+        *probes("eu-north", 180.0, count=3),
+    )
     network = snapshot(at=NOON)
     assert network.regions(fold_small=True) == [
         Region("ap-southeast", 300.0, 5),
-        Region(OTHER_REGIONS, None, 2),
+        Region(OTHER_REGIONS, 180.0, 5),  # of five probes together, though neither region has enough alone
+    ]
+    assert network.regions(fold_small=False) == [
+        Region("ap-southeast", 300.0, 5),
+        Region("eu-north", None, 3),
+        Region("us-west", None, 2),
     ]
 
 
-def test_a_network_of_small_regions_alone_shows_its_p95(fleet: list[Node], chdb_store: Store) -> None:
-    Node.objects.filter(pk=fleet[0].pk).delete()
-    ship(chdb_store, *probes("ap-southeast", 300.0), *probes("us-west", 120.0))
-    assert snapshot(at=NOON).regions(fold_small=True) == [Region(OTHER_REGIONS, 300.0, 6)]
+def test_the_others_together_may_still_be_too_few() -> None:
+    network = network_of({"a": 5, "b": 2, "c": 2}, {"a": 1.0, "b": 2.0, "c": 3.0}, other=2.5)
+    assert network.regions(fold_small=True) == [Region("a", 1.0, 5), Region(OTHER_REGIONS, None, 4)]
+    network = network_of({"a": 5, "b": 2, "c": 3}, {"a": 1.0, "b": 2.0, "c": 3.0}, other=2.5)
+    assert network.regions(fold_small=True) == [Region("a", 1.0, 5), Region(OTHER_REGIONS, 2.5, 5)]
+
+
+def test_a_network_of_small_regions_alone_shows_its_p95() -> None:
+    network = network_of({"a": 1, "b": 2}, {}, other=2.5)
+    assert network.regions(fold_small=True) == [Region(OTHER_REGIONS, 2.5, 3)]
+
+
+def test_the_p95_of_others_is_not_shown_for_regions_that_it_was_not_asked_for() -> None:
+    asked = network_of({"a": 5, "b": 3, "c": 3}, {}, other=2.5)
+    grown = Census(NOON, 13, {"a": 5, "b": 3, "c": 5, "d": 3}, 1)
+    network = Snapshot(grown, asked.traffic, metrics_down=True)
+    assert network.regions(fold_small=True)[-1] == Region(OTHER_REGIONS, None, 6)
+
+
+def test_a_region_without_active_nodes_is_not_shown() -> None:
+    network = network_of({"a": 5, "b": 0}, {"a": 1.0, "b": 2.0})
+    for fold_small in (True, False):
+        assert network.regions(fold_small=fold_small) == [Region("a", 1.0, 5)]
+
+
+def test_a_region_that_is_called_other_is_one_of_them() -> None:
+    network = network_of({"a": 5, OTHER_REGIONS: 9, "b": 1}, {"a": 1.0}, other=2.5)
+    assert network.regions(fold_small=True) == [Region("a", 1.0, 5), Region(OTHER_REGIONS, 2.5, 10)]
 
 
 def test_the_regions_nodes_add_up_to_the_active_ones(fleet: list[Node], chdb_store: Store) -> None:

@@ -16,9 +16,9 @@ def decimals(value: Number | None, digits: int = 0) -> str:
     return UNKNOWN if value is None or value == "" else f"{value:,.{digits}f}"
 
 
-def percent(share: Number | None) -> str:
-    """`{{ rate|percent }}`: a share of 1 as 42.0 %."""
-    return UNKNOWN if share is None or share == "" else f"{share * 100:.1f} %"
+def percent(share: Number | None, digits: int = 1) -> str:
+    """`{{ rate|percent }}`: a share of 1 as 42.0 %; `{{ rate|percent:2 }}` as 42.00 %."""
+    return UNKNOWN if share is None or share == "" else f"{share * 100:.{digits}f} %"
 
 
 def milliseconds(value: Number | None) -> str:

@@ -16,6 +16,8 @@ from django.forms import BoundField, CheckboxInput, TextInput
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from jatevo.web import definitions
+from jatevo.web.definitions import Definition
 from jatevo.web.figures import Figure
 from jatevo.web.request_id import current_request_id
 from jatevo.web.templatetags import charts, icons, moments, numbers
@@ -104,6 +106,16 @@ def kpi(
 def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
     """`{% sparkline hourly label="Requests per hour, last 24 h" %}`: evenly spaced values; None is a gap."""
     return {"spark": charts.sparkline_of(values), "label": label}
+
+
+@register.inclusion_tag("components/help.html")
+def help(definition: Definition | str, place: str = "") -> dict[str, Any]:
+    """`{% help "p95_global" %}`: a "?" that opens the definition of that key, or the one given.
+
+    Two of the same definition on a page need a `place` each, for their ids.
+    """
+    found = definitions.find(definition) if isinstance(definition, str) else definition
+    return {"definition": found, "id": "-".join(["help", found.key, place] if place else ["help", found.key])}
 
 
 # --- containers

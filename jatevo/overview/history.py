@@ -1,0 +1,217 @@
+"""The network's past hours and how today compares with yesterday, from PostgreSQL alone (`RegionHour`)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from jatevo.overview.kpis import OTHER_REGIONS, SMALLEST_PUBLIC_REGION, Snapshot
+from jatevo.overview.models import RegionHour
+
+NETWORK = ""  # the region of the rows that speak of the whole network
+HOUR = timedelta(hours=1)
+# So many hours, the running one included, reach back to the start of "the 24 hours before these".
+DAY_CHANGE_HOURS = 49
+
+
+@dataclass(frozen=True)
+class HourPoint:
+    """An hour (its start, UTC). None is not known, never 0. In the `running` hour counts are not whole yet."""
+
+    hour: datetime
+    active_nodes: int | None
+    models_cached: int | None
+    p95_ms: float | None
+    requests: int | None
+    tokens_input: int | None
+    tokens_output: int | None
+    errors: int | None
+    running: bool = False
+
+
+@dataclass(frozen=True)
+class RegionHours:
+    """A region's hours, oldest first; `name` may be OTHER_REGIONS."""
+
+    name: str
+    hours: list[HourPoint]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure now and a day before; `ratio` is 0.1 for a tenth more. None where it cannot be told."""
+
+    now: float | int | None
+    before: float | int | None
+
+    @property
+    def difference(self) -> float | int | None:
+        return None if self.now is None or self.before is None else self.now - self.before
+
+    @property
+    def ratio(self) -> float | None:
+        return self.difference / self.before if self.difference is not None and self.before else None
+
+
+@dataclass(frozen=True)
+class DayChanges:
+    """The four figures of the Overview against the day before."""
+
+    active_nodes: Change
+    p95_ms: Change
+    models_cached: Change
+    requests_24h: Change
+
+
+def network_hours(*, at: datetime, hours: int = 48) -> list[HourPoint]:
+    """The network's last `hours` hours, oldest first, the running one last, none left out. One query."""
+    wanted = _hours_until(at, hours)
+    found = {row.hour: row for row in RegionHour.objects.filter(region=NETWORK, hour__gte=wanted[0])}
+    return [_point(found.get(hour), hour, running=hour == wanted[-1]) for hour in wanted]
+
+
+def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[RegionHours]:
+    """The same for each region that had active nodes, latency or requests, by name. One query.
+
+    With `fold_small` a region that now has fewer than SMALLEST_PUBLIC_REGION active nodes is part of
+    OTHER_REGIONS, and so is any hour in which a larger one had fewer. Counts add up there; percentiles do
+    not, so the p95 is known only where the hour's nodes are all of one region and enough, or where every
+    region is folded: then it is the network's.
+    """
+    wanted = _hours_until(at, hours)
+    rows: dict[str, dict[datetime, RegionHour]] = defaultdict(dict)
+    for row in RegionHour.objects.filter(hour__gte=wanted[0], hour__lte=wanted[-1]).order_by("region"):
+        rows[row.region][row.hour] = row
+    network = rows.pop(NETWORK, {})
+    lively = {
+        name: found for name, found in rows.items() if any(_says_something(row) for row in found.values())
+    }
+    shown = [
+        name
+        for name in lively
+        if not fold_small or (_is_large(_latest(lively[name])) and name != OTHER_REGIONS)
+    ]
+    lines = []
+    for name in shown:
+        own = {hour: row for hour, row in lively[name].items() if not fold_small or _is_large(row)}
+        lines.append(RegionHours(name, _points(own, wanted)))
+    if fold_small and lively and not shown:
+        lines.append(RegionHours(OTHER_REGIONS, _points(network, wanted)))
+    elif len(shown) < len(lively):
+        folded = [
+            [
+                found[hour]
+                for name, found in lively.items()
+                if hour in found and not (name in shown and _is_large(found[hour]))
+            ]
+            for hour in wanted
+        ]
+        lines.append(
+            RegionHours(
+                OTHER_REGIONS,
+                [
+                    _together(parts, hour, running=hour == wanted[-1])
+                    for parts, hour in zip(folded, wanted, strict=True)
+                ],
+            )
+        )
+    return lines
+
+
+def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -> DayChanges:
+    """The snapshot's figures against the day before, from at least DAY_CHANGE_HOURS of `network_hours`.
+
+    Active nodes and models compare with the sample nearest to 24 h ago (each hour keeps its last one), p95
+    with that of the whole hour 24 h ago, and requests with the 24 h before these, whose hours at both ends
+    count pro rata.
+    """
+    by_hour = {point.hour: point for point in past}
+    day_ago = at - 24 * HOUR
+    sampled = by_hour.get(_hour_of(day_ago + HOUR / 2) - HOUR)
+    measured = by_hour.get(_hour_of(day_ago))
+    return DayChanges(
+        active_nodes=Change(network.active_nodes.value, sampled.active_nodes if sampled else None),
+        p95_ms=Change(network.p95_ms.value, measured.p95_ms if measured else None),
+        models_cached=Change(network.models_cached.value, sampled.models_cached if sampled else None),
+        requests_24h=Change(
+            network.requests_24h.value, _requests_between(by_hour, day_ago - 24 * HOUR, day_ago)
+        ),
+    )
+
+
+def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until: datetime) -> int | None:
+    """The requests of a window, with its first and last hour pro rata; None if one of its hours is unknown."""
+    total = 0.0
+    hour = _hour_of(since)
+    while hour < until:
+        requests = by_hour[hour].requests if hour in by_hour else None
+        if requests is None:
+            return None
+        total += requests * ((min(hour + HOUR, until) - max(hour, since)) / HOUR)
+        hour += HOUR
+    return round(total)
+
+
+def _hours_until(at: datetime, hours: int) -> list[datetime]:
+    last = _hour_of(at)
+    return [last - back * HOUR for back in range(hours - 1, -1, -1)]
+
+
+def _hour_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _points(found: dict[datetime, RegionHour], wanted: Sequence[datetime]) -> list[HourPoint]:
+    return [_point(found.get(hour), hour, running=hour == wanted[-1]) for hour in wanted]
+
+
+def _point(row: RegionHour | None, hour: datetime, *, running: bool) -> HourPoint:
+    if row is None:
+        return HourPoint(hour, None, None, None, None, None, None, None, running)
+    return HourPoint(
+        hour,
+        row.active_nodes,
+        row.models_cached,
+        row.p95_ms,
+        row.requests,
+        row.tokens_input,
+        row.tokens_output,
+        row.errors,
+        running,
+    )
+
+
+def _together(rows: Sequence[RegionHour], hour: datetime, *, running: bool) -> HourPoint:
+    alone = rows[0] if len(rows) == 1 and _is_large(rows[0]) else None
+    return HourPoint(
+        hour,
+        _sum(row.active_nodes for row in rows),
+        None,
+        alone.p95_ms if alone else None,
+        _sum(row.requests for row in rows),
+        _sum(row.tokens_input for row in rows),
+        _sum(row.tokens_output for row in rows),
+        _sum(row.errors for row in rows),
+        running,
+    )
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _is_large(row: RegionHour | None) -> bool:
+    """Whether an hour's figures speak of enough nodes to be shown to everybody; unknown is no."""
+    return row is not None and (row.active_nodes or 0) >= SMALLEST_PUBLIC_REGION
+
+
+def _latest(found: dict[datetime, RegionHour]) -> RegionHour | None:
+    """The last hour in which the region's nodes were counted."""
+    counted = [hour for hour, row in found.items() if row.active_nodes is not None]
+    return found[max(counted)] if counted else None
+
+
+def _says_something(row: RegionHour) -> bool:
+    return bool(row.active_nodes or row.requests or row.p95_ms is not None)

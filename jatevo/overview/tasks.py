@@ -1,0 +1,31 @@
+"""What the worker does for the network's history."""
+
+import logging
+
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
+from jatevo.overview.summariser import summarise, take_census
+
+logger = logging.getLogger(__name__)
+
+
+# No `lock`, as in jatevo/metrics/tasks.py: the job of a killed worker would hold it, and both may overlap.
+@app.periodic(cron="* * * * *", periodic_id="take-census")
+@app.task(name="overview.take_census", queueing_lock="take-census", pass_context=False)
+def count_nodes(timestamp: int) -> None:
+    """Each minute: how many nodes are active, and which models do they hold?"""
+    take_census(at=timezone.now())
+
+
+@app.periodic(cron="* * * * * */15", periodic_id="summarise-hours")
+@app.task(name="overview.summarise", queueing_lock="summarise-hours", pass_context=False)
+def sum_up_hours(timestamp: int) -> None:
+    """Every 15 seconds: the hours of which ClickHouse got new facts. While it is away they stay noted."""
+    try:
+        summarise(at=timezone.now())
+    except CircuitOpen:
+        pass  # said a few seconds ago, by who met the failure
+    except MetricsUnavailable as error:
+        logger.warning("the hours wait for ClickHouse: %s", error)
