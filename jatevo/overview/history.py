@@ -83,39 +83,10 @@ def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[Reg
     for row in RegionHour.objects.filter(hour__gte=wanted[0], hour__lte=wanted[-1]).order_by("region"):
         rows[row.region][row.hour] = row
     network = rows.pop(NETWORK, {})
-    lively = {
-        name: found for name, found in rows.items() if any(_says_something(row) for row in found.values())
-    }
-    shown = [
-        name
-        for name in lively
-        if not fold_small or (_is_large(_latest(lively[name])) and name != OTHER_REGIONS)
-    ]
-    lines = []
-    for name in shown:
-        own = {hour: row for hour, row in lively[name].items() if not fold_small or _is_large(row)}
-        lines.append(RegionHours(name, _points(own, wanted)))
-    if fold_small and lively and not shown:
-        lines.append(RegionHours(OTHER_REGIONS, _points(network, wanted)))
-    elif len(shown) < len(lively):
-        folded = [
-            [
-                found[hour]
-                for name, found in lively.items()
-                if hour in found and not (name in shown and _is_large(found[hour]))
-            ]
-            for hour in wanted
-        ]
-        lines.append(
-            RegionHours(
-                OTHER_REGIONS,
-                [
-                    _together(parts, hour, running=hour == wanted[-1])
-                    for parts, hour in zip(folded, wanted, strict=True)
-                ],
-            )
-        )
-    return lines
+    lively = {name: found for name, found in rows.items() if any(map(_says_something, found.values()))}
+    if fold_small:
+        return _folded(lively, network, wanted)
+    return [RegionHours(name, _points(found, wanted)) for name, found in lively.items()]
 
 
 def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -> DayChanges:
@@ -137,6 +108,29 @@ def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -
             network.requests_24h.value, _requests_between(by_hour, day_ago - 24 * HOUR, day_ago)
         ),
     )
+
+
+def _folded(
+    regions: dict[str, dict[datetime, RegionHour]],
+    network: dict[datetime, RegionHour],
+    wanted: Sequence[datetime],
+) -> list[RegionHours]:
+    """The regions that are large now, in the hours in which they were; the rest under OTHER_REGIONS, last."""
+    large = {name for name, found in regions.items() if _is_large(_latest(found)) and name != OTHER_REGIONS}
+    if regions and not large:
+        return [RegionHours(OTHER_REGIONS, _points(network, wanted))]
+    lines = []
+    others: dict[datetime, list[RegionHour]] = defaultdict(list)
+    for name, found in regions.items():
+        own = {hour: row for hour, row in found.items() if name in large and _is_large(row)}
+        if name in large:
+            lines.append(RegionHours(name, _points(own, wanted)))
+        for hour in found.keys() - own.keys():
+            others[hour].append(found[hour])
+    if any(_says_something(row) for folded in others.values() for row in folded):
+        points = [_together(others[hour], hour, running=hour == wanted[-1]) for hour in wanted]
+        lines.append(RegionHours(OTHER_REGIONS, points))
+    return lines
 
 
 def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until: datetime) -> int | None:

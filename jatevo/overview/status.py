@@ -112,7 +112,11 @@ def history(*, at: datetime, fold_small: bool) -> list[Strip]:
         .order_by()
         .annotate(day=TruncDate("hour", tzinfo=UTC))
         .values_list("region", "day")
-        .annotate(up=Sum("minutes_up"), expected=Sum("minutes_expected"), nodes=Max("active_nodes", filter=Q(hour__gte=at - LATELY)))
+        .annotate(
+            up=Sum("minutes_up"),
+            expected=Sum("minutes_expected"),
+            nodes=Max("active_nodes", filter=Q(hour__gte=at - LATELY)),
+        )
     )
     minutes: dict[str, dict[date, tuple[int, int]]] = defaultdict(dict)
     nodes: dict[str, int] = defaultdict(int)

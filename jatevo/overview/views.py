@@ -1,6 +1,7 @@
 """The Overview page."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -10,66 +11,132 @@ from django.views.decorators.http import require_safe
 
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.overview.access import may_see_overview, sees_small_regions
+from jatevo.overview.charts import Heat, bar_width, heatmap, p95_legend, segments, trend
+from jatevo.overview.feed import recent_changes
+from jatevo.overview.history import DAY_CHANGE_HOURS, HourPoint, day_changes, network_hours, region_hours
 from jatevo.overview.kpis import OTHER_REGIONS, Region, snapshot
-from jatevo.overview.models import Incident, Severity
+from jatevo.overview.models import Incident, IncidentKind, Severity
 from jatevo.web.fragments import page_or_fragment
-from jatevo.web.templatetags.charts import shares
+from nodes.sight import Sight
 
 POLL_SECONDS = 10
-SHOWN_INCIDENTS = 5
+SHOWN_INCIDENTS = 3
+DAY_HOURS = 24
 
 _WORST_FIRST = (Severity.MAJOR, Severity.WARN, Severity.INFO)
 
 
 @dataclass(frozen=True)
-class RegionLine:
-    """A bar of the region chart; `share` is its length in percent of the slowest one's."""
+class Sparks:
+    """The last 24 hours of the four figures."""
 
-    region: Region
-    share: float | None
-    url: str
+    active_nodes: list[int | None]
+    p95_ms: list[float | None]
+    models_cached: list[int | None]
+    requests: list[int | None]
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Four figures, the regions' latency, and what is wrong just now. Polled as the fragment `live`."""
+    """The network's figures, regions, trends, incidents and changes. Polled as the fragment `live`."""
     if not may_see_overview(request.user):
         return redirect_to_login(request.get_full_path())
     now = timezone.now()
+    fold_small = not sees_small_regions(request.user)
+    heat = Heat(request.GET["heat"]) if request.GET.get("heat") in set(Heat) else Heat.P95
     network = snapshot(at=now)
-    may_view_nodes = allowed(request.user, Permission.VIEW_NODES)
+    past = network_hours(at=now, hours=DAY_CHANGE_HOURS)
+    today = past[-DAY_HOURS:]
+    regions = network.regions(fold_small=fold_small)
+    by_hour = region_hours(at=now, hours=DAY_HOURS, fold_small=fold_small)
     incidents = sorted(Incident.objects.open(), key=_badness)
-    regions = network.regions(fold_small=not sees_small_regions(request.user))
-    context = {
+    under_way = [each for each in incidents if each.starts_at <= now]
+    announced = [each for each in incidents if each.starts_at > now]
+    changes = recent_changes(request.user, Sight.of(request.user), at=now)
+    compared = day_changes(network, past, at=now)
+    context: dict[str, Any] = {
         "network": network,
         "nodes_hint": f"Of {network.census.nodes:,} registered",
-        "regions": _lines(regions, linked=may_view_nodes),
-        "incidents": incidents[:SHOWN_INCIDENTS],
-        "incident_count": len(incidents),
-        "nodes_url": f"{reverse('nodes:list')}?status=active" if may_view_nodes else "",
+        "compared": compared,
+        "sparks": _sparks(today),
+        "segments": segments(regions, [_region_url(region) for region in regions]),
+        "legend": p95_legend(),
+        "heatmap": heatmap(by_hour, heat),
+        "heats": [
+            {"label": each.label, "url": f"{request.path}?heat={each.value}#heat", "active": each is heat}
+            for each in Heat
+        ],
+        "trends": _trends(today),
+        "bar_width": bar_width(DAY_HOURS),
+        "under_way": under_way,
+        "announced": announced,
+        "shown_incidents": [*under_way, *announced][:SHOWN_INCIDENTS],
+        "changes": changes,
+        "nodes_url": f"{reverse('nodes:list')}?status=active",
         "receipts_url": reverse("receipts:list") if allowed(request.user, Permission.VIEW_RECEIPTS) else "",
         "may_enrol": allowed(request.user, Permission.ENROL_NODES),
         "poll_seconds": POLL_SECONDS,
     }
-    version = (network, regions, [_shown(incident) for incident in incidents], request.user.pk)
+    version = (
+        network,
+        compared,
+        regions,
+        past,
+        by_hour,
+        heat,
+        [_shown(incident) for incident in incidents],
+        len(under_way),
+        changes,
+        request.user.pk,
+    )
     return page_or_fragment(
         request, "overview/home.html", context, fragments={"overview-live": "live"}, version=version
     )
 
 
-def _badness(incident: Incident) -> int:
-    return _WORST_FIRST.index(Severity(incident.severity))
+def _badness(incident: Incident) -> tuple[bool, int]:
+    maintenance = incident.kind == IncidentKind.MAINTENANCE
+    return maintenance, _WORST_FIRST.index(Severity(incident.severity))
 
 
 def _shown(incident: Incident) -> tuple[object, ...]:
     """What a change of must reach the page."""
-    return incident.severity, incident.title, incident.description, incident.region, incident.created_at
+    return incident.pk, incident.kind, incident.severity, incident.title, incident.region, incident.starts_at
 
 
-def _lines(regions: list[Region], *, linked: bool) -> list[RegionLine]:
-    nodes_list = reverse("nodes:list")
-    lines = []
-    for region, share in zip(regions, shares([region.p95_ms for region in regions]), strict=True):
-        leads_on = linked and region.name != OTHER_REGIONS
-        lines.append(RegionLine(region, share, f"{nodes_list}?region={region.name}" if leads_on else ""))
-    return lines
+def _region_url(region: Region) -> str:
+    return "" if region.name == OTHER_REGIONS else f"{reverse('nodes:list')}?region={region.name}"
+
+
+def _sparks(hours: list[HourPoint]) -> Sparks:
+    return Sparks(
+        [hour.active_nodes for hour in hours],
+        [hour.p95_ms for hour in hours],
+        [hour.models_cached for hour in hours],
+        # the running hour is not over, and would end every trend with a fall
+        [hour.requests for hour in hours if not hour.running],
+    )
+
+
+def _trends(hours: list[HourPoint]) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Requests",
+            "help": "requests_trend",
+            "chart": trend(hours, "requests", unit="requests"),
+            "tones": ["text-primary"],
+        },
+        {
+            "title": "Tokens",
+            "help": "tokens_trend",
+            "chart": trend(hours, "tokens_input", "tokens_output", unit="tokens"),
+            "tones": ["text-primary", "text-ok"],
+            "legend": ["in", "out"],
+        },
+        {
+            "title": "Errors",
+            "help": "errors_trend",
+            "chart": trend(hours, "errors", unit="errors"),
+            "tones": ["text-bad"],
+        },
+    ]

@@ -151,7 +151,8 @@ function poll() {
     if (!due.has(element)) due.set(element, now + interval);
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
-    if (element.querySelector("[data-pick]:checked")) continue; // a choice is being made: nothing moves under it
+    // A choice is being made or a note is being read: nothing moves under it.
+    if (element.querySelector("[data-pick]:checked, :popover-open")) continue;
     due.set(element, now + interval);
     htmx.trigger(element, "refresh");
   }
@@ -164,6 +165,8 @@ const isPoll = (detail) =>
 const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path || location.href}`;
 
 document.addEventListener("htmx:configRequest", ({ detail }) => {
+  // hx-get="" means the page that it stands on, also while the address is that of the drawer
+  if (!detail.path) detail.path = page;
   const etag = isPoll(detail) && etags.get(pollKey(detail));
   if (etag) detail.headers["If-None-Match"] = etag;
 });
@@ -199,25 +202,69 @@ document.addEventListener("htmx:afterSwap", ({ detail }) => {
 let lastNews = document.querySelector("[data-announce]")?.dataset.announce;
 
 // --- The drawer: a link with hx-target="#drawer-body" fills it; closing gives the focus back to that link.
+// While it is open the address is that of what it shows, so that it can be shared, reloaded and left by Back.
 
 const drawer = document.getElementById("drawer") ?? document.createElement("dialog");
+const here = () => location.pathname + location.search;
 let opener = null;
+let page = here(); // the address of the page itself, under the drawer
+
+document.addEventListener("htmx:pushedIntoHistory", () => (page = here()));
 
 document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.target.id !== "drawer-body" || drawer.open) return;
   opener = detail.elt;
-  detail.target.replaceChildren(document.getElementById("drawer-loading").content.cloneNode(true));
-  drawer.showModal();
+  const address = opener.getAttribute?.("href");
+  if (address) history.pushState({ drawer: address }, "", address);
+  openDrawer();
 });
+function openDrawer() {
+  document.getElementById("drawer-body").replaceChildren(document.getElementById("drawer-loading").content.cloneNode(true));
+  drawer.showModal();
+}
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.target.id === "drawer-body" && !isPoll(detail)) drawer.querySelector("#drawer-title")?.focus();
+  if (isPoll(detail) || !drawer.contains(document.getElementById(detail.target.id))) return; // it may be its own successor
+  if (detail.target.id === "drawer-body") drawer.querySelector("#drawer-title")?.focus();
+  // a tab chosen in the drawer is part of the address; Back still closes the drawer
+  const shown = drawer.querySelector("[data-here]")?.dataset.here;
+  if (shown && history.state?.drawer) history.replaceState({ drawer: shown }, "", shown);
 });
 drawer.addEventListener("close", () => {
   document.getElementById("drawer-body").replaceChildren();
   const again = opener?.isConnected ? opener : opener?.id && document.getElementById(opener.id);
   again?.focus();
   opener = null;
+  if (history.state?.drawer && here() !== page) history.back();
 });
+// Before htmx's own handler: a page that is still there need not be fetched again.
+addEventListener(
+  "popstate",
+  (event) => {
+    const address = event.state?.drawer;
+    if (address && document.getElementById("drawer")) {
+      if (!drawer.open) openDrawer();
+      htmx.ajax("GET", address, { target: "#drawer-body" });
+    } else if (here() === page) {
+      if (drawer.open) drawer.close();
+    } else {
+      if (!event.state?.htmx) location.reload();
+      return;
+    }
+    event.stopImmediatePropagation();
+  },
+  { capture: true },
+);
+
+// --- Parts that need a module of their own name it; it gets the element once.
+
+async function equip(scope) {
+  for (const element of scope.querySelectorAll("[data-module]:not([data-equipped])")) {
+    element.dataset.equipped = "";
+    (await import(element.dataset.module)).default(element);
+  }
+}
+equip(document);
+document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentElement ?? document));
 
 // --- What went wrong with a request is said, not swallowed. Polls say it once.
 

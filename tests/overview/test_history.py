@@ -129,6 +129,21 @@ def test_hours_in_which_a_region_was_small_go_to_the_others() -> None:
     assert [point.p95_ms for point in other.hours] == [None, None]
 
 
+def test_a_small_hour_of_the_only_region_is_not_lost() -> None:
+    row(NOON - 2 * HOUR, "eu", active_nodes=0, requests=0)
+    row(NOON - HOUR, "eu", active_nodes=2, p95_ms=100.0, requests=10)
+    row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=11)
+    eu, other = region_hours(at=HALF_PAST, hours=3, fold_small=True)
+    assert [point.requests for point in eu.hours] == [None, None, 11]
+    assert [(point.requests, point.p95_ms) for point in other.hours] == [(0, None), (10, None), (None, None)]
+
+
+def test_an_idle_hour_alone_makes_no_other_region() -> None:
+    row(NOON - HOUR, "eu", active_nodes=0, requests=0)
+    row(NOON, "eu", active_nodes=6, requests=11)
+    assert list(by_name(region_hours(at=HALF_PAST, fold_small=True))) == ["eu"]
+
+
 def test_an_hour_of_one_region_that_was_large_then_keeps_its_p95() -> None:
     row(NOON, "eu", active_nodes=6)
     row(NOON - HOUR, "us", active_nodes=8, p95_ms=80.0)

@@ -11,11 +11,14 @@ from pytest_django import DjangoAssertNumQueries
 from waffle.testutils import override_switch
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.audit.record import SYSTEM, Actor
 from jatevo.metrics.store import Store
-from jatevo.overview.models import Incident, Severity
+from jatevo.overview.models import Incident, RegionHour, Severity
+from nodes.actions import happen
+from nodes.lifecycle import Event
 from nodes.models import Node
 from tests.accounts.browser import Browser
-from tests.factories import UserFactory
+from tests.factories import NodeFactory, UserFactory
 
 POLL = {"HX-Request": "true", "HX-Target": "overview-live"}
 
@@ -64,10 +67,12 @@ def test_the_public_and_viewers_see_small_regions_folded(
     assert 'href="/nodes/?region=us-west"' in page
 
 
-def test_regions_lead_to_the_nodes_only_for_those_who_may_see_them(
+def test_regions_lead_to_their_nodes_and_folded_ones_nowhere(
     visitor: Browser, fleet: list[Node], chdb_store: Store
 ) -> None:
-    assert "/nodes/" not in shown(visitor)
+    page = shown(visitor)
+    assert 'href="/nodes/?region=ap-southeast"' in page
+    assert "region=other" not in page
 
 
 def test_an_empty_network_says_what_to_do(visitor: Browser, org: Org, chdb_store: Store) -> None:
@@ -119,13 +124,13 @@ def test_the_worst_open_incident_is_on_top(visitor: Browser, org: Org, chdb_stor
     assert "No open incidents" in shown(visitor)
     Incident.objects.create(severity=Severity.MAJOR, title="Region down", region="us-west")
     Incident.objects.create(severity=Severity.INFO, title="Maintenance tonight")
-    Incident.objects.create(
-        severity=Severity.MAJOR, title="Long over", created_at=timezone.now(), resolved_at=timezone.now()
-    )
+    past = timezone.now() - timedelta(hours=1)
+    Incident.objects.create(severity=Severity.MAJOR, title="Long over", starts_at=past, resolved_at=past)
+    tonight = timezone.now() + timedelta(hours=6)
+    Incident.objects.create(kind="maintenance", title="New switches", starts_at=tonight)
     page = shown(visitor)
-    assert page.index("Region down") < page.index("Maintenance tonight")
+    assert page.index("Region down") < page.index("Maintenance tonight") < page.index("New switches")
     assert 'data-announce="2 open incidents: Region down"' in page
-    assert "+1 more" in page
     assert "Long over" not in page
 
 
@@ -136,10 +141,102 @@ def test_what_staff_write_is_shown_as_text(visitor: Browser, org: Org, chdb_stor
     assert "<script>alert" not in page
 
 
-def test_the_page_costs_few_queries(
+def hours(region: str = "", nodes: int = 10, **fields: object) -> None:
+    """24 hours of a region up to the running one."""
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    RegionHour.objects.bulk_create(
+        RegionHour(
+            hour=now - timedelta(hours=back),
+            region=region,
+            **{
+                "active_nodes": nodes,
+                "p95_ms": 300.0,
+                "requests": 1200 + back,
+                "tokens_input": 10,
+                "tokens_output": 20,
+                "errors": 1,
+                **fields,
+            },
+        )
+        for back in range(24)
+    )
+
+
+def test_the_day_is_drawn_as_trends_and_as_regions_by_hour(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    hours()
+    hours("ap-southeast")
+    hours("us-west", p95_ms=2500.0)
+    page = shown(signed_in(Role.OPERATOR, fleet[0].org))
+    assert page.count('class="shade-2" title=') == 24  # 300 ms
+    assert re.search(r'<td class="shade-5" title="\d\d:00 UTC: p95 2,500 ms">2.5k</td>', page)
+    assert "29,076" in page  # requests in 24 h: 1,200 and 0 to 23 more each hour
+    assert "24 in all, at most 1 in an hour" in page
+    requests = shown_at(visitor, "/?heat=requests")
+    assert "1,223 requests" in requests
+    assert 'aria-current="true">Requests<' in requests
+
+
+def shown_at(browser: Browser, path: str) -> str:
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def test_an_hour_that_is_not_known_is_a_gap_and_no_zero(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    hours("ap-southeast", p95_ms=None)
+    page = shown(visitor)
+    assert page.count("p95 not known") == 24
+    assert "Requests by hour, last 24 hours: not known" in page
+
+
+def test_each_figure_says_how_it_changed_and_what_it_means(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    RegionHour.objects.bulk_create(
+        RegionHour(hour=now - timedelta(hours=back), region="", active_nodes=14, models_cached=3)
+        for back in range(20, 30)
+    )
+    page = shown(visitor)
+    assert "▼ 50.0 % down" in page  # 7 active nodes
+    assert "= unchanged" in page  # 3 models
+    assert 'popovertarget="help-p95_global-kpi"' in page
+    assert "weighted by the requests" in page
+
+
+def test_what_changed_lately_is_told_without_names_to_strangers(
+    visitor: Browser, fleet: list[Node], chdb_store: Store, org: Org
+) -> None:
+    shared, private = fleet[0], fleet[1]
+    Node.objects.filter(pk=shared.pk).update(shared=True)
+    for node in (shared, private):
+        happen(node.pk, Event.AUDIT_FAILED, by=Actor("validator", "secret-validator"), at=timezone.now())
+    rival = NodeFactory.create(status="active")
+    happen(rival.pk, Event.SILENT, by=SYSTEM, at=timezone.now())
+    shared.refresh_from_db()
+    page = shown(visitor)
+    assert f'href="/nodes/{shared.pseudonym}/"' in page
+    for hidden in (shared.pk, private.pk, private.pseudonym, rival.pk, "secret-validator"):
+        assert hidden not in page
+    page = shown(signed_in(Role.OPERATOR, org))
+    assert f'href="/nodes/{private.pk}/"' in page
+    assert rival.pk not in page
+    assert f'href="/nodes/{rival.pk}/"' in shown(signed_in(Role.ADMIN, org))
+
+
+def test_the_page_costs_few_queries_whatever_the_number_of_nodes(
     visitor: Browser, fleet: list[Node], chdb_store: Store, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(5):  # the flag, three of the census, the incidents
+    shown(visitor)  # the flag is cached from now on, the snapshot for seconds
+    with django_assert_num_queries(4):  # two of hours, incidents, changes
         shown(visitor)
-    with django_assert_num_queries(1):  # the incidents: the census is fresh, the flag is cached
+    NodeFactory.create_batch(20, org=fleet[0].org, region="us-west", status="active", shared=True)
+    for node in Node.objects.filter(region="us-west"):
+        happen(node.pk, Event.SILENT, by=SYSTEM, at=timezone.now())
+    hours("ap-southeast")
+    with django_assert_num_queries(4):
         shown(visitor)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CONSOLE = "http://localhost"  # never dialled
@@ -111,6 +111,36 @@ def test_a_drawer_opens_from_the_keyboard_and_gives_the_focus_back(open_page: Ca
     assert page.evaluate("document.activeElement.id") == "open-row-2"
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "sample_q"
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_definition_opens_from_the_keyboard_within_the_window(
+    open_page: Callable[..., Page], width: int
+) -> None:
+    page = open_page("/ui/")
+    page.set_viewport_size({"width": width, "height": 740})
+    page.get_by_role("button", name="What is Avg p95 (global)?").focus()
+    page.keyboard.press("Enter")
+    note = page.locator("#help-p95_global")
+    assert note.is_visible()
+    box = note.bounding_box()
+    assert box is not None
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+    assert 0 <= box["y"] <= box["y"] + box["height"] <= 740
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("Escape")
+    assert not note.is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('popovertarget')") == "help-p95_global"
+
+
+def test_a_definition_opens_without_a_script(complaints: list[str], browser: Browser) -> None:
+    with browser.new_context(base_url=CONSOLE, java_script_enabled=False) as context:
+        context.route("**/*", _answer)
+        page = context.new_page()
+        page.goto("/ui/")
+        page.get_by_role("button", name="What is Uptime (7 days)?").click()
+        assert page.get_by_text("counted from its first minute on record").is_visible()
 
 
 def test_the_theme_is_remembered_by_the_server(open_page: Callable[..., Page]) -> None:

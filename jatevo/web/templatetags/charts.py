@@ -34,6 +34,28 @@ def sparkline_of(values: Iterable[float | None]) -> Sparkline:
     )
 
 
+@dataclass(frozen=True)
+class Change:
+    """A change in words with an arrow, and the class of its colour (never the colour alone)."""
+
+    words: str
+    tone: str
+
+
+def change_of(difference: float | None, ratio: float | None, good: str) -> Change | None:
+    """`good` is the direction that is good news: up, down, or '' for neither. None if it is not known."""
+    if difference is None:
+        return None
+    if round(difference, 1) == 0:
+        return Change("= unchanged", "text-muted")
+    up = difference > 0
+    amount = f"{abs(ratio) * 100:.1f} %" if ratio is not None else f"{abs(difference):,.0f}"
+    words = f"▲ {amount} up" if up else f"▼ {amount} down"
+    if not good:
+        return Change(words, "text-muted")
+    return Change(words, "text-ok" if up == (good == "up") else "text-warn")
+
+
 def shares(values: Sequence[float | None]) -> list[float | None]:
     """Each value as a percentage of the largest, for the width of its bar; None stays None."""
     top = max((value for value in values if value is not None), default=0) or 1

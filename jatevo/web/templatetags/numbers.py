@@ -26,3 +26,14 @@ def milliseconds(value: Number | None) -> str:
     if value is None or value == "":
         return UNKNOWN
     return f"{value:,.1f} ms" if value < 10 else f"{value:,.0f} ms"
+
+
+def short(value: Number | None) -> str:
+    """`{{ n|short }}`: at most four characters or so for an axis or a cell: 310, 1.2k, 15k, 3.4M."""
+    if value is None or value == "":
+        return UNKNOWN
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            scaled = float(value) / limit
+            return f"{scaled:.1f}{unit}".replace(".0", "") if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return f"{value:.0f}"

@@ -29,6 +29,7 @@ register.simple_tag(moments.when)
 register.simple_tag(moments.exact_time)
 register.simple_tag(current_request_id, name="request_id")
 register.filter(numbers.count)
+register.filter(numbers.short)
 register.filter(numbers.decimals)
 register.filter(numbers.percent)
 register.filter(numbers.milliseconds)
@@ -87,8 +88,14 @@ def kpi(
     digits: int = 0,
     trend: Iterable[float | None] | None = None,
     trend_label: str = "",
+    help: str = "",
+    change: Any = None,
+    good: str = "",
 ) -> dict[str, Any]:
-    """`{% kpi "Avg p95" figures.p95 unit="ms" %}`: the value, a zero, or — and why, with its time."""
+    """`{% kpi "Avg p95" figures.p95 unit="ms" %}`: the value, a zero, or — and why, with its time.
+
+    `change` has a `difference` and a `ratio` against yesterday; `good` says which way is good, up or down.
+    """
     return {
         "label": label,
         "figure": figure,
@@ -99,6 +106,8 @@ def kpi(
         "icon": icon,
         "spark": charts.sparkline_of(trend) if trend is not None else None,
         "trend_label": trend_label,
+        "definition": help,
+        "change": charts.change_of(change.difference, change.ratio, good) if change is not None else None,
     }
 
 

@@ -1,0 +1,47 @@
+"""What nodes went through lately, as far as a person may know."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nodes.explanations import reason_label
+from nodes.lifecycle import Phase
+from nodes.models import Node, NodeTransition
+from nodes.sight import Sight
+
+SHOWN = 10
+LOOK_BACK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A node's step: `name` is what the reader calls the node."""
+
+    pk: int
+    name: str
+    status: str
+    label: str
+    reason: str
+    region: str
+    at: datetime
+
+
+def recent_changes(user: object, sight: Sight, *, at: datetime) -> list[Change]:
+    """The last SHOWN transitions of the nodes that a person sees. One query."""
+    transitions = NodeTransition.objects.filter(at__gte=at - LOOK_BACK).select_related("node")
+    if not (sight.everything and getattr(user, "is_admin", False)):
+        transitions = transitions.filter(node__in=Node.objects.visible_to(user))
+    transitions = transitions.only(
+        "id", "at", "to_status", "reason", "node__id", "node__pseudonym", "node__region"
+    )
+    return [
+        Change(
+            transition.pk,
+            sight.name(transition.node),
+            Phase(transition.to_status).status.value,
+            transition.to_status.capitalize(),
+            reason_label(transition.reason),
+            transition.node.region,
+            transition.at,
+        )
+        for transition in transitions.order_by("-id")[:SHOWN]
+    ]
