@@ -141,6 +141,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
+REDIS_MAX_CONNECTIONS = (
+    1000  # of a process; at redis-py's own 100 a crowd of threads would look like an outage
+)
 CACHES = {
     "default": {
         "BACKEND": "jatevo.web.cache.BreakerCache",
@@ -149,7 +152,10 @@ CACHES = {
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+            "CONNECTION_POOL_KWARGS": {
+                "retry": Retry(NoBackoff(), 0),
+                "max_connections": REDIS_MAX_CONNECTIONS,
+            },
         },
     }
 }
@@ -157,6 +163,16 @@ CACHES = {
 CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 CHDB_PATH = HOME / "chdb"
+
+# How many days what is kept (jatevo/metrics/retention.py); a check refuses less than the figures need.
+RETENTION_DAYS = {
+    "raw_minutes": env.int("JATEVO_KEEP_RAW_MINUTES_DAYS", default=30),
+    "rollups": env.int("JATEVO_KEEP_ROLLUPS_DAYS", default=365),
+    "receipts": env.int("JATEVO_KEEP_RECEIPTS_DAYS", default=400),
+    "probes": env.int("JATEVO_KEEP_PROBES_DAYS", default=30),
+    "reputation": env.int("JATEVO_KEEP_REPUTATION_DAYS", default=16),
+    "heartbeat_minutes": env.int("JATEVO_KEEP_HEARTBEAT_MINUTES_DAYS", default=2),
+}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
@@ -269,6 +285,9 @@ RATE_LIMITS = {
 # Node lifecycle
 NODE_OFFLINE_AFTER_SECONDS = env.int("JATEVO_OFFLINE_AFTER_SECONDS", default=300)
 SWEEP_GAP_SECONDS = env.int("JATEVO_SWEEP_GAP_SECONDS", default=60)
+# What a latency probe may take before it costs reputation, and how much of any 14 days may be maintenance.
+REPUTATION_P95_TARGET_MS = env.float("JATEVO_P95_TARGET_MS", default=2000.0)
+MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)
 ENROLLMENT_TTL = timedelta(hours=24)
 
 PROCRASTINATE_ON_APP_READY = None

@@ -1,12 +1,17 @@
 """The monthly partitions of receipts: made ahead of time, with a default one that loses nothing."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import LiteralString
 
 from django.db import connection, transaction
 from psycopg import sql
 
+from jatevo.audit.record import Actor, record
+
 MONTHS_AHEAD = 3
+LOCK_TIMEOUT = "3s"
 _STATEMENTS: tuple[LiteralString, ...] = (
     "CREATE TABLE {} (LIKE receipts_receipt INCLUDING ALL)",
     "WITH early AS (DELETE FROM receipts_receipt_default"
@@ -14,6 +19,23 @@ _STATEMENTS: tuple[LiteralString, ...] = (
     " INSERT INTO {} SELECT * FROM early",
     "ALTER TABLE receipts_receipt ATTACH PARTITION {} FOR VALUES FROM (%(start)s) TO (%(end)s)",
 )
+_NAME = re.compile(r"receipts_receipt_(\d{4})_(\d{2})")
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A month's partition, by its first moment (UTC)."""
+
+    starts_at: datetime
+
+    @property
+    def name(self) -> str:
+        return f"receipts_receipt_{self.starts_at:%Y_%m}"
+
+    @property
+    def ends_at(self) -> datetime:
+        """The first moment after it."""
+        return _month(self.starts_at, 1)
 
 
 def ensure_partitions(*, at: datetime) -> list[str]:
@@ -36,6 +58,39 @@ def ensure_partitions(*, at: datetime) -> list[str]:
                 cursor.execute(sql.SQL(statement).format(sql.Identifier(name)), bounds)
             made.append(name)
     return made
+
+
+def months() -> list[Month]:
+    """The months that have a partition, oldest first. The default partition is no month."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = 'receipts_receipt'::regclass"
+        )
+        names = [_NAME.fullmatch(name) for (name,) in cursor]
+    return sorted(Month(datetime(int(name[1]), int(name[2]), 1, tzinfo=UTC)) for name in names if name)
+
+
+def count_rows(month: Month) -> int:
+    """How many receipts a month's partition holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(month.name)))
+        ((count,),) = cursor.fetchall()
+    return int(count)
+
+
+def drop_month(month: Month, *, by: Actor) -> int:
+    """Drops a month's receipts for good, with an audit row; returns how many there were.
+
+    Nobody can read or write receipts while it happens, a moment's work; it waits for them at most LOCK_TIMEOUT and
+    then raises the database's error. Their identities and claims stay, so that they are refused if they come again.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+        rows = count_rows(month)
+        cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(month.name)))
+        record("receipts.month_dropped", by=by, subject_kind="receipts", subject_id=month.name, rows=rows)
+    return rows
 
 
 def _month(at: datetime, ahead: int) -> datetime:

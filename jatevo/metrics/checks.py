@@ -1,4 +1,4 @@
-"""Refuses chDB where there would be more than one process: it opens its folder from one only."""
+"""Refuses settings that cannot work: chDB for several processes, and forgetting what is still needed."""
 
 from typing import Any
 
@@ -17,4 +17,29 @@ def chdb_is_for_one_process(app_configs: Any, **kwargs: Any) -> list[CheckMessag
             hint="Set CLICKHOUSE_URL to a ClickHouse server, or start the whole console with `make run`.",
             id="metrics.E001",
         )
+    ]
+
+
+# What the console itself looks back on, and the 180 days of receipts that PRD §12 promises.
+LEAST_DAYS = {
+    "raw_minutes": (2, "charts show a day of probes"),
+    "rollups": (90, "the status page shows 90 days"),
+    "receipts": (180, "receipts are promised for 180 days"),
+    "probes": (1, "a node's page shows its last probes"),
+    "reputation": (15, "reputations look back 14 days"),
+    "heartbeat_minutes": (1, "missed heartbeats are counted over an hour"),
+}
+
+
+@register()
+def nothing_needed_is_forgotten(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error for each figure of RETENTION_DAYS that is too small."""
+    return [
+        Error(
+            f"{name} are kept for {settings.RETENTION_DAYS[name]} days, and {least} is the least: {why}.",
+            hint=f"Set JATEVO_KEEP_{name.upper()}_DAYS to {least} or more.",
+            id="metrics.E002",
+        )
+        for name, (least, why) in LEAST_DAYS.items()
+        if settings.RETENTION_DAYS[name] < least
     ]

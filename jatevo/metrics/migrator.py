@@ -1,10 +1,15 @@
 """ClickHouse's schema: the numbered files of `schema/`, applied once each, in order.
 
 A file is statements that end in `;` at a line's end, each harmless when run twice: ClickHouse has no
-transaction around them, so a file that was cut short is run again from its top. `INSERT … VALUES` has no
-place in them (its rows are no part of the statement in the native protocol); `INSERT … SELECT` has. A first
-line `-- requires: 21.8` keeps a file for servers of that version or later; it is applied by the first run
-after the server's upgrade.
+transaction around them, so a file that was cut short is run again from its top. (`ALTER … ADD COLUMN`, of one
+column, is left out where the column is there already: 18.16 knows no IF NOT EXISTS for it.)
+`INSERT … VALUES` has no place in them (its rows are no part of the statement in the native protocol);
+`INSERT … SELECT` has, with `SETTINGS max_execution_time` of its own if it may take longer than a query.
+
+Its first line may be a directive. `-- requires: 21.8` keeps a file for servers of that version or later; it
+is applied by the first run after the server's upgrade. `-- for each partition of: a_table` runs the file's
+statements once for each partition that the table has, named `{partition}` in them, so that a backfill of
+any size takes little memory.
 """
 
 import hashlib
@@ -14,12 +19,15 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from jatevo.metrics.transport import MetricsError, Transport
+from jatevo.metrics.partitions import partitions_of
+from jatevo.metrics.transport import MetricsError, Param, Transport
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+")
 _REQUIRES = re.compile(r"-- requires: (\d+(?:\.\d+)*)")
+_FOR_EACH_PARTITION = re.compile(r"-- for each partition of: (\w+)")
+_ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+)")
 _MIGRATIONS_TABLE = """
     CREATE TABLE IF NOT EXISTS schema_migrations
         (version UInt32, name String, sha256 String, applied_at DateTime('UTC'))
@@ -39,7 +47,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """What became of one file; `detail` says why it was skipped."""
+    """What became of one file; `detail` says why it was skipped, or how much it had to do."""
 
     name: str
     outcome: Outcome
@@ -52,13 +60,14 @@ class SchemaFile:
     name: str
     sha256: str
     requires: tuple[int, ...]
+    partitions_of: str  # the table of the directive; "" without one
     statements: tuple[str, ...]
 
 
 def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> list[Step]:
     """Brings the store's schema up to date, and says what it did with each file.
 
-    Safe to run twice and by two processes at once. Raises SchemaChanged, MetricsUnavailable, QueryRefused.
+    Safe to run twice and by two processes at once. Backfills want a `patient_store()`. Raises SchemaChanged, MetricsUnavailable, QueryRefused.
     """
     store.create_database()
     store.execute(_MIGRATIONS_TABLE)
@@ -75,15 +84,43 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
             detail = f"needs ClickHouse {needed}, this is {server_version}"
             steps.append(Step(file.name, Outcome.SKIPPED, detail))
         else:
-            for statement in file.statements:
-                store.execute(statement)
+            detail = _apply(store, file)
             store.insert(
                 "schema_migrations",
                 ["version", "name", "sha256", "applied_at"],
                 [(file.version, file.name, file.sha256, at)],
             )
-            steps.append(Step(file.name, Outcome.APPLIED))
+            steps.append(Step(file.name, Outcome.APPLIED, detail))
     return steps
+
+
+def _apply(store: Transport, file: SchemaFile) -> str:
+    """Runs a file's statements; returns what there is to say about it."""
+    if not file.partitions_of:
+        for statement in file.statements:
+            _execute(store, statement)
+        return ""
+    partitions = partitions_of(store, file.partitions_of)
+    for partition in partitions:
+        for statement in file.statements:
+            _execute(store, statement, {"partition": partition.number})
+    count = len(partitions)
+    return f"{count} partition{'' if count == 1 else 's'} of {file.partitions_of}"
+
+
+def _execute(store: Transport, statement: str, params: dict[str, Param] | None = None) -> None:
+    added = _ADD_COLUMN.match(statement)
+    if added is None or not _has_column(store, added[1], added[2]):
+        store.execute(statement, params)
+
+
+def _has_column(store: Transport, table: str, column: str) -> bool:
+    ((count,),) = store.execute(
+        "SELECT count() FROM system.columns"
+        " WHERE database = currentDatabase() AND table = {table} AND name = {column}",
+        {"table": table, "column": column},
+    )
+    return bool(count)
 
 
 def read_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:
@@ -100,12 +137,14 @@ def _read(path: Path) -> SchemaFile:
         raise ValueError(f"not a schema file's name: {path.name}")
     text = path.read_text(encoding="utf-8")
     guard = _REQUIRES.match(text)
+    each = _FOR_EACH_PARTITION.match(text)
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     return SchemaFile(
         version=int(name[1]),
         name=path.stem,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         requires=_numbers(guard[1]) if guard else (),
+        partitions_of=each[1] if each else "",
         statements=tuple(part.strip() for part in re.split(r";\s*(?:\n|$)", code) if part.strip()),
     )
 

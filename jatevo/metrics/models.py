@@ -63,8 +63,10 @@ class Outbox(models.Model):
 class ChangedHour(models.Model):
     """An hour (UTC) of which ClickHouse has got new facts since somebody last summed it up.
 
-    The shipper notes it in the transaction that clears a batch; whoever sums up deletes it in the
-    transaction that stores the sums.
+    The shipper notes it in the transaction that clears a batch, after ClickHouse has the facts; noted again, it
+    gets the new time. Whoever sums up reads the row, then asks ClickHouse, and in the transaction that stores the
+    sums deletes the row if `noted_at` is still the one it read. (Or deletes it first and asks then; but that
+    makes shippers wait.)
     """
 
     hour = models.DateTimeField(primary_key=True)

@@ -34,20 +34,22 @@ _PACKING_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, struct.
 class NativeTransport:
     """A Transport on the server of `url`, `clickhouse://user:password@host:9000/database`.
 
-    Keeps as many connections as were ever in use at once. A query may run `timeout_seconds` at the server.
+    Keeps as many connections as were ever in use at once. A query may run `timeout_seconds` at the server, or
+    `answer_seconds` if that is given; connecting may not.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float, answer_seconds: float | None = None) -> None:
         self._host, options = parse_url(url)
         self._database: str = options.get("database", "default")
-        answer_seconds = timeout_seconds * _ANSWER_SHARE
+        connect_seconds = timeout_seconds * _ANSWER_SHARE
+        query_seconds = answer_seconds or timeout_seconds
         self._options = {
             **options,
-            "connect_timeout": answer_seconds,
-            "send_receive_timeout": answer_seconds,
+            "connect_timeout": connect_seconds,
+            "send_receive_timeout": answer_seconds or connect_seconds,
             "sync_request_timeout": timeout_seconds * _PING_SHARE,
             # The server counts whole seconds, and 0 would mean no limit.
-            "settings": {**options.get("settings", {}), "max_execution_time": max(1, int(timeout_seconds))},
+            "settings": {**options.get("settings", {}), "max_execution_time": max(1, int(query_seconds))},
         }
         self._lock = threading.Lock()
         self._idle: list[Client] = []

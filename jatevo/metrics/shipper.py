@@ -3,18 +3,21 @@
 Claiming gives rows a batch id and commits before anything is written, so a batch that was cut short anywhere
 is written again with the same id and the same rows, which ClickHouse absorbs. Rows are picked by what is
 unclaimed, never by "id greater than the last": ids commit out of order.
+
+The transaction that clears a batch also notes the hours that it changed (`ChangedHour`), after ClickHouse has
+them: whoever sums an hour up again finds there all that was noted.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import orjson
 from django.db import connection, transaction
 
-from jatevo.metrics.facts import BadBody, Fact, parse
+from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import Transport
 from jatevo.metrics.writer import Written, write
@@ -94,6 +97,7 @@ def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
             return Shipped()
         facts, bad = _read(batch)
         written = write(store, batch, facts)
+        _note_hours(fact for id, fact in facts if id not in written.refused)
         _finish(batch, bad | written.refused)
         return _counts(written, poisoned=len(bad))
 
@@ -127,6 +131,31 @@ def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
             except (BadBody, orjson.JSONDecodeError) as error:
                 bad[id] = str(error)
     return facts, bad
+
+
+def _note_hours(facts: Iterable[Fact]) -> None:
+    """Notes the hours of the facts; one that is noted already gets the new time."""
+    hours = sorted({_unix_seconds(fact) // 3600 for fact in facts})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # In order, so that two shippers never wait for each other. The clock is read now and not at the
+            # transaction's start: whoever read the row before must see that it has changed since.
+            "INSERT INTO metrics_changedhour (hour, noted_at)"
+            " SELECT hour, clock_timestamp() FROM unnest(%s::timestamptz[]) AS hour ORDER BY hour"
+            " ON CONFLICT (hour) DO UPDATE SET noted_at = excluded.noted_at",
+            [[datetime.fromtimestamp(hour * 3600, UTC) for hour in hours]],
+        )
+
+
+def _unix_seconds(fact: Fact) -> int:
+    """The time that a fact counts at."""
+    match fact:
+        case ReceiptFact():
+            return fact.ts_end
+        case LatencyFact():
+            return fact.ts
+        case UptimeFact():
+            return fact.minute
 
 
 def _finish(batch: uuid.UUID, poisoned: dict[int, str]) -> None:

@@ -22,7 +22,17 @@ from jatevo.metrics.transport import (
     Transport,
 )
 
-__all__ = ["MetricsError", "MetricsUnavailable", "QueryRefused", "Store", "close_stores", "get_store"]
+__all__ = [
+    "MetricsError",
+    "MetricsUnavailable",
+    "QueryRefused",
+    "Store",
+    "close_stores",
+    "get_store",
+    "patient_store",
+]
+
+PATIENT_SECONDS = 3600.0
 
 T = TypeVar("T")
 
@@ -83,6 +93,23 @@ def get_store() -> Store:
         with _stores_lock:
             store = _stores.setdefault(key, Store(_transport(*key)))
     return store
+
+
+def patient_store() -> Store:
+    """A store for work that nobody waits for, such as a backfill: one statement may take PATIENT_SECONDS.
+
+    Close it after use. Of chDB there is one in a process, which is get_store()'s: there a statement says so itself,
+    `SETTINGS max_execution_time = …`.
+    """
+    if not settings.CLICKHOUSE_URL:
+        return get_store()
+    return Store(
+        NativeTransport(
+            settings.CLICKHOUSE_URL,
+            timeout_seconds=settings.CLICKHOUSE_TIMEOUT_SECONDS,
+            answer_seconds=PATIENT_SECONDS,
+        )
+    )
 
 
 def close_stores() -> None:

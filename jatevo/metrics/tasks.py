@@ -1,4 +1,4 @@
-"""The outbox's shipper as a periodic job."""
+"""The outbox's shipper and the retention policy as periodic jobs."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ import time
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
+from jatevo.metrics import retention
 from jatevo.metrics.shipper import ship
 from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
 
@@ -29,3 +30,14 @@ def ship_outbox(timestamp: int) -> None:
         pass  # said a few seconds ago, by the job that met the failure
     except MetricsUnavailable as error:
         logger.warning("the outbox waits for ClickHouse: %s", error)
+
+
+@app.periodic(cron="47 3 * * *", periodic_id="retention")
+@app.task(name="metrics.retention", queueing_lock="retention", pass_context=False)
+def forget_old(timestamp: int) -> None:
+    """Daily: what has had its time goes. What could not go is tried again the next day."""
+    for applied in retention.apply(at=timezone.now()):
+        for dropped in applied.dropped:
+            logger.info("retention: %s dropped %s", applied.rule.name, dropped)
+        if applied.problem:
+            logger.warning("retention: %s is left as it is: %s", applied.rule.name, applied.problem)

@@ -13,7 +13,16 @@ from jatevo.metrics.store import Store
 from tests.metrics import clickhouse_server as real_server
 from tests.metrics.clickhouse_server import ClickHouseServer
 
-TABLES = ("receipt_facts", "requests_minute", "node_latency_minute", "node_uptime_minute")
+TABLES = (
+    "receipt_facts",
+    "requests_minute",
+    "requests_hour",
+    "node_latency_minute",
+    "node_latency_hour",
+    "node_uptime_minute",
+    "node_uptime_hour",
+    "node_first_minute",
+)
 TIMEOUT_SECONDS = 2.0
 
 

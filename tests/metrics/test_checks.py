@@ -1,4 +1,4 @@
-"""chDB is refused where several processes would open it."""
+"""Settings that cannot work are refused at the start."""
 
 import pytest
 from django.core.checks import run_checks
@@ -15,3 +15,22 @@ def test_services_need_a_clickhouse_server(
     settings.CLICKHOUSE_URL = url
     settings.EMBEDDED = embedded
     assert ("metrics.E001" in {found.id for found in run_checks()}) == refused
+
+
+@pytest.mark.parametrize(
+    ("kept", "days", "refused"),
+    [
+        ("receipts", 179, True),
+        ("receipts", 180, False),
+        ("reputation", 14, True),
+        ("rollups", 89, True),
+        ("raw_minutes", 2, False),
+    ],
+)
+def test_nothing_that_is_needed_may_be_forgotten(
+    settings: Settings, kept: str, days: int, refused: bool
+) -> None:
+    settings.RETENTION_DAYS = {**settings.RETENTION_DAYS, kept: days}
+    found = [check for check in run_checks() if check.id == "metrics.E002"]
+    assert bool(found) == refused
+    assert all(f"JATEVO_KEEP_{kept.upper()}_DAYS" in (check.hint or "") for check in found)

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from jatevo.metrics.breaker import CircuitBreaker
 from jatevo.metrics.native_transport import NativeTransport
-from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store, get_store
+from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store, get_store, patient_store
 from jatevo.metrics.transport import CircuitOpen, Param, Row
 from tests.metrics import clickhouse_server as real_server
 from tests.metrics.clickhouse_server import ClickHouseServer
@@ -152,6 +153,39 @@ def test_a_slow_query_is_ended_by_the_server(transport: NativeTransport) -> None
     with unavailable_within(4):
         transport.execute("SELECT sleep(1) FROM numbers(10) SETTINGS max_block_size = 1")
     transport.ping()
+
+
+def test_a_backfill_may_take_longer_than_a_page(
+    clickhouse_server: ClickHouseServer, settings: Settings
+) -> None:
+    settings.CLICKHOUSE_URL = clickhouse_server.url("default")
+    settings.CLICKHOUSE_TIMEOUT_SECONDS = 0.4
+    silent = "SELECT sleep(1)"  # longer than a page's connection waits for a sign of life
+    get_store().ping()
+    with pytest.raises(MetricsUnavailable):
+        get_store().execute(silent)
+    get_store().close()
+    store = patient_store()
+    assert store.execute(silent) == [(0,)]
+    store.close()
+
+
+def test_the_migration_of_a_hung_server_ends_soon(
+    clickhouse_server: ClickHouseServer, settings: Settings
+) -> None:
+    settings.CLICKHOUSE_URL = clickhouse_server.url("hung")
+    clickhouse_server.pause()
+    started = time.monotonic()
+    try:
+        with pytest.raises(CommandError, match="was not migrated"):
+            call_command("metrics_migrate")
+    finally:
+        clickhouse_server.resume()
+    assert time.monotonic() - started < 2.5
+
+
+def test_without_a_server_the_patient_store_is_the_only_one(chdb_store: Store) -> None:
+    assert patient_store() is chdb_store
 
 
 def test_a_slow_query_is_ended_in_chdb(chdb_store: Store) -> None:

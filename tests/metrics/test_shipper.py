@@ -11,12 +11,21 @@ from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
 
 from jatevo.metrics.facts import Kind
-from jatevo.metrics.models import Outbox
+from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.queries import receipt_presence, receipt_totals, requests_count
 from jatevo.metrics.shipper import Shipped, ship
 from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.transport import TYPE_MISMATCH, Cell, Transport
-from tests.metrics.wrappers import NOON, Intercepted, enqueue, enqueue_body, latency, receipt, uptime
+from tests.metrics.wrappers import (
+    NOON,
+    NOON_SECONDS,
+    Intercepted,
+    enqueue,
+    enqueue_body,
+    latency,
+    receipt,
+    uptime,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +50,9 @@ def stored_counts(store: Transport) -> tuple[int, ...]:
 
 
 def test_every_kind_of_fact_arrives_and_the_outbox_is_empty(store: Store) -> None:
-    enqueue(receipt("r_1"), receipt("r_2", cache_hit=False, region="eu-west"), latency(), uptime())
+    enqueue(
+        receipt("r_1"), receipt("r_2", cache_hit=False, failed=True, region="eu-west"), latency(), uptime()
+    )
     assert ship(at=AT, store=store) == Shipped(receipts=2, latencies=1, uptimes=1)
     assert not Outbox.objects.exists()
     assert store.execute(
@@ -58,8 +69,9 @@ def test_every_kind_of_fact_arrives_and_the_outbox_is_empty(store: Store) -> Non
         " FROM receipt_facts WHERE request_id = 'r_1'"
     ) == [(128, 92, 310.0, 0, 1, 0, 1)]
     assert store.execute(
-        "SELECT ts, region, count, tokens_in, tokens_out, cache_hits FROM requests_minute ORDER BY region"
-    ) == [(NOON, "ap-southeast", 1, 128, 92, 1), (NOON, "eu-west", 1, 128, 92, 0)]
+        "SELECT ts, region, count, tokens_in, tokens_out, cache_hits, errors FROM requests_minute"
+        " ORDER BY region"
+    ) == [(NOON, "ap-southeast", 1, 128, 92, 1, 0), (NOON, "eu-west", 1, 128, 92, 0, 1)]
     assert store.execute("SELECT ts, node_id, region, p50, p95, p99, tps FROM node_latency_minute") == [
         (NOON, "macbook-001", "ap-southeast", 100.0, 200.5, None, 30.0)
     ]
@@ -294,3 +306,71 @@ def test_the_orm_writes_the_same_rows_as_raw_sql(chdb_store: Store) -> None:
     assert row.created_at.tzinfo is not None
     assert (row.batch, row.claimed_at, row.poisoned) == (None, None, None)
     assert ship(at=AT, store=chdb_store).receipts == 1
+
+
+def changed_hours() -> list[datetime]:
+    return sorted(ChangedHour.objects.values_list("hour", flat=True))
+
+
+def test_the_hours_that_facts_count_in_are_noted(store: Store) -> None:
+    enqueue(
+        receipt("r_1", ts_end=NOON_SECONDS - 1, accepted_at=NOON_SECONDS + 7200),
+        receipt("r_2", ts_end=NOON_SECONDS + 5 * 3600),
+        latency(ts=NOON_SECONDS + 3 * 3600 + 3599),
+        uptime(NOON - timedelta(hours=8)),
+        uptime(NOON - timedelta(hours=8, minutes=-59)),
+    )
+    ship(at=AT, store=store)
+    assert changed_hours() == [NOON + timedelta(hours=hours) for hours in (-8, -1, 3, 5)]
+    assert ship(at=AT, store=store).rows == 0
+    assert len(changed_hours()) == 4
+
+
+def test_a_poisoned_row_changes_no_hour(chdb_store: Store) -> None:
+    enqueue_body("latency", {**latency().to_body(), "p95": 10**400})
+    assert ship(at=AT, store=chdb_store).poisoned == 1
+    assert changed_hours() == []
+
+
+def test_an_hour_noted_again_gets_a_new_time(chdb_store: Store) -> None:
+    enqueue(uptime())
+    ship(at=AT, store=chdb_store)
+    first = ChangedHour.objects.get()
+    enqueue(uptime(beats=7))
+    ship(at=AT, store=chdb_store)
+    again = ChangedHour.objects.get()
+    assert again.hour == first.hour
+    assert again.noted_at > first.noted_at
+    # so whoever had read the first one does not take away the second
+    assert not ChangedHour.objects.filter(hour=first.hour, noted_at=first.noted_at).delete()[0]
+
+
+def test_no_hour_is_noted_before_clickhouse_has_its_facts(chdb_store: Store) -> None:
+    def fail(table: str, rows: Rows) -> None:
+        raise MetricsUnavailable("down")
+
+    enqueue(uptime())
+    with pytest.raises(MetricsUnavailable):
+        ship(at=AT, store=Intercepted(chdb_store, before=fail))
+    assert changed_hours() == []
+
+
+def test_an_hour_is_noted_although_it_is_being_summed_up(chdb_store: Store) -> None:
+    """Whoever deletes the row and then asks ClickHouse may have asked too early: the shipper waits and notes it."""
+    ChangedHour.objects.create(hour=NOON)
+    enqueue(uptime())
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as summing_up:
+        summing_up.execute("DELETE FROM metrics_changedhour")
+        with ThreadPoolExecutor() as threads:
+            shipping = threads.submit(in_own_connection, chdb_store)
+            while not somebody_waits_for_a_lock():
+                assert not shipping.done()
+            summing_up.commit()
+            assert shipping.result(timeout=30).uptimes == 1
+    assert changed_hours() == [NOON]
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0])

@@ -1,17 +1,21 @@
 """Transports that fail on purpose, around a real one, and facts to ship."""
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 
 from jatevo.metrics.facts import Fact, Kind, LatencyFact, ReceiptFact, UptimeFact
 from jatevo.metrics.transport import Cell, Param, Row, Transport
+from jatevo.metrics.writer import write
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 NOON_SECONDS = int(NOON.timestamp())
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 class Intercepted:
@@ -87,6 +91,13 @@ def latency(probe_id: str = "p_1", **changes: Any) -> LatencyFact:
 def uptime(minute: datetime = NOON, **changes: Any) -> UptimeFact:
     values = {"node_id": "macbook-001", "minute": int(minute.timestamp()), "up": True, "beats": 6}
     return UptimeFact(**{**values, **changes})
+
+
+def deliver(store: Transport, *facts: Fact, times: int = 2, batch: uuid.UUID | None = None) -> None:
+    """Writes the facts as one batch, twice unless told otherwise: repeats are everyday."""
+    batch = batch or uuid.uuid4()
+    for _ in range(times):
+        write(store, batch, list(enumerate(facts)))
 
 
 def enqueue(*facts: Fact) -> None:

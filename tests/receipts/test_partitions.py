@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
+from jatevo.audit.models import AuditEvent
+from jatevo.audit.record import SYSTEM
 from receipts.models import Receipt
-from receipts.partitions import ensure_partitions
+from receipts.partitions import Month, drop_month, ensure_partitions, months
 from tests.factories import NodeFactory, ReceiptFactory
 
 pytestmark = pytest.mark.django_db
@@ -40,3 +43,30 @@ def test_receipt_that_came_before_its_partition_moves_into_it() -> None:
 
 def test_receipts_of_today_have_a_partition_of_their_own() -> None:
     assert partition_of(ReceiptFactory(node=NodeFactory.create())) != "receipts_receipt_default"
+
+
+def test_months_are_those_with_a_partition_and_the_default_one_is_none() -> None:
+    ensure_partitions(at=datetime(2031, 12, 1, tzinfo=UTC))
+    found = months()
+    assert found == sorted(found)
+    assert Month(datetime(2031, 12, 1, tzinfo=UTC)) in found
+    assert Month(datetime(2032, 1, 1, tzinfo=UTC)).ends_at == datetime(2032, 2, 1, tzinfo=UTC)
+    assert {month.name for month in found} >= {"receipts_receipt_2031_12", "receipts_receipt_2032_03"}
+    assert "receipts_receipt_default" not in {month.name for month in found}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_that_somebody_reads_is_left_and_goes_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receipts.partitions.LOCK_TIMEOUT", "50ms")
+    month = Month(datetime(2001, 1, 1, tzinfo=UTC))
+    ensure_partitions(at=month.starts_at)
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as reader:
+        reader.execute("SELECT count(*) FROM receipts_receipt")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            drop_month(month, by=SYSTEM)
+    assert month in months()
+    assert not AuditEvent.objects.filter(subject_id=month.name).exists()
+    while months()[0].starts_at.year == 2001:  # and the three after it, which other tests do not expect
+        assert drop_month(months()[0], by=SYSTEM) == 0
+    assert month not in months()
+    assert AuditEvent.objects.filter(subject_id=month.name, verb="receipts.month_dropped").count() == 1

@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from jatevo.metrics.migrator import migrate
-from jatevo.metrics.store import MetricsError, get_store
+from jatevo.metrics.store import MetricsError, get_store, patient_store
 
 
 class Command(BaseCommand):
@@ -13,9 +13,14 @@ class Command(BaseCommand):
     help = "Apply the numbered SQL files of jatevo/metrics/schema that ClickHouse does not have yet."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        store = patient_store()
         try:
-            steps = migrate(get_store(), at=timezone.now())
+            get_store().create_database()  # a server that does not answer is found out without patience
+            steps = migrate(store, at=timezone.now())
         except MetricsError as error:
             raise CommandError(f"The metrics schema was not migrated: {error}") from error
+        finally:
+            if store is not get_store():
+                store.close()
         for step in steps:
             self.stdout.write(f"{step.name}: {step.outcome}" + (f" ({step.detail})" if step.detail else ""))

@@ -1,0 +1,32 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from jatevo.metrics.retention import apply
+
+
+class Command(BaseCommand):
+    """`manage.py retention`: forgets what has had its time, as the worker does every night."""
+
+    help = "Drop what is older than settings.RETENTION_DAYS allows, and say what."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dry_run: bool = options["dry_run"]
+        verb = "would drop" if dry_run else "dropped"
+        problems = 0
+        for applied in apply(at=timezone.now(), dry_run=dry_run):
+            rule = applied.rule
+            for dropped in applied.dropped:
+                self.stdout.write(f"{rule.name}: {verb} {dropped}")
+            if applied.problem:
+                problems += 1
+                self.stdout.write(f"{rule.name}: left as it is: {applied.problem}")
+            elif not applied.dropped:
+                self.stdout.write(f"{rule.name}: nothing is older than {rule.keep_days} days")
+        if problems:
+            raise CommandError(f"{problems} of the rules could not be applied; run it again later.")

@@ -1,0 +1,122 @@
+"""A page never waits for ClickHouse longer than it said it would.
+
+The store's own time-out is 2 s, long for a page. Here the asking is done by a helper thread: the page takes the
+answer if it comes in time and goes on without it if not.
+"""
+
+import contextvars
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from jatevo.metrics.transport import MetricsUnavailable
+
+WAIT_SECONDS = 0.6
+# While an answer is overdue, the next ones get this long: several figures of one page share one wait.
+HURRIED_WAIT_SECONDS = 0.15
+MAX_THREADS = 4
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def patiently(compute: Callable[[], T], wait_seconds: float = WAIT_SECONDS) -> T:
+    """What `compute` returns or raises, or MetricsUnavailable if that takes longer than `wait_seconds`.
+
+    While an earlier computation is overdue, the wait is HURRIED_WAIT_SECONDS at most. A late computation is not
+    ended: what it stores itself (a cache's entry) is there for the next page. It runs in a thread of its own, so
+    it may ask ClickHouse and the cache but not PostgreSQL, whose connections belong to requests; the context
+    (request id, trace) is the caller's.
+    """
+    return _helpers().ask(compute, wait_seconds)
+
+
+class _Question(Generic[T]):
+    """One computation, and its outcome once it is `done`."""
+
+    def __init__(self, compute: Callable[[], T], due_at: float) -> None:
+        self.due_at = due_at  # monotonic seconds
+        self.done = threading.Event()
+        self._compute = compute
+        self._context = contextvars.copy_context()
+        self._answer: list[T] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._answer.append(self._context.run(self._compute))
+        except BaseException as error:  # whatever it is, it is for the one who asked
+            self._error = error
+        self.done.set()
+        if self._error is not None and time.monotonic() > self.due_at:
+            self._tell_late(self._error)
+
+    def outcome(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._answer[0]
+
+    def _tell_late(self, error: BaseException) -> None:
+        """Nobody waits for the answer any more. An outage is known already; anything else is a mistake."""
+        if not isinstance(error, MetricsUnavailable):
+            log.error("a computation failed after its page had gone on", exc_info=error)
+
+
+class Helpers:
+    """A few threads that compute. They are daemons: a hung server does not hold up the end of the process."""
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self.owner_pid = os.getpid()
+        self._max_threads = max_threads
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._open: set[_Question[Any]] = set()
+        self._waiting: queue.SimpleQueue[_Question[Any]] = queue.SimpleQueue()
+
+    def ask(self, compute: Callable[[], T], wait_seconds: float) -> T:
+        """See `patiently`. Raises MetricsUnavailable at once when all threads are busy with overdue work."""
+        with self._lock:
+            now = time.monotonic()
+            overdue = sum(question.due_at < now for question in self._open)
+            if overdue >= self._max_threads:
+                raise MetricsUnavailable("ClickHouse is slow, and every helper waits for it already")
+            if overdue:
+                wait_seconds = min(wait_seconds, HURRIED_WAIT_SECONDS)
+            question = _Question(compute, due_at=now + wait_seconds)
+            self._open.add(question)
+            if len(self._open) > self._threads < self._max_threads:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"metrics-{self._threads}", daemon=True).start()
+        self._waiting.put(question)
+        if not question.done.wait(wait_seconds):
+            raise MetricsUnavailable(f"ClickHouse did not answer within {wait_seconds:g} s")
+        return question.outcome()
+
+    def _work(self) -> None:
+        while True:
+            question = self._waiting.get()
+            question.run()
+            with self._lock:
+                self._open.discard(question)
+
+
+_current: Helpers | None = None
+_current_lock = threading.Lock()
+
+
+def _helpers() -> Helpers:
+    """The process's helpers; a forked child has none of its parent's threads and gets its own."""
+    global _current, _current_lock
+    helpers = _current
+    if helpers is not None and helpers.owner_pid == os.getpid():
+        return helpers
+    if helpers is not None:
+        _current_lock = threading.Lock()  # the parent's may have been copied in the locked state
+    with _current_lock:
+        if _current is None or _current.owner_pid != os.getpid():
+            _current = Helpers()
+        return _current

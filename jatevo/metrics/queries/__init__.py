@@ -1,0 +1,56 @@
+"""What the console asks ClickHouse. Each figure has its one definition here.
+
+Every function takes the store first and a half-open window `since <= ts < until` of aware datetimes, and
+raises MetricsUnavailable. A figure that is not known is None, never 0. Rows that were delivered twice count
+once: each query groups by what identifies a row, or says FINAL (merges alone collapse repeats only some day).
+Milliseconds and tokens per second throughout.
+"""
+
+from jatevo.metrics.queries.latency import (
+    MIN_SAMPLES,
+    OTHER_REGIONS,
+    HourLatency,
+    LatencyPoint,
+    RegionLatency,
+    latency_by_hour,
+    latency_by_node_hour,
+    latency_series,
+    latest_latency,
+    p95_by_region,
+    p95_global,
+)
+from jatevo.metrics.queries.receipts import ReceiptTotals, receipt_presence, receipt_totals
+from jatevo.metrics.queries.requests import (
+    HourCount,
+    HourTraffic,
+    requests_by_hour,
+    requests_count,
+    traffic_by_hour,
+)
+from jatevo.metrics.queries.uptime import first_minute_up, minutes_up_by_node, node_hours_up, uptime_ratio
+
+__all__ = [
+    "MIN_SAMPLES",
+    "OTHER_REGIONS",
+    "HourCount",
+    "HourLatency",
+    "HourTraffic",
+    "LatencyPoint",
+    "ReceiptTotals",
+    "RegionLatency",
+    "first_minute_up",
+    "latency_by_hour",
+    "latency_by_node_hour",
+    "latency_series",
+    "latest_latency",
+    "minutes_up_by_node",
+    "node_hours_up",
+    "p95_by_region",
+    "p95_global",
+    "receipt_presence",
+    "receipt_totals",
+    "requests_by_hour",
+    "requests_count",
+    "traffic_by_hour",
+    "uptime_ratio",
+]

@@ -1,0 +1,225 @@
+"""How fast the network answers, as validators measured it. Milliseconds, and tokens per second."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median_high
+
+from jatevo.metrics.queries.windows import HOUR, ceil_hour, floor_hour, joined
+from jatevo.metrics.transport import Param, Transport
+
+# Below this many probes a 95th percentile is the worst probe under another name.
+MIN_SAMPLES = 5
+
+# What regions that are folded together are called.
+OTHER_REGIONS = "other"
+
+# t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates differently
+# before 21.x: small samples may differ by a step). A node's probes speak for the requests that it served in the
+# window, and a node without any still counts.
+_P95 = (
+    f"if(count() < {MIN_SAMPLES}, NULL, quantileTDigestWeighted(0.95)(p95_ms, toUInt64(greatest(served, 1))))"
+)
+# A probe is its node, second and id; several rows of it are the same probe delivered again.
+_PROBES = (
+    "SELECT toStartOfHour(ts) AS hour, node_id, any(region) AS place, any(p95) AS p95_ms"
+    " FROM node_latency_minute"
+    " WHERE toStartOfHour(ts) >= {first_hour} AND ts >= {since} AND ts < {until} AND isNotNull(p95)"
+    " GROUP BY hour, node_id, ts, probe_id"
+)
+# The key begins with the day, which old servers do not deduce from a condition on ts_end.
+_SERVED_WHERE = (
+    "toDate(ts_end) >= toDate({since}, 'UTC') AND toDate(ts_end) <= toDate({until}, 'UTC')"
+    " AND ts_end >= {since} AND ts_end < {until}"
+)
+_OF_THE_WINDOW = joined(
+    "(",
+    _PROBES,
+    ") AS measured ANY LEFT JOIN (SELECT node_id, uniqExact(request_id) AS served FROM receipt_facts WHERE",
+    _SERVED_WHERE,
+    "GROUP BY node_id) AS traffic USING node_id",
+)
+_OF_EACH_HOUR = joined(
+    "(",
+    _PROBES,
+    ") AS measured ANY LEFT JOIN"
+    " (SELECT toStartOfHour(ts_end) AS hour, node_id, uniqExact(request_id) AS served"
+    " FROM receipt_facts WHERE",
+    _SERVED_WHERE,
+    "GROUP BY hour, node_id) AS traffic USING hour, node_id",
+)
+# 10,000 nodes have half a million probes in as many hours: what one query may take.
+_HOURS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class RegionLatency:
+    """`nodes` is how many nodes of the region were probed; `p95_ms` is None under MIN_SAMPLES probes."""
+
+    region: str
+    p95_ms: float | None
+    nodes: int
+
+
+@dataclass(frozen=True)
+class HourLatency:
+    """An hour of a region, or of the network (region ""); `p95_ms` is None under MIN_SAMPLES probes."""
+
+    hour: datetime
+    region: str
+    p95_ms: float | None
+    probes: int
+
+
+@dataclass(frozen=True)
+class LatencyPoint:
+    """The figures of a probe, or of an hour of them; None for one that was not measured."""
+
+    ts: datetime
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    tps: float | None
+
+
+def p95_global(store: Transport, since: datetime, until: datetime) -> float | None:
+    """The network's p95: t-digest over the p95s that probes measured in the window.
+
+    Each is weighted by the requests that its node served in the window, at least 1. None under MIN_SAMPLES.
+    """
+    ((p95_ms,),) = store.execute(joined("SELECT", _P95, "FROM", _OF_THE_WINDOW), _window(since, until))
+    return _float(p95_ms)
+
+
+def p95_by_region(
+    store: Transport, since: datetime, until: datetime, *, fold: Collection[str] = ()
+) -> list[RegionLatency]:
+    """The same figure for each region that was probed in the window, by region name.
+
+    The regions in `fold` are one of that name, OTHER_REGIONS: the figure is that of all their probes together.
+    """
+    params: dict[str, Param] = dict(_window(since, until))
+    line = "place"
+    if fold:
+        line = "if(place IN {fold}, {other}, place)"
+        params |= {"fold": sorted(fold), "other": OTHER_REGIONS}
+    rows = store.execute(
+        joined(
+            *("SELECT", line, "AS line,", _P95, ", uniqExact(node_id) FROM", _OF_THE_WINDOW),
+            "GROUP BY line ORDER BY line",
+        ),
+        params,
+    )
+    return [RegionLatency(region, _float(p95_ms), nodes) for region, p95_ms, nodes in rows]
+
+
+def latency_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourLatency]:
+    """The same figure for each hour that the window touches, all of the hour, by hour and region.
+
+    Region "" is the network. What was not probed in an hour is left out. Known as long as raw minutes are kept.
+    """
+    hours = []
+    for start, end in _chunks(floor_hour(since), ceil_hour(until)):
+        rows = store.execute(
+            joined(
+                *("SELECT hour, line,", _P95, ", count() FROM"),
+                *("(SELECT hour, place, p95_ms, served FROM", _OF_EACH_HOUR, ")"),
+                "ARRAY JOIN [place, ''] AS line GROUP BY hour, line ORDER BY hour, line",
+            ),
+            _window(start, end),
+        )
+        hours += [HourLatency(hour, region, _float(p95), probes) for hour, region, p95, probes in rows]
+    return hours
+
+
+def latency_series(store: Transport, node_id: str, since: datetime, until: datetime) -> list[LatencyPoint]:
+    """A node's probes in the window, oldest first. Known as long as raw minutes are kept."""
+    rows = store.execute(
+        "SELECT ts, any(p50), any(p95), any(p99), any(tps) FROM node_latency_minute"
+        " WHERE toStartOfHour(ts) >= {first_hour} AND node_id = {node_id} AND ts >= {since} AND ts < {until}"
+        " GROUP BY ts, probe_id ORDER BY ts, probe_id",
+        {"node_id": node_id, **_window(since, until)},
+    )
+    return [LatencyPoint(*row) for row in rows]
+
+
+def latency_by_node_hour(
+    store: Transport, node_id: str, since: datetime, until: datetime
+) -> list[LatencyPoint]:
+    """A node's probes hour by hour: for each hour that the window touches and that has any, oldest first.
+
+    p50 and tps are the median of what the hour's probes found; p95 and p99 are the worst, because a percentile
+    of a dozen percentiles says less than the one that people felt. To a tenth.
+    """
+    rows = store.execute(
+        "SELECT hour, groupUniqArrayMerge(p50_p95), groupUniqArrayMerge(p99_tps) FROM node_latency_hour"
+        " WHERE toDate(hour) >= toDate({first_hour}, 'UTC') AND toDate(hour) <= toDate({end_hour}, 'UTC')"
+        " AND node_id = {node_id} AND hour >= {first_hour} AND hour < {end_hour}"
+        " GROUP BY hour ORDER BY hour",
+        {"node_id": node_id, "first_hour": floor_hour(since), "end_hour": ceil_hour(until)},
+    )
+    return [
+        LatencyPoint(
+            ts=hour,
+            p50_ms=_median(_unpacked(p50_p95, _HIGH)),
+            p95_ms=max(_unpacked(p50_p95, _LOW), default=None),
+            p99_ms=max(_unpacked(p99_tps, _HIGH), default=None),
+            tps=_median(_unpacked(p99_tps, _LOW)),
+        )
+        for hour, p50_p95, p99_tps in rows
+    ]
+
+
+def latest_latency(
+    store: Transport, node_ids: Sequence[str] | None, since: datetime, until: datetime
+) -> dict[str, LatencyPoint]:
+    """Each node's last probe in the window (None: of all nodes); a node without one is missing."""
+    if node_ids is not None and not node_ids:
+        return {}
+    params: dict[str, Param] = dict(_window(since, until))
+    narrowed = ""
+    if node_ids is not None:
+        narrowed = "AND node_id IN {node_ids}"
+        params["node_ids"] = list(node_ids)
+    rows = store.execute(
+        joined(
+            "SELECT node_id, max(ts), argMax((p50, p95, p99, tps), (ts, probe_id)) AS figures"
+            " FROM node_latency_minute"
+            " WHERE toStartOfHour(ts) >= {first_hour} AND ts >= {since} AND ts < {until}",
+            narrowed,
+            "GROUP BY node_id",
+        ),
+        params,
+    )
+    return {node_id: LatencyPoint(ts, *figures) for node_id, ts, figures in rows}
+
+
+def _window(since: datetime, until: datetime) -> dict[str, datetime]:
+    return {"first_hour": floor_hour(since), "since": since, "until": until}
+
+
+def _chunks(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    while start < end:
+        following = min(start + _HOURS_AT_ONCE * HOUR, end)
+        yield start, following
+        start = following
+
+
+def _float(figure: float | None) -> float | None:
+    """To a hundredth: t-digest counts in Float32."""
+    return None if figure is None else round(float(figure), 2)
+
+
+# Where the figures are in a member of node_latency_hour's sets (schema 0012): tenths, or all ones.
+_HIGH, _LOW = 24, 0
+_NOT_MEASURED = (1 << 24) - 1
+
+
+def _unpacked(members: Sequence[int], shift: int) -> list[float]:
+    figures = [member >> shift & _NOT_MEASURED for member in members]
+    return [figure / 10 for figure in figures if figure != _NOT_MEASURED]
+
+
+def _median(figures: list[float]) -> float | None:
+    """The middle one; of an even number, the upper of the two that are."""
+    return median_high(figures) if figures else None

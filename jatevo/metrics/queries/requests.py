@@ -1,0 +1,98 @@
+"""How many requests the network served: receipts by the minute or hour in which they ended.
+
+A hedged request has a receipt, and counts, for each node that served it. A batch that was delivered twice has
+its rows twice until they are merged, all alike: grouping by what names a row counts it once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jatevo.metrics.queries.windows import HOUR, ceil_hour, floor_hour, hours_touched, joined
+from jatevo.metrics.transport import Transport
+
+# Whole hours come from the rollup; the minutes before and after them from the raw table. A row is its batch,
+# region and time, however often it came; a hash of them groups in half the time of the three.
+_ROLLUP = (
+    "requests_hour WHERE hour >= {first_hour} AND hour < {end_hour}"
+    " GROUP BY cityHash64(toString(batch), region, hour)"
+)
+_EDGES = (
+    "requests_minute WHERE (ts >= {since} AND ts < {first_hour}) OR (ts >= {end_hour} AND ts < {until})"
+    " GROUP BY cityHash64(toString(batch), region, ts)"
+)
+
+
+@dataclass(frozen=True)
+class HourCount:
+    """`hour` is the hour's start (UTC)."""
+
+    hour: datetime
+    count: int
+
+
+@dataclass(frozen=True)
+class HourTraffic:
+    """A region's hour: its receipts, their tokens, cache hits and how many say that the request failed."""
+
+    hour: datetime
+    region: str
+    requests: int
+    tokens_input: int
+    tokens_output: int
+    cache_hits: int
+    errors: int
+
+
+def requests_count(store: Transport, since: datetime, until: datetime) -> int:
+    """Receipts of requests that ended in the window, by the minutes that begin in it.
+
+    Of windows older than raw minutes are kept, only whole hours are known.
+    """
+    ((count,),) = store.execute(
+        joined(
+            "SELECT sum(requests) FROM (",
+            *("SELECT max(count) AS requests FROM", _ROLLUP),
+            *("UNION ALL SELECT max(count) AS requests FROM", _EDGES, ")"),
+        ),
+        _parts(since, until),
+    )
+    return int(count)
+
+
+def requests_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourCount]:
+    """`requests_count` for every hour that the window touches, in order, quiet hours included as 0."""
+    rows = store.execute(
+        joined(
+            "SELECT start, sum(requests) FROM (",
+            *("SELECT any(hour) AS start, max(count) AS requests FROM", _ROLLUP),
+            *("UNION ALL SELECT any(toStartOfHour(ts)) AS start, max(count) AS requests FROM", _EDGES, ")"),
+            "GROUP BY start",
+        ),
+        _parts(since, until),
+    )
+    counts: dict[datetime, int] = dict(rows)
+    return [HourCount(hour, int(counts.get(hour, 0))) for hour in hours_touched(since, until)]
+
+
+def traffic_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourTraffic]:
+    """The traffic of each hour that the window touches, all of the hour, and region; in that order.
+
+    A region without receipts in an hour is left out. Regions add up to the network, which has no row of its own.
+    """
+    rows = store.execute(
+        "SELECT hour, region, sum(c), sum(i), sum(o), sum(h), sum(e) FROM ("
+        " SELECT hour, region, max(count) AS c, max(tokens_in) AS i, max(tokens_out) AS o,"
+        " max(cache_hits) AS h, max(errors) AS e FROM requests_hour"
+        " WHERE hour >= {first_hour} AND hour < {end_hour} GROUP BY hour, region, batch"
+        ") GROUP BY hour, region HAVING sum(c) > 0 ORDER BY hour, region",
+        {"first_hour": floor_hour(since), "end_hour": ceil_hour(until)},
+    )
+    return [HourTraffic(*row) for row in rows]
+
+
+def _parts(since: datetime, until: datetime) -> dict[str, datetime]:
+    """The window, and the whole hours within it; without any, all of the window is edge."""
+    first_hour, end_hour = ceil_hour(since), floor_hour(until)
+    if end_hour - first_hour < HOUR:
+        first_hour = end_hour = until
+    return {"since": since, "until": until, "first_hour": first_hour, "end_hour": end_hour}

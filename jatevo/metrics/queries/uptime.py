@@ -1,0 +1,145 @@
+"""In which minutes nodes were up.
+
+The rollup has a bit for each minute of an hour, so that any window of whole minutes is exact, as long as
+rollups are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from jatevo.metrics.queries.windows import HOUR, MINUTE, ceil_minute, floor_hour, floor_minute, joined
+from jatevo.metrics.transport import Param, Transport
+
+_ALL_MINUTES = (1 << 60) - 1
+# The same rows in two ways: over a week of 10,000 nodes FINAL takes a third of the time, over a day or over a
+# few nodes grouping does.
+_LONG = 24 * HOUR
+_HOURS_BY_FINAL = (
+    "SELECT node_id, hour, finalizeAggregation(minutes_up) AS bits FROM node_uptime_hour FINAL WHERE"
+)
+_HOURS_BY_GROUP = "SELECT node_id, hour, groupBitOrMerge(minutes_up) AS bits FROM node_uptime_hour WHERE"
+
+
+def uptime_ratio(
+    store: Transport, node_ids: Sequence[str] | None, since: datetime, until: datetime
+) -> dict[str, float | None]:
+    """For each node (None: all on record): minutes seen up / minutes expected, from 0 to 1.
+
+    Expected are the window's whole minutes from the node's first one on record; a node without any is None.
+    """
+    if node_ids is not None and not node_ids:
+        return {}
+    start, end = ceil_minute(since), floor_minute(until)
+    ratios: dict[str, float | None] = dict.fromkeys(node_ids or ())
+    minutes_up = minutes_up_by_node(store, start, end, node_ids=node_ids)
+    for node_id, first_minute in _first_minutes(store, node_ids):
+        minutes_expected = (end - max(first_minute, start)) // MINUTE
+        ratios[node_id] = minutes_up.get(node_id, 0) / minutes_expected if minutes_expected > 0 else None
+    return ratios
+
+
+def minutes_up_by_node(
+    store: Transport, since: datetime, until: datetime, *, node_ids: Sequence[str] | None = None
+) -> dict[str, int]:
+    """For each node that is on record in the window's hours: in how many of its whole minutes it was up.
+
+    `node_ids` narrows it to these; None is all.
+    """
+    window = _Window(ceil_minute(since), floor_minute(until))
+    if window.is_empty or (node_ids is not None and not node_ids):
+        return {}
+    where, params = window.where(node_ids)
+    if node_ids is None and window.end - window.start > _LONG:
+        hours = joined(_HOURS_BY_FINAL, where)
+    else:
+        hours = joined(_HOURS_BY_GROUP, where, "GROUP BY node_id, hour")
+    rows = store.execute(
+        joined(
+            *("SELECT node_id, sum(", _popcount(window.masked("bits")), ") FROM (", hours, ")"),
+            "GROUP BY node_id",
+        ),
+        params,
+    )
+    return {node_id: int(count) for node_id, count in rows}
+
+
+def node_hours_up(store: Transport, node_id: str, since: datetime, until: datetime) -> dict[datetime, int]:
+    """For each hour (UTC) in which the node is on record: in how many of the window's minutes it was up."""
+    window = _Window(ceil_minute(since), floor_minute(until))
+    if window.is_empty:
+        return {}
+    where, params = window.where([node_id])
+    rows = store.execute(
+        joined(
+            *("SELECT hour,", _popcount(window.masked("bits")), "FROM ("),
+            "SELECT hour, groupBitOrMerge(minutes_up) AS bits FROM node_uptime_hour WHERE",
+            *(where, "GROUP BY hour) ORDER BY hour"),
+        ),
+        params,
+    )
+    return {hour: int(count) for hour, count in rows}
+
+
+def first_minute_up(store: Transport, node_id: str) -> datetime | None:
+    """The node's first minute on record, up or down: from it on `uptime_ratio` expects it. None without any."""
+    return dict(_first_minutes(store, [node_id])).get(node_id)
+
+
+def _first_minutes(store: Transport, node_ids: Sequence[str] | None) -> list[tuple[str, datetime]]:
+    """Each node's first minute on record."""
+    where: str = ""
+    params: dict[str, Param] = {}
+    if node_ids is not None:
+        where, params = "WHERE node_id IN {node_ids}", {"node_ids": list(node_ids)}
+    rows = store.execute(
+        joined("SELECT node_id, minMerge(first_minute) FROM node_first_minute", where, "GROUP BY node_id"),
+        params,
+    )
+    return [(node_id, first_minute) for node_id, first_minute in rows]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Whole minutes from `start` to before `end`."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def is_empty(self) -> bool:
+        return self.start >= self.end
+
+    def where(self, node_ids: Sequence[str] | None) -> tuple[str, dict[str, Param]]:
+        """The rollup's rows that have minutes of the window; the day is what its key begins with."""
+        params: dict[str, Param] = {"first_hour": floor_hour(self.start), "end": self.end}
+        where = (
+            "toDate(hour) >= toDate({first_hour}, 'UTC') AND toDate(hour) <= toDate({end}, 'UTC')"
+            " AND hour >= {first_hour} AND hour < {end}"
+        )
+        if node_ids is not None:
+            where += " AND node_id IN {node_ids}"
+            params["node_ids"] = list(node_ids)
+        return where, params
+
+    def masked(self, bits: str) -> str:
+        """`bits` without the minutes of the first and the last hour that are outside."""
+        first, last = floor_hour(self.start), floor_hour(self.end)
+        from_start = _ALL_MINUTES >> self.start.minute << self.start.minute
+        to_end = (1 << self.end.minute) - 1
+        first_seconds, last_seconds = int(first.timestamp()), int(last.timestamp())
+        if first == last:
+            from_start &= to_end
+        hour = "toUInt32(hour)"
+        return (
+            f"bitAnd({bits}, multiIf({hour} = {first_seconds}, toUInt64({from_start}),"
+            f" {hour} = {last_seconds}, toUInt64({to_end}), toUInt64({_ALL_MINUTES})))"
+        )
+
+
+def _popcount(bits: str) -> str:
+    """How many bits are set; 18.16 has no bitCount. Adds neighbours in pairs, then pairs of pairs, and so on."""
+    for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
+        bits = f"(bitAnd({bits}, {mask}) + bitAnd(bitShiftRight({bits}, {shift}), {mask}))"
+    # Multiplied by 0x0101…, the eight bytes add up in the highest one.
+    return f"bitShiftRight({bits} * toUInt64({0x0101010101010101}), 56)"

@@ -1,0 +1,19 @@
+"""How long receipts are kept: whole months go, once their last day has had its time."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from jatevo.audit.record import SYSTEM
+from jatevo.metrics.retention import Dropped, RetentionRule, register
+from receipts.partitions import count_rows, drop_month, months
+
+
+def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+    """Drops the months that ended before. What waits in the default partition is never dropped."""
+    for month in months():
+        if month.ends_at <= before:
+            rows = count_rows(month) if dry_run else drop_month(month, by=SYSTEM)
+            yield Dropped(month.name, rows)
+
+
+register(RetentionRule("receipts_receipt", "receipts", old_months))

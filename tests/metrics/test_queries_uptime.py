@@ -1,0 +1,112 @@
+"""The definition of uptime, on both engines, right also when minutes were delivered twice."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from jatevo.metrics.facts import Fact
+from jatevo.metrics.queries import first_minute_up, minutes_up_by_node, node_hours_up, uptime_ratio
+from jatevo.metrics.store import Store
+from tests.metrics.wrappers import HOUR, MINUTE, NOON, deliver, uptime
+
+NODE = "macbook-001"
+SECOND = timedelta(seconds=1)
+
+
+def minutes(since: datetime, count: int, **changes: object) -> list[Fact]:
+    return [uptime(since + number * MINUTE, **changes) for number in range(count)]
+
+
+def test_uptime_counts_from_the_nodes_first_minute_up(store: Store) -> None:
+    ups = [uptime(NOON + number * MINUTE) for number in range(10) if number != 4]
+    deliver(store, *ups, uptime(NOON + 4 * MINUTE, up=False, beats=0))
+    ratios = uptime_ratio(store, [NODE, "unknown"], NOON - 24 * HOUR, NOON + 10 * MINUTE)
+    assert ratios == {NODE: 0.9, "unknown": None}
+
+
+def test_uptime_of_all_is_that_of_each_node_on_record(store: Store) -> None:
+    deliver(store, *minutes(NOON, 10), *minutes(NOON, 5, node_id="half"))
+    deliver(store, uptime(NOON - 24 * HOUR, node_id="gone"))
+    window = (NOON, NOON + 10 * MINUTE)
+    assert uptime_ratio(store, None, *window) == {NODE: 1.0, "half": 0.5, "gone": 0.0}
+    assert uptime_ratio(store, ["half"], *window) == {"half": 0.5}
+
+
+def test_a_first_minute_seen_down_is_where_the_node_begins(store: Store) -> None:
+    deliver(store, uptime(NOON, up=False, beats=0), uptime(NOON + MINUTE))
+    assert uptime_ratio(store, [NODE], NOON - HOUR, NOON + 2 * MINUTE) == {NODE: 0.5}
+    deliver(store, uptime(NOON - 3 * HOUR, node_id="other"))
+    assert first_minute_up(store, NODE) == NOON
+    assert first_minute_up(store, "unknown") is None
+
+
+def test_uptime_expects_the_whole_window_of_an_older_node(store: Store) -> None:
+    deliver(store, uptime(NOON - 24 * HOUR), *minutes(NOON, 15))
+    assert uptime_ratio(store, [NODE], NOON, NOON + HOUR) == {NODE: 0.25}
+
+
+def test_uptime_leaves_out_minutes_that_are_not_over(store: Store) -> None:
+    deliver(store, uptime(NOON), uptime(NOON + MINUTE))
+    assert uptime_ratio(store, [NODE], NOON, NOON + MINUTE + 30 * SECOND) == {NODE: 1.0}
+    assert uptime_ratio(store, [NODE], NOON, NOON + 30 * SECOND) == {NODE: None}
+
+
+def test_uptime_starts_at_the_windows_first_whole_minute(store: Store) -> None:
+    deliver(store, uptime(NOON - MINUTE), uptime(NOON), uptime(NOON + 2 * MINUTE))
+    assert uptime_ratio(store, [NODE], NOON + SECOND, NOON + 3 * MINUTE) == {NODE: 0.5}
+
+
+def test_a_minute_seen_down_and_then_up_is_up_in_any_order(store: Store) -> None:
+    deliver(store, uptime(NOON, up=False, beats=0), uptime(NOON + MINUTE, beats=2))
+    deliver(store, uptime(NOON, beats=2), uptime(NOON + MINUTE, up=False, beats=0))
+    assert uptime_ratio(store, [NODE], NOON, NOON + 2 * MINUTE) == {NODE: 1.0}
+
+
+WINDOWS = [
+    (0, 60),
+    (0, 1),
+    (59, 60),
+    (59, 61),
+    (-1, 1),
+    (5, 25),
+    (-90, 90),
+    (-61, 181),
+    (60, 60),
+    (-600, 600),
+]
+
+
+@pytest.mark.parametrize(("since", "until"), WINDOWS)
+def test_any_windows_minutes_are_counted_exactly(store: Store, since: int, until: int) -> None:
+    up = [number for number in range(-1500, 200) if number % 7 and number % 11]
+    deliver(store, *[uptime(NOON + number * MINUTE) for number in up], uptime(NOON, up=False, beats=0))
+    expected = sum(since <= number < until for number in up)
+    window = NOON + since * MINUTE, NOON + until * MINUTE
+    assert minutes_up_by_node(store, *window).get(NODE, 0) == expected
+    assert minutes_up_by_node(store, *window, node_ids=[NODE]).get(NODE, 0) == expected
+    assert sum(node_hours_up(store, NODE, *window).values()) == expected
+
+
+def test_each_hour_of_a_node_has_its_minutes(store: Store) -> None:
+    deliver(store, *minutes(NOON - 5 * MINUTE, 65), *minutes(NOON + 2 * HOUR, 7, up=False, beats=0))
+    deliver(store, *minutes(NOON, 60, node_id="other"))
+    assert node_hours_up(store, NODE, NOON - 24 * HOUR, NOON + 3 * HOUR) == {
+        NOON - HOUR: 5,
+        NOON: 60,
+        NOON + 2 * HOUR: 0,  # on record, and down
+    }
+    assert node_hours_up(store, "unknown", NOON - HOUR, NOON) == {}
+
+
+def test_a_window_across_months_is_whole(store: Store) -> None:
+    midnight = NOON.replace(month=4, day=1, hour=0)
+    deliver(store, *minutes(midnight - 30 * MINUTE, 60))
+    assert minutes_up_by_node(store, midnight - HOUR, midnight + HOUR) == {NODE: 60}
+    assert node_hours_up(store, NODE, midnight - HOUR, midnight + HOUR) == {midnight - HOUR: 30, midnight: 30}
+
+
+def test_no_nodes_is_no_question(store: Store) -> None:
+    deliver(store, uptime())
+    assert uptime_ratio(store, [], NOON, NOON + HOUR) == {}
+    assert minutes_up_by_node(store, NOON, NOON + HOUR, node_ids=[]) == {}
+    assert minutes_up_by_node(store, NOON, NOON + HOUR, node_ids=["unknown"]) == {}
