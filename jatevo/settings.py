@@ -88,7 +88,7 @@ MIDDLEWARE = [
     "jatevo.web.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.middleware.gzip.GZipMiddleware",  # pads each answer at random, so its length tells no secret
+    "jatevo.web.middleware.PageGZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "jatevo.web.middleware.ApiGateMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

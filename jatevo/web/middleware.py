@@ -8,6 +8,8 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 
 from jatevo.web.errors import ApiError, from_exception, to_response
 from jatevo.web.pages import unavailable_page
@@ -100,3 +102,13 @@ _ERRORS = {
     500: ApiError(500, "internal_error", "Something went wrong on our side; it has been logged."),
     503: ApiError(503, "unavailable", "A store cannot be reached; nothing was kept. Try again."),
 }
+
+
+class PageGZipMiddleware(GZipMiddleware):
+    """Compresses pages and exports. Answers of the API are short, and their hot path is spared the work.
+
+    Django pads each compressed answer at random, so that its length tells nothing of what is in it.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return response if is_api(request) else super().process_response(request, response)

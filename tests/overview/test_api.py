@@ -157,7 +157,8 @@ def test_a_wrong_token_is_refused_although_strangers_are_welcome(
 
 @pytest.mark.django_db
 def test_incidents_by_state_newest_first(visitor: Browser) -> None:
-    Incident.objects.create(title="over", created_at=timezone.now(), resolved_at=timezone.now())
+    over = timezone.now() - timedelta(hours=1)
+    Incident.objects.create(title="over", starts_at=over, resolved_at=over)
     Incident.objects.create(title="first", severity=Severity.WARN, region="us-west")
     Incident.objects.create(title="second")
 
@@ -176,7 +177,12 @@ def test_an_incidents_members(visitor: Browser) -> None:
     )
     (line,) = visitor.get("/v1/incidents").json()["results"]
     assert datetime.fromisoformat(line.pop("created_at"))
+    assert datetime.fromisoformat(line.pop("starts_at"))
     assert line == {
+        "kind": "incident",
+        "ends_at": None,
+        "exempts_nodes": False,
+        "updates": [],
         "id": incident.pk,
         "severity": "major",
         "title": "Slow",

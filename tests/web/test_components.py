@@ -107,6 +107,7 @@ def test_no_template_needs_what_the_content_security_policy_forbids(path: Path) 
     assert not re.search(r"""(src|href)="(https?:)?//""", source)
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.web.ui_urls")
 def test_every_component_is_shown_on_the_ui_page() -> None:
     client = Client()

@@ -14,6 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route
 
+from jatevo.flags.registry import DEFAULTS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CONSOLE = "http://localhost"  # never dialled
 
@@ -47,12 +49,22 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
     return {**browser_context_args, "base_url": CONSOLE, "reduced_motion": "reduce"}
 
 
+@pytest.fixture(autouse=True)
+def flags_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sidebar asks a flag what visitors may see; no query is possible inside the browser's loop."""
+    monkeypatch.setattr("jatevo.accounts.permissions.enabled", DEFAULTS.__getitem__)
+
+
 def _answer(route: Route) -> None:
     url = urlsplit(route.request.url)
     if f"{url.scheme}://{url.netloc}" != CONSOLE:
         route.abort()  # the console asks nobody else for anything
         return
-    answer = Client().get(f"{url.path}?{url.query}", headers=route.request.all_headers())
+    # what is handed to the browser this way is not decompressed by it
+    headers = {
+        name: value for name, value in route.request.all_headers().items() if name != "accept-encoding"
+    }
+    answer = Client().get(f"{url.path}?{url.query}", headers=headers)
     body = answer.getvalue() if answer.streaming else answer.content
     route.fulfill(status=answer.status_code, headers=dict(answer.items()), body=body)
 
