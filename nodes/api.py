@@ -25,11 +25,10 @@ from nodes import actions, payloads
 from nodes.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.authentication import NODE_HEADER, authenticate_node, authenticate_validator
 from nodes.credentials import public_key_text
-from nodes.drawer import rights_of
 from nodes.filters import NodeFilter
-from nodes.latency import latest_latencies
 from nodes.models import Node
 from nodes.proof import key_statement_signed
+from nodes.rights import rights_of
 from nodes.serializers import EnrollmentAnswer, EnrollmentRequest, KeyAnswer, NodeDetail, NodeSummary
 from nodes.sight import Sight
 
@@ -188,21 +187,18 @@ def node_list(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_NODES)])
 def node_detail(request: Request, node_id: str) -> Response:
-    """One node with its attestation, keys, latest metrics, probes, transitions and last receipts."""
+    """One node with its attestation, keys, latest metrics, probes, transitions and last receipts.
+
+    Who may not know the node finds it under its pseudonym alone, without what would name it.
+    """
     hit("reads", _user(request).email)
-    visible = (
-        Node.objects.visible_to(request.user)
-        .select_related("attestation", "standing")
-        .prefetch_related("keys")
-    )
-    node = visible.filter(pk=node_id).first()
+    sight = Sight.of(request.user)
+    visible = Node.objects.visible_to(request.user).select_related("attestation", "standing")
+    node = sight.find(visible, node_id)
     if node is None:
         raise not_found()
-    latencies = latest_latencies([node.pk], at=timezone.now())
-    rights = rights_of(_user(request), node)
-    return Response(
-        NodeDetail(node, context={"request": request, "latencies": latencies or {}, "rights": rights}).data
-    )
+    rights = rights_of(request.user, node, sight)
+    return Response(NodeDetail(node, context={"request": request, "sight": sight, "rights": rights}).data)
 
 
 @extend_schema(request=None, responses=_TOKEN_ANSWER)

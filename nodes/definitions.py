@@ -24,9 +24,10 @@ NODE_P95 = define(
 REPUTATION = define(
     "reputation",
     "Reputation",
-    text="From 0 to 100: 35 % reliability (is it there?), 35 % correctness (does it pass its audits?), 20 % efficiency"
-    " (is it fast enough?) and 10 % policy (does it keep the rules?). While there is little evidence it stays near"
-    " 70. Below 40 a node is quarantined.",
+    text="From 0 to 100: 35 % reliability (heartbeats and health probes), 35 % correctness (audits, receipts that"
+    " report failures, forged receipts), 20 % efficiency (latency within the target) and 10 % policy (quarantines"
+    " and outages that nobody announced). While there is less than three days' worth of evidence, what is missing"
+    " counts as 70. Announced maintenance and declared incidents cost nothing. Below 40 a node is quarantined.",
     window="14 days, day by day",
     source="heartbeats, probes, audits and the node's history",
 )

@@ -8,27 +8,30 @@ from typing import Any
 
 from django.conf import settings
 
-from jatevo.accounts.models import Role, User
-from jatevo.accounts.permissions import Permission, allowed
+from jatevo.accounts.models import User
 from nodes.actions import state_of
+from nodes.correlation import correlation
 from nodes.credentials import public_key_text
-from nodes.explanations import Explanation, explain, reason_label
-from nodes.figures import latency_trend, node_figures
-from nodes.heartbeat_strip import MINUTES, Strip, heartbeat_strip
-from nodes.lifecycle import Phase
-from nodes.models import Node
+from nodes.explanations import Explanation, explain
+from nodes.history import history_of
+from nodes.latency_charts import Window
+from nodes.metrics_tab import charts_context, heard_context, regularity_in_words
+from nodes.models import Exemption, ExemptionKind, Node
+from nodes.receipts_so_far import receipts_so_far
+from nodes.reputation_panel import reputation_panel
+from nodes.rights import Rights
 
 RECEIPTS_SHOWN = 10
-PROBES_SHOWN = 10
-TRANSITIONS_SHOWN = 30
-_MOST_SIGNALS = 24
-_LONGEST_SIGNAL = 80
+# announced maintenance is named this long before it begins
+_ANNOUNCED_AHEAD = timedelta(days=7)
 
 
 class Tab(StrEnum):
     METRICS = "metrics"
     RECEIPTS = "receipts"
     HARDWARE = "hardware"
+    EARNINGS = "earnings"
+    REPUTATION = "reputation"
     HISTORY = "history"
 
     @property
@@ -36,48 +39,24 @@ class Tab(StrEnum):
         return self.value.capitalize()
 
 
-@dataclass(frozen=True)
-class Rights:
-    """What the reader may see and do with this node."""
-
-    owns: bool  # manages it: an admin, or an operator of its organisation
-    wallet: bool
-    evidence: bool
-    moderate: bool
-    rotate: bool
+# What names the node by its nature, or is its owner's business.
+_NAMED_TABS = {Tab.RECEIPTS, Tab.EARNINGS}
 
 
 @dataclass(frozen=True)
-class Signal:
-    """One of the figures that the agent sends with its heartbeats, in words."""
+class Banner:
+    """A time in which silence is not held against the node; `under_way` or announced."""
 
     label: str
-    value: str
+    message: str
+    starts_at: datetime
+    ends_at: datetime | None
+    under_way: bool
 
 
-@dataclass(frozen=True)
-class HistoryLine:
-    """One transition. `actor` and `note` are empty for a reader who does not manage the node."""
-
-    at: datetime
-    from_label: str
-    to_status: str
-    to_label: str
-    reason: str
-    actor: str
-    note: str
-
-
-def rights_of(user: User, node: Node) -> Rights:
-    """The rights of a reader who can see the node."""
-    owns = user.role == Role.ADMIN or (user.role == Role.OPERATOR and user.org_id == node.org_id)
-    return Rights(
-        owns=owns,
-        wallet=owns and allowed(user, Permission.VIEW_WALLETS),
-        evidence=owns or allowed(user, Permission.VIEW_QUARANTINE_EVIDENCE),
-        moderate=allowed(user, Permission.QUARANTINE_NODES),
-        rotate=owns and allowed(user, Permission.MANAGE_NODES),
-    )
+def tabs_for(rights: Rights) -> list[Tab]:
+    """The tabs that a reader may open."""
+    return [tab for tab in Tab if rights.named or tab not in _NAMED_TABS]
 
 
 def explanation_of(node: Node) -> Explanation:
@@ -93,70 +72,58 @@ def explanation_of(node: Node) -> Explanation:
     )
 
 
-def tab_context(tab: Tab, node: Node, rights: Rights, *, at: datetime) -> dict[str, Any]:
-    """What the template of a tab needs. `version`, where there is one, stands for all that it shows."""
+def banners_of(node: Node, rights: Rights, *, at: datetime) -> list[Banner]:
+    """Maintenance and incidents that exempt the node now, and its own maintenance to come."""
+    exemptions = Exemption.objects.of_node(node).exclude(kind=ExemptionKind.OUTAGE)
+    return [
+        _banner(each, rights, at)
+        for each in exemptions.overlapping(at, at + _ANNOUNCED_AHEAD).order_by("starts_at")[:5]
+        if each.starts_at <= at or each.kind == ExemptionKind.MAINTENANCE
+    ]
+
+
+def tab_context(
+    tab: Tab, node: Node, rights: Rights, *, reader: object, window: Window, part: str | None, at: datetime
+) -> dict[str, Any]:
+    """What the template of a tab needs, or of the `part` that is wanted alone.
+
+    `version`, where there is one, stands for all that it shows.
+    """
     match tab:
         case Tab.METRICS:
-            return _metrics(node, at)
+            return _metrics(node, rights, window, part, at)
         case Tab.RECEIPTS:
             return _receipts(node, rights)
         case Tab.HARDWARE:
-            return _hardware(node)
+            return _hardware(node, rights)
+        case Tab.EARNINGS:
+            return {"so_far": receipts_so_far(node, at=at)}
+        case Tab.REPUTATION:
+            return {"reputation": reputation_panel(node, at=at)}
         case Tab.HISTORY:
-            return {"history": _history(node, rights)}
+            alike = correlation(node, reader, at=at) if isinstance(reader, User) and rights.owns else None
+            return {"history": history_of(node, rights, at=at), "correlation": alike}
 
 
-def strip_of(node: Node, *, at: datetime) -> Strip:
-    """The node's last hour of heartbeats."""
-    first = at.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
-    beats = dict(node.minutes.filter(minute__gte=first).values_list("minute", "beats"))
-    if node.beat_minute is not None:  # the minute that is still being counted
-        beats[node.beat_minute] = max(beats.get(node.beat_minute, 0), node.beats)
-    interval_seconds = settings.HEARTBEAT_INTERVAL_SECONDS
-    return heartbeat_strip(beats, since=node.created_at, at=at, interval_seconds=interval_seconds)
+def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
+    maintenance = exemption.kind == ExemptionKind.MAINTENANCE
+    return Banner(
+        label=ExemptionKind(exemption.kind).label,
+        # the owner's words may say whose node it is; an incident's are public
+        message=exemption.message if rights.named or not maintenance else "",
+        starts_at=exemption.starts_at,
+        ends_at=exemption.ends_at,
+        under_way=exemption.starts_at <= at,
+    )
 
 
-def signals_of(metrics: dict[str, Any]) -> list[Signal]:
-    """What an agent said of itself: the known figures with their units first, any others as they came."""
-    signals = [
-        Signal(label, write(metrics[key]))
-        for key, (label, write) in _KNOWN.items()
-        if _number(metrics.get(key))
-    ]
-    others = (key for key in metrics if key not in _KNOWN or not _number(metrics[key]))
-    signals += [Signal(_cut(key), _cut(str(metrics[key]))) for key in others]
-    return signals[:_MOST_SIGNALS]
-
-
-def spell_duration(seconds: float) -> str:
-    """Two units at most: 3 d 4 h, 12 min 5 s."""
-    left = int(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        amount, left = divmod(left, length)
-        if amount:
-            parts.append(f"{amount} {unit}")
-    return " ".join(parts[:2]) or "0 s"
-
-
-_KNOWN = {
-    "uptime": ("Uptime", spell_duration),
-    "gpu_util": ("GPU utilisation", lambda share: f"{share * 100:.0f} %"),
-    "cpu_percent": ("CPU utilisation", lambda percent: f"{percent:.0f} %"),
-    "mem_used_ratio": ("Memory in use", lambda share: f"{share * 100:.0f} %"),
-    "temp": ("Temperature", lambda degrees: f"{degrees:.0f} °C"),
-}
-
-
-def _metrics(node: Node, at: datetime) -> dict[str, Any]:
-    return {
-        "strip": strip_of(node, at=at),
-        "interval_seconds": settings.HEARTBEAT_INTERVAL_SECONDS,
-        "signals": signals_of(node.last_metrics),
-        "figures": node_figures([node.pk], at=at)[node.pk],
-        "trend": latency_trend(node.pk, at=at),
-        "probes": node.probes.order_by("-received_at")[:PROBES_SHOWN],
-    }
+def _metrics(node: Node, rights: Rights, window: Window, part: str | None, at: datetime) -> dict[str, Any]:
+    """Charts and what is heard are followed apart: a chart that somebody reads is not drawn anew for a beat."""
+    if part == "charts":
+        return charts_context(node, window, at=at)
+    heard = heard_context(node, rights, at=at)
+    heard["longest_silence"] = regularity_in_words(heard["regularity"])
+    return heard if part == "tab" else {**charts_context(node, window, at=at), **heard}
 
 
 def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
@@ -164,18 +131,29 @@ def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
     receipts = node.receipts.filter(accepted_at__gte=node.created_at).defer("raw", "payload")
     last = list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN])
     forged = node.forged_receipts.defer("raw") if rights.evidence else node.forged_receipts.none()
-    forged_count = forged.count() if rights.evidence else 0
+    shown = list(forged[: RECEIPTS_SHOWN + 1])
+    more = len(shown) > RECEIPTS_SHOWN
+    forged_count = forged.count() if more else len(shown)
     return {
         "receipts": last,
-        "forged": forged[:RECEIPTS_SHOWN],
+        "forged": _by_detail(shown[:RECEIPTS_SHOWN]),
         "forged_count": forged_count,
+        "forged_more": more,
         "version": ([receipt.id for receipt in last], forged_count),
     }
 
 
-def _hardware(node: Node) -> dict[str, Any]:
+def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    """What was wrong, once, with the receipts that it was wrong with."""
+    groups: dict[str, list[Any]] = {}
+    for each in forged:
+        groups.setdefault(each.detail, []).append(each)
+    return list(groups.items())
+
+
+def _hardware(node: Node, rights: Rights) -> dict[str, Any]:
     attestation = getattr(node, "attestation", None)
-    proof = attestation.energy_proof_url if attestation else ""
+    proof = attestation.energy_proof_url if attestation and rights.named else ""
     return {
         "attestation": attestation,
         # the agent's own words: a link only if it is a plain web address
@@ -186,40 +164,6 @@ def _hardware(node: Node) -> dict[str, Any]:
                 "valid_from": key.valid_from,
                 "valid_to": key.valid_to,
             }
-            for key in node.keys.all()
+            for key in (node.keys.all() if rights.named else ())
         ],
     }
-
-
-def _history(node: Node, rights: Rights) -> Sequence[HistoryLine]:
-    lines = []
-    for transition in node.transitions.order_by("-id")[:TRANSITIONS_SHOWN]:
-        note = transition.evidence.get("note") or transition.evidence.get("detail") or ""
-        lines.append(
-            HistoryLine(
-                at=transition.at,
-                from_label=_phase_label(transition.from_status),
-                to_status=_status_of(transition.to_status),
-                to_label=_phase_label(transition.to_status),
-                reason=reason_label(transition.reason),
-                actor=f"{transition.actor_kind} {transition.actor_id}" if rights.owns else "",
-                note=str(note) if rights.owns else "",
-            )
-        )
-    return lines
-
-
-def _status_of(phase: str) -> str:
-    return Phase(phase).status.value if phase in set(Phase) else phase
-
-
-def _phase_label(phase: str) -> str:
-    return phase.capitalize()
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SIGNAL else f"{text[: _LONGEST_SIGNAL - 1]}…"

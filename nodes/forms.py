@@ -17,6 +17,43 @@ class ReasonForm(forms.Form):
     )
 
 
+class TokenForm(ReasonForm):
+    """Why a node gets a new token."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].help_text = "Goes into the audit log."
+
+
+class MaintenanceForm(forms.Form):
+    """What the maintenance is for, and when. An empty start is now, an empty end is as long as allowed."""
+
+    message = forms.CharField(
+        label="What is being done",
+        min_length=3,
+        max_length=300,
+        help_text="Shown on the node's page to those who know it by name.",
+    )
+    starts_at = forms.DateTimeField(
+        label="From (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="Empty: now. It cannot begin in the past.",
+    )
+    until = forms.DateTimeField(
+        label="Until (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="Empty: until you end it, and at most as long as is left.",
+    )
+
+
+class SharingForm(forms.Form):
+    """Whether strangers are to see the node. The button says which, so that an old page does no harm."""
+
+    shared = forms.ChoiceField(choices=[("yes", "yes"), ("no", "no")])
+
+
 class BulkForm(ReasonForm):
     """What is to be done to which nodes, and why."""
 

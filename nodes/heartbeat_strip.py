@@ -10,7 +10,7 @@ BAR_WIDTH = 6
 BAR_STEP = 8
 HEIGHT = 32
 WIDTH = MINUTES * BAR_STEP - (BAR_STEP - BAR_WIDTH)
-_STUB = 3  # a minute without heartbeats still shows
+_STUB = 3  # a minute of which nothing is known still shows; a missed one is an empty frame
 _ENOUGH = 0.8  # as in the rule that quarantines: a fifth may be missing
 
 
@@ -92,8 +92,10 @@ def _seconds_due(minute: datetime, since: datetime, at: datetime) -> float:
 
 
 def _bar(index: int, minute: datetime, beats: int, expected: float, per_minute: float) -> Bar:
-    height = max(_STUB, min(HEIGHT, round(HEIGHT * beats / per_minute)))
-    return Bar(index * BAR_STEP, HEIGHT - height, height, _level(beats, expected), minute, beats)
+    level = _level(beats, expected)
+    share = 1.0 if level is Level.MISSED else beats / per_minute
+    height = max(_STUB, min(HEIGHT, round(HEIGHT * share)))
+    return Bar(index * BAR_STEP, HEIGHT - height, height, level, minute, beats)
 
 
 def _level(beats: int, expected: float) -> Level:

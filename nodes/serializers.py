@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jatevo.accounts.permissions import Permission, allowed
 from nodes.credentials import public_key_text
-from nodes.drawer import Rights
+from nodes.metrics_tab import known_metrics
 from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
+from nodes.rights import Rights
 from nodes.sight import Sight
 
 
@@ -91,16 +93,20 @@ class ProbeAnswer(serializers.ModelSerializer[Probe]):
 
 
 class NodeDetail(NodeSummary):
-    """GET /v1/nodes/{node_id}. Wallet, endpoint, actors and evidence are for the node's owner and admins."""
+    """GET /v1/nodes/{node_id}.
 
-    attestation = AttestationAnswer(read_only=True)
-    keys = KeyAnswer(many=True, read_only=True)
-    metrics = serializers.JSONField(source="last_metrics")
+    Wallet, endpoint, hardware hash, actors and evidence are for the node's owner and admins; keys, receipts and
+    what its agent says in its own words for those who know the node by name. For others they are null or empty.
+    """
+
+    attestation = serializers.SerializerMethodField()
+    keys = serializers.SerializerMethodField()
+    metrics = serializers.SerializerMethodField()
     transitions = serializers.SerializerMethodField()
     probes = serializers.SerializerMethodField()
     wallet = serializers.SerializerMethodField()
     endpoint = serializers.SerializerMethodField()
-    latency = serializers.SerializerMethodField()
+    latency = serializers.SerializerMethodField(help_text="of the last probe within an hour")
     receipts = serializers.SerializerMethodField(help_text="the last ten")
 
     class Meta(NodeSummary.Meta):
@@ -108,6 +114,29 @@ class NodeDetail(NodeSummary):
             *NodeSummary.Meta.fields, "endpoint", "attestation", "keys", "metrics", "latency", "transitions",
             "probes", "wallet", "receipts",
         ]  # fmt: skip
+
+    @property
+    def _rights(self) -> Rights:
+        rights: Rights = self.context["rights"]
+        return rights
+
+    def get_attestation(self, node: Node) -> dict[str, Any] | None:
+        attestation = getattr(node, "attestation", None)
+        if attestation is None:
+            return None
+        said = dict(AttestationAnswer(attestation).data)
+        if not self._rights.owns:
+            said["hardware_hash"] = ""
+        if not self._rights.named:
+            said["energy_proof_url"] = ""
+        return said
+
+    @extend_schema_field(KeyAnswer(many=True))
+    def get_keys(self, node: Node) -> list[dict[str, Any]]:
+        return list(KeyAnswer(node.keys.all(), many=True).data) if self._rights.named else []
+
+    def get_metrics(self, node: Node) -> dict[str, Any]:
+        return node.last_metrics if self._rights.named else known_metrics(node.last_metrics)
 
     def get_transitions(self, node: Node) -> list[dict[str, Any]]:
         steps = TransitionAnswer(node.transitions.all()[:20], many=True).data
@@ -119,11 +148,6 @@ class NodeDetail(NodeSummary):
         probes = ProbeAnswer(node.probes.all()[:10], many=True).data
         return list(probes) if self._rights.owns else [{**probe, "detail": ""} for probe in probes]
 
-    @property
-    def _rights(self) -> Rights:
-        rights: Rights = self.context["rights"]
-        return rights
-
     def get_endpoint(self, node: Node) -> str | None:
         return node.endpoint if self._rights.owns else None
 
@@ -133,15 +157,19 @@ class NodeDetail(NodeSummary):
         return {"chain": node.wallet_chain, "address": node.wallet_address}
 
     def get_latency(self, node: Node) -> dict[str, float | None] | None:
-        latency = self.context.get("latencies", {}).get(node.pk)
-        if latency is None:
+        standing = getattr(node, "standing", None)
+        if standing is None or standing.p95_ms is None:
             return None
-        return {"p50_ms": latency.p50_ms, "p95_ms": latency.p95_ms, "p99_ms": latency.p99_ms}
+        return {"p50_ms": standing.p50_ms, "p95_ms": standing.p95_ms, "p99_ms": standing.p99_ms}
 
     def get_receipts(self, node: Node) -> list[dict[str, Any]]:
-        if not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):
+        if not self._rights.named or not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):
             return []
-        last = node.receipts.order_by("-accepted_at", "-id").values(
-            "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable"
-        )
-        return [dict(receipt) for receipt in last[:10]]
+        # every receipt is younger than its node: the bound spares the older partitions
+        last = node.receipts.filter(accepted_at__gte=node.created_at).order_by("-accepted_at", "-id")
+        return [dict(receipt) for receipt in last.values(*_RECEIPT_MEMBERS)[:10]]
+
+
+_RECEIPT_MEMBERS = (
+    "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable",
+)  # fmt: skip

@@ -2,10 +2,11 @@
 
 from django.urls import path, re_path
 
-from nodes import list_views, views
+from nodes import list_views, manage_views, views
 from nodes.converters import NodeIdConverter
 
-NODE = rf"^(?P<node_id>{NodeIdConverter.regex})/"
+# an id, or for strangers a pseudonym
+NODE = rf"^(?P<name>{NodeIdConverter.regex})/"
 
 app_name = "nodes"
 urlpatterns = [
@@ -16,7 +17,11 @@ urlpatterns = [
     path("~views/", list_views.keep_view, name="keep_view"),
     path("~views/<int:view_id>/delete/", list_views.forget_view, name="forget_view"),
     re_path(rf"{NODE}$", views.detail, name="detail"),
-    re_path(rf"{NODE}quarantine/$", views.quarantine_node, name="quarantine"),
-    re_path(rf"{NODE}clear/$", views.clear_node, name="clear"),
-    re_path(rf"{NODE}token/$", views.rotate_node_token, name="rotate_token"),
+    re_path(rf"{NODE}quarantine/$", manage_views.quarantine_node, name="quarantine"),
+    re_path(rf"{NODE}clear/$", manage_views.clear_node, name="clear"),
+    re_path(rf"{NODE}token/$", manage_views.rotate_node_token, name="rotate_token"),
+    re_path(rf"{NODE}maintenance/$", manage_views.maintain_node, name="maintenance"),
+    re_path(rf"{NODE}maintenance/end/$", manage_views.end_node_maintenance, name="end_maintenance"),
+    re_path(rf"{NODE}sharing/$", manage_views.share_node, name="sharing"),
+    re_path(rf"{NODE}reputation/$", manage_views.recompute_node_reputation, name="recompute_reputation"),
 ]

@@ -1,131 +1,108 @@
-"""A node (as a page or in the drawer), and what can be done to one."""
+"""A node, as a page of its own or in the drawer. What can be done to one: nodes/manage_views.py."""
 
-from collections.abc import Callable
 from urllib.parse import urlencode
 
-from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
-from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, require
+from jatevo.flags.registry import Flag
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
-from nodes.actions import NodeError, clear, quarantine, rotate_token
-from nodes.drawer import Tab, explanation_of, rights_of, tab_context
-from nodes.forms import ReasonForm
-from nodes.lifecycle import Status
+from nodes.drawer import Tab, banners_of, explanation_of, tab_context, tabs_for
+from nodes.latency_charts import Window
 from nodes.models import Node
+from nodes.rights import Rights, rights_of
+from nodes.sight import Sight
 
 POLL_SECONDS = 10
-# what a line of the list shows, and no JSON that it does not
-_LIST_FIELDS = (
-    "id", "region", "runtime", "status", "status_since", "status_reason", "probing_since", "reputation",
-    "last_heartbeat_at", "green_energy",
-)  # fmt: skip
-_DETAIL_FRAGMENTS = {"drawer-body": "drawer", "node-live": "live", "node-status": "status", "node-tab": "tab"}
+_FRAGMENTS = {
+    "drawer-body": "drawer",
+    "node-live": "live",
+    "node-status": "status",
+    "node-tab": "tab",
+    "node-charts": "charts",
+}
+# what the status part shows of the row itself
+_STATUS_FIELDS = ("status", "status_since", "last_heartbeat_at", "green_energy", "fraud", "shared")
 
 
 @require_safe
-@require(Permission.VIEW_NODES)
-def detail(request: HttpRequest, node_id: str) -> HttpResponse:
-    """One node: a page, the drawer's content, or a part that follows the node. `tab` chooses what is shown."""
-    node = _visible(request, node_id)
-    rights = rights_of(_user(request), node)
-    tab = Tab(request.GET["tab"]) if request.GET.get("tab") in set(Tab) else Tab.METRICS
-    part = wanted_fragment(request, _DETAIL_FRAGMENTS)
+@require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
+def detail(request: HttpRequest, name: str) -> HttpResponse:
+    """One node: a page, the drawer's content, or a part that follows the node.
+
+    `tab` chooses what is shown, `window` how far back the charts go. A visitor who may be on the way to a node
+    of his own is asked to sign in, whether there is a node of that name or not.
+    """
+    try:
+        node, rights = seen(request, name)
+    except Http404:
+        if request.user.is_authenticated:
+            raise
+        return redirect_to_login(request.get_full_path())
+    now = timezone.now()
+    tabs = tabs_for(rights)
+    tab = next((each for each in tabs if each == request.GET.get("tab")), Tab.METRICS)
+    window = next((each for each in Window if each == request.GET.get("window")), Window.DAY)
+    part = wanted_fragment(request, _FRAGMENTS)
     in_drawer = part == "drawer" or "drawer" in request.GET
     explanation = explanation_of(node)
+    # of what follows the node, only the status says what exempts it
+    banners = banners_of(node, rights, at=now) if part not in ("tab", "charts") else []
+    address = Address(rights, tab, window)
     context = {
         "node": node,
         "rights": rights,
         "explanation": explanation,
+        "banners": banners,
         "tab": tab,
-        "tabs": [(each, _tab_url(node, each, in_drawer)) for each in Tab],
-        "live_url": _tab_url(node, tab, in_drawer),
+        "tabs": [(each, address.of(tab=each), address.of(tab=each, drawer=in_drawer)) for each in tabs],
+        "windows": [
+            (each, address.of(window=each), address.of(window=each, drawer=in_drawer)) for each in Window
+        ],
+        "page_url": address.of(),
+        "live_url": address.of(drawer=in_drawer),
         "in_drawer": in_drawer,
         "poll_seconds": POLL_SECONDS,
     }
     version: object = None
     if part == "status":
-        version = (explanation, rights, [getattr(node, name) for name in _LIST_FIELDS], node.fraud)
+        version = (explanation, rights, banners, [getattr(node, field) for field in _STATUS_FIELDS])
     else:
-        content = tab_context(tab, node, rights, at=timezone.now())
+        content = tab_context(tab, node, rights, reader=request.user, window=window, part=part, at=now)
         version = content.get("version")
         context |= content
-    return page_or_fragment(
-        request, "nodes/detail.html", context, fragments=_DETAIL_FRAGMENTS, version=version
-    )
+    return page_or_fragment(request, "nodes/detail.html", context, fragments=_FRAGMENTS, version=version)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@require(Permission.QUARANTINE_NODES)
-def quarantine_node(request: HttpRequest, node_id: str) -> HttpResponse:
-    """Asks for the reason, then quarantines."""
-    return _moderate(request, node_id, quarantine, "nodes/quarantine.html", "is in quarantine.")
+def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:
+    """The node of that name and the reader's rights, or 404 for one that the reader may not see.
+
+    A node that is seen under its pseudonym has no other name: its id is a 404 like any invented one.
+    """
+    sight = Sight.of(request.user)
+    nodes = Node.objects.visible_to(request.user).select_related("org", "attestation", "standing")
+    node = sight.find(nodes, name)
+    if node is None:
+        raise Http404
+    return node, rights_of(request.user, node, sight)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@require(Permission.QUARANTINE_NODES)
-def clear_node(request: HttpRequest, node_id: str) -> HttpResponse:
-    """Asks for the reason, then ends the quarantine."""
-    return _moderate(
-        request, node_id, clear, "nodes/clear.html", "is cleared and must pass its probes again."
-    )
+class Address:
+    """The URLs of what is shown of a node: a tab, and for the metrics how far back."""
 
+    def __init__(self, rights: Rights, tab: Tab, window: Window) -> None:
+        self._path = reverse("nodes:detail", args=[rights.name])
+        self._tab = tab
+        self._window = window
 
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-@require(Permission.MANAGE_NODES)
-def rotate_node_token(request: HttpRequest, node_id: str) -> HttpResponse:
-    """Asks whether to, then answers with the new token, which is shown this once."""
-    node = _visible(request, node_id)
-    if not rights_of(_user(request), node).rotate:
-        raise PermissionDenied
-    token, problem, status = "", "", 200
-    if request.method == "POST":
-        try:
-            token = rotate_token(node=node, by=_user(request), at=timezone.now())
-        except NodeError as error:
-            problem, status = str(error), 409
-    context = {"node": node, "token": token, "problem": problem}
-    return render(request, "nodes/rotate_token.html", context, status=status)
-
-
-def _moderate(
-    request: HttpRequest, node_id: str, action: Callable[..., None], template: str, done: str
-) -> HttpResponse:
-    node = _visible(request, node_id)
-    form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        try:
-            action(node=node, by=_user(request), reason=form.cleaned_data["reason"], at=timezone.now())
-        except NodeError as error:
-            form.add_error(None, str(error))
-        else:
-            messages.success(request, f"{node.pk} {done}")
-            return redirect("nodes:detail", node_id=node.pk)
-    context = {"node": node, "form": form, "in_quarantine": node.status == Status.QUARANTINE}
-    return render(request, template, context, status=422 if form.errors else 200)
-
-
-def _visible(request: HttpRequest, node_id: str) -> Node:
-    """The node, or 404 for one that does not exist or that the person may not see."""
-    nodes = Node.objects.visible_to(request.user).select_related("org", "attestation")
-    return get_object_or_404(nodes, pk=node_id)
-
-
-def _tab_url(node: Node, tab: Tab, in_drawer: bool) -> str:
-    query = {"tab": tab.value, **({"drawer": "1"} if in_drawer else {})}
-    return f"{reverse('nodes:detail', args=[node.pk])}?{urlencode(query)}"
-
-
-def _user(request: HttpRequest) -> User:
-    """The signed-in user; `require` has let nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view must be guarded by require()")
-    return request.user
+    def of(self, *, tab: Tab | None = None, window: Window | None = None, drawer: bool = False) -> str:
+        """This one, with what is given changed; `drawer` asks for fragments that stay in the drawer."""
+        shown, back = tab or self._tab, window or self._window
+        query = {"tab": shown.value}
+        if shown is Tab.METRICS and back is not Window.DAY:
+            query["window"] = back.value
+        return f"{self._path}?{urlencode(query | ({'drawer': '1'} if drawer else {}))}"

@@ -34,6 +34,7 @@ class AgentConfig:
     models: tuple[str, ...] = ()
     wallet_chain: str = ""
     wallet_address: str = ""
+    registered: bool = False  # needs no enrolment any more
 
 
 def quoted(value: str) -> str:
@@ -46,7 +47,7 @@ def render(config: AgentConfig) -> str:
     lines = [
         "# Configuration of the Jatevo agent. Keep it readable by you alone (chmod 600).",
         f"console: {quoted(config.console)}",
-        *_token_lines(config.enrollment_token),
+        *(_NODE_TOKEN_LINES if config.registered else _token_lines(config.enrollment_token)),
         *_line("node_id", config.node_id, "by default made from the machine's name"),
         *_line("region", config.region, "for example ap-southeast"),
         *_line("runtime", config.runtime, "ollama, vllm, tensorrtllm or tgi"),
@@ -91,6 +92,13 @@ def _escaped(character: str) -> str:
     if character.isprintable():
         return character
     return f"\\U{ord(character):08x}"
+
+
+_NODE_TOKEN_LINES = (
+    "# This node is registered: the agent keeps its token beside its key, and needs none here. If that is lost,",
+    "# make a new token on the node's page (Manage, New token) and put it here.",
+    '# node_token: "whsec_…"',
+)
 
 
 def _token_lines(token: str) -> list[str]:

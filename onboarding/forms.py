@@ -207,3 +207,19 @@ def config_of(answers: dict[str, Any], *, console: str, token: str) -> AgentConf
         wallet_chain=answers.get("wallet_chain", ""),
         wallet_address=answers.get("wallet_address", ""),
     )
+
+
+def config_of_node(node: Node, *, console: str) -> AgentConfig:
+    """The file of a node that is registered already, as the console knows it."""
+    return AgentConfig(
+        console=console,
+        enrollment_token="",
+        node_id=node.pk,
+        region=node.region,
+        runtime=node.runtime,
+        endpoint=node.endpoint,
+        models=tuple(node.models_offered),
+        wallet_chain=node.wallet_chain,
+        wallet_address=node.wallet_address,
+        registered=True,
+    )

@@ -20,12 +20,19 @@ from jatevo.accounts.permissions import Permission, require
 from jatevo.web.fragments import page_or_fragment
 from nodes.actions import NodeError, enrol
 from nodes.credentials import enrollment_digest
-from nodes.models import Enrollment, Runtime
+from nodes.models import Enrollment, Node, Runtime
 from onboarding.agent_archive import agent_archive
 from onboarding.agent_config import Platform
 from onboarding.agent_config import render as render_config
 from onboarding.checklist import Step, StepState, checklist, finished
-from onboarding.forms import PLATFORMS, EnrolForm, config_of, initial_answers, region_suggestions
+from onboarding.forms import (
+    PLATFORMS,
+    EnrolForm,
+    config_of,
+    config_of_node,
+    initial_answers,
+    region_suggestions,
+)
 from onboarding.progress import signals_of
 from onboarding.service_templates import Instructions, instructions
 
@@ -96,6 +103,16 @@ def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
         token = ""
     text = _config_text(request, found, token)
+    return _download(text.encode(), "agent.yaml", "application/yaml")
+
+
+@never_cache
+@require_GET
+@require(Permission.MANAGE_NODES)
+def node_config(request: HttpRequest, node_id: str) -> HttpResponse:
+    """`agent.yaml` of a node that is registered already, without its token: the console shows that once."""
+    node = get_object_or_404(Node.objects.owned_by(_user(request)), pk=node_id)
+    text = render_config(config_of_node(node, console=settings.BASE_URL))
     return _download(text.encode(), "agent.yaml", "application/yaml")
 
 

@@ -26,6 +26,7 @@ from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
 from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import recompute, recompute_days, recompute_reputation
+from nodes.actions.sharing import share, unshare
 from nodes.actions.transition import happen, state_of
 from nodes.actions.validators import create_validator, rotate_validator_token, validator_token
 
@@ -62,8 +63,10 @@ __all__ = [
     "register",
     "rotate_token",
     "rotate_validator_token",
+    "share",
     "start_maintenance",
     "state_of",
+    "unshare",
     "validator_token",
     "withdraw",
 ]

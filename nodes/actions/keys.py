@@ -13,8 +13,8 @@ from nodes.credentials import public_key_text
 from nodes.models import Node, NodeKey
 
 
-def rotate_token(*, node: Node, by: User, at: datetime) -> str:
-    """Gives the node a new token; the old one ends at once."""
+def rotate_token(*, node: Node, by: User, at: datetime, reason: str = "") -> str:
+    """Gives the node a new token; the old one ends at once. `reason` goes into the audit log."""
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(token_version=F("token_version") + 1)
         record(
@@ -23,6 +23,7 @@ def rotate_token(*, node: Node, by: User, at: datetime) -> str:
             subject_kind="node",
             subject_id=node.pk,
             org_id=node.org_id,
+            reason=reason.strip(),
             rotated_at=at.isoformat(),
         )
     node.refresh_from_db(fields=["token_version"])

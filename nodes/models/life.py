@@ -24,7 +24,13 @@ class NodeTransition(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["node", "-id"], name="transition_by_node")]
+        indexes = [
+            models.Index(fields=["node", "-id"], name="transition_by_node"),
+            # the beginnings of outages, for finding those that coincide
+            models.Index(
+                fields=["at"], name="transition_offline_by_time", condition=models.Q(to_status="offline")
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.node_id}: {self.from_status} → {self.to_status} ({self.reason})"

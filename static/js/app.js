@@ -241,7 +241,7 @@ addEventListener(
   "popstate",
   (event) => {
     const address = event.state?.drawer;
-    if (address && document.getElementById("drawer")) {
+    if (address && address !== page && document.getElementById("drawer")) {
       if (!drawer.open) openDrawer();
       htmx.ajax("GET", address, { target: "#drawer-body" });
     } else if (here() === page) {

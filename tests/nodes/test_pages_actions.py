@@ -84,8 +84,9 @@ def test_what_the_state_does_not_allow_is_said_in_words(admin: Browser, node: No
 
 def test_a_new_token_is_shown_once_and_ends_the_old_one(operator: Browser, node: Node) -> None:
     before = node_token(node)
-    answer = operator.submit(f"/nodes/{node.pk}/token/", {})
+    answer = operator.submit(f"/nodes/{node.pk}/token/", {"reason": "The disk was sold"})
     assert answer.status_code == 200
+    assert AuditEvent.objects.get(verb="node.rotate_token").reason == "The disk was sold"
     node.refresh_from_db()
     after = node_token(node)
     assert after != before
@@ -93,6 +94,13 @@ def test_a_new_token_is_shown_once_and_ends_the_old_one(operator: Browser, node:
     assert "no-store" in answer["Cache-Control"]
     assert after not in _text(operator.get(f"/nodes/{node.pk}/token/"))
     assert node.token_version == 2
+
+
+def test_without_a_reason_there_is_no_new_token(operator: Browser, node: Node) -> None:
+    before = node_token(node)
+    assert operator.submit(f"/nodes/{node.pk}/token/", {"reason": " "}).status_code == 422
+    node.refresh_from_db()
+    assert node_token(node) == before
 
 
 def test_a_viewer_may_not_make_a_token(node: Node) -> None:

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
+from waffle.testutils import override_switch
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.flags.registry import Flag
 from nodes.lifecycle import Reason, Status
 from nodes.models import HeartbeatMinute, Node, NodeTransition, Probe
 from receipts.models import ForgedReceipt
@@ -15,7 +17,7 @@ from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, ValidatorFactory
 
 pytestmark = pytest.mark.django_db
-TABS = ["metrics", "receipts", "hardware", "history"]
+TABS = ["metrics", "receipts", "hardware", "earnings", "reputation", "history"]
 TORTURE = "</span><script>alert(1)</script>"
 
 
@@ -47,7 +49,9 @@ def admin() -> Browser:
 
 @pytest.fixture
 def viewer(node: Node) -> Browser:
+    """Granted the node by name; its operator has opted in to share it."""
     user = make_user(Role.VIEWER)
+    Node.objects.filter(pk=node.pk).update(shared=True)
     assign_perm("nodes.view_node", user, node)
     return browser_of(user)
 
@@ -61,7 +65,7 @@ def test_every_tab_is_a_link_that_works_without_a_script(operator: Browser, node
     assert f'id="tab-{current}" href="/nodes/{node.pk}/?tab={current}" aria-current="page"' in page
 
 
-@pytest.mark.parametrize("path", ["", "quarantine/", "clear/", "token/"])
+@pytest.mark.parametrize("path", ["", "quarantine/", "clear/", "token/", "maintenance/", "sharing/"])
 def test_an_outsider_finds_nothing(node: Node, path: str) -> None:
     outsider = browser_of(make_user(Role.OPERATOR, org=OrgFactory.create()))
     answer = outsider.get(f"/nodes/{node.pk}/{path}")
@@ -73,8 +77,13 @@ def test_a_viewer_without_a_share_finds_nothing(node: Node) -> None:
     assert browser_of(make_user(Role.VIEWER)).get(f"/nodes/{node.pk}/").status_code == 404
 
 
-def test_an_anonymous_visitor_is_sent_to_the_login_page(node: Node) -> None:
-    assert Browser().get(f"/nodes/{node.pk}/")["Location"] == f"/login/?next=/nodes/{node.pk}/"
+def test_a_visitor_is_sent_to_the_login_page_unless_the_overview_is_public(node: Node) -> None:
+    Node.objects.filter(pk=node.pk).update(shared=True)
+    node.refresh_from_db()
+    assert Browser().get(f"/nodes/{node.pseudonym}/").status_code == 200
+    with override_switch(Flag.ALLOW_ANONYMOUS_OVERVIEW.value, active=False):
+        answer = Browser().get(f"/nodes/{node.pseudonym}/")
+    assert answer["Location"] == f"/login/?next=/nodes/{node.pseudonym}/"
 
 
 @pytest.mark.parametrize("path", ["/nodes/nobody/", "/nodes/UPPER/", "/nodes/a%00b/", f"/nodes/{'x' * 65}/"])

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nodes.drawer import signals_of, spell_duration
 from nodes.explanations import REASON_LABELS, explain, reason_label
 from nodes.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
 from nodes.lifecycle import Phase, Reason
+from nodes.metrics_tab import signals_of, spell_duration
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -75,8 +75,9 @@ def test_a_full_minute_is_good_a_thin_one_partial_an_empty_one_missed() -> None:
     strip = heartbeat_strip(beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
     levels = [bar.level for bar in strip.bars[-5:-1]]
     assert levels == [Level.GOOD, Level.GOOD, Level.PARTIAL, Level.MISSED]
-    heights = [bar.height for bar in strip.bars[-5:-1]]
+    heights = [bar.height for bar in strip.bars[-5:-2]]
     assert heights == sorted(heights, reverse=True)
+    assert strip.bars[-2].height == strip.height  # an empty frame, told from the others by its shape
     assert heights[0] == HEIGHT
     assert heights[-1] > 0
 

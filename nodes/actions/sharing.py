@@ -1,0 +1,36 @@
+"""Whether strangers see a node, under its pseudonym. Its operator decides; by default they do not."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from jatevo.accounts.models import User
+from jatevo.audit.record import actor_of, record
+from nodes.actions.errors import NotPossible
+from nodes.models import Node
+
+
+def share(*, node: Node, by: User, at: datetime) -> None:
+    """Lets viewers and the public see the node. Raises NotPossible if they do already."""
+    _set(node, to=True, verb="node.share", refusal="This node is shared already.", by=by, at=at)
+
+
+def unshare(*, node: Node, by: User, at: datetime) -> None:
+    """Takes that back, at once. Raises NotPossible if nobody sees it anyhow."""
+    _set(node, to=False, verb="node.unshare", refusal="This node is not shared.", by=by, at=at)
+
+
+def _set(node: Node, *, to: bool, verb: str, refusal: str, by: User, at: datetime) -> None:
+    with transaction.atomic():
+        if not Node.objects.filter(pk=node.pk, shared=not to).update(shared=to):
+            raise NotPossible(refusal)
+        record(
+            verb,
+            by=actor_of(by),
+            subject_kind="node",
+            subject_id=node.pk,
+            org_id=node.org_id,
+            pseudonym=node.pseudonym,
+            decided_at=at.isoformat(),
+        )
+    node.shared = to

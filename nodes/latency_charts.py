@@ -1,0 +1,191 @@
+"""A node's latencies over a day or a week: what to draw, and the same in words and numbers.
+
+The page draws the lines as SVG; where a script runs, uPlot draws the same points over them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from math import ceil, log10
+
+from jatevo.metrics import queries
+from jatevo.metrics.queries import LatencyPoint
+from jatevo.metrics.transport import Transport
+from jatevo.web.json import dump
+
+WIDTH, HEIGHT = 600, 160
+_MOST_POINTS = 360  # a point per pixel and a half: more cannot be told apart
+
+
+class Window(StrEnum):
+    """How far a chart looks back, as the URL says it."""
+
+    DAY = "24h"
+    WEEK = "7d"
+
+    @property
+    def label(self) -> str:
+        return "24 hours" if self is Window.DAY else "7 days"
+
+    @property
+    def length(self) -> timedelta:
+        return timedelta(hours=24) if self is Window.DAY else timedelta(days=7)
+
+    @property
+    def gap(self) -> timedelta:
+        """Two points further apart are not joined: nobody knows what was between them."""
+        return timedelta(minutes=20) if self is Window.DAY else timedelta(hours=2, minutes=30)
+
+
+# Told apart by their dashes too, in the SVG as in uPlot.
+_TONES = {"p50": "text-ok", "p95": "text-primary", "p99": "text-warn"}
+_DASHES = {"p50": "2 3", "p95": "", "p99": "8 4"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One percentile: its polylines, and the least, middle and highest of its points in milliseconds."""
+
+    name: str
+    tone: str
+    dash: str
+    polylines: list[str]
+    last_ms: float
+    least_ms: float
+    median_ms: float
+    highest_ms: float
+
+
+@dataclass(frozen=True)
+class LatencyChart:
+    """`lines` is empty if nothing was measured. `data` is what uPlot takes: seconds, then each line; JSON."""
+
+    window: Window
+    lines: list[Line]
+    top_ms: float
+    middle_ms: float
+    since: datetime
+    until: datetime
+    points: int
+    data: str
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def ask_latencies(store: Transport, node_id: str, window: Window, *, at: datetime) -> list[LatencyPoint]:
+    """The window's points, oldest first: each probe of a day, or the hours of a week."""
+    query: Callable[..., list[LatencyPoint]]
+    query = queries.latency_series if window is Window.DAY else queries.latency_by_node_hour
+    return query(store, node_id, at - window.length, at)
+
+
+def latency_chart(points: Sequence[LatencyPoint], window: Window, *, at: datetime) -> LatencyChart:
+    """The drawing of the window that ends at `at`."""
+    since = at - window.length
+    drawn = [point for point in _thinned(points, window) if since <= point.ts <= at]
+    measured = [value for point in drawn for value in _values(point) if value is not None]
+    top = _round_top(max(measured, default=0.0))
+    columns = {name: [getattr(point, f"{name}_ms") for point in drawn] for name in ("p50", "p95", "p99")}
+    times = [point.ts for point in drawn]
+    lines = [
+        _line(name, times, values, since=since, window=window, top=top)
+        for name, values in columns.items()
+        if any(value is not None for value in values)
+    ]
+    return LatencyChart(
+        window=window,
+        lines=lines,
+        top_ms=top,
+        middle_ms=top / 2,
+        since=since,
+        until=at,
+        points=len(points),
+        data=_data(drawn, window),
+    )
+
+
+def _values(point: LatencyPoint) -> tuple[float | None, float | None, float | None]:
+    return point.p50_ms, point.p95_ms, point.p99_ms
+
+
+def _thinned(points: Sequence[LatencyPoint], window: Window) -> list[LatencyPoint]:
+    """At most _MOST_POINTS: of points that would fall together the worst of each figure."""
+    seconds = window.length.total_seconds() / _MOST_POINTS
+    together: dict[int, LatencyPoint] = {}
+    for point in points:
+        place = int(point.ts.timestamp() // seconds)
+        before = together.get(place)
+        together[place] = point if before is None else _worst(before, point)
+    return list(together.values())
+
+
+def _worst(one: LatencyPoint, other: LatencyPoint) -> LatencyPoint:
+    p50, p95, p99 = map(_higher, _values(one), _values(other))
+    return LatencyPoint(other.ts, p50, p95, p99, other.tps)
+
+
+def _higher(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def _round_top(highest: float) -> float:
+    """The next of 1, 2, 5, 10, 20 … at or above the highest value: what an axis can be read by."""
+    if highest <= 1:
+        return 1.0
+    magnitude = 10.0 ** int(log10(highest))
+    return next(
+        factor * magnitude for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15) if factor * magnitude >= highest
+    )
+
+
+def _line(
+    name: str,
+    times: Sequence[datetime],
+    values: Sequence[float | None],
+    *,
+    since: datetime,
+    window: Window,
+    top: float,
+) -> Line:
+    known = [(ts, value) for ts, value in zip(times, values, strict=True) if value is not None]
+    runs: list[list[tuple[float, float]]] = []
+    before: datetime | None = None
+    for ts, value in known:
+        if before is None or ts - before > window.gap:
+            runs.append([])
+        x = WIDTH * ((ts - since) / window.length)
+        runs[-1].append((x, HEIGHT - HEIGHT * value / top))
+        before = ts
+    figures = sorted(value for _, value in known)
+    return Line(
+        name=name,
+        tone=_TONES[name],
+        dash=_DASHES[name],
+        polylines=[_polyline(run) for run in runs],
+        last_ms=known[-1][1],
+        least_ms=figures[0],
+        median_ms=figures[ceil(len(figures) / 2) - 1],
+        highest_ms=figures[-1],
+    )
+
+
+def _polyline(run: Sequence[tuple[float, float]]) -> str:
+    if len(run) == 1:  # a lone point still shows, as a short dash
+        ((x, y),) = run
+        run = [(max(0.0, x - 1.5), y), (min(float(WIDTH), x + 1.5), y)]
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
+
+
+def _data(points: Sequence[LatencyPoint], window: Window) -> str:
+    """Columns for uPlot; a row of nulls between points too far apart breaks the lines there."""
+    rows: list[tuple[int, float | None, float | None, float | None]] = []
+    before: datetime | None = None
+    for point in points:
+        if before is not None and point.ts - before > window.gap:
+            rows.append((int((before + (point.ts - before) / 2).timestamp()), None, None, None))
+        rows.append((int(point.ts.astimezone(UTC).timestamp()), *_values(point)))
+        before = point.ts
+    return dump([list(column) for column in zip(*rows, strict=True)] if rows else [[], [], [], []]).decode()

@@ -1,0 +1,122 @@
+"""Seven days of uptime, hour by hour, as a line of bars a day. Pure: geometry in SVG user units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+HOURS = 168
+BAR_WIDTH = 8
+BAR_STEP = 10
+HEIGHT = 20
+WIDTH = 24 * BAR_STEP - (BAR_STEP - BAR_WIDTH)
+_STUB = 2
+_LOWEST = 4  # an hour with a single minute shows, and differs from one without
+_FULL = 0.95
+_HOUR = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
+
+
+class Level(StrEnum):
+    """How an hour went. Each has a shape of its own: full, lower, an empty frame, a dot."""
+
+    FULL = "full"
+    PARTIAL = "partial"
+    DOWN = "down"
+    UNKNOWN = "unknown"  # before the node's first heartbeat
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One hour: its place in the drawing and what it stands for."""
+
+    x: int
+    y: int
+    height: int
+    level: Level
+    hour: datetime
+    minutes_up: int
+    minutes_expected: int
+
+    @property
+    def title(self) -> str:
+        name = f"{self.hour:%-d %b, %H:%M} UTC"
+        if self.level is Level.UNKNOWN:
+            return f"{name}: nothing expected"
+        return f"{name}: up {self.minutes_up} of {self.minutes_expected} minutes"
+
+
+@dataclass(frozen=True)
+class Day:
+    """The hours of one day (UTC) that are within the week."""
+
+    day: date
+    cells: list[Cell]
+
+    @property
+    def minutes_up(self) -> int:
+        return sum(cell.minutes_up for cell in self.cells)
+
+    @property
+    def minutes_expected(self) -> int:
+        return sum(cell.minutes_expected for cell in self.cells)
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None while nothing was expected."""
+        return self.minutes_up / self.minutes_expected if self.minutes_expected else None
+
+
+@dataclass(frozen=True)
+class UptimeStrip:
+    """The days, newest first: HOURS cells in all."""
+
+    days: list[Day]
+    width: int = WIDTH
+    height: int = HEIGHT
+    bar_width: int = BAR_WIDTH
+
+
+def uptime_strip(
+    hours_up: Mapping[datetime, int], *, first_minute: datetime | None, at: datetime
+) -> UptimeStrip:
+    """The HOURS that end with the hour of `at`.
+
+    `hours_up` holds the minutes up by the start of their hour (UTC); `first_minute` is the node's first one
+    on record, from which whole minutes are expected; None is a node that was never heard.
+    """
+    this_hour = at.replace(minute=0, second=0, microsecond=0)
+    until = at.replace(second=0, microsecond=0)
+    days: dict[date, list[Cell]] = {}
+    for index in range(HOURS):
+        hour = this_hour - (HOURS - 1 - index) * _HOUR
+        expected = _minutes_expected(hour, first_minute, until)
+        days.setdefault(hour.date(), []).append(_cell(hour, hours_up.get(hour, 0), expected))
+    return UptimeStrip([Day(day, cells) for day, cells in reversed(days.items())])
+
+
+def _minutes_expected(hour: datetime, first_minute: datetime | None, until: datetime) -> int:
+    if first_minute is None:
+        return 0
+    return max(0, (min(hour + _HOUR, until) - max(hour, first_minute)) // _MINUTE)
+
+
+def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
+    expected = max(expected, minutes_up)
+    share = minutes_up / expected if expected else 0.0
+    level = _level(minutes_up, expected)
+    height = {
+        Level.FULL: HEIGHT,
+        Level.PARTIAL: max(_LOWEST, round(HEIGHT * share * 0.8)),  # visibly lower than a full one
+        Level.DOWN: HEIGHT,
+        Level.UNKNOWN: _STUB,
+    }[level]
+    return Cell(hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected)
+
+
+def _level(minutes_up: int, expected: int) -> Level:
+    if not expected:
+        return Level.UNKNOWN
+    if not minutes_up:
+        return Level.DOWN
+    return Level.FULL if minutes_up >= expected * _FULL else Level.PARTIAL

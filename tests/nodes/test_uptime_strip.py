@@ -1,0 +1,47 @@
+"""Seven days by the hour: what a cell stands for, and how it is told apart without colour."""
+
+from datetime import UTC, datetime, timedelta
+
+from nodes.uptime_strip import HEIGHT, HOURS, Level, uptime_strip
+
+AT = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LONG_AGO = AT - timedelta(days=90)
+
+
+def test_the_week_is_168_cells_in_days_newest_first() -> None:
+    strip = uptime_strip({}, first_minute=LONG_AGO, at=AT)
+    assert sum(len(day.cells) for day in strip.days) == HOURS
+    assert strip.days[0].day == AT.date()
+    assert strip.days[0].cells[-1].hour == AT.replace(minute=0)
+    assert strip.days[-1].cells[0].hour == AT.replace(minute=0) - (HOURS - 1) * HOUR
+
+
+def test_each_level_has_a_shape_of_its_own() -> None:
+    noon = AT.replace(minute=0)
+    hours_up = {noon - 3 * HOUR: 60, noon - 2 * HOUR: 57, noon - HOUR: 56}
+    cells = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT).days[0].cells[-6:]
+    assert [cell.level for cell in cells] == [
+        Level.UNKNOWN, Level.DOWN, Level.FULL, Level.FULL, Level.PARTIAL, Level.DOWN,
+    ]  # fmt: skip
+    heights = {cell.level: cell.height for cell in cells}
+    assert heights[Level.UNKNOWN] < heights[Level.PARTIAL] < heights[Level.FULL] == HEIGHT
+
+
+def test_the_running_hour_expects_the_minutes_that_are_over() -> None:
+    cell = uptime_strip({AT.replace(minute=0): 30}, first_minute=LONG_AGO, at=AT).days[0].cells[-1]
+    assert (cell.minutes_up, cell.minutes_expected, cell.level) == (30, 30, Level.FULL)
+    assert cell.title == "10 Mar, 12:00 UTC: up 30 of 30 minutes"
+
+
+def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
+    first = AT.replace(minute=0) - 2 * HOUR + timedelta(minutes=40)
+    strip = uptime_strip({first.replace(minute=0): 20}, first_minute=first, at=AT)
+    cell = next(cell for cell in strip.days[0].cells if cell.hour == first.replace(minute=0))
+    assert (cell.minutes_expected, cell.level) == (20, Level.FULL)
+    assert strip.days[1].share is None
+
+
+def test_a_day_is_the_sum_of_its_hours() -> None:
+    day = uptime_strip({AT.replace(minute=0): 15}, first_minute=AT.replace(minute=0), at=AT).days[0]
+    assert (day.minutes_up, day.minutes_expected, day.share) == (15, 30, 0.5)
