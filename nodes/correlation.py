@@ -38,6 +38,10 @@ class Companion:
     coinciding: int
     expected: float
 
+    @property
+    def by_chance(self) -> str:
+        return in_words(self.expected)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -52,6 +56,10 @@ class Group:
     expected: float
     companions: list[Companion]
     strangers: int
+
+    @property
+    def by_chance(self) -> str:
+        return in_words(self.expected)
 
     @property
     def shared_cause(self) -> bool:
@@ -117,6 +125,11 @@ def correlation(node: Node, reader: User, *, at: datetime) -> Correlation:
 def chance_of_at_least(together: int, rate: float) -> float:
     """The probability that a Poisson variable of that rate is `together` or more."""
     return max(0.0, 1 - sum(exp(-rate) * rate**count / factorial(count) for count in range(together)))
+
+
+def in_words(expected: float) -> str:
+    """To a tenth; a chance is never said to be none."""
+    return f"{expected:.1f}" if expected >= 0.05 else "under 0.1"
 
 
 def _group(

@@ -209,7 +209,7 @@ def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
     total_lost = _hundredths(sum((points for _, points in exact), Fraction(0)))
     causes = _rounded(exact, total_lost)
     parts = tuple(_part(sub_score, *scores[sub_score], causes) for sub_score in WEIGHTS)
-    return Reputation(100 - Decimal(total_lost) / 100, parts, causes)
+    return Reputation(_from_hundredths(10_000 - total_lost), parts, causes)
 
 
 def day_scores(day: Day) -> dict[SubScore, Decimal | None]:
@@ -278,7 +278,7 @@ def _rounded(exact: Sequence[tuple[Cause, Fraction]], total: int) -> tuple[Cause
     )
     up = set(by_remainder[: total - sum(floors)])
     causes = [
-        replace(cause, points=Decimal(floors[i] + (i in up)) / 100) for i, (cause, _) in enumerate(exact)
+        replace(cause, points=_from_hundredths(floors[i] + (i in up))) for i, (cause, _) in enumerate(exact)
     ]
     return tuple(sorted(causes, key=lambda cause: (-cause.points, _order(cause))))
 
@@ -297,4 +297,9 @@ def _days(units: int) -> Decimal:
 
 
 def _decimal(value: Fraction) -> Decimal:
-    return Decimal(_hundredths(value)) / 100
+    return _from_hundredths(_hundredths(value))
+
+
+def _from_hundredths(count: int) -> Decimal:
+    """With two digits always, as it is shown."""
+    return Decimal(count).scaleb(-2)

@@ -1,5 +1,7 @@
 """Django admin for incidents. They are resolved, not deleted; all writing goes through incident_actions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
@@ -12,6 +14,7 @@ from django.utils import timezone
 
 from jatevo.accounts.models import User
 from jatevo.overview import incident_actions
+from jatevo.overview.incidents import exemption_sentence
 from jatevo.overview.models import Incident, IncidentUpdate
 from nodes.models import Node
 
@@ -43,19 +46,38 @@ class IncidentForm(forms.ModelForm):
         if isinstance(field, forms.ChoiceField):
             field.choices = choices
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        incident_actions.check(self._described(cleaned), at=timezone.now())
-        return cleaned
+    def _post_clean(self) -> None:
+        """With what the whole incident may not be; the form alone does not know when it was resolved."""
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            with reported_by(self):
+                incident_actions.check(self.instance, at=timezone.now())
 
-    def _described(self, cleaned: dict[str, Any]) -> Incident:
-        names = ("kind", "starts_at", "ends_at", "exempts_nodes")
-        now = timezone.now()
-        return Incident(**{"starts_at": now, **{name: cleaned[name] for name in names if cleaned.get(name)}})
+
+class UpdateForm(forms.ModelForm):
+    class Meta:
+        model = IncidentUpdate
+        fields = ["at", "state", "text"]
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            with reported_by(self):
+                incident_actions.check_update(self.instance, at=timezone.now())
+
+
+@contextmanager
+def reported_by(form: forms.ModelForm) -> Iterator[None]:
+    """Shows what was refused at the form's fields."""
+    try:
+        yield
+    except ValidationError as error:
+        form.add_error(None, error)
 
 
 class UpdateInline(admin.TabularInline):
     model = IncidentUpdate
+    form = UpdateForm
     extra = 1
     fields = ["at", "state", "text", "by"]
     readonly_fields = ["by"]
@@ -89,12 +111,9 @@ class IncidentAdmin(admin.ModelAdmin):
 
     @admin.display(description="Nodes that are exempt")
     def exempted(self, incident: Incident) -> str:
-        if not incident.pk or not incident.exempts_nodes:
-            return "None"
-        nodes = Node.objects.filter(region=incident.region) if incident.region else Node.objects.all()
-        where = f"in {incident.region}" if incident.region else "of the network"
-        until = "until it is resolved" if incident.resolved_at is None else "for its time"
-        return f"{nodes.count():,} nodes {where}, {until}"
+        if not incident.pk:
+            return "None yet: shown once the incident is saved."
+        return exemption_sentence(incident, fold_small=False) or "None."
 
     def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
         by, now = _staff(request), timezone.now()

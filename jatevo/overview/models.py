@@ -31,6 +31,10 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         """Those that have begun and not ended at a moment."""
         return self.filter(starts_at__lte=at).exclude(resolved_at__lte=at)
 
+    def that_happened(self) -> Self:
+        """But for maintenance that was called off."""
+        return self.exclude(resolved_at__lt=models.F("starts_at"))
+
     def announced(self, *, at: datetime) -> Self:
         """Maintenance that has yet to begin."""
         return self.open().filter(starts_at__gt=at)
@@ -39,8 +43,9 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 class Incident(models.Model):
     """An announced trouble or maintenance. Written by staff in the admin; '' as region is the whole network.
 
-    It lasts from `starts_at` to `resolved_at`; `ends_at` is what was planned. With `exempts_nodes` the nodes
-    of the region lose no reputation for that time (`nodes.models.Exemption`).
+    It lasts from `starts_at` to `resolved_at`; `ends_at` is what was planned. Maintenance that was resolved
+    before it began was called off. With `exempts_nodes` the nodes of the region lose no reputation for that
+    time (`nodes.models.Exemption`).
     """
 
     kind = models.CharField(max_length=12, choices=IncidentKind.choices, default=IncidentKind.INCIDENT)
@@ -69,7 +74,8 @@ class Incident(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(resolved_at__isnull=True)
-                | models.Q(resolved_at__gte=models.F("starts_at")),
+                | models.Q(resolved_at__gte=models.F("starts_at"))
+                | models.Q(kind=IncidentKind.MAINTENANCE),
                 name="incident_resolved_after_start",
                 violation_error_message="An incident cannot be resolved before it began.",
             ),
@@ -82,6 +88,10 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def called_off(self) -> bool:
+        return self.resolved_at is not None and self.resolved_at < self.starts_at
 
 
 class IncidentState(models.TextChoices):

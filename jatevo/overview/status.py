@@ -1,181 +1,177 @@
-"""The status page: how the network is now, and 90 days of each region's availability.
+"""90 days of each region's availability, for the status page.
 
 Availability is minutes heard / minutes expected, summed over a region's nodes, from the hours that the
-summariser keeps (`RegionHour`). Minutes add up, so that small regions can be told together.
+summariser keeps (`RegionHour`). Minutes add up, so that small regions can be told together. Days are UTC's.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 
-from django.db.models import Max, Q, Sum
+from django.db.models import Max, Sum
 from django.db.models.functions import TruncDate
 
 from jatevo.overview.kpis import OTHER_REGIONS, SMALLEST_PUBLIC_REGION
-from jatevo.overview.models import Incident, IncidentKind, RegionHour, Severity
+from jatevo.overview.models import Incident, RegionHour
 
 DAYS = 90
-# A region is told by itself if it had enough nodes in these days: an outage must not make it disappear.
-LATELY = timedelta(days=7)
-# From these shares on a day is called so; one definition for cells, words and legend.
-GOOD, FAIR = 0.99, 0.95
-
-
-class Level(StrEnum):
-    """How a day went. The words are in the cells' titles, the height of the bar says it without colour."""
-
-    GOOD = "good"
-    FAIR = "fair"
-    POOR = "poor"
-    UNKNOWN = "unknown"
-
-    @classmethod
-    def of(cls, share: float | None) -> "Level":
-        if share is None:
-            return cls.UNKNOWN
-        return cls.GOOD if share >= GOOD else cls.FAIR if share >= FAIR else cls.POOR
+NETWORK = ""
+_DAY = timedelta(days=1)
+# A region is as large as it was at best in so many days: an outage must not make it disappear.
+_LATELY_DAYS = 7
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A day of a region. `x`, `y` and `height` place its bar in a box of DAYS by 28 units."""
+class Minutes:
+    """Minutes in which nodes were heard, of those in which they should have been."""
+
+    up: int = 0
+    expected: int = 0
+
+    def __add__(self, other: "Minutes") -> "Minutes":
+        return Minutes(self.up + other.up, self.expected + other.expected)
+
+    @property
+    def share(self) -> float | None:
+        """None without data."""
+        return self.up / self.expected if self.expected else None
+
+    @property
+    def words(self) -> str:
+        """Rounded down: only a day without a missed minute is 100 %."""
+        if not self.expected:
+            return "no data"
+        return "{}.{:02} %".format(*divmod(10_000 * self.up // self.expected, 100))
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of a region, with the titles of the incidents that touched it."""
 
     day: date
-    share: float | None
+    minutes: Minutes
     incidents: tuple[str, ...]
-    x: int
-    y: int
-    height: int
-
-    @property
-    def level(self) -> Level:
-        return Level.of(self.share)
-
-    @property
-    def title(self) -> str:
-        share = "no data" if self.share is None else f"{self.share * 100:.2f} % available"
-        return ": ".join([f"{self.day:%-d %b %Y}", "; ".join([share, *self.incidents])])
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A region's 90 days, oldest first. `share` is that of all of them; None without data."""
+    """A region's DAYS days, oldest first. `name` may be OTHER_REGIONS."""
 
     name: str
-    cells: list[Cell]
-    share: float | None
+    days: list[Day]
+
+    @property
+    def minutes(self) -> Minutes:
+        """Of all days together."""
+        return sum((day.minutes for day in self.days), Minutes())
+
+    @property
+    def heading(self) -> str:
+        return "Other regions" if self.name == OTHER_REGIONS else self.name
+
+    @property
+    def label(self) -> str:
+        """The whole in one sentence, for who does not see it."""
+        told = sum(bool(day.incidents) for day in self.days)
+        return (
+            f"{self.heading}, last {len(self.days)} days: {self.minutes.words}"
+            f"{' available' if self.minutes.expected else ''}, incidents on {told} {'day' if told == 1 else 'days'}"
+        )
 
 
 @dataclass(frozen=True)
-class Overall:
-    """The state of the network in one sentence; `tone` is the word of its colour."""
+class Sums:
+    """What the hours say: minutes by region and day, and the most nodes that were active at once."""
 
-    sentence: str
-    tone: str
-    icon: str
+    minutes: Mapping[str, Mapping[date, Minutes]]
+    nodes: Mapping[str, Mapping[date, int]]
 
+    def is_large(self, region: str, day: date) -> bool:
+        """Whether the region had enough nodes to be told by itself to everybody."""
+        return region != OTHER_REGIONS and self.size(region, day) >= SMALLEST_PUBLIC_REGION
 
-_HEIGHTS = {Level.GOOD: 28, Level.FAIR: 20, Level.POOR: 12, Level.UNKNOWN: 4}
-_BOX = 28
-
-
-def by_day(strips: Sequence[Strip]) -> list[tuple[date, list[Cell]]]:
-    """The same day by day, the latest first, for a table."""
-    columns = [strip.cells for strip in strips]
-    return [(row[0].day, list(row)) for row in zip(*columns, strict=True)][::-1] if columns else []
-
-
-def overall(under_way: Sequence[Incident]) -> Overall:
-    """From what is announced, not from figures: a page that judges by itself cries wolf."""
-    incidents = [each for each in under_way if each.kind == IncidentKind.INCIDENT]
-    if any(each.severity == Severity.MAJOR for each in incidents):
-        return Overall("A major incident is under way.", "bad", "warning")
-    if any(each.severity == Severity.WARN for each in incidents):
-        return Overall("Some of the network is impaired.", "warn", "warning")
-    if incidents:
-        return Overall("The network works; there is a notice below.", "info", "info")
-    if under_way:
-        return Overall("Maintenance is under way.", "info", "info")
-    return Overall("No incidents are under way.", "ok", "active")
+    def size(self, region: str, day: date) -> int:
+        counted = self.nodes[region]
+        return max(counted.get(day - back * _DAY, 0) for back in range(_LATELY_DAYS))
 
 
 def history(*, at: datetime, fold_small: bool) -> list[Strip]:
-    """The strips of all regions with data, by name. Two queries."""
+    """The strips of all regions with data, by name, OTHER_REGIONS last. Two queries.
+
+    With `fold_small` a region that is small now is part of OTHER_REGIONS, and so is any day on which a
+    larger one was small. A day of OTHER_REGIONS with too few nodes is not told, unless nothing else is.
+    """
     today = at.astimezone(UTC).date()
-    days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
-    start = datetime.combine(days[0], datetime.min.time(), UTC)
-    rows = (
-        RegionHour.objects.filter(hour__gte=start, hour__lte=at)
-        .exclude(region="")
-        .order_by()
-        .annotate(day=TruncDate("hour", tzinfo=UTC))
-        .values_list("region", "day")
-        .annotate(
-            up=Sum("minutes_up"),
-            expected=Sum("minutes_expected"),
-            nodes=Max("active_nodes", filter=Q(hour__gte=at - LATELY)),
-        )
-    )
-    minutes: dict[str, dict[date, tuple[int, int]]] = defaultdict(dict)
-    nodes: dict[str, int] = defaultdict(int)
-    for region, day, up, expected, most in rows:
-        minutes[region][day] = (up or 0, expected or 0)
-        nodes[region] = max(nodes[region], most or 0)
-    if fold_small:
-        minutes = _folded(minutes, nodes)
-    said = _incidents_by_day(start, at)
-    return [_strip(name, minutes[name], days, said) for name in _ordered(minutes)]
+    days = [today - back * _DAY for back in range(DAYS - 1, -1, -1)]
+    sums = _sums(days[0], at)
+    said = _incidents_by_day(days[0], at)
+    regions = sorted(sums.minutes)
+    if not fold_small:
+        return [_strip(name, [(day, (name,)) for day in days], sums, said) for name in regions]
+    shown = [name for name in regions if sums.is_large(name, today)]
+    strips = [
+        _strip(name, [(day, (name,) if sums.is_large(name, day) else ()) for day in days], sums, said)
+        for name in shown
+    ]
+    folded = []
+    for day in days:
+        small = [name for name in regions if name not in shown or not sums.is_large(name, day)]
+        enough = sum(sums.size(name, day) for name in small) >= SMALLEST_PUBLIC_REGION
+        folded.append((day, small if enough or not shown else ()))
+    other = _strip(OTHER_REGIONS, folded, sums, said)
+    return [*strips, other] if other.minutes.expected else strips
 
 
-def _folded(
-    minutes: Mapping[str, Mapping[date, tuple[int, int]]], nodes: Mapping[str, int]
-) -> dict[str, dict[date, tuple[int, int]]]:
-    """Regions without enough nodes are one line; it is left out if even together they are too few."""
-    folded: dict[str, dict[date, tuple[int, int]]] = defaultdict(dict)
-    small = [name for name in minutes if nodes[name] < SMALLEST_PUBLIC_REGION]
-    for name, days in minutes.items():
-        if name not in small:
-            folded[name] = dict(days)
-    if sum(nodes[name] for name in small) >= SMALLEST_PUBLIC_REGION or (small and not folded):
-        for name in small:
-            for day, (up, expected) in minutes[name].items():
-                known = folded[OTHER_REGIONS].get(day, (0, 0))
-                folded[OTHER_REGIONS][day] = (known[0] + up, known[1] + expected)
-    return folded
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: (name == OTHER_REGIONS, name))
-
-
-def _incidents_by_day(start: datetime, at: datetime) -> dict[tuple[str, date], list[str]]:
-    """The titles of what touched each day, by region; '' is the whole network."""
-    said: dict[tuple[str, date], list[str]] = defaultdict(list)
-    recent = Incident.objects.filter(starts_at__lte=at).exclude(resolved_at__lt=start)
-    for incident in recent.order_by("starts_at"):
-        day = max(incident.starts_at, start).astimezone(UTC).date()
-        last = (incident.resolved_at or at).astimezone(UTC).date()
-        while day <= last:
-            said[incident.region, day].append(incident.title)
-            day += timedelta(days=1)
-    return said
+def by_day(strips: Sequence[Strip]) -> list[tuple[date, list[Day]]]:
+    """The same day by day, the latest first, for a table."""
+    rows = zip(*(strip.days for strip in strips), strict=True)
+    return [(row[0].day, list(row)) for row in rows][::-1]
 
 
 def _strip(
     name: str,
-    minutes: Mapping[date, tuple[int, int]],
-    days: Sequence[date],
+    parts: Sequence[tuple[date, Collection[str]]],
+    sums: Sums,
     said: Mapping[tuple[str, date], list[str]],
 ) -> Strip:
-    cells = []
-    for number, day in enumerate(days):
-        up, expected = minutes.get(day, (0, 0))
-        share = up / expected if expected else None
-        height = _HEIGHTS[Level.of(share)]
-        incidents = (*said.get((name, day), []), *said.get(("", day), []))
-        cells.append(Cell(day, share, incidents, number, _BOX - height, height))
-    total_up = sum(up for up, _ in minutes.values())
-    total = sum(expected for _, expected in minutes.values())
-    return Strip(name, cells, total_up / total if total else None)
+    """`parts` names the regions that make up each day."""
+    days = []
+    for day, regions in parts:
+        known = [sums.minutes[region].get(day, Minutes()) for region in regions]
+        titles = [title for region in (*regions, NETWORK) for title in said.get((region, day), [])]
+        days.append(Day(day, sum(known, Minutes()), tuple(titles)))
+    return Strip(name, days)
+
+
+def _sums(since: date, at: datetime) -> Sums:
+    start = datetime.combine(since, datetime.min.time(), UTC)
+    rows = (
+        RegionHour.objects.filter(hour__gte=start - _LATELY_DAYS * _DAY, hour__lte=at)
+        .exclude(region=NETWORK)
+        .order_by()
+        .annotate(day=TruncDate("hour", tzinfo=UTC))
+        .values_list("region", "day")
+        .annotate(up=Sum("minutes_up"), expected=Sum("minutes_expected"), most=Max("active_nodes"))
+    )
+    minutes: dict[str, dict[date, Minutes]] = defaultdict(dict)
+    nodes: dict[str, dict[date, int]] = defaultdict(dict)
+    for region, day, up, expected, most in rows:
+        nodes[region][day] = most or 0
+        if day >= since:
+            minutes[region][day] = Minutes(up or 0, expected or 0)
+    return Sums(minutes, nodes)
+
+
+def _incidents_by_day(since: date, at: datetime) -> dict[tuple[str, date], list[str]]:
+    """The titles of what touched each day, by region; NETWORK is everywhere."""
+    start = datetime.combine(since, datetime.min.time(), UTC)
+    said: dict[tuple[str, date], list[str]] = defaultdict(list)
+    lately = Incident.objects.that_happened().filter(starts_at__lte=at).exclude(resolved_at__lt=start)
+    for incident in lately.order_by("starts_at"):
+        day = max(incident.starts_at, start).astimezone(UTC).date()
+        last = (incident.resolved_at or at).astimezone(UTC).date()
+        while day <= min(last, at.astimezone(UTC).date()):
+            said[incident.region, day].append(incident.title)
+            day += _DAY
+    return said

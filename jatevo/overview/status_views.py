@@ -8,8 +8,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jatevo.overview.access import may_see_overview, sees_small_regions
+from jatevo.overview.incidents import as_told, exemption_sentence, overall
 from jatevo.overview.models import Incident
-from jatevo.overview.status import DAYS, FAIR, GOOD, by_day, history, overall
+from jatevo.overview.status import DAYS, by_day, history
+from jatevo.overview.status_chart import HEIGHT, Level, drawings
 from jatevo.web.fragments import page_or_fragment
 
 POLL_SECONDS = 30
@@ -26,28 +28,41 @@ def status(request: HttpRequest) -> HttpResponse:
     incidents = Incident.objects.prefetch_related("updates")
     unresolved = list(incidents.open().order_by("starts_at"))
     under_way = [each for each in unresolved if each.starts_at <= now]
-    recent = list(incidents.resolved().order_by("-resolved_at")[:RECENT])
+    announced = [each for each in unresolved if each.starts_at > now]
+    recent = list(Incident.objects.resolved().order_by("-resolved_at")[:RECENT])
     strips = history(at=now, fold_small=not sees_small_regions(request.user))
     context = {
         "overall": overall(under_way),
         "under_way": under_way,
-        "announced": [each for each in unresolved if each.starts_at > now],
+        "announced": announced,
         "recent": recent,
-        "strips": strips,
-        "table": by_day(strips),
+        "drawings": drawings(strips),
+        "height": HEIGHT,
+        "levels": list(Level),
         "days": DAYS,
-        "good_percent": round(GOOD * 100),
-        "fair_percent": round(FAIR * 100),
         "poll_seconds": POLL_SECONDS,
     }
     version = (
         strips,
-        [(each.pk, str(each), each.severity, list(each.updates.all())) for each in unresolved],
-        [each.pk for each in recent],
-        [each.pk for each in under_way],
+        [as_told(each) for each in under_way],
+        [as_told(each) for each in announced],
+        [(each.pk, each.title, each.severity, each.region, each.resolved_at) for each in recent],
     )
     return page_or_fragment(
         request, "overview/status.html", context, fragments={"status-live": "live"}, version=version
+    )
+
+
+@require_safe
+def availability(request: HttpRequest) -> HttpResponse:
+    """The 90 days as a table, with the incidents of each."""
+    if not may_see_overview(request.user):
+        return redirect_to_login(request.get_full_path())
+    strips = history(at=timezone.now(), fold_small=not sees_small_regions(request.user))
+    return render(
+        request,
+        "overview/status_availability.html",
+        {"strips": strips, "rows": by_day(strips), "days": DAYS},
     )
 
 
@@ -66,4 +81,5 @@ def incident(request: HttpRequest, incident_id: int) -> HttpResponse:
     if not may_see_overview(request.user):
         return redirect_to_login(request.get_full_path())
     found = get_object_or_404(Incident.objects.prefetch_related("updates"), pk=incident_id)
-    return render(request, "overview/status_incident.html", {"incident": found})
+    exemption = exemption_sentence(found, fold_small=not sees_small_regions(request.user))
+    return render(request, "overview/status_incident.html", {"incident": found, "exemption": exemption})

@@ -7,6 +7,7 @@ app_name = "overview"
 urlpatterns = [
     path("", views.home, name="home"),
     path("status/", status_views.status, name="status"),
+    path("status/availability/", status_views.availability, name="status_availability"),
     path("status/history/", status_views.archive, name="status_archive"),
     path("status/incidents/<int:incident_id>/", status_views.incident, name="incident"),
     path("status/feed.atom", feed_views.IncidentFeed(), name="status_feed"),

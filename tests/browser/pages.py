@@ -26,10 +26,13 @@ def step(page: Page, name: str, state: str) -> Locator:
 def history(page: Page, node_id: str) -> list[str]:
     """The node's history as its page tells it, oldest first: 'Offline to Probing: First heartbeat'."""
     page.goto(f"/nodes/{node_id}/?tab=history")
-    rows = page.get_by_role("region", name="History").get_by_role("row")
-    expect(rows.nth(1)).to_be_visible()
-    lines = []
-    for row in reversed(rows.all()[1:]):
-        cells = [" ".join(cell.split()) for cell in row.get_by_role("cell").all_inner_texts()]
-        lines.append(f"{cells[1]} to {cells[2]}: {cells[3]}")
-    return lines
+    lines = page.get_by_role("region", name="History").get_by_role("listitem").filter(has_not_text="exempt")
+    expect(lines.first).to_be_visible()
+    return [_history_line(each) for each in reversed(lines.all())]
+
+
+def _history_line(line: Locator) -> str:
+    """'Quarantine to Pending Registered: Cleared by an admin', and the note that was left."""
+    *step, title = (part for part in line.locator("p").first.inner_text().split("\n") if part.strip())
+    note = line.locator("[data-note]").all_inner_texts()
+    return " ".join([f"{' '.join(step)}: {title}", *note])

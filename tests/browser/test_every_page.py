@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
 
+ALL_COLUMNS = "status,region,runtime,reputation,p95,uptime,earnings,heartbeat,models,gpu,agent,energy,since"
 NARROW = 360
 WIDE = 1440
 HEIGHT = 900
@@ -54,15 +55,26 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
 def strangers_places() -> Iterator[Place]:
     yield Place("Login", "/login/", "Sign in to Jatevo")
     yield Place("Overview of a stranger", "/", "Active nodes")
+    yield Place("Overview by requests", "/?heat=requests", "24 hours (UTC), requests")
+    yield Place("Nodes of a stranger", "/nodes/", "No nodes are shared")
+    yield Place("Status", "/status/", "Availability by region")
+    yield Place("Incidents", "/status/history/", "Incidents")
 
 
 def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Overview", "/", "p95 by region")
     yield Place("Nodes", "/nodes/", node)
+    yield Place("Nodes, all columns", f"/nodes/?columns={ALL_COLUMNS}&sort=-p95", node)
     yield Place("Nodes, none found", "/nodes/?q=no-such-node", "No node matches")
     yield Place("Node, metrics", f"/nodes/{node}/", "Heartbeats")
     yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Last receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
+    yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "hour by hour")
+    yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Receipts so far")
+    yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100")
+    yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
+    yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What strangers see")
+    yield Place("Node, new token", f"/nodes/{node}/token/", "Make a new token")
     yield Place("Node, history", f"/nodes/{node}/?tab=history", "First heartbeat")
     yield Place("Receipts", "/receipts/", node)
     yield Place("Receipt", receipt, "checked just now")

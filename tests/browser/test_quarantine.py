@@ -58,7 +58,7 @@ def test_a_forged_receipt_quarantines_until_an_admin_clears_the_node(
         "Registered to Pending Probing: First heartbeat",
         "Probing to Active: Probe passed",
     ]
-    row = admin.get_by_role("row").filter(has_text=REASON)
+    row = admin.get_by_role("listitem").filter(has_text=REASON)
     expect(row).to_contain_text(console.login("admin")["email"])
 
 

@@ -1,13 +1,14 @@
 """Rollups say what the raw tables say, whatever is delivered again and wherever a delivery was cut short."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
 
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.migrator import migrate, read_files
+from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.partitions import partitions_of
 from jatevo.metrics.queries import (
     latency_by_hour,
@@ -22,6 +23,7 @@ from jatevo.metrics.queries import (
 from jatevo.metrics.store import Store
 from jatevo.metrics.transport import TYPE_MISMATCH, Cell, QueryRefused, Transport
 from jatevo.metrics.writer import write
+from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.wrappers import (
     HOUR,
     MINUTE,
@@ -171,10 +173,30 @@ def test_a_batchs_requests_are_never_inserted_in_halves(store: Store) -> None:
     assert sum(line.requests for line in traffic_by_hour(store, NOON - DAY, NOON + DAY)) == 60
 
 
-def test_rows_from_before_the_rollups_are_in_them_after_the_migration(store: Store) -> None:
+@pytest.fixture(params=["chdb", "native"])
+def own_database(
+    request: pytest.FixtureRequest, chdb_migrated: Store, clickhouse_server: ClickHouseServer
+) -> Iterator[Store]:
+    """A migrated store that no other test uses: this one takes it to pieces."""
+    if request.param == "native":
+        own = Store(NativeTransport(clickhouse_server.url("before"), timeout_seconds=10.0))
+        migrate(own, at=NOON)
+        yield own
+        own.execute("DROP DATABASE before")
+        own.close()
+    else:
+        chdb_migrated.execute("CREATE DATABASE before")
+        chdb_migrated.execute("USE before")
+        migrate(chdb_migrated, at=NOON)
+        yield chdb_migrated
+        chdb_migrated.execute("USE jatevo")
+        chdb_migrated.execute("DROP DATABASE before")
+
+
+def test_rows_from_before_the_rollups_are_in_them_after_the_migration(own_database: Store) -> None:
     """What an installation of the first release has, made by taking the new tables away."""
-    batch, facts = uuid.uuid4(), traffic("a", days=3)
-    deliver(store, *facts, batch=batch)
+    store = own_database
+    deliver(store, *traffic("a", days=3))
     expected = figures(store)
     for table in (*FEEDS, "requests_hour", "node_uptime_hour", "node_first_minute", "node_latency_hour"):
         store.execute(f"DROP TABLE {table}")
@@ -183,7 +205,6 @@ def test_rows_from_before_the_rollups_are_in_them_after_the_migration(store: Sto
     store.execute("INSERT INTO applied_before SELECT * FROM schema_migrations")
     store.execute("TRUNCATE TABLE schema_migrations")
     store.execute("INSERT INTO schema_migrations SELECT * FROM applied_before WHERE version < 6")
-    store.execute("DROP TABLE applied_before")
     steps = {step.name: step for step in migrate(store, at=NOON)}
     assert steps["0009_requests_hour_before"].detail == "3 partitions of requests_minute"
     # The failures are rows of their own, by minute, because the batches' rows cannot be told which were theirs.

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from jatevo.accounts.models import Org, Role, User
-from nodes.correlation import WINDOW, Correlation, Group, chance_of_at_least, correlation
+from nodes.correlation import WINDOW, Correlation, Group, chance_of_at_least, correlation, in_words
 from nodes.lifecycle import Reason
 from nodes.models import Node, NodeTransition
+from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory
 
@@ -108,6 +110,29 @@ def test_chance_is_that_of_poisson() -> None:
     assert chance_of_at_least(0, 3) == 1
     assert chance_of_at_least(1, 1) == pytest.approx(0.632, abs=0.001)
     assert chance_of_at_least(2, 1) == pytest.approx(0.264, abs=0.001)
+
+
+def test_a_small_chance_is_not_said_to_be_none() -> None:
+    assert [in_words(each) for each in (0.0, 0.049, 0.05, 1.26)] == ["under 0.1", "under 0.1", "0.1", "1.3"]
+
+
+def test_the_history_tab_says_it_to_the_owner_alone(node: Node, owner: User, org: Org) -> None:
+    rival = _node("rival", OrgFactory.create())
+    Node.objects.filter(pk=node.pk).update(shared=True)
+    for each in (node, _node("neighbour", org), rival):
+        offline(each, timezone.now() - HOUR)
+    page = text_of(Browser().hold_session(owner).get(f"/nodes/{node.pk}/?tab=history"))
+    assert (
+        "1 of 1 outage began within 2 minutes of those of 2 others or more; by chance it would be under 0.1"
+        in page
+    )
+    assert 'href="/nodes/neighbour/"' in page
+    assert "1 node of other operators" in page
+    assert "rival" not in page
+    for stranger in (Browser(), Browser().hold_session(make_user(Role.VIEWER))):
+        page = text_of(stranger.get(f"/nodes/{node.pseudonym}/?tab=history"))
+        assert "outage" not in page.lower()
+        assert "AS64500" not in page
 
 
 def test_its_queries_do_not_grow_with_the_network(

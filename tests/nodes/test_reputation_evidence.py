@@ -227,6 +227,8 @@ def test_declaring_an_incident_afterwards_raises_r_and_withdrawing_takes_it_back
     declare(reference="incident:3", region=node.region, message="uplink", by=admin, at=AT, **window)
     recompute_days(since=window["starts_at"], until=AT, at=AT, node_ids=[node.pk])
     node.refresh_from_db()
+    assert before is not None
+    assert node.reputation is not None
     assert node.reputation > before
     assert withdraw(reference="incident:3", by=admin, at=AT)
     assert not withdraw(reference="incident:3", by=admin, at=AT)

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from jatevo.metrics.facts import Fact
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
 from jatevo.web.figures import Knowledge
@@ -25,7 +26,7 @@ NOON = datetime.fromtimestamp(NOON_SECONDS, UTC)
 
 def test_every_node_gets_its_last_probe_and_its_uptime(chdb_store: Store) -> None:
     measured, unknown = NodeFactory.create(), NodeFactory.create()
-    facts = [
+    facts: list[Fact] = [
         latency("old", node_id=measured.pk, p95=900.0, ts=NOON_SECONDS - 600),
         latency("new", node_id=measured.pk, p95=300.0, ts=NOON_SECONDS - 60),
         latency("stranger", node_id="nobodys", p95=1.0, ts=NOON_SECONDS - 60),

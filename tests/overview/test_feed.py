@@ -1,18 +1,25 @@
 """The feed is valid, stable and safe to read, whatever staff write."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.feedgenerator import rfc3339_date
+from django.utils.http import http_date
 from waffle.models import Switch
 
+from jatevo.accounts.models import Role
 from jatevo.overview.models import Incident, IncidentUpdate
 from tests.accounts.browser import Browser
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 ATOM = "{http://www.w3.org/2005/Atom}"
-HOSTILE = '<script>alert(1)</script> & ]]> "quotes" \x0b control'
+HOSTILE = '<script>alert(1)</script> & ]]> "quotes" \x0b\ufffe control'
 
 
 @pytest.fixture
@@ -45,6 +52,13 @@ def test_the_atom_feed_has_what_rfc_4287_requires(incident: Incident) -> None:
     assert (
         update.findtext(f"{ATOM}title") == 'Investigating: <script>alert(1)</script> & ]]> "quotes"  control'
     )
+    # a summary is HTML: what staff wrote must read as text in it
+    summary = update.find(f"{ATOM}summary")
+    assert summary is not None
+    assert (summary.get("type"), summary.text) == (
+        "html",
+        "<p>&lt;script&gt;alert(1)&lt;/script&gt; &amp; ]]&gt; &quot;quotes&quot;  control</p>",
+    )
     assert opened.findtext(f"{ATOM}id").startswith("tag:127.0.0.1,2026-11-24:incident/")  # type: ignore[union-attr]
     assert b"secret@example.org" not in answer.content
 
@@ -68,16 +82,71 @@ def test_rss_says_the_same(incident: Incident) -> None:
     items = root.findall("channel/item")
     assert len(items) == 2
     assert all(item.findtext("guid") and item.findtext("pubDate") and item.findtext("link") for item in items)
+    for text in (items[0].findtext("title"), items[0].findtext("description")):
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; ]]&gt;" in str(text)
 
 
-def test_an_empty_feed_is_a_feed() -> None:
-    root = ElementTree.fromstring(Browser().get("/status/feed.atom").content)  # noqa: S314
-    assert root.findall(f"{ATOM}entry") == []
+@pytest.mark.parametrize("path", ["/status/feed.atom", "/status/feed.rss"])
+def test_an_empty_feed_is_a_feed_and_unchanged(path: str) -> None:
+    answer = Browser().get(path)
+    assert answer["Cache-Control"] == "public, max-age=60"
+    root = ElementTree.fromstring(answer.content)  # noqa: S314
+    assert root.findall(f"{ATOM}entry") == root.findall("channel/item") == []
+    assert Browser().get(path, headers={"If-None-Match": answer["ETag"]}).status_code == 304
 
 
-def test_while_the_flag_is_off_there_is_no_feed() -> None:
+def test_an_incident_is_updated_when_something_is_said(incident: Incident) -> None:
+    said = incident.updates.get()
+    answer = Browser().get("/status/feed.atom")
+    root = ElementTree.fromstring(answer.content)  # noqa: S314
+    opened = root.findall(f"{ATOM}entry")[1]
+    assert opened.findtext(f"{ATOM}published") == rfc3339_date(incident.created_at)
+    assert opened.findtext(f"{ATOM}updated") == rfc3339_date(said.at)
+    assert root.findtext(f"{ATOM}updated") == rfc3339_date(said.at)
+    assert answer["Last-Modified"] == http_date(said.at.timestamp())
+
+
+def test_maintenance_tells_its_times() -> None:
+    start = datetime(2030, 6, 1, 22, tzinfo=UTC)
+    Incident.objects.create(
+        kind="maintenance", title="Switches", starts_at=start, ends_at=start + timedelta(hours=3)
+    )
+    feed = Browser().get("/status/feed.atom").content.decode()
+    assert (
+        "Scheduled maintenance, the whole network, from 1 Jun 2030, 22:00 to 2 Jun 2030, 01:00 UTC." in feed
+    )
+
+
+def test_the_addresses_are_those_of_the_console_whatever_host_was_asked(incident: Incident) -> None:
+    with override_settings(BASE_URL="https://console.example.org", ALLOWED_HOSTS=["*"]):
+        content = Browser().get("/status/feed.atom", headers={"Host": "evil.example.org"}).content.decode()
+    assert "evil.example.org" not in content
+    assert f"https://console.example.org/status/incidents/{incident.pk}/" in content
+    assert f"tag:console.example.org,2026-11-24:incident/{incident.pk}<" in content
+
+
+def test_the_queries_do_not_grow_with_incidents_or_updates(incident: Incident) -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            Browser().get("/status/feed.atom")
+        return len(queries)
+
+    count()
+    one = count()
+    for number in range(8):
+        other = Incident.objects.create(title=f"i-{number}")
+        IncidentUpdate.objects.create(incident=other, text="more")
+    assert count() == one <= 4
+
+
+def test_while_the_flag_is_off_the_feed_is_for_who_is_signed_in(incident: Incident) -> None:
     Switch.objects.update_or_create(name="allow_anonymous_overview", defaults={"active": False})
-    assert Browser().get("/status/feed.atom").status_code == 404
+    for path in ("/status/feed.atom", "/status/feed.rss"):
+        assert Browser().get(path).status_code == 404
+    answer = Browser().hold_session(UserFactory.create(role=Role.VIEWER)).get("/status/feed.atom")
+    assert answer.status_code == 200
+    assert "private" in answer["Cache-Control"]
+    assert "Cookie" in answer["Vary"]
 
 
 def test_the_status_page_announces_its_feeds() -> None:

@@ -1,16 +1,21 @@
 """Incidents: written by staff with their course, told to everybody, and kind to the nodes that they hit."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from jatevo.accounts.models import Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.overview import incident_actions
 from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate
-from nodes.models import Exemption
+from nodes.actions import recompute_days
+from nodes.lifecycle import Status
+from nodes.models import Exemption, NodeHour
+from nodes.tasks import judge_again
 from tests.accounts.browser import Browser, text_of
 from tests.factories import NodeFactory, UserFactory
 
@@ -73,7 +78,12 @@ def test_maintenance_exempts_to_its_planned_end(admin: User) -> None:
     ("fields", "said"),
     [
         ({"kind": IncidentKind.MAINTENANCE}, "planned end"),
-        ({"exempts_nodes": True, "starts_at": NOW + HOUR}, "cannot begin in the future"),
+        ({"starts_at": NOW + HOUR}, "cannot begin in the future"),
+        (
+            {"kind": IncidentKind.MAINTENANCE, "starts_at": NOW, "ends_at": NOW - HOUR},
+            "planned end must come after",
+        ),
+        ({"resolved_at": NOW - 2 * HOUR}, "cannot be resolved before it began"),
     ],
 )
 def test_what_an_incident_cannot_be(admin: User, fields: dict[str, object], said: str) -> None:
@@ -81,6 +91,105 @@ def test_what_an_incident_cannot_be(admin: User, fields: dict[str, object], said
         opened(admin, **fields)
     assert not Incident.objects.exists()
     assert not AuditEvent.objects.exists()
+
+
+def test_maintenance_that_is_called_off_exempts_nobody(admin: User) -> None:
+    planned = opened(
+        admin,
+        kind=IncidentKind.MAINTENANCE,
+        exempts_nodes=True,
+        starts_at=NOW + HOUR,
+        ends_at=NOW + 2 * HOUR,
+    )
+    assert incident_actions.resolve(incident=planned, by=admin, at=NOW)
+    planned.refresh_from_db()
+    assert (planned.resolved_at, planned.called_off) == (NOW, True)
+    assert planned.updates.get().text == "Called off."
+    assert not Exemption.objects.exists()
+    assert not Incident.objects.under_way(at=NOW + HOUR).exists()
+    page = text_of(Browser().get(f"/status/incidents/{planned.pk}/"))
+    assert "Called off" in page
+    assert "lose no reputation" not in page
+
+
+def test_maintenance_that_runs_over_exempts_to_its_real_end(admin: User) -> None:
+    planned = opened(
+        admin, kind=IncidentKind.MAINTENANCE, exempts_nodes=True, starts_at=NOW, ends_at=NOW + HOUR
+    )
+    incident_actions.resolve(incident=planned, by=admin, at=NOW + 3 * HOUR)
+    assert Exemption.objects.get().ends_at == NOW + 3 * HOUR
+
+
+def test_a_change_stores_what_it_names_and_does_not_reopen(admin: User) -> None:
+    incident = opened(admin, exempts_nodes=True)
+    seen_before = Incident.objects.get()
+    incident_actions.resolve(incident=incident, by=admin, at=NOW)
+    seen_before.title, seen_before.region = "Uplink in Virginia", "never saved"
+    incident_actions.change_incident(incident=seen_before, fields=["title"], by=admin, at=NOW + HOUR)
+    stored = Incident.objects.get()
+    assert (stored.title, stored.region, stored.resolved_at) == ("Uplink in Virginia", "us-east", NOW)
+    assert Exemption.objects.get().ends_at == NOW
+
+
+def test_a_change_that_does_not_touch_the_window_declares_nothing_anew(admin: User) -> None:
+    incident = opened(admin, exempts_nodes=True)
+    incident.description = "More is known."
+    incident_actions.change_incident(incident=incident, fields=["description", "title"], by=admin, at=NOW)
+    incident_actions.change_incident(incident=incident, fields=[], by=admin, at=NOW)
+    verbs = list(AuditEvent.objects.order_by("pk").values_list("verb", flat=True))
+    assert verbs == ["incident.open", "exemption.declare", "incident.change"]
+
+
+def test_an_exemption_for_the_past_gives_back_what_was_lost_and_withdrawing_takes_it(admin: User) -> None:
+    node = NodeFactory.create(region="us-east", status=Status.ACTIVE)
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    for number in range(6):
+        NodeHour.objects.create(
+            node=node, hour=midnight + number * HOUR, heard=0 if number >= 2 else (1 << 60) - 1
+        )
+    recompute_days(since=midnight, until=timezone.now(), at=timezone.now(), node_ids=[node.pk])
+
+    def judged() -> Decimal:
+        for job in ProcrastinateJob.objects.filter(task_name="nodes.judge_again"):
+            judge_again(**job.args)  # what the worker does with it
+        node.refresh_from_db()
+        assert node.reputation is not None
+        return node.reputation
+
+    before = judged()
+    incident = Incident(title="Uplink", region="us-east", exempts_nodes=True, starts_at=midnight + 2 * HOUR)
+    incident_actions.open_incident(incident=incident, by=admin, at=timezone.now())
+    spared = judged()
+    incident.exempts_nodes = False
+    incident_actions.change_incident(incident=incident, fields=["exempts_nodes"], by=admin, at=timezone.now())
+    assert judged() == before < spared
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"text": " "}, "Say what happened"), ({"at": NOW + HOUR}, "cannot come from the future")],
+)
+def test_what_an_update_cannot_be(admin: User, fields: dict[str, object], said: str) -> None:
+    update = IncidentUpdate(**{"incident": opened(admin), "at": NOW, "text": "A cut fibre.", **fields})
+    with pytest.raises(ValidationError, match=said):
+        incident_actions.add_update(update=update, by=admin, at=NOW)
+    assert not IncidentUpdate.objects.exists()
+
+
+def test_the_number_of_exempt_nodes_is_kept_from_strangers_while_it_is_small(admin: User) -> None:
+    NodeFactory.create_batch(4, region="us-east")
+    incident = opened(admin, exempts_nodes=True)
+    path = f"/status/incidents/{incident.pk}/"
+    operator, viewer = (
+        Browser().hold_session(UserFactory.create(role=role)) for role in (Role.OPERATOR, Role.VIEWER)
+    )
+    assert "4 nodes in us-east lose no reputation" in text_of(operator.get(path))
+    for stranger in (viewer, Browser()):
+        assert "The nodes in us-east lose no reputation" in text_of(stranger.get(path))
+    NodeFactory.create(region="us-east")
+    assert "5 nodes in us-east lose no reputation" in text_of(Browser().get(path))
+    incident_actions.resolve(incident=incident, by=admin, at=NOW)
+    assert "from 1 Jun 2026, 11:00 UTC to 1 Jun 2026, 12:00 UTC." in text_of(Browser().get(path))
 
 
 def test_an_update_that_says_resolved_resolves(admin: User) -> None:
@@ -116,7 +225,8 @@ def test_staff_write_an_incident_with_its_updates_in_the_admin(admin: User) -> N
     incident = Incident.objects.get()
     assert incident.updates.get().by == admin.email
     page = text_of(browser.get(f"{LIST}{incident.pk}/change/"))
-    assert "1 nodes in us-east, until it is resolved" in page
+    assert "1 node in us-east loses no reputation from" in page
+    assert "until it is resolved." in page
     wrong = browser.submit(f"{LIST}add/", {**fields, "kind": "maintenance", "updates-TOTAL_FORMS": "0"})
     assert "Scheduled maintenance has a planned end." in wrong.content.decode()
     assert Incident.objects.count() == 1

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from waffle.testutils import override_switch
@@ -13,6 +15,7 @@ from waffle.testutils import override_switch
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.record import SYSTEM, Actor
 from jatevo.metrics.store import Store
+from jatevo.overview.kpis import FRESH_FOR
 from jatevo.overview.models import Incident, RegionHour, Severity
 from nodes.actions import happen
 from nodes.lifecycle import Event
@@ -105,14 +108,15 @@ def test_stale_figures_bear_a_badge_and_their_age(
 def test_a_poll_gets_the_fragment_and_304_while_nothing_changed(
     visitor: Browser, org: Org, chdb_store: Store
 ) -> None:
-    with time_machine.travel(timezone.now(), tick=False):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
         first = visitor.get("/", headers=POLL)
         assert "<html" not in first.content.decode()
         assert "Active nodes" in first.content.decode()
         assert "HX-Request" in first.headers["Vary"]
         known = {**POLL, "If-None-Match": first.headers["ETag"]}
         assert visitor.get("/", headers=known).status_code == 304
-        Incident.objects.create(title="Slow answers")
+        Incident.objects.create(title="Slow answers", starts_at=timezone.now())
+        clock.shift(FRESH_FOR)  # drawn anew with the next snapshot
         assert "Slow answers" in visitor.get("/", headers=known).content.decode()
 
 
@@ -128,7 +132,8 @@ def test_the_worst_open_incident_is_on_top(visitor: Browser, org: Org, chdb_stor
     Incident.objects.create(severity=Severity.MAJOR, title="Long over", starts_at=past, resolved_at=past)
     tonight = timezone.now() + timedelta(hours=6)
     Incident.objects.create(kind="maintenance", title="New switches", starts_at=tonight)
-    page = shown(visitor)
+    with time_machine.travel(timezone.now() + FRESH_FOR):
+        page = shown(visitor)
     assert page.index("Region down") < page.index("Maintenance tonight") < page.index("New switches")
     assert 'data-announce="2 open incidents: Region down"' in page
     assert "Long over" not in page
@@ -231,12 +236,33 @@ def test_what_changed_lately_is_told_without_names_to_strangers(
 def test_the_page_costs_few_queries_whatever_the_number_of_nodes(
     visitor: Browser, fleet: list[Node], chdb_store: Store, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    shown(visitor)  # the flag is cached from now on, the snapshot for seconds
-    with django_assert_num_queries(4):  # two of hours, incidents, changes
+    shown(visitor)  # the flag is cached from now on
+    with django_assert_num_queries(0):  # drawn once for all who see the same
         shown(visitor)
+    first = count_after_a_snapshot(visitor, 1)
     NodeFactory.create_batch(20, org=fleet[0].org, region="us-west", status="active", shared=True)
     for node in Node.objects.filter(region="us-west"):
         happen(node.pk, Event.SILENT, by=SYSTEM, at=timezone.now())
     hours("ap-southeast")
-    with django_assert_num_queries(4):
-        shown(visitor)
+    assert count_after_a_snapshot(visitor, 2) == first <= 8
+
+
+def count_after_a_snapshot(browser: Browser, number: int) -> int:
+    """The queries of the first visit after the snapshot has grown old."""
+    with (
+        time_machine.travel(timezone.now() + number * FRESH_FOR),
+        CaptureQueriesContext(connection) as queries,
+    ):
+        shown(browser)
+    return len(queries)
+
+
+def test_audiences_do_not_share_what_is_drawn(
+    visitor: Browser, fleet: list[Node], chdb_store: Store, org: Org
+) -> None:
+    with time_machine.travel(timezone.now(), tick=False):
+        first = shown(signed_in(Role.ADMIN, org))
+        assert "us-west" in first
+        assert "us-west" not in shown(visitor)
+        assert "us-west" not in shown(signed_in(Role.VIEWER, org))
+        assert "us-west" in shown(signed_in(Role.OPERATOR, org))

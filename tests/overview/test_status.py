@@ -9,8 +9,10 @@ from django.utils import timezone
 from waffle.models import Switch
 
 from jatevo.accounts.models import Role
+from jatevo.overview.incidents import overall
 from jatevo.overview.models import Incident, IncidentKind, IncidentUpdate, RegionHour, Severity
-from jatevo.overview.status import DAYS, Level, history, overall
+from jatevo.overview.status import DAYS, Day, Minutes, Strip, history
+from jatevo.overview.status_chart import Level, drawing
 from tests.accounts.browser import Browser, text_of
 from tests.factories import UserFactory
 
@@ -37,12 +39,32 @@ def test_a_day_is_the_sum_of_its_minutes_and_days_without_data_are_none() -> Non
     hour(NOON, region="")  # the network's own row is no region
     hour(NOON - 91 * DAY, up=0)
     (strip,) = history(at=NOON, fold_small=False)
-    assert len(strip.cells) == DAYS
-    assert [cell.share for cell in strip.cells[-3:]] == [0, None, 0.75]
-    assert [cell.level for cell in strip.cells[-3:]] == [Level.POOR, Level.UNKNOWN, Level.POOR]
-    assert strip.share == pytest.approx(90 / 180)
-    assert "no data" in strip.cells[-2].title
-    assert "75.00 % available" in strip.cells[-1].title
+    assert len(strip.days) == DAYS
+    assert [day.minutes.share for day in strip.days[-3:]] == [0, None, 0.75]
+    assert strip.minutes.share == pytest.approx(90 / 180)
+    assert [day.minutes.words for day in strip.days[-3:]] == ["0.00 %", "no data", "75.00 %"]
+
+
+def test_a_missed_minute_is_never_rounded_away() -> None:
+    assert Minutes(99_999, 100_000).words == "99.99 %"
+    assert Minutes(100_000, 100_000).words == "100.00 %"
+    assert Minutes(1, 20).words == "5.00 %"
+
+
+def test_levels_differ_by_height_and_days_with_incidents_bear_a_mark() -> None:
+    shares = [Minutes(100, 100), Minutes(96, 100), Minutes(1, 100), Minutes()]
+    days = [Day(NOON.date(), share, ("<Uplink>",) if not share.up else ()) for share in shares]
+    drawn = drawing(Strip("us-east", days))
+    assert [bars.level for bars in drawn.bars] == list(Level)
+    assert len({level.height for level in Level}) == len(Level)
+    assert drawn.bars[1].path == "M1 8h0.72V28h-0.72z"
+    assert drawn.marks == "M3 30h0.72V34h-0.72z"
+    assert [(spot.x, spot.title) for spot in drawn.spots] == [
+        (1, "1 Jun 2026: 96.00 % available"),
+        (2, "1 Jun 2026: 1.00 % available"),
+        (3, "1 Jun 2026: no data; <Uplink>"),
+    ]
+    assert drawn.strip.label == "us-east, last 4 days: 65.66 % available, incidents on 1 day"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +79,7 @@ def test_days_are_those_of_utc() -> None:
     hour(datetime(2026, 5, 31, 23, tzinfo=UTC), up=0)
     hour(datetime(2026, 6, 1, 0, tzinfo=UTC))
     (strip,) = history(at=NOON, fold_small=False)
-    assert [cell.share for cell in strip.cells[-2:]] == [0, 1]
+    assert [day.minutes.share for day in strip.days[-2:]] == [0, 1]
 
 
 def test_small_regions_are_one_line_for_strangers() -> None:
@@ -66,7 +88,7 @@ def test_small_regions_are_one_line_for_strangers() -> None:
     hour(NOON, region="small-2", nodes=1)
     assert [strip.name for strip in history(at=NOON, fold_small=False)] == ["large", "small-1", "small-2"]
     large, other = history(at=NOON, fold_small=True)
-    assert (large.name, other.name, other.share) == ("large", "other", 0.5)
+    assert (large.name, other.name, other.minutes.share) == ("large", "other", 0.5)
 
 
 def test_too_few_nodes_in_all_small_regions_are_not_told() -> None:
@@ -81,6 +103,57 @@ def test_an_outage_does_not_make_a_region_disappear() -> None:
     assert [strip.name for strip in history(at=NOON, fold_small=True)] == ["large"]
 
 
+def test_the_days_on_which_a_region_was_small_are_told_with_the_others() -> None:
+    hour(NOON - 20 * DAY, region="grown", nodes=1, up=0)
+    hour(NOON - 20 * DAY, region="small", nodes=4, up=30)
+    hour(NOON, region="grown", nodes=5)
+    grown, other = history(at=NOON, fold_small=True)
+    assert [day.day for day in grown.days if day.minutes.expected] == [NOON.date()]
+    assert {day.minutes.share for day in other.days} == {None, 0.25}
+    assert (grown.name, other.name) == ("grown", "other")
+
+
+def test_an_only_region_that_was_small_is_not_told_beside_itself() -> None:
+    hour(NOON - 20 * DAY, region="grown", nodes=1, up=0)
+    hour(NOON, region="grown", nodes=5)
+    (grown,) = history(at=NOON, fold_small=True)
+    assert grown.minutes == Minutes(60, 60)
+
+
+def test_a_network_that_is_small_all_over_is_one_line() -> None:
+    hour(NOON, region="a", nodes=1)
+    hour(NOON, region="b", nodes=2, up=0)
+    (other,) = history(at=NOON, fold_small=True)
+    assert (other.name, other.minutes) == ("other", Minutes(60, 120))
+
+
+def test_incidents_of_folded_regions_are_named_in_the_common_line() -> None:
+    hour(NOON, region="large", nodes=5)
+    hour(NOON, region="small-1", nodes=4)
+    hour(NOON, region="small-2", nodes=1)
+    Incident.objects.create(title="Uplink", region="small-2", starts_at=NOON - HOUR)
+    large, other = history(at=NOON, fold_small=True)
+    assert (large.days[-1].incidents, other.days[-1].incidents) == ((), ("Uplink",))
+
+
+def test_an_incident_that_lasts_ends_its_marks_today() -> None:
+    hour(NOON)
+    Incident.objects.create(title="Old", starts_at=NOON - 200 * DAY)
+    Incident.objects.create(title="Over", starts_at=NOON - 200 * DAY, resolved_at=NOON - 100 * DAY)
+    (strip,) = history(at=NOON, fold_small=False)
+    assert {day.incidents for day in strip.days} == {("Old",)}
+
+
+def test_what_was_called_off_or_is_yet_to_come_marks_no_day() -> None:
+    hour(NOON)
+    for title, start, resolved in (("Off", NOON - HOUR, NOON - DAY), ("Soon", NOON + HOUR, None)):
+        Incident.objects.create(
+            title=title, kind="maintenance", starts_at=start, ends_at=start + HOUR, resolved_at=resolved
+        )
+    (strip,) = history(at=NOON, fold_small=False)
+    assert {day.incidents for day in strip.days} == {()}
+
+
 def test_incidents_are_named_on_their_days() -> None:
     hour(NOON)
     Incident.objects.create(
@@ -89,7 +162,7 @@ def test_incidents_are_named_on_their_days() -> None:
     Incident.objects.create(title="Elsewhere", region="eu", starts_at=NOON - DAY)
     Incident.objects.create(title="Everywhere", starts_at=NOON)
     (strip,) = history(at=NOON, fold_small=False)
-    assert [cell.incidents for cell in strip.cells[-4:]] == [(), ("Uplink",), ("Uplink",), ("Everywhere",)]
+    assert [day.incidents for day in strip.days[-4:]] == [(), ("Uplink",), ("Uplink",), ("Everywhere",)]
 
 
 @pytest.mark.parametrize(
@@ -111,22 +184,26 @@ def test_strangers_see_the_page_while_the_flag_is_on() -> None:
     now = timezone.now()
     hour(now, region="lonely", nodes=1)
     hour(now, region="large", nodes=9)
-    for browser in (Browser(), Browser().hold_session(UserFactory.create(role=Role.VIEWER))):
-        page = text_of(browser.get("/status/"))
-        assert "large" in page
-        assert "lonely" not in page
     operator = Browser().hold_session(UserFactory.create(role=Role.OPERATOR))
-    assert "lonely" in text_of(operator.get("/status/"))
+    for path in ("/status/", "/status/availability/"):
+        for browser in (Browser(), Browser().hold_session(UserFactory.create(role=Role.VIEWER))):
+            page = text_of(browser.get(path))
+            assert "large" in page
+            assert "lonely" not in page
+        assert "lonely" in text_of(operator.get(path))
 
 
 def test_while_the_flag_is_off_strangers_sign_in() -> None:
     Switch.objects.update_or_create(name="allow_anonymous_overview", defaults={"active": False})
     incident = Incident.objects.create(title="Uplink")
-    for path in ("/status/", "/status/history/", f"/status/incidents/{incident.pk}/"):
+    viewer = Browser().hold_session(UserFactory.create(role=Role.VIEWER))
+    paths = ["/status/", "/status/availability/", "/status/history/", f"/status/incidents/{incident.pk}/"]
+    for path in paths:
         assert Browser().get(path)["Location"].startswith("/login/")
+        assert viewer.get(path).status_code == 200
 
 
-def test_what_is_under_way_announced_and_resolved(client: object) -> None:
+def test_what_is_under_way_announced_and_resolved() -> None:
     now = timezone.now()
     open_now = Incident.objects.create(title="Uplink", starts_at=now - HOUR)
     IncidentUpdate.objects.create(incident=open_now, text="<b>A cut</b> fibre", by="secret@example.org")
@@ -150,8 +227,57 @@ def test_an_unchanged_page_answers_a_poll_with_304() -> None:
     etag = Browser().get("/status/", headers=asked)["ETag"]
     again = {**asked, "If-None-Match": etag}
     assert Browser().get("/status/", headers=again).status_code == 304
-    Incident.objects.create(title="Uplink", starts_at=timezone.now() - HOUR)
-    assert Browser().get("/status/", headers=again).status_code == 200
+    incident = Incident.objects.create(title="Uplink", starts_at=timezone.now() - HOUR)
+    changed = Browser().get("/status/", headers=again)
+    assert changed.status_code == 200
+    assert text_of(changed).lstrip().startswith("<span hidden data-announce=")
+    again["If-None-Match"] = changed["ETag"]
+    Incident.objects.filter(pk=incident.pk).update(description="A cut fibre.")
+    assert "A cut fibre." in text_of(Browser().get("/status/", headers=again))
+
+
+def test_the_table_names_each_day_with_its_incidents() -> None:
+    now = timezone.now()
+    hour(now, up=30)
+    Incident.objects.create(title="<i>Uplink</i>", region="us-east", starts_at=now)
+    page = text_of(Browser().get("/status/availability/"))
+    assert page.count('<th scope="row"') == DAYS + 1
+    assert f"{now:%-d %b %Y}" in page
+    assert "50.00 %" in page
+    assert "&lt;i&gt;Uplink&lt;/i&gt;" in page
+
+
+def test_without_history_the_pages_say_so() -> None:
+    for path in ("/status/", "/status/availability/"):
+        assert "No history yet" in text_of(Browser().get(path))
+    assert "No incidents yet" in text_of(Browser().get("/status/history/"))
+
+
+def test_the_archive_has_pages() -> None:
+    for number in range(21):
+        Incident.objects.create(title=f"incident-{number:02}", starts_at=NOON + number * HOUR)
+    first, second = (text_of(Browser().get(f"/status/history/?page={page}")) for page in (1, 2))
+    assert ("incident-20" in first, "incident-00" in first) == (True, False)
+    assert ("incident-20" in second, "incident-00" in second) == (False, True)
+
+
+@pytest.mark.parametrize("path", ["/status/availability/", "/status/history/"])
+def test_the_queries_of_the_other_pages_do_not_grow(path: str) -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            text_of(Browser().get(path))
+        return len(queries)
+
+    now = timezone.now()
+    hour(now)
+    said = Incident.objects.create(title="one", starts_at=now - HOUR)
+    IncidentUpdate.objects.create(incident=said, text="something")
+    count()
+    one = count()
+    for number in range(1, 8):
+        hour(now - number * DAY, region=f"r-{number}")
+        IncidentUpdate.objects.create(incident=Incident.objects.create(title=f"i-{number}"), text="more")
+    assert count() == one <= 6
 
 
 def test_the_queries_do_not_grow_with_regions_hours_or_incidents() -> None:

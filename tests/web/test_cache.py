@@ -20,7 +20,6 @@ from jatevo.local.redis import Redis, start
 from jatevo.overview import kpis
 from jatevo.web import throttling
 from jatevo.web.cache import BreakerCache
-from nodes.figures import node_figures
 from nodes.lifecycle import Status
 from tests.factories import NodeFactory
 
@@ -120,7 +119,6 @@ def test_flags_and_figures_are_the_same_without_redis(server: Redis) -> None:
             assert enabled(Flag.ENABLE_PRIVATE_POOLS)
             assert not enabled_after_a_change()
             assert kpis.snapshot(at=at).census.active_by_region == {node.region: 1}
-            assert node_figures([node.pk], at=at).keys() == {node.pk}
         assert time.monotonic() - begun < 3
         assert not throttling.breaker.closed()
 

@@ -1,0 +1,259 @@
+"""The invented fleet: who its nodes are and when they were silent. Pure: the same seed and moment, the same fleet.
+
+Times are unix seconds (UTC), and silences whole minutes, as heartbeats are counted.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from nacl.signing import SigningKey
+
+from nodes.lifecycle import Reason, Status
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+WHOLE_HOUR = (1 << 60) - 1
+
+# Of unequal size; the last two are so small that they are never shown to the public by themselves.
+REGIONS = {
+    "us-east": 24,
+    "eu-central": 20,
+    "ap-southeast": 16,
+    "us-west": 12,
+    "eu-west": 9,
+    "ap-northeast": 8,
+    "sa-east": 6,
+    "ap-south": 5,
+}
+TINY_REGIONS = {"af-south": 3, "me-central": 4}
+RUNTIMES = {"vllm": 45, "ollama": 35, "tensorrtllm": 12, "tgi": 8}
+STATUSES = {Status.ACTIVE: 92, Status.OFFLINE: 4, Status.QUARANTINE: 3, Status.PENDING: 1}
+# name in node ids, name in attestations, GB of memory, typical p50 in milliseconds
+GPUS = (
+    ("h100", "NVIDIA H100 80GB HBM3", 80, 90.0),
+    ("a100", "NVIDIA A100-SXM4-80GB", 80, 140.0),
+    ("l40s", "NVIDIA L40S", 48, 210.0),
+    ("rtx4090", "NVIDIA GeForce RTX 4090", 24, 260.0),
+    ("rtx3090", "NVIDIA GeForce RTX 3090", 24, 380.0),
+    ("m3max", "Apple M3 Max", 48, 420.0),
+    ("m2ultra", "Apple M2 Ultra", 128, 350.0),
+)
+MODELS = (
+    "llama3.1-8b", "llama3.1-70b", "qwen2.5-7b", "qwen2.5-32b", "qwen2.5-72b", "mistral-7b", "mistral-nemo-12b",
+    "mixtral-8x7b", "gemma2-9b", "gemma2-27b", "phi-3.5-mini", "deepseek-r1-14b", "deepseek-r1-32b", "command-r-35b",
+)  # fmt: skip
+NETWORKS = (
+    "Hetzner", "OVH", "Comcast", "Deutsche Telekom", "NTT", "Singtel", "Vodafone", "Lambda", "CoreWeave", "Equinix",
+    "Orange", "Telefonica", "KDDI", "Cogent", "Lumen", "Swisscom", "Telia", "Airtel", "Claro", "Leaseweb",
+)  # fmt: skip
+AGENT_VERSIONS = ("0.9.0", "0.9.2", "1.0.0", "1.0.1")
+NODES_PER_ORG = 50
+SHARED_SHARE, GREEN_SHARE = 0.30, 0.35
+DAYS_BETWEEN_NETWORK_OUTAGES = 5.0
+DAYS_BETWEEN_OWN_OUTAGES = 10.0
+HIT_BY_A_NETWORK_OUTAGE = 0.8
+LONGEST_MEMBERSHIP_DAYS = 200
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The node was not heard from `since` to before `until`; None is until today."""
+
+    since: int
+    until: int | None
+
+    def minutes_in(self, hour: int) -> int:
+        """Its minutes in the hour that starts then, as bits."""
+        first = max(0, (self.since - hour) // MINUTE)
+        last = 60 if self.until is None else min(60, (self.until - hour) // MINUTE)
+        return (WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node. `org` counts from 0; `status_since` is when its present status began, `joined` when it enrolled."""
+
+    number: int
+    node_id: str
+    org: int
+    region: str
+    runtime: str
+    status: Status
+    reason: Reason | None
+    status_since: int
+    joined: int
+    gpu: int
+    models: tuple[str, ...]
+    asn: str
+    agent_version: str
+    shared: bool
+    green: bool
+    probing: bool  # of a pending node: it has been heard
+    p50_ms: float
+    seed: int
+    silences: tuple[Silence, ...]
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        return SigningKey(self.digest("key"))
+
+    def digest(self, what: str) -> bytes:
+        """32 bytes of the node's own, for whatever has to look random."""
+        return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has a past: heartbeats, probes, receipts."""
+        return self.status is not Status.PENDING
+
+    def gaps(self, first_hour: int, *, until: int) -> dict[int, int]:
+        """The hours from the first one on that are not wholly heard, each with its silent minutes as bits.
+
+        The hours up to that of `until` alone; what is after `until`, or before the node joined, is silent.
+        """
+        last_hour = until - until % HOUR
+        if not self.measured:
+            return dict.fromkeys(range(first_hour, last_hour + 1, HOUR), WHOLE_HOUR)
+        found: dict[int, int] = {}
+        for silence in (Silence(0, self.joined), *self.silences, Silence(until, None)):
+            end = last_hour + HOUR if silence.until is None else silence.until
+            start = max(first_hour, silence.since - silence.since % HOUR)
+            for hour in range(start, min(end, last_hour + HOUR), HOUR):
+                if mask := silence.minutes_in(hour):
+                    found[hour] = found.get(hour, 0) | mask
+        return found
+
+
+@dataclass(frozen=True)
+class Fleet:
+    members: tuple[Member, ...]
+    orgs: int
+
+    def of_region(self) -> dict[str, list[Member]]:
+        found: dict[str, list[Member]] = {}
+        for member in self.members:
+            found.setdefault(member.region, []).append(member)
+        return found
+
+
+def dice(seed: int, what: str) -> random.Random:
+    """Draws for one purpose, the same for the same seed."""
+    return random.Random(f"{seed} {what}")  # noqa: S311 (nothing here is secret)
+
+
+def invent(*, nodes: int, days: int, seed: int, now: int) -> Fleet:
+    """The fleet of so many nodes, and its silences of the last `days` days up to `now`."""
+    draw = dice(seed, f"fleet of {nodes}")
+    regions = _regions(nodes, draw)
+    statuses = _shares(STATUSES, nodes)
+    draw.shuffle(statuses)
+    orgs = max(2, round(nodes / NODES_PER_ORG))
+    networks = [f"AS{draw.randint(1000, 65000)} {name}" for name in NETWORKS]
+    outages = {asn: list(_network_outages(days, now, draw)) for asn in networks}
+    members = tuple(
+        _member(number, regions[number], statuses[number], draw.randrange(orgs), networks, outages, days, seed, now, draw)
+        for number in range(nodes)
+    )  # fmt: skip
+    return Fleet(members, orgs)
+
+
+def _member(
+    number: int,
+    region: str,
+    status: Status,
+    org: int,
+    networks: Sequence[str],
+    outages: dict[str, list[Silence]],
+    days: int,
+    seed: int,
+    now: int,
+    draw: random.Random,
+) -> Member:
+    gpu = draw.randrange(len(GPUS))
+    minute = now - now % MINUTE
+    joined = minute - draw.randint(1, LONGEST_MEMBERSHIP_DAYS * 24) * HOUR
+    if status is Status.PENDING:
+        joined = minute - draw.randint(1, 55) * MINUTE
+    asn = draw.choice(networks)
+    # Who holds a status since yesterday at most, but an active node since its last outage.
+    changed = max(joined + HOUR, minute - draw.randint(10, DAY // MINUTE) * MINUTE)
+    silences = list(_silences(outages[asn], days, now, draw))
+    reason = None
+    match status:
+        case Status.OFFLINE:
+            reason = Reason.NO_HEARTBEAT
+            silences = [each for each in silences if each.until is None or each.until < changed - HOUR]
+            silences.append(Silence(changed - 5 * MINUTE, None))
+        case Status.QUARANTINE:
+            reason = draw.choice(
+                [Reason.AUDIT_FAILED, Reason.HEARTBEATS_MISSED, Reason.ADMIN, Reason.PROBES_FAILED]
+            )
+            silences = [each for each in silences if each.until is None or each.until < changed - HOUR]
+        case Status.PENDING:
+            silences, changed = [], joined
+        case _:
+            silences = [each for each in silences if each.since > joined + HOUR]
+            reason = Reason.PROBE_PASSED
+            changed = max([joined + MINUTE, *(each.until + MINUTE for each in silences if each.until)])
+    return Member(
+        number=number,
+        node_id=f"{region}-{GPUS[gpu][0]}-{number:05d}",
+        org=org,
+        region=region,
+        runtime=draw.choices(list(RUNTIMES), list(RUNTIMES.values()))[0],
+        status=status,
+        reason=reason,
+        status_since=changed,
+        joined=joined,
+        gpu=gpu,
+        models=tuple(sorted(draw.sample(MODELS, draw.randint(1, 4)))),
+        asn=asn,
+        agent_version=draw.choice(AGENT_VERSIONS),
+        shared=draw.random() < SHARED_SHARE,
+        green=draw.random() < GREEN_SHARE,
+        probing=draw.random() < 0.5,
+        p50_ms=round(GPUS[gpu][3] * draw.uniform(0.7, 1.5), 1),
+        seed=seed,
+        silences=tuple(each for each in silences if each.since > joined + HOUR),
+    )
+
+
+def _network_outages(days: int, now: int, draw: random.Random) -> Iterator[Silence]:
+    at = float(now - days * DAY)
+    while (at := at + draw.expovariate(1 / DAYS_BETWEEN_NETWORK_OUTAGES) * DAY) < now - 2 * HOUR:
+        since = int(at) - int(at) % MINUTE
+        yield Silence(since, since + draw.randint(8, 45) * MINUTE)
+
+
+def _silences(network: Sequence[Silence], days: int, now: int, draw: random.Random) -> Iterator[Silence]:
+    """A node's outages, its network's among them, in order of time and apart from each other."""
+    found = [each for each in network if draw.random() < HIT_BY_A_NETWORK_OUTAGE]
+    at = float(now - days * DAY)
+    while (at := at + draw.expovariate(1 / DAYS_BETWEEN_OWN_OUTAGES) * DAY) < now - 2 * HOUR:
+        since = int(at) - int(at) % MINUTE
+        found.append(Silence(since, since + draw.randint(6, 90) * MINUTE))
+    heard_again = 0
+    for each in sorted(found, key=lambda silence: silence.since):
+        if each.since > heard_again + 10 * MINUTE and each.until is not None and each.until < now - HOUR:
+            heard_again = each.until
+            yield each
+
+
+def _regions(nodes: int, draw: random.Random) -> list[str]:
+    tiny = [name for name, most in TINY_REGIONS.items() for _ in range(min(most, max(1, nodes // 50)))]
+    found = [*tiny, *_shares(REGIONS, max(0, nodes - len(tiny)))][:nodes]
+    draw.shuffle(found)
+    return found
+
+
+def _shares(shares: dict[T, int], count: int) -> list[T]:
+    """So many values in the proportions given; each at least once where there is room."""
+    total = sum(shares.values())
+    found = [value for value, share in shares.items() for _ in range(max(1, count * share // total))]
+    largest = max(shares, key=lambda value: shares[value])
+    return (found + [largest] * count)[:count] if len(found) < count else found[:count]

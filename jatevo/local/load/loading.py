@@ -1,0 +1,229 @@
+"""The load in its order: PostgreSQL in one transaction, then ClickHouse, then what the worker derives from both."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import connection, transaction
+from django.db.models import F, Max
+
+from jatevo.accounts.models import Org
+from jatevo.local.load import network, observations, receipts, registry
+from jatevo.local.load.copying import moment, unchecked_references
+from jatevo.local.load.fleet import DAY, HOUR, Fleet, invent
+from jatevo.local.load.measurements import Measured, Measurements
+from jatevo.local.seed import ORG_NAME, Login, seed_users
+from jatevo.metrics.facts import ReceiptFact
+from jatevo.metrics.models import ChangedHour
+from jatevo.metrics.store import get_store, patient_store
+from jatevo.metrics.transport import Transport
+from jatevo.overview.summariser import summarise, take_census
+from nodes.actions import recompute
+from nodes.lifecycle import Status
+from nodes.models import Node, SweeperClock, Validator
+from nodes.standings import refresh_standings
+from receipts.partitions import ensure_partitions
+
+VALIDATORS = ["load-validator-1", "load-validator-2"]
+# The last hours are summed up by the summariser itself, as many as a day's trend needs; those before by formula.
+SUMMED_UP_HOURS = 25
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to load. `now` is unix seconds; measurements go on for `ahead_hours` whole hours after the running one."""
+
+    nodes: int
+    days: int
+    seed: int
+    receipts_per_node_day: float
+    ahead_hours: int
+    now: int
+
+    @property
+    def running_hour(self) -> int:
+        return self.now - self.now % HOUR
+
+    @property
+    def first_hour(self) -> int:
+        return self.running_hour - self.days * DAY
+
+    @property
+    def measured_until(self) -> int:
+        return self.running_hour + (1 + self.ahead_hours) * HOUR if self.ahead_hours else self.now
+
+    @property
+    def last_window_ends(self) -> int:
+        return self.running_hour + (1 + self.ahead_hours) * HOUR
+
+
+class Loading:
+    """One run. `say` gets a line for each step that is done."""
+
+    def __init__(self, wish: Wish, *, say: Callable[[str], None]) -> None:
+        self._wish = wish
+        self._say = say
+
+    def load(self, home: Path) -> list[Login]:
+        """Everything, into an installation that has no such nodes yet. Returns the logins of each role."""
+        wish = self._wish
+        with self._step("the fleet"):
+            fleet = invent(nodes=wish.nodes, days=wish.days, seed=wish.seed, now=wish.now)
+        ensure_partitions(at=moment(wish.now - 32 * DAY))
+        with transaction.atomic():
+            with self._step("organisations and people"):
+                logins = seed_users(home)
+                orgs = self._orgs(fleet)
+            with unchecked_references():
+                facts = self._postgres(fleet, orgs)
+            with self._step("network hours, incidents, views"):
+                self._network(fleet, logins)
+        with self._store() as store:
+            self._clickhouse(store, fleet, facts)
+        self._derive(SUMMED_UP_HOURS)
+        with self._step("statistics of the tables"), connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+        return logins
+
+    def extend(self) -> None:
+        """Further measurements of the nodes that are there, from where they end; nothing else of them changes."""
+        wish = self._wish
+        nodes = Node.objects.exclude(status=Status.PENDING).select_related("standing").order_by("pk")
+        known = [_measured(node) for node in nodes]
+        gone = list(nodes.filter(status=Status.OFFLINE).values_list("pk", flat=True))
+        with self._store() as store:
+            ((minute, ended),) = store.execute(
+                "SELECT toUInt32(max(ts)), (SELECT toUInt32(max(ts_end)) FROM receipt_facts) FROM node_uptime_minute"
+            )
+            first = max(minute - minute % HOUR, wish.first_hour)
+            silent = [
+                (pk, hour, (1 << 60) - 1) for pk in gone for hour in range(first, wish.last_window_ends, HOUR)
+            ]
+            with (
+                self._step("further measurements"),
+                Measurements(store, known, silent, seed=wish.seed) as found,
+            ):
+                self._measure(found, first, max(ended - ended % HOUR + HOUR, wish.first_hour))
+        with self._step("heartbeats until now"):
+            self._move_heartbeats()
+        self._derive((wish.now - first) // HOUR + 1)
+
+    def _orgs(self, fleet: Fleet) -> list[Org]:
+        """The one of the people who can sign in is the first."""
+        names = [f"Org {self._wish.seed}-{number:03d}" for number in range(1, fleet.orgs)]
+        return [Org.objects.get(name=ORG_NAME), *Org.objects.bulk_create(Org(name=name) for name in names)]
+
+    def _postgres(self, fleet: Fleet, orgs: list[Org]) -> list[ReceiptFact]:
+        wish, per_day, now = self._wish, self._wish.receipts_per_node_day, self._wish.now
+        for name in VALIDATORS:
+            Validator.objects.get_or_create(pk=name, defaults={"last_seen_at": moment(now)})
+        with self._step("nodes, attestations, keys, transitions"):
+            registry.write_nodes(fleet, [org.pk for org in orgs], now=now)
+        with self._step("minutes of heartbeats"):
+            observations.write_beats(fleet, now=now)
+        with self._step("hours of evidence"):
+            observations.write_hours(fleet, days=wish.days, now=now)
+        with self._step("days of reputation"):
+            observations.write_days(fleet, days=wish.days, receipts_per_day=per_day, now=now)
+        with self._step("last probes"):
+            observations.write_probes(fleet, VALIDATORS, now=now)
+        with self._step("signed receipts of a day"):
+            facts = receipts.write_receipts(fleet, per_node_day=per_day, seed=wish.seed, now=now)
+        SweeperClock.objects.update_or_create(
+            pk=1, defaults={"last_run_at": moment(now), "counting_from": moment(now)}
+        )
+        return facts
+
+    def _network(self, fleet: Fleet, logins: list[Login]) -> None:
+        wish = self._wish
+        by = next(login.user.email for login in logins if login.user.is_admin)
+        until = wish.running_hour - (SUMMED_UP_HOURS - 1) * HOUR
+        network.write_hours(fleet, receipts_per_day=wish.receipts_per_node_day, seed=wish.seed, until=until)
+        network.write_incidents(fleet, by=by, seed=wish.seed, now=wish.now)
+        network.write_maintenance(fleet, by=by, now=wish.now)
+        network.write_views([login.user for login in logins])
+
+    def _clickhouse(self, store: Transport, fleet: Fleet, facts: list[ReceiptFact]) -> None:
+        wish = self._wish
+        members = [member for member in fleet.members if member.measured]
+        known = [
+            Measured(member.node_id, member.region, member.models[0], member.p50_ms) for member in members
+        ]
+        gaps = [
+            (member.node_id, hour, silent)
+            for member in members
+            for hour, silent in member.gaps(wish.first_hour, until=wish.measured_until).items()
+        ]
+        with Measurements(store, known, gaps, seed=wish.seed) as found:
+            signed_from = wish.running_hour - receipts.HOURS * HOUR
+            with self._step("receipts"):
+                found.copy_receipts(facts)
+                if wish.first_hour < signed_from:
+                    found.receipts(wish.first_hour, signed_from, per_node_day=wish.receipts_per_node_day)
+                found.batches(
+                    min(wish.first_hour, signed_from),
+                    wish.running_hour + HOUR,
+                    per_node_day=wish.receipts_per_node_day,
+                )
+            self._measure(found, wish.first_hour, wish.running_hour + HOUR)
+
+    def _measure(self, found: Measurements, first: int, receipts_from: int) -> None:
+        """Receipts from `receipts_from` on, everything else from `first` on."""
+        wish, end = self._wish, self._wish.last_window_ends
+        if receipts_from < end:
+            found.receipts(receipts_from, end, per_node_day=wish.receipts_per_node_day)
+            found.batches(receipts_from, end, per_node_day=wish.receipts_per_node_day)
+        with self._step("latencies"):
+            found.latency(first, end)
+        for start in range(first, end, 5 * DAY):
+            with self._step(f"minutes of {moment(start):%-d %b} and on"):
+                found.uptime(start, min(start + 5 * DAY, end))
+
+    def _derive(self, hours: int) -> None:
+        """What the worker makes of it all."""
+        at = moment(self._wish.now)
+        with self._step("reputations"):
+            recompute(at=at)
+        with self._step("standings"):
+            refresh_standings(at=at)
+        with self._step(f"{hours} hours summed up"):
+            for back in range(hours):
+                hour = moment(self._wish.running_hour - back * HOUR)
+                ChangedHour.objects.get_or_create(hour=hour)
+            take_census(at=at)
+            while ChangedHour.objects.exists() and summarise(at=at):
+                pass
+
+    def _move_heartbeats(self) -> None:
+        """Who is heard was heard until now, at the same distance as before."""
+        heard = Node.objects.exclude(status=Status.OFFLINE)
+        last = heard.aggregate(last=Max("last_heartbeat_at"))["last"]
+        away = moment(self._wish.now) - last
+        heard.update(
+            last_heartbeat_at=F("last_heartbeat_at") + away,
+            last_heartbeat_ts=F("last_heartbeat_ts") + away.total_seconds(),
+        )
+
+    @contextmanager
+    def _store(self) -> Iterator[Transport]:
+        """One that waits as long as it takes."""
+        store = patient_store()
+        try:
+            yield store
+        finally:
+            if store is not get_store():
+                store.close()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._say(f"  {name:<44}{time.monotonic() - begun:7.1f} s")
+
+
+def _measured(node: Node) -> Measured:
+    standing = getattr(node, "standing", None)
+    typical_ms = standing.p50_ms if standing and standing.p50_ms else 250.0
+    return Measured(node.pk, node.region, next(iter(node.models_offered), ""), typical_ms)

@@ -1,0 +1,132 @@
+"""The invented nodes into PostgreSQL: who they are, their keys, and what they went through."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from jatevo.audit.record import SYSTEM
+from jatevo.local.load.copying import copy_rows, moment
+from jatevo.local.load.fleet import GPUS, MINUTE, Fleet, Member
+from nodes.lifecycle import Phase, Reason, Status
+
+OFFLINE_AFTER = 5 * MINUTE
+_NODE = (
+    "id", "org_id", "region", "runtime", "status", "probing_since", "status_since", "status_reason", "failed_probes",
+    "passed_audits", "fraud", "token_version", "models_offered", "endpoint", "agent_version", "wallet_chain",
+    "wallet_address", "asn_hint", "green_energy", "shared", "pseudonym", "last_heartbeat_at", "last_heartbeat_ts",
+    "last_metrics", "last_health_at", "last_latency_at", "last_audit_at", "beat_minute", "beats", "created_at",
+)  # fmt: skip
+_ATTESTATION = (
+    "node_id", "gpu_model", "vram_gb", "driver_version", "cuda_version", "hardware_hash", "energy_proof_url",
+    "updated_at",
+)  # fmt: skip
+_TRANSITION = ("node_id", "at", "from_status", "to_status", "reason", "actor_kind", "actor_id", "evidence")
+
+
+def write_nodes(fleet: Fleet, orgs: Sequence[UUID], *, now: int) -> int:
+    """Nodes with attestation, key and history; how many transitions there were."""
+    copy_rows("nodes_node", _NODE, (_node(member, orgs[member.org], now) for member in fleet.members))
+    copy_rows("nodes_nodeattestation", _ATTESTATION, map(_attestation, fleet.members))
+    copy_rows("nodes_nodekey", ("node_id", "public_key", "valid_from", "added_by"), map(_key, fleet.members))
+    transitions = [step for member in fleet.members for step in _transitions(member)]
+    transitions.sort(
+        key=lambda step: (step[1], step[0])
+    )  # ids grow with time, as histories are ordered by them
+    return copy_rows("nodes_nodetransition", _TRANSITION, transitions)
+
+
+def heard_at(member: Member, now: int) -> float | None:
+    """When the node's last heartbeat came; None if it never sent one."""
+    if member.status is Status.PENDING and not member.probing:
+        return None
+    silent = next((each.since for each in member.silences if each.until is None), None)
+    return float(silent) - 1 if silent else now - member.number % 10 - 0.5
+
+
+def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
+    heard = heard_at(member, now)
+    probed = moment(heard - member.number % 55) if heard and member.measured else None
+    return (
+        member.node_id,
+        org,
+        member.region,
+        member.runtime,
+        member.status.value,
+        moment(member.joined + 5) if member.status is Status.PENDING and member.probing else None,
+        moment(member.status_since),
+        member.reason.value if member.reason else "",
+        0,
+        0,
+        False,
+        1,
+        list(member.models),
+        f"http://192.0.2.{member.number % 254 + 1}:8900",
+        member.agent_version,
+        "solana",
+        f"So1{member.digest('wallet').hex()[:40]}",
+        member.asn,
+        member.green,
+        member.shared,
+        f"anon-{member.digest('pseudonym').hex()[:10]}",
+        moment(heard) if heard else None,
+        heard,
+        orjson.dumps({"uptime": now - member.joined, "gpu_util": 0.6, "temp": 61.5}).decode(),
+        probed,
+        probed,
+        probed,
+        moment(heard - heard % MINUTE) if heard else None,
+        6 if heard else 0,
+        moment(member.joined),
+    )
+
+
+def _attestation(member: Member) -> tuple[Any, ...]:
+    _, model, vram_gb, _ = GPUS[member.gpu]
+    nvidia = model.startswith("NVIDIA")
+    return (
+        member.node_id,
+        model,
+        vram_gb,
+        "550.90.07" if nvidia else "",
+        "12.4" if nvidia else "",
+        f"blake3:{member.digest('hardware').hex()}",
+        "https://example.org/certificate" if member.green else "",
+        moment(member.joined),
+    )
+
+
+def _key(member: Member) -> tuple[Any, ...]:
+    return member.node_id, bytes(member.signing_key.verify_key), moment(member.joined), member.node_id
+
+
+def _transitions(member: Member) -> Iterator[tuple[Any, ...]]:
+    if member.status is Status.PENDING:
+        if member.probing:
+            yield _step(member, member.joined + 5, Phase.REGISTERED, Phase.PROBING, Reason.FIRST_HEARTBEAT)
+        return
+    yield _step(member, member.joined + 5, Phase.REGISTERED, Phase.PROBING, Reason.FIRST_HEARTBEAT)
+    yield _step(member, member.joined + 20, Phase.PROBING, Phase.ACTIVE, Reason.PROBE_PASSED)
+    for silence in member.silences:
+        evidence = {"last_heartbeat_at": str(moment(silence.since)), "deadline_s": OFFLINE_AFTER}
+        gone, back = silence.since + OFFLINE_AFTER, silence.until
+        yield _step(member, gone, Phase.ACTIVE, Phase.OFFLINE, Reason.NO_HEARTBEAT, evidence)
+        if back is not None:
+            yield _step(member, back + 2, Phase.OFFLINE, Phase.PROBING, Reason.FIRST_HEARTBEAT)
+            yield _step(member, back + MINUTE, Phase.PROBING, Phase.ACTIVE, Reason.PROBE_PASSED)
+    if member.status is Status.QUARANTINE and member.reason:
+        evidence = {"note": "An invented node"}
+        yield _step(member, member.status_since, Phase.ACTIVE, Phase.QUARANTINE, member.reason, evidence)
+
+
+def _step(
+    member: Member,
+    at: int,
+    before: Phase,
+    after: Phase,
+    reason: Reason,
+    evidence: dict[str, object] | None = None,
+) -> tuple[Any, ...]:
+    told = orjson.dumps(evidence or {}).decode()
+    return member.node_id, moment(at), before, after, reason, SYSTEM.kind, SYSTEM.id, told

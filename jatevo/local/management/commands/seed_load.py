@@ -1,0 +1,80 @@
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError
+
+from jatevo.local.load.loading import Loading, Wish
+from jatevo.metrics.store import MetricsError
+from nodes.models import Node
+
+
+class Command(BaseCommand):
+    """`manage.py seed_load`: a large invented fleet with its history, for benchmarks."""
+
+    help = "Fill an empty installation with invented nodes, their measurements, receipts and history."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--nodes", type=int, default=10_000)
+        parser.add_argument("--days", type=int, default=30, help="how far measurements go back (default: 30)")
+        parser.add_argument("--seed", type=int, default=1, help="the same seed invents the same fleet")
+        parser.add_argument("--receipts-per-node-day", type=float, default=24.0)
+        parser.add_argument(
+            "--ahead-hours",
+            type=int,
+            default=0,
+            help="measure on after now, for a benchmark that lasts a while",
+        )
+        parser.add_argument(
+            "--extend",
+            action="store_true",
+            help="only measure the nodes that are there from where it ends to now",
+        )
+        parser.add_argument("--yes", action="store_true", help="though there are other nodes already")
+        parser.add_argument("--i-know", action="store_true", help="though this may be in production")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._refuse(options)
+        begun = time.monotonic()
+        wish = Wish(
+            nodes=options["nodes"],
+            days=options["days"],
+            seed=options["seed"],
+            receipts_per_node_day=options["receipts_per_node_day"],
+            ahead_hours=options["ahead_hours"],
+            now=int(time.time()),
+        )
+        loading = Loading(wish, say=self._say)
+        try:
+            logins = [] if options["extend"] else loading.load(Path(settings.HOME))
+            if options["extend"]:
+                loading.extend()
+        except IntegrityError as error:
+            raise CommandError(f"This fleet, or a part of it, is there already: {error}") from error
+        except MetricsError as error:
+            raise CommandError(f"ClickHouse failed, and the load is not whole: {error}") from error
+        self._say(f"Done after {time.monotonic() - begun:.0f} s.")
+        for login in logins:
+            password = login.password if login.current else "(changed since in the console)"
+            self._say(f"  {login.role:<10} {login.user.email:<28} {password}")
+
+    def _refuse(self, options: dict[str, Any]) -> None:
+        """Raises CommandError where the load would do harm."""
+        if not (settings.EMBEDDED or settings.DEBUG or options["i_know"]):
+            raise CommandError(
+                "This may be a production installation (neither embedded nor JATEVO_DEBUG): --i-know loads it anyway."
+            )
+        if options["nodes"] < 10 or options["days"] < 1:
+            raise CommandError("A load has at least 10 nodes and 1 day.")
+        filled = Node.objects.exists()
+        if options["extend"] and not filled:
+            raise CommandError("There are no nodes to measure further.")
+        if filled and not (options["yes"] or options["extend"]):
+            raise CommandError("There are nodes already; --yes adds the invented ones to them.")
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()

@@ -1,0 +1,65 @@
+"""What incidents say to a reader: the present in one sentence, and whom an exemption spares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.forms import model_to_dict
+
+from jatevo.overview.kpis import SMALLEST_PUBLIC_REGION
+from jatevo.overview.models import Incident, IncidentKind, Severity
+from nodes.models import Node
+
+
+@dataclass(frozen=True)
+class Overall:
+    """The state of the network in one sentence; `tone` is the word of its colour."""
+
+    sentence: str
+    tone: str
+    icon: str
+
+
+def overall(under_way: Sequence[Incident]) -> Overall:
+    """From what is announced, not from figures: a page that judges by itself cries wolf."""
+    incidents = [each for each in under_way if each.kind == IncidentKind.INCIDENT]
+    if any(each.severity == Severity.MAJOR for each in incidents):
+        return Overall("A major incident is under way.", "bad", "warning")
+    if any(each.severity == Severity.WARN for each in incidents):
+        return Overall("Some of the network is impaired.", "warn", "warning")
+    if incidents:
+        return Overall("The network works; there is a notice below.", "info", "info")
+    if under_way:
+        return Overall("Maintenance is under way.", "info", "info")
+    return Overall("No incidents are under way.", "ok", "active")
+
+
+def exemption_sentence(incident: Incident, *, fold_small: bool) -> str:
+    """Which nodes lose no reputation because of the incident; '' if none are spared.
+
+    Their number is left out for those who may not see single operators while it is small.
+    """
+    if not incident.exempts_nodes or incident.called_off:
+        return ""
+    nodes = Node.objects.filter(region=incident.region) if incident.region else Node.objects.all()
+    found = nodes.count()
+    where = f"in {incident.region}" if incident.region else "of the network"
+    if fold_small and found < SMALLEST_PUBLIC_REGION:
+        subject = f"The nodes {where} lose"
+    else:
+        subject = f"1 node {where} loses" if found == 1 else f"{found:,} nodes {where} lose"
+    return f"{subject} no reputation {_span(incident)}."
+
+
+def as_told(incident: Incident) -> tuple[object, object]:
+    """All that readers see of an incident and its updates; it changes when any of that does."""
+    return model_to_dict(incident), [model_to_dict(update) for update in incident.updates.all()]
+
+
+def _span(incident: Incident) -> str:
+    """For how long nodes are spared: incident_actions declares the same window."""
+    start = f"{incident.starts_at:%-d %b %Y, %H:%M} UTC"
+    if incident.resolved_at is not None:
+        return f"from {start} to {incident.resolved_at:%-d %b %Y, %H:%M} UTC"
+    if incident.kind == IncidentKind.MAINTENANCE and incident.ends_at is not None:
+        return f"from {start} to {incident.ends_at:%-d %b %Y, %H:%M} UTC, as planned"
+    return f"from {start} until it is resolved"

@@ -1,0 +1,103 @@
+"""The status page's strips as drawings: a bar a day, whose height says how it went. Pure: SVG user units.
+
+All bars of a level are one path, so that the page stays small however many regions there are.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jatevo.overview.status import Day, Strip
+
+# From these shares on a day is called so; one definition for bars, words and legend.
+GOOD, FAIR = 0.99, 0.95
+# A box of a unit a day, with room for the marks of incidents below the bars.
+HEIGHT, _FLOOR, _WIDTH = 34, 28, 0.72
+_MARK_TOP = 30
+
+
+class Level(StrEnum):
+    """How a day went: told by colour, and again by the height of its bar."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    POOR = "poor"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def of(cls, share: float | None) -> "Level":
+        if share is None:
+            return cls.UNKNOWN
+        return cls.GOOD if share >= GOOD else cls.FAIR if share >= FAIR else cls.POOR
+
+    @property
+    def height(self) -> int:
+        return {"good": 28, "fair": 20, "poor": 12, "unknown": 4}[self.value]
+
+    @property
+    def top(self) -> int:
+        return _FLOOR - self.height
+
+    @property
+    def words(self) -> str:
+        return {
+            "good": f"{GOOD * 100:.0f} % or more",
+            "fair": f"{FAIR * 100:.0f} to {GOOD * 100:.0f} %",
+            "poor": f"under {FAIR * 100:.0f} %",
+            "unknown": "no data",
+        }[self.value]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The bars of all days of a level as one path."""
+
+    level: Level
+    path: str
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A day that is worth a word when pointed at."""
+
+    x: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A strip in a box of `width` by HEIGHT; `marks` is the path below the days with incidents, perhaps ''."""
+
+    strip: Strip
+    width: int
+    bars: list[Bars]
+    marks: str
+    spots: list[Spot]
+
+
+def drawing(strip: Strip) -> Drawing:
+    paths: dict[Level, list[str]] = defaultdict(list)
+    marks, spots = [], []
+    for x, day in enumerate(strip.days):
+        level = Level.of(day.minutes.share)
+        paths[level].append(_bar(x, level.top, _FLOOR))
+        if day.incidents:
+            marks.append(_bar(x, _MARK_TOP, HEIGHT))
+        if day.incidents or level in (Level.FAIR, Level.POOR):
+            spots.append(Spot(x, title_of(day)))
+    bars = [Bars(level, "".join(paths[level])) for level in Level if level in paths]
+    return Drawing(strip, len(strip.days), bars, "".join(marks), spots)
+
+
+def drawings(strips: Sequence[Strip]) -> list[Drawing]:
+    return [drawing(strip) for strip in strips]
+
+
+def title_of(day: Day) -> str:
+    available = f"{day.minutes.words} available" if day.minutes.expected else "no data"
+    return f"{day.day:%-d %b %Y}: {'; '.join([available, *day.incidents])}"
+
+
+def _bar(x: int, top: int, bottom: int) -> str:
+    return f"M{x} {top}h{_WIDTH}V{bottom}h-{_WIDTH}z"
