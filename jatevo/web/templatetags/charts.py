@@ -34,6 +34,10 @@ def sparkline_of(values: Iterable[float | None]) -> Sparkline:
     )
 
 
+# A smaller change is said without a colour: figures always move a little.
+NOTEWORTHY = 0.02
+
+
 @dataclass(frozen=True)
 class Change:
     """A change in words with an arrow, and the class of its colour (never the colour alone)."""
@@ -51,7 +55,7 @@ def change_of(difference: float | None, ratio: float | None, good: str) -> Chang
     up = difference > 0
     amount = f"{abs(ratio) * 100:.1f} %" if ratio is not None else f"{abs(difference):,.0f}"
     words = f"▲ {amount} up" if up else f"▼ {amount} down"
-    if not good:
+    if not good or (ratio is not None and abs(ratio) < NOTEWORTHY):
         return Change(words, "text-muted")
     return Change(words, "text-ok" if up == (good == "up") else "text-warn")
 
