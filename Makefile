@@ -1,7 +1,7 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos bench lighthouse lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
@@ -28,6 +28,15 @@ test: setup  ## The whole test suite; ARGS="-k name" narrows it
 
 chaos: setup  ## The fault runs: kill -9 of a server under load, again and again (minutes)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
+
+bench: setup  ## Measure the pages over 10,000 nodes and 30 days (minutes); BENCH_HOME keeps what was seeded
+	@PYTHONPATH=.:deploy $(PY) -m bench --home "$(BENCH_HOME)" $(ARGS)
+
+lighthouse: deploy/lighthouse/node_modules/.package-lock.json  ## Lighthouse on a console that is up; URL and JATEVO_HOME name it
+	npm start --silent --prefix deploy/lighthouse -- --url "$(or $(URL),http://127.0.0.1:8000)" --home "$(abspath $(or $(JATEVO_HOME),.local))" --out "$(abspath build/lighthouse)" $(ARGS)
+
+deploy/lighthouse/node_modules/.package-lock.json: deploy/lighthouse/package-lock.json
+	npm ci --silent --prefix deploy/lighthouse
 
 lint: setup  ## Every check that reads the code only
 	$(PY) -m ruff check .
@@ -61,5 +70,5 @@ deploy/css/node_modules/.package-lock.json: deploy/css/package-lock.json
 	npm ci --silent --prefix deploy/css
 
 clean:  ## Remove caches and the environment; the data in .local stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache deploy/css/node_modules
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache deploy/css/node_modules deploy/lighthouse/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ So an observation costs R exactly `sub-score's weight · w·l / (Σw + k)` point
 `sub-score's weight · k·30 / (Σw + k)`, and these add up to 100 - R. docs/decisions/0005-reputation.md says why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -99,6 +99,8 @@ QUARANTINE_TENTHS = 5
 
 # Every weight is a whole number of these, because every rule's full / share divides it: sums stay integers.
 UNITS_PER_DAY = 72_000
+_WEIGHTS = {sub_score: float(weight) for sub_score, weight in WEIGHTS.items()}
+_TOO_NEAR = 1e-6  # of a hundredth; the sums above are good to a millionth of that
 _UNITS = {kind: int(UNITS_PER_DAY * rule.share / rule.full) for kind, rule in RULES.items()}
 
 
@@ -210,6 +212,37 @@ def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
     causes = _rounded(exact, total_lost)
     parts = tuple(_part(sub_score, *scores[sub_score], causes) for sub_score in WEIGHTS)
     return Reputation(_from_hundredths(10_000 - total_lost), parts, causes)
+
+
+def r_alone(
+    observations: Iterable[tuple[Kind, int, int]], days: Callable[[], Iterable[Day]], *, today: date
+) -> Decimal | None:
+    """`reputation(days(), today=today).r`, for ten thousand nodes: the same number without its explanation.
+
+    `observations` are (kind, failed, total) of the days within the window. Floating point is good for it
+    unless it comes so near to the border between two hundredths that it cannot tell; then `days` are asked.
+    """
+    units, lost, any_total = dict.fromkeys(WEIGHTS, 0), dict.fromkeys(WEIGHTS, 0.0), False
+    for kind, failed, total in observations:
+        if not total:
+            continue
+        any_total = True
+        rule = RULES[kind]
+        worth = min(total, rule.full) * _UNITS[kind]
+        units[rule.sub_score] += worth
+        if failed:
+            lost[rule.sub_score] += worth * min(1.0, rule.harshness * failed / total)
+    if not any_total:
+        return None
+    points = 0.0
+    for sub_score, weight in _WEIGHTS.items():
+        thin = max(0, THIN_DAYS * UNITS_PER_DAY - units[sub_score])
+        points += weight * (100 * lost[sub_score] + (100 - PRIOR) * thin) / (units[sub_score] + thin)
+    rounded = points * 100 + 0.5
+    if abs(rounded - round(rounded)) < _TOO_NEAR:
+        found = reputation(days(), today=today)
+        return found.r if found else None
+    return _from_hundredths(10_000 - int(rounded))
 
 
 def day_scores(day: Day) -> dict[SubScore, Decimal | None]:

@@ -12,13 +12,14 @@ from django.db import connection, transaction
 from jatevo.accounts.models import User
 from jatevo.audit.record import actor_of, record
 from nodes.models import Node, ReputationDay
-from nodes.reputation import WINDOW_DAYS, Day, Kind, Observation, SubScore, day_scores, reputation
+from nodes.reputation import WINDOW_DAYS, Day, Kind, Observation, SubScore, day_scores, r_alone
 from nodes.reputation_evidence import observe, roll_up_minutes
 
 NODES_AT_ONCE = 500
 # What happened shortly before midnight is on its way for a while after it.
 LATE_HOURS = 2
 _ROLL_UP_WINDOW = timedelta(hours=2)
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
@@ -81,15 +82,14 @@ def evidence_of(day: Day) -> dict[str, Any]:
 
 def as_day(day: date, evidence: Mapping[str, Any]) -> Day:
     """The inverse of `evidence_of`. Kinds that are not known (any more) are left out."""
-    known = set(Kind)
     return Day(
         day,
         tuple(
             Observation(
-                Kind(kind), said["failed"], said["total"], said.get("exempt", 0), said.get("note", "")
+                _KINDS[kind], said["failed"], said["total"], said.get("exempt", 0), said.get("note", "")
             )
             for kind, said in sorted(evidence.items())
-            if kind in known
+            if kind in _KINDS
         ),
     )
 
@@ -129,13 +129,22 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
     nodes = Node.objects.order_by("pk") if node_ids is None else Node.objects.filter(pk__in=node_ids)
     changed = 0
     for part in _batches(list(nodes.values_list("pk", flat=True))):
-        days: dict[str, list[Day]] = defaultdict(list)
+        seen: dict[str, list[tuple[date, dict[str, Any]]]] = defaultdict(list)
         rows = ReputationDay.objects.filter(node_id__in=part, day__gt=today - timedelta(days=WINDOW_DAYS))
         for node_id, day, evidence in rows.values_list("node_id", "day", "evidence"):
-            days[node_id].append(as_day(day, evidence))
-        scored = {node_id: reputation(known, today=today) for node_id, known in days.items()}
-        changed += _write({node_id: found.r if found else None for node_id, found in scored.items()})
+            seen[node_id].append((day, evidence))
+        changed += _write({node_id: _r_of(days, today) for node_id, days in seen.items()})
     return changed
+
+
+def _r_of(days: list[tuple[date, dict[str, Any]]], today: date) -> Decimal | None:
+    observations = [
+        (_KINDS[kind], said["failed"], said["total"])
+        for _, evidence in days
+        for kind, said in evidence.items()
+        if kind in _KINDS
+    ]
+    return r_alone(observations, lambda: [as_day(day, evidence) for day, evidence in days], today=today)
 
 
 def _write(scores: Mapping[str, Decimal | None]) -> int:

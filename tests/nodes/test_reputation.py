@@ -17,6 +17,7 @@ from nodes.reputation import (
     SubScore,
     day_scores,
     forecast,
+    r_alone,
     reputation,
 )
 
@@ -105,6 +106,28 @@ def test_a_cause_is_there_until_the_day_it_expires(days: list[Day]) -> None:
             then = reputation(days, today=day)
             causes = then.causes if then else ()
             assert any((each.kind, each.day) == (cause.kind, cause.day) for each in causes) is counts
+
+
+@given(histories)
+def test_the_number_alone_is_that_of_the_explanation(days: list[Day]) -> None:
+    recent = [day for day in days if TODAY - timedelta(days=WINDOW_DAYS) < day.day <= TODAY]
+    seen = [(each.kind, each.failed, each.total) for day in recent for each in day.observations]
+    found = reputation(recent, today=TODAY)
+    assert r_alone(seen, lambda: recent, today=TODAY) == (found.r if found else None)
+
+
+def test_at_the_border_between_two_hundredths_the_exact_sum_decides() -> None:
+    # 35 % · 0.7 · 1/140 · 100 = 0.175 points, which is 0.18 exactly and no matter of floating point
+    days = [good_day(ago) for ago in range(1, 14)] + [good_day(0, silence=144)]
+    seen = [(each.kind, each.failed, each.total) for day in days for each in day.observations]
+    asked: list[bool] = []
+
+    def exactly() -> list[Day]:
+        asked.append(True)
+        return days
+
+    assert r_alone(seen, exactly, today=TODAY) == Decimal("99.82")
+    assert asked
 
 
 def test_every_weight_is_a_whole_number_of_units() -> None:

@@ -19,6 +19,7 @@ from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import get_store, patient_store
 from jatevo.metrics.transport import Transport
+from jatevo.overview.models import RegionHour
 from jatevo.overview.summariser import summarise, take_census
 from nodes.actions import recompute
 from nodes.lifecycle import Status
@@ -108,7 +109,12 @@ class Loading:
                 self._measure(found, first, max(ended - ended % HOUR + HOUR, wish.first_hour))
         with self._step("heartbeats until now"):
             self._move_heartbeats()
-        self._derive((wish.now - first) // HOUR + 1)
+        summed_up = RegionHour.objects.aggregate(last=Max("hour"))["last"]
+        self._derive(
+            max(0, wish.running_hour - int(summed_up.timestamp())) // HOUR + 1
+            if summed_up
+            else SUMMED_UP_HOURS
+        )
 
     def _orgs(self, fleet: Fleet) -> list[Org]:
         """The one of the people who can sign in is the first."""

@@ -1,0 +1,158 @@
+"""`python -m bench --home DIR`: seeds a fleet if the home is empty, measures the console over it, prints Markdown."""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import psycopg
+import redis
+
+from bench import cases, consoles
+from bench.measuring import Times, Visitors, measure, measure_together, note
+from bench.report import Report
+from jatevo.local import stores
+from jatevo.local.lock import sole_console
+
+CLIENTS = 4
+
+
+START = {False: consoles.one_machine, True: consoles.services}
+
+
+def main() -> int:
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="jatevo-bench-") as temporary:
+        # A ClickHouse server's data do not outlive its run, so that then nothing else does.
+        kept = options.home if not options.services else ""
+        home = stores.make_home(Path(kept or temporary))
+        with sole_console(home):
+            servers = stores.start(home)
+            try:
+                report = _bench(home, servers, options)
+            finally:
+                servers.stop()
+    print(report.markdown())
+    report.write(Path(options.out))
+    return 0 if report.passed else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "--home", default="", help="keeps the seeded stores for the next run (default: temporary)"
+    )
+    parser.add_argument("--nodes", type=int, default=10_000)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--services", action="store_true", help="granian and a ClickHouse server; always seeds anew"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the requests, to see whether it runs"
+    )
+    parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
+    return parser.parse_args()
+
+
+def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace) -> Report:
+    env = {**os.environ, **servers.environment(), **consoles.SETTINGS, "PORT": str(consoles.free_port())}
+    env["PYTHONPATH"] = os.pathsep.join([str(consoles.BASE_DIR), str(consoles.BASE_DIR / "deploy")])
+    env["DJANGO_SETTINGS_MODULE"] = "jatevo.settings"
+    mode = "services" if options.services else "one machine"
+    report = Report(
+        f"{options.nodes:,} nodes, {options.days} days, {mode}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        facts={
+            "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB, "
+            f"Python {platform.python_version()}",
+            "load average at the start": f"{os.getloadavg()[0]:.1f}",
+        },
+    )
+    with ExitStack() as running:
+        if options.services:
+            url = running.enter_context(consoles.clickhouse(home))
+            env |= {"CLICKHOUSE_URL": url, "JATEVO_EMBEDDED": "0", "JATEVO_STATIC_ROOT": str(home / "static")}
+        _fill(env, options, report)
+        inside = [sys.executable, "-m", "bench.inside"]
+        said = subprocess.run(inside, cwd=consoles.BASE_DIR, env=env, check=True, capture_output=True).stdout
+        report.facts |= json.loads(said.splitlines()[-1])
+        base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
+        logins = json.loads((home / "credentials.json").read_text())
+        _measure(base, logins, env, options, report)
+    return report
+
+
+def _fill(env: dict[str, str], options: argparse.Namespace, report: Report) -> None:
+    """Seeds an empty home; in one that was seeded before, measurements go on until now."""
+    consoles.django_command("migrate", "-v0", env=env)
+    consoles.django_command("metrics_migrate", env=env)
+    wish = ["--days", str(options.days), "--seed", str(options.seed), "--ahead-hours", "1", "--i-know"]
+    with psycopg.connect(env["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT count(*) FROM nodes_node").fetchone()
+    begun = time.perf_counter()
+    if row is not None and row[0]:
+        consoles.django_command("seed_load", "--extend", *wish, env=env)
+        return
+    consoles.django_command("seed_load", "--nodes", str(options.nodes), *wish, env=env)
+    report.facts["seeding, s"] = f"{time.perf_counter() - begun:.0f}"
+
+
+def _measure(
+    base: str,
+    logins: dict[str, dict[str, str]],
+    env: dict[str, str],
+    options: argparse.Namespace,
+    report: Report,
+) -> None:
+    draw = random.Random(options.seed)  # noqa: S311
+    requests = 10 if options.quick else 1
+    everybody = [Visitors(base, logins) for _ in range(CLIENTS)]
+    me = everybody[0]
+    warm = [*cases.summaries(cases.WARM_MS, "warm"), cases.yardstick()]
+    cold = cases.summaries(cases.COLD_MS, "cold")
+    nodes = _some_nodes(env, 10 if options.quick else 50, draw)
+    pages = [*cases.lists(), *cases.others()]
+    measure(me, [*warm, *pages], rounds=2, draw=draw)  # imports, plans and templates of the first requests
+
+    report.add(measure(me, warm, rounds=200 // requests, draw=draw))
+    with redis.Redis.from_url(env["REDIS_URL"]) as cache:
+        report.add(measure(me, cold, rounds=max(3, 30 // requests), draw=draw, before_each=cache.flushall))
+    report.add(measure(me, [*pages, cases.yardstick()], rounds=max(2, 10 // requests), draw=draw))
+    report.add(measure(me, cases.drawers(nodes), rounds=1, draw=draw))
+    report.facts["CSV of all nodes, s"] = f"{_export_seconds(me, report):.2f}"
+    # On two cores several clients measure the queue as much as the pages: no limit is for that.
+    busy = measure_together(everybody, [*warm, *pages], rounds=max(1, 5 // requests), seed=str(options.seed))
+    report.add(busy, suffix=f", {CLIENTS} clients", judged=False)
+    for visitors in everybody:
+        visitors.close()
+    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
+
+
+def _some_nodes(env: dict[str, str], count: int, draw: random.Random) -> list[str]:
+    with psycopg.connect(env["DATABASE_URL"]) as connection:
+        rows = connection.execute("SELECT id FROM nodes_node ORDER BY id").fetchall()
+    return draw.sample([row[0] for row in rows], min(count, len(rows)))
+
+
+def _export_seconds(visitors: Visitors, report: Report) -> float:
+    """The middle one of three."""
+    times = Times()
+    case = cases.Case("export", "CSV", "/nodes/~export.csv")
+    for _ in range(3):
+        milliseconds, answer = visitors.ask(case)
+        note(times, case, milliseconds, answer)
+    report.failures += times.failures
+    return sorted(times.by_case[case])[1] / 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main())

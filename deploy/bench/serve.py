@@ -1,0 +1,43 @@
+"""The one-machine web server and worker on stores that somebody else has started: `python -m bench.serve`.
+
+The parts are those of `make run`: waitress, and the worker in a thread beside it. The bench holds the stores
+itself, because it has to empty Redis for the measurements of a cold cache.
+"""
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+
+def main() -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
+    django.setup()
+    from django.conf import settings
+
+    from jatevo.local.static_files import collect
+
+    collect(Path(settings.HOME))
+    from jatevo.local.web_server import WebServer
+    from jatevo.local.worker import WorkerThread
+    from jatevo.wsgi import application
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    claimed = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+    worker, web = WorkerThread(), WebServer(application, claimed)
+    worker.start()
+    web.start()
+    stop.wait()
+    worker.ask_to_stop()
+    web.stop(grace_seconds=2)
+    worker.wait(timeout_seconds=5)
+    os._exit(0)  # a job that is still running must not keep the bench waiting
+
+
+if __name__ == "__main__":
+    main()

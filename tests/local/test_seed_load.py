@@ -1,0 +1,82 @@
+"""An invented fleet for benchmarks: whole, the same for the same seed, and never where it would do harm."""
+
+import io
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from jatevo.metrics.store import Store
+from jatevo.overview.models import Incident, RegionHour
+from nodes.lifecycle import Status
+from nodes.models import Node, NodeHour, NodeStanding, NodeTransition, ReputationDay
+from receipts.models import Receipt
+from tests.factories import NodeFactory
+from tests.metrics.conftest import chdb_store
+
+__all__ = ["chdb_store"]
+
+NODES, DAYS = 40, 2
+
+
+def seed(**options: Any) -> str:
+    said = io.StringIO()
+    call_command(
+        "seed_load", **{"nodes": NODES, "days": DAYS, "receipts_per_node_day": 3.0, **options}, stdout=said
+    )
+    return said.getvalue()
+
+
+@pytest.fixture
+def home(settings: Settings, tmp_path: Any) -> None:
+    settings.EMBEDDED = True
+    settings.HOME = tmp_path
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.django_db(transaction=True)
+def test_every_place_that_pages_read_is_filled(home: None, chdb_store: Store) -> None:
+    said = seed()
+    assert "Done after" in said
+    assert Node.objects.count() == NODES
+    assert Node.objects.filter(status=Status.ACTIVE).exists()
+    assert Node.objects.filter(shared=True).exists()
+    assert Node.objects.filter(reputation__isnull=False).count() > NODES // 2
+    for model in (NodeHour, NodeStanding, NodeTransition, ReputationDay, Receipt, RegionHour, Incident):
+        assert model.objects.exists(), model
+    assert NodeStanding.objects.filter(p95_ms__isnull=False, uptime_7d__isnull=False).exists()
+    for table in (
+        "node_uptime_minute",
+        "node_uptime_hour",
+        "node_latency_hour",
+        "requests_hour",
+        "receipt_facts",
+    ):
+        ((count,),) = chdb_store.execute(f"SELECT count() FROM {table}")  # noqa: S608
+        assert count, table
+    with pytest.raises(CommandError, match="There are nodes already"):
+        seed()
+
+
+@pytest.mark.django_db
+def test_it_refuses_what_may_be_production(home: None, settings: Settings) -> None:
+    settings.EMBEDDED = settings.DEBUG = False
+    with pytest.raises(CommandError, match="production"):
+        seed()
+    assert not Node.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("options", "said"), [({"nodes": 1}, "at least 10"), ({"extend": True}, "no nodes")])
+def test_what_makes_no_sense_is_refused(home: None, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        seed(**options)
+
+
+@pytest.mark.django_db
+def test_a_fleet_that_is_there_is_not_mixed_with_an_invented_one(home: None) -> None:
+    NodeFactory.create()
+    with pytest.raises(CommandError, match="--yes"):
+        seed()
+    assert Node.objects.count() == 1
