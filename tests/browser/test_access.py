@@ -21,9 +21,11 @@ def test_a_stranger_sees_the_overview_and_is_asked_to_sign_in_for_the_rest(
     page.goto("/")
     expect(page.get_by_role("heading", name="Network status")).to_be_visible()
     expect(page.get_by_text("Active nodes", exact=True)).to_be_visible()
-    assert navigation(page) == ["Overview"]
+    assert navigation(page) == ["Overview", "Nodes", "Status"]
     expect(page.locator("body")).not_to_contain_text(busy_node)
-    for path in ("/nodes/", f"/nodes/{busy_node}/", "/receipts/", "/run-a-node/"):
+    page.goto("/nodes/")
+    expect(page.get_by_text("No nodes are shared")).to_be_visible()
+    for path in (f"/nodes/{busy_node}/", "/receipts/", "/run-a-node/"):
         page.goto(path)
         expect(page.get_by_role("heading", name="Sign in to Jatevo")).to_be_visible()
 
@@ -44,10 +46,10 @@ def test_a_viewer_reads_the_overview_and_no_node_that_is_not_shared(
     busy_node: str, visitors: Visitors
 ) -> None:
     page = visitors.sign_in("viewer")
-    assert navigation(page) == ["Overview", "Nodes", "Receipts"]
+    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Status"]
     expect(page.get_by_role("link", name="Run a node")).to_have_count(0)
     page.goto("/nodes/")
-    expect(page.get_by_text("No nodes are shared with you")).to_be_visible()
+    expect(page.get_by_text("No nodes are shared")).to_be_visible()
     page.goto("/receipts/")
     expect(page.get_by_text("No receipts are shared with you")).to_be_visible()
     visitors.expect_complaint("40[34]")
@@ -61,14 +63,14 @@ def test_an_operator_of_another_organisation_finds_nothing_of_ours(
     console: Console, busy_node: str, visitors: Visitors
 ) -> None:
     staff = visitors.sign_in("admin")
-    assert navigation(staff) == ["Overview", "Nodes", "Receipts", "Run a node", "Admin"]
+    assert navigation(staff) == ["Overview", "Nodes", "Receipts", "Status", "Run a node", "Admin"]
     rival = {"email": "rival@example.org", "password": secrets.token_urlsafe(18)}
     make_org(staff, "Rival Compute")
     make_operator(staff, **rival, org="Rival Compute")
 
     page = visitors.open()
     sign_in(page, **rival)
-    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Run a node"]
+    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Status", "Run a node"]
     page.goto("/nodes/")
     expect(page.get_by_text("No nodes yet")).to_be_visible()
     page.goto(f"/receipts/?node_id={busy_node}")

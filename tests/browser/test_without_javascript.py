@@ -23,7 +23,7 @@ def open_without_a_script(visitors: Visitors) -> Page:
 def test_nodes_are_filtered_and_opened(busy_node: str, visitors: Visitors) -> None:
     page = open_without_a_script(visitors)
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Nodes").click()
-    page.get_by_label("Region").select_option("eu-central")
+    page.locator("#id_region").select_option("eu-central")
     page.get_by_role("button", name="Filter").click()
     expect(node_row(page, busy_node)).to_be_visible()
     page.locator("[data-search]").fill("no-such-node")
