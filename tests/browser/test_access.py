@@ -20,7 +20,7 @@ def test_a_stranger_sees_the_overview_and_is_asked_to_sign_in_for_the_rest(
     page = visitors.open()
     page.goto("/")
     expect(page.get_by_role("heading", name="Network status")).to_be_visible()
-    expect(page.get_by_text("Active nodes", exact=True)).to_be_visible()
+    expect(page.get_by_role("group", name="Active nodes")).to_be_visible()
     assert navigation(page) == ["Overview", "Nodes", "Status"]
     expect(page.locator("body")).not_to_contain_text(busy_node)
     page.goto("/nodes/")
