@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F, Max, Sum
 from pytest_django import Settings
 
 from jatevo.metrics.store import Store
@@ -55,8 +56,20 @@ def test_every_place_that_pages_read_is_filled(home: None, chdb_store: Store) ->
     ):
         ((count,),) = chdb_store.execute(f"SELECT count() FROM {table}")  # noqa: S608
         assert count, table
+    _history_is_plausible()
     with pytest.raises(CommandError, match="There are nodes already"):
         seed()
+
+
+def _history_is_plausible() -> None:
+    """Nodes that had not joined count for nothing, and receipts do not pile up at the moment of seeding."""
+    assert not RegionHour.objects.filter(minutes_up__gt=F("minutes_expected")).exists()
+    minutes = RegionHour.objects.filter(region="").aggregate(
+        up=Sum("minutes_up"), expected=Sum("minutes_expected")
+    )
+    assert 0.9 < minutes["up"] / minutes["expected"] < 1
+    last = Receipt.objects.aggregate(Max("ts_end"))["ts_end__max"]
+    assert Receipt.objects.filter(ts_end=last).count() < NODES // 4
 
 
 @pytest.mark.django_db

@@ -111,6 +111,11 @@ class Member:
         """Whether it has a past: heartbeats, probes, receipts."""
         return self.status is not Status.PENDING
 
+    @property
+    def first_whole_hour(self) -> int:
+        """The first hour that began with the node there."""
+        return -(-self.joined // HOUR) * HOUR
+
     def gaps(self, first_hour: int, *, until: int) -> dict[int, int]:
         """The hours from the first one on that are not wholly heard, each with its silent minutes as bits.
 

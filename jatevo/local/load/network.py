@@ -2,6 +2,7 @@
 
 import math
 import random
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -26,21 +27,22 @@ def write_hours(fleet: Fleet, *, receipts_per_day: float, seed: int, until: int)
     draw = dice(seed, "hours")
     first = until - until % DAY - (DAYS - 1) * DAY
     silent: dict[tuple[str, int], int] = defaultdict(int)
-    for member in fleet.members:
-        for hour, mask in member.gaps(first, until=until).items():
-            silent[member.region, hour] += mask.bit_count()
-    regions = {
-        region: sum(each.measured for each in members) for region, members in fleet.of_region().items()
-    }
+    begun: dict[str, list[int]] = {}  # by region, the first whole hour of each of its nodes
+    for region, members in fleet.of_region().items():
+        known = [member for member in members if member.measured]
+        begun[region] = sorted(member.first_whole_hour for member in known)
+        for member in known:
+            for hour, mask in member.gaps(max(first, member.first_whole_hour), until=until).items():
+                silent[region, hour] += mask.bit_count()
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for hour in range(first, until, HOUR):
             daily = 1 + 0.35 * math.sin(hour % DAY / DAY * 2 * math.pi)
             lines = [
-                _line(nodes, min(silent[name, hour], nodes * 60), receipts_per_day / 24 * daily, draw)
-                for name, nodes in regions.items()
+                _line(bisect_right(hours, hour), silent[name, hour], receipts_per_day / 24 * daily, draw)
+                for name, hours in begun.items()
             ]
-            for name, line in zip(regions, lines, strict=True):
+            for name, line in zip(begun, lines, strict=True):
                 yield moment(hour), name, line[0], None, *line[1:], moment(hour + HOUR)
             total = [sum(column) for column in zip(*lines, strict=True)]
             total[1] /= len(lines)

@@ -70,7 +70,7 @@ def _receipts(
         count = int(per_node_day / 24 * heard + draw.random())
         for _ in range(count):
             if gaps.get(hour) != WHOLE_HOUR:
-                ends = min(hour + draw.randrange(HOUR), now - 5)
+                ends = hour + draw.randrange(min(HOUR, max(1, now - 5 - hour)))
                 yield _receipt(member, ends, draw)
 
 
