@@ -6,11 +6,13 @@ not name changes nothing. REGISTERED and PENDING_PROBE share the stored status `
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 PROBE_FAILURES_TO_QUARANTINE = 3
 AUDITS_TO_CLEAR = 3
-MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in an hour
+MISSED_WINDOW = timedelta(hours=1)
+MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in the window
 REPUTATION_FLOOR = 40
 
 

@@ -1,8 +1,8 @@
 """What PostgreSQL knows of a day, as the observations that nodes/reputation.py scores.
 
 Everything is asked for many nodes at once. Minutes are bits of an hour: heard, expected and exempt ones are
-masks, and PostgreSQL counts what is left. A probe, a receipt or an outage counts for nothing if its hour
-touches an exemption of its node.
+masks, and PostgreSQL counts what is left. A probe, an outage or a quarantine for being out of reach counts for
+nothing if its hour touches an exemption of its node. What a node signed is exempt from nothing.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Q
 
-from nodes.lifecycle import Phase, Reason
+from nodes.lifecycle import MISSED_WINDOW, Phase, Reason
 from nodes.models import Exemption, Node, NodeTransition
 from nodes.reputation import OUTAGE_TENTHS, QUARANTINE_TENTHS, Day, Kind, Observation
 
@@ -22,6 +22,11 @@ _HOUR = timedelta(hours=1)
 _WHOLE_HOUR = (1 << 60) - 1
 # The last minutes are still on their way from the nodes' rows into the hours.
 SETTLED_AFTER = timedelta(minutes=2)
+# Quarantines that an exemption excuses, each with how far back lies what they blame: the node was out of reach.
+_EXCUSABLE: dict[str, timedelta] = {
+    Reason.PROBES_FAILED: timedelta(0),
+    Reason.HEARTBEATS_MISSED: MISSED_WINDOW,
+}
 
 # `clock` holds the day's hours with the minutes that are over; `pardon` the exempt ones, by node, by region or
 # ('' and null) for all. A node is expected from the first minute in which it was ever heard.
@@ -103,12 +108,12 @@ def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None)
     end = min(start + timedelta(days=1), at - SETTLED_AFTER)
     if end <= start:
         return {}
-    windows = _windows(start, start + timedelta(days=1), at)
+    windows = _windows(start - MISSED_WINDOW, start + timedelta(days=1), at)
     found: dict[str, list[Observation]] = defaultdict(list)
     for node_id, due, missed, exempt, *probes in _minutes_and_probes(start, end, windows, node_ids):
         found[node_id] += _of_minutes(due, missed, exempt)
         found[node_id] += _of_probes(*probes)
-    for node_id, observation in _of_receipts(start, windows, node_ids):
+    for node_id, observation in _of_receipts(start, node_ids):
         found[node_id].append(observation)
     breaches = _breaches(start, windows, node_ids)
     days = {}
@@ -199,11 +204,14 @@ def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:
     ]
 
 
-def _exempt(windows: Sequence[Window], node_id: str, region: str, at: datetime) -> bool:
-    """Whether the hour of that moment touches a window of the node."""
+def _exempt(
+    windows: Sequence[Window], node_id: str, region: str, at: datetime, *, back: timedelta = timedelta(0)
+) -> bool:
+    """Whether the hour of that moment, or the time so far `back` from it, touches a window of the node."""
     hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    since = min(hour, at - back)
     return any(
-        window.covers(node_id, region) and window.starts_at < hour + _HOUR and window.ends_at > hour
+        window.covers(node_id, region) and window.starts_at < hour + _HOUR and window.ends_at > since
         for window in windows
     )
 
@@ -212,9 +220,7 @@ def _some(node_ids: Collection[str] | None, field: str) -> Q:
     return Q() if node_ids is None else Q(**{f"{field}__in": node_ids})
 
 
-def _of_receipts(
-    start: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
-) -> Iterator[tuple[str, Observation]]:
+def _of_receipts(start: datetime, node_ids: Collection[str] | None) -> Iterator[tuple[str, Observation]]:
     """Receipts of the day, by acceptance, and forged ones. What a node signed is exempt from nothing."""
     end = start + timedelta(days=1)
     nodes = Node.objects.filter(_some(node_ids, "pk"))
@@ -236,17 +242,17 @@ def _of_receipts(
 def _breaches(
     start: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
 ) -> dict[str, dict[str, int]]:
-    """Quarantines, and outages that nobody had announced, by node."""
+    """Quarantines and outages by node, but for those that an exemption excuses."""
     fell = Q(to_status=Phase.QUARANTINE) | Q(to_status=Phase.OFFLINE, reason=Reason.NO_HEARTBEAT)
     transitions = NodeTransition.objects.filter(
         fell, _some(node_ids, "node_id"), at__gte=start, at__lt=start + timedelta(days=1)
     )
     breaches: dict[str, dict[str, int]] = defaultdict(lambda: {"quarantines": 0, "outages": 0})
-    for node_id, region, to_status, at in transitions.order_by().values_list(
-        "node_id", "node__region", "to_status", "at"
+    for node_id, region, to_status, reason, at in transitions.order_by().values_list(
+        "node_id", "node__region", "to_status", "reason", "at"
     ):
-        if to_status == Phase.QUARANTINE:
-            breaches[node_id]["quarantines"] += 1
-        elif not _exempt(windows, node_id, region, at):
-            breaches[node_id]["outages"] += 1
+        quarantined = to_status == Phase.QUARANTINE
+        back = timedelta(0) if not quarantined else _EXCUSABLE.get(reason)
+        if back is None or not _exempt(windows, node_id, region, at, back=back):
+            breaches[node_id]["quarantines" if quarantined else "outages"] += 1
     return breaches

@@ -16,10 +16,8 @@ from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import note_outage
 from nodes.actions.transition import happen
-from nodes.lifecycle import MISSED_SHARE_TO_QUARANTINE, REPUTATION_FLOOR, Event, Phase, Status
+from nodes.lifecycle import MISSED_SHARE_TO_QUARANTINE, MISSED_WINDOW, REPUTATION_FLOOR, Event, Phase, Status
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
-
-MISSED_WINDOW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)

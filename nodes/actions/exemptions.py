@@ -9,6 +9,7 @@ from procrastinate.contrib.django import app
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
 from nodes.actions.errors import NotPossible
+from nodes.lifecycle import MISSED_WINDOW
 from nodes.models import Exemption, ExemptionKind, Node
 from nodes.reputation import WINDOW_DAYS
 
@@ -192,7 +193,8 @@ def _judge_again(exemption: Exemption, *, at: datetime) -> None:
     """In the worker, because a region may have thousands of nodes; queued in this transaction."""
     if exemption.starts_at > at:
         return
-    until = min(exemption.ends_at or at, at)
+    # a quarantine for what was missed in the window comes up to an hour after it
+    until = at if exemption.ends_at is None else min(exemption.ends_at + MISSED_WINDOW, at)
     app.configure_task("nodes.judge_again").defer(
         since=exemption.starts_at.isoformat(), until=until.isoformat(), region=exemption.region
     )

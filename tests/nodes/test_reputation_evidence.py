@@ -13,7 +13,7 @@ from jatevo.audit.record import SYSTEM
 from nodes.actions import Measurement, happen, recompute, recompute_days, recompute_reputation, record_probe
 from nodes.actions.exemptions import declare, note_outage, start_maintenance, withdraw
 from nodes.actions.reputation import as_day, days_of, evidence_of
-from nodes.lifecycle import Event, Status
+from nodes.lifecycle import PROBE_FAILURES_TO_QUARANTINE, Event, Status
 from nodes.models import HeartbeatMinute, Node, NodeHour, ProbeKind, ReputationDay
 from nodes.reputation import Kind, Observation
 from nodes.reputation_evidence import observe, roll_up_minutes
@@ -142,6 +142,47 @@ def test_quarantines_and_unannounced_outages_are_conduct(node: Node) -> None:
     conduct = seen(node, Kind.CONDUCT)
     assert conduct is not None
     assert (conduct.failed, conduct.total) == (6, 10)
+
+
+@pytest.mark.parametrize(
+    ("event", "at", "excused"),
+    [
+        (Event.PROBE_FAILED, 3 * HOUR + 20 * MINUTE, True),
+        (Event.PROBE_FAILED, 4 * HOUR + 5 * MINUTE, False),
+        (Event.HEARTBEATS_MISSED, 4 * HOUR + 5 * MINUTE, True),  # the hour that it looked back on
+        (Event.HEARTBEATS_MISSED, 5 * HOUR + 5 * MINUTE, False),
+        (Event.AUDIT_FAILED, 3 * HOUR + 20 * MINUTE, False),
+        (Event.QUARANTINED_BY_ADMIN, 3 * HOUR + 20 * MINUTE, False),
+    ],
+)
+def test_an_incident_excuses_a_quarantine_for_being_out_of_reach_and_no_other(
+    node: Node, admin: User, event: Event, at: timedelta, excused: bool
+) -> None:
+    heard(node)
+    window = {"starts_at": MIDNIGHT + 3 * HOUR, "ends_at": MIDNIGHT + 3 * HOUR + 50 * MINUTE}
+    if event is Event.PROBE_FAILED:  # the last of a row
+        Node.objects.filter(pk=node.pk).update(
+            status=Status.PENDING, probing_since=MIDNIGHT, failed_probes=PROBE_FAILURES_TO_QUARANTINE - 1
+        )
+    assert happen(node.pk, event, by=SYSTEM, at=MIDNIGHT + at).move is not None
+    before = seen(node, Kind.CONDUCT)
+    assert before is not None
+    assert before.failed == 5
+    declare(reference="incident:3", region=node.region, message="uplink", by=admin, at=AT, **window)
+    after = seen(node, Kind.CONDUCT)
+    assert after is not None
+    assert after.failed == (0 if excused else 5)
+
+
+def test_a_quarantine_after_midnight_is_excused_by_an_incident_before(node: Node, admin: User) -> None:
+    heard(node)
+    happen(node.pk, Event.HEARTBEATS_MISSED, by=SYSTEM, at=MIDNIGHT + 10 * MINUTE)
+    recompute(at=AT)
+    late = {"starts_at": MIDNIGHT - 40 * MINUTE, "ends_at": MIDNIGHT - 5 * MINUTE}
+    declare(reference="incident:4", region="", message="uplink", by=admin, at=AT, **late)
+    conduct = seen(node, Kind.CONDUCT)
+    assert conduct is not None
+    assert conduct.failed == 0
 
 
 @pytest.mark.parametrize("of", ["node", "region", "network"])
