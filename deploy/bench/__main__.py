@@ -126,7 +126,7 @@ def _measure(
     report.add(measure(me, warm, rounds=200 // requests, draw=draw))
     with redis.Redis.from_url(env["REDIS_URL"]) as cache:
         report.add(measure(me, cold, rounds=max(3, 30 // requests), draw=draw, before_each=cache.flushall))
-    report.add(measure(me, [*pages, cases.yardstick()], rounds=max(2, 10 // requests), draw=draw))
+    report.add(measure(me, [*pages, cases.yardstick()], rounds=40 // requests, draw=draw))
     report.add(measure(me, cases.drawers(nodes), rounds=1, draw=draw))
     report.facts["CSV of all nodes, s"] = f"{_export_seconds(me, report):.2f}"
     # On two cores several clients measure the queue as much as the pages: no limit is for that.

@@ -1,6 +1,5 @@
 """Computing reputations: today's evidence into days, days into R."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -97,31 +96,32 @@ def as_day(day: date, evidence: Mapping[str, Any]) -> Day:
 _UPSERT = """
 INSERT INTO nodes_reputationday (node_id, day, reliability, correctness, efficiency, policy, evidence, computed_at)
 SELECT node_id, %(day)s, reliability, correctness, efficiency, policy, evidence, %(at)s
-FROM unnest(%(node_id)s::varchar[], %(reliability)s::numeric[], %(correctness)s::numeric[], %(efficiency)s::numeric[],
-            %(policy)s::numeric[], %(evidence)s::jsonb[])
-    AS t (node_id, reliability, correctness, efficiency, policy, evidence)
+FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS t (node_id varchar, reliability numeric, correctness numeric, efficiency numeric, policy numeric, evidence jsonb)
 ORDER BY node_id
 ON CONFLICT (node_id, day) DO UPDATE SET
     reliability = excluded.reliability, correctness = excluded.correctness, efficiency = excluded.efficiency,
     policy = excluded.policy, evidence = excluded.evidence, computed_at = excluded.computed_at
 WHERE nodes_reputationday.evidence <> excluded.evidence
 """
+# One document a node: ten thousand nodes have 140,000 days.
+_DAYS = """
+SELECT node_id, jsonb_object_agg(day::text, evidence)::text FROM nodes_reputationday
+WHERE node_id = ANY(%(node_ids)s) AND day > %(before)s GROUP BY node_id
+"""
 
 
 def _store(day: date, observed: Mapping[str, Day], *, at: datetime) -> None:
     for part in _batches(sorted(observed)):
-        scores = [day_scores(observed[node_id]) for node_id in part]
+        rows = [_row(node_id, observed[node_id]) for node_id in part]
         with connection.cursor() as cursor:
-            cursor.execute(
-                _UPSERT,
-                {
-                    "day": day,
-                    "at": at,
-                    "node_id": part,
-                    **{sub.value: [score[sub] for score in scores] for sub in SubScore},
-                    "evidence": [orjson.dumps(evidence_of(observed[node_id])).decode() for node_id in part],
-                },
-            )
+            cursor.execute(_UPSERT, {"day": day, "at": at, "rows": orjson.dumps(rows).decode()})
+
+
+def _row(node_id: str, day: Day) -> dict[str, Any]:
+    scores = day_scores(day)
+    parts = {sub.value: None if scores[sub] is None else str(scores[sub]) for sub in SubScore}
+    return {"node_id": node_id, "evidence": evidence_of(day), **parts}
 
 
 def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
@@ -129,22 +129,26 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
     nodes = Node.objects.order_by("pk") if node_ids is None else Node.objects.filter(pk__in=node_ids)
     changed = 0
     for part in _batches(list(nodes.values_list("pk", flat=True))):
-        seen: dict[str, list[tuple[date, dict[str, Any]]]] = defaultdict(list)
-        rows = ReputationDay.objects.filter(node_id__in=part, day__gt=today - timedelta(days=WINDOW_DAYS))
-        for node_id, day, evidence in rows.values_list("node_id", "day", "evidence"):
-            seen[node_id].append((day, evidence))
-        changed += _write({node_id: _r_of(days, today) for node_id, days in seen.items()})
+        with connection.cursor() as cursor:
+            cursor.execute(_DAYS, {"node_ids": part, "before": today - timedelta(days=WINDOW_DAYS)})
+            seen = cursor.fetchall()
+        changed += _write({node_id: _r_of(orjson.loads(days), today) for node_id, days in seen})
     return changed
 
 
-def _r_of(days: list[tuple[date, dict[str, Any]]], today: date) -> Decimal | None:
+def _r_of(days: Mapping[str, Mapping[str, Any]], today: date) -> Decimal | None:
+    """R of the evidence by day (ISO)."""
     observations = [
         (_KINDS[kind], said["failed"], said["total"])
-        for _, evidence in days
+        for evidence in days.values()
         for kind, said in evidence.items()
         if kind in _KINDS
     ]
-    return r_alone(observations, lambda: [as_day(day, evidence) for day, evidence in days], today=today)
+    return r_alone(
+        observations,
+        lambda: [as_day(date.fromisoformat(day), evidence) for day, evidence in days.items()],
+        today=today,
+    )
 
 
 def _write(scores: Mapping[str, Decimal | None]) -> int:
