@@ -12,7 +12,7 @@ ACTIVE_NODES = define(
     source="the console's register of nodes",
 )
 
-# queries.p95_global
+# queries.p95_of_network
 P95_GLOBAL = define(
     "p95_global",
     "Avg p95 (global)",
@@ -23,7 +23,7 @@ P95_GLOBAL = define(
     source="latency probes of the validators, weighted by receipts",
 )
 
-# queries.p95_by_region, kpis.Snapshot.regions
+# queries.p95_of_network, kpis.Snapshot.regions
 P95_BY_REGION = define(
     "p95_by_region",
     "p95 by region",

@@ -187,14 +187,13 @@ def _ask(now: Census) -> Traffic:
     """Remembered at once: nobody may be waiting any more when the answer comes."""
     store = get_store()
     at, small = now.as_of, now.small_regions
-    regions = queries.p95_by_region(store, at - P95_WINDOW, at)
-    folded = queries.p95_by_region(store, at - P95_WINDOW, at, fold=small) if small else []
+    latency = queries.p95_of_network(store, at - P95_WINDOW, at, fold=small)
     traffic = Traffic(
         as_of=at,
-        p95_ms=_tenths(queries.p95_global(store, at - P95_WINDOW, at)),
-        p95_by_region={region.region: _tenths(region.p95_ms) for region in regions},
+        p95_ms=_tenths(latency.p95_ms),
+        p95_by_region={region.region: _tenths(region.p95_ms) for region in latency.regions},
         folded=small,
-        p95_other_ms=next((_tenths(line.p95_ms) for line in folded if line.region == OTHER_REGIONS), None),
+        p95_other_ms=_tenths(latency.folded_p95_ms),
         requests=queries.requests_count(store, at - REQUESTS_WINDOW, at),
     )
     _last_traffic.set(traffic)

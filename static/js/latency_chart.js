@@ -31,6 +31,15 @@ function colours(host) {
   };
 }
 
+// As much as the longest label takes; asked again (a later cycle) the answer stays, or the layout would not settle.
+function widthOfLabels(plot, labels, index, cycle) {
+  const axis = plot.axes[index];
+  if (cycle > 1) return axis._size;
+  plot.ctx.font = axis.font[0];
+  const widths = (labels ?? []).map((label) => plot.ctx.measureText(label).width / window.devicePixelRatio);
+  return Math.ceil(Math.max(0, ...widths) + axis.ticks.size + axis.gap);
+}
+
 function options(host, readout, height) {
   const { lines, text, grid } = colours(host);
   const whole = { min: Number(host.dataset.since), max: Number(host.dataset.until) };
@@ -46,7 +55,7 @@ function options(host, readout, height) {
     },
     axes: [
       { ...axis, space: 64, values: [[86400, "{D} {MMM}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
-      { ...axis, size: 56, values: (plot, ticks) => ticks.map((value) => `${value.toLocaleString("en-GB")} ms`) },
+      { ...axis, size: widthOfLabels, values: (plot, ticks) => ticks.map((value) => `${value.toLocaleString("en-GB")} ms`) },
     ],
     series: [{}, ...NAMES.map((name) => ({ label: name, stroke: lines[name], dash: DASHES[name], width: 1.5, show: name in lines, points: { size: 4 } }))],
     cursor: { y: false, drag: { x: true, y: false } },

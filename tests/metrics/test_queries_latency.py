@@ -8,13 +8,13 @@ from jatevo.metrics.facts import Fact
 from jatevo.metrics.queries import (
     HourLatency,
     LatencyPoint,
+    NetworkLatency,
     RegionLatency,
     latency_by_hour,
     latency_by_node_hour,
     latency_series,
     latest_latency,
-    p95_by_region,
-    p95_global,
+    p95_of_network,
 )
 from jatevo.metrics.store import Store
 from tests.metrics.wrappers import HOUR, MINUTE, NOON, NOON_SECONDS, deliver, latency, receipt
@@ -43,28 +43,28 @@ def served(node_id: str, requests: int, **changes: object) -> list[Fact]:
 
 def test_p95_is_unknown_under_five_probes(store: Store) -> None:
     deliver(store, *probes(100, 200, 300, 400))
-    assert p95_global(store, *QUARTER) is None
+    assert p95_of_network(store, *QUARTER).p95_ms is None
     # A probe that took no p95 is no sample of it.
     deliver(store, *probes(None, node_id="other"))
-    assert p95_global(store, *QUARTER) is None
-    assert p95_by_region(store, *QUARTER) == [RegionLatency("ap-southeast", None, 1)]
+    assert p95_of_network(store, *QUARTER).p95_ms is None
+    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", None, 1)]
 
 
 def test_five_probes_are_enough(store: Store) -> None:
     deliver(store, *probes(100, 100, 100, 100, 100))
-    assert p95_global(store, *QUARTER) == 100.0
+    assert p95_of_network(store, *QUARTER).p95_ms == 100.0
 
 
 def test_p95_is_unknown_when_there_is_nothing(store: Store) -> None:
-    assert p95_global(store, *QUARTER) is None
-    assert p95_by_region(store, *QUARTER) == []
+    assert p95_of_network(store, *QUARTER).p95_ms is None
+    assert p95_of_network(store, *QUARTER).regions == []
 
 
 def test_p95_is_the_95th_percentile_of_the_window(store: Store) -> None:
     deliver(store, *probes(*[float(value) for value in range(1, 60)]))
     # t-digest: servers before 21.x put the percentile half a step lower
-    assert p95_global(store, *QUARTER) == pytest.approx(56.5, abs=0.55)
-    assert p95_global(store, NOON, NOON + HOUR) is None
+    assert p95_of_network(store, *QUARTER).p95_ms == pytest.approx(56.5, abs=0.55)
+    assert p95_of_network(store, NOON, NOON + HOUR).p95_ms is None
 
 
 def test_p95_counts_a_probe_delivered_twice_once(store: Store) -> None:
@@ -72,7 +72,7 @@ def test_p95_counts_a_probe_delivered_twice_once(store: Store) -> None:
     facts = probes(*[10.0] * 39, 1000.0)
     deliver(store, *facts, times=1)
     deliver(store, facts[-1], times=10)
-    assert p95_global(store, *QUARTER) == 10.0
+    assert p95_of_network(store, *QUARTER).p95_ms == 10.0
 
 
 def test_p95_weighs_a_nodes_probes_by_the_requests_it_served_in_the_window(store: Store) -> None:
@@ -80,17 +80,17 @@ def test_p95_weighs_a_nodes_probes_by_the_requests_it_served_in_the_window(store
     deliver(
         store, *served("busy", 100, ts_end=NOON_SECONDS - 3600), *served("busy", 100, ts_end=NOON_SECONDS)
     )
-    assert p95_global(store, *QUARTER) == 10.0  # none of these is in the window
+    assert p95_of_network(store, *QUARTER).p95_ms == 10.0  # none of these is in the window
     deliver(store, *served("busy", 200))
-    assert p95_global(store, *QUARTER) == 900.0
-    assert p95_by_region(store, *QUARTER) == [RegionLatency("ap-southeast", 900.0, 2)]
+    assert p95_of_network(store, *QUARTER).p95_ms == 900.0
+    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", 900.0, 2)]
 
 
 def test_a_receipt_delivered_twice_weighs_once(store: Store) -> None:
     deliver(store, *probes(*[10.0] * 100), *probes(900.0, node_id="busy"))
     for _ in range(10):
         deliver(store, *served("busy", 1))
-    assert p95_global(store, *QUARTER) == 10.0
+    assert p95_of_network(store, *QUARTER).p95_ms == 10.0
 
 
 def test_p95_by_region_keeps_regions_apart_and_in_order(store: Store) -> None:
@@ -100,25 +100,30 @@ def test_p95_by_region_keeps_regions_apart_and_in_order(store: Store) -> None:
         *probes(*[30.0] * 5, node_id="b", region="eu-west"),
         *probes(*[30.0] * 2, node_id="c", region="eu-west"),
     )
-    assert p95_by_region(store, *QUARTER) == [
+    assert p95_of_network(store, *QUARTER).regions == [
         RegionLatency("eu-west", 30.0, 2),
         RegionLatency("us-east", 10.0, 1),
     ]
 
 
-def test_folded_regions_are_one_with_a_figure_of_its_own(store: Store) -> None:
+def test_folded_regions_have_a_figure_together_beside_their_own(store: Store) -> None:
     deliver(
         store,
         *probes(*[10.0] * 5, node_id="a", region="us-east"),
         *probes(*[30.0] * 3, node_id="b", region="eu-west"),
         *probes(*[30.0] * 3, node_id="c", region="eu-north"),
     )
-    assert p95_by_region(store, *QUARTER, fold={"eu-west", "eu-north"}) == [
-        RegionLatency("other", 30.0, 2),
+    found = p95_of_network(store, *QUARTER, fold={"eu-west", "eu-north"})
+    assert found.regions == [
+        RegionLatency("eu-north", None, 1),
+        RegionLatency("eu-west", None, 1),
         RegionLatency("us-east", 10.0, 1),
     ]
-    with_quote = p95_by_region(store, *QUARTER, fold=["it's", "us-east"])
-    assert [region.region for region in with_quote] == ["eu-north", "eu-west", "other"]
+    assert (found.p95_ms, found.folded_p95_ms) == (30.0, 30.0)
+    with_quote = p95_of_network(store, *QUARTER, fold=["it's", "us-east"])
+    assert with_quote == NetworkLatency(30.0, found.regions, 10.0)
+    assert p95_of_network(store, *QUARTER, fold=["elsewhere"]).folded_p95_ms is None
+    assert p95_of_network(store, *QUARTER).folded_p95_ms is None
 
 
 def test_each_hour_has_the_figure_of_its_regions_and_of_the_network(store: Store) -> None:

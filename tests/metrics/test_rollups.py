@@ -14,7 +14,7 @@ from jatevo.metrics.queries import (
     latency_by_hour,
     latency_by_node_hour,
     minutes_up_by_node,
-    p95_by_region,
+    p95_of_network,
     receipt_totals,
     requests_count,
     traffic_by_hour,
@@ -68,7 +68,7 @@ def figures(store: Transport) -> dict[str, object]:
         "uptime": [uptime_ratio(store, None, *window), minutes_up_by_node(store, *inner)],
         "node hours": [latency_by_node_hour(store, f"node-{n}", *window) for n in range(3)],
         "hours": latency_by_hour(store, NOON - HOUR, NOON + 3 * HOUR),
-        "regions": p95_by_region(store, *inner),
+        "regions": p95_of_network(store, *inner),
     }
 
 

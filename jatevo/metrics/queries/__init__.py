@@ -11,13 +11,13 @@ from jatevo.metrics.queries.latency import (
     OTHER_REGIONS,
     HourLatency,
     LatencyPoint,
+    NetworkLatency,
     RegionLatency,
     latency_by_hour,
     latency_by_node_hour,
     latency_series,
     latest_latency,
-    p95_by_region,
-    p95_global,
+    p95_of_network,
 )
 from jatevo.metrics.queries.receipts import ReceiptTotals, receipt_presence, receipt_totals
 from jatevo.metrics.queries.requests import (
@@ -36,6 +36,7 @@ __all__ = [
     "HourLatency",
     "HourTraffic",
     "LatencyPoint",
+    "NetworkLatency",
     "ReceiptTotals",
     "RegionLatency",
     "first_minute_up",
@@ -45,8 +46,7 @@ __all__ = [
     "latest_latency",
     "minutes_up_by_node",
     "node_hours_up",
-    "p95_by_region",
-    "p95_global",
+    "p95_of_network",
     "receipt_presence",
     "receipt_totals",
     "requests_by_hour",

@@ -62,6 +62,15 @@ class RegionLatency:
 
 
 @dataclass(frozen=True)
+class NetworkLatency:
+    """Regions by name, those that are folded among them; `folded_p95_ms` is that of these together."""
+
+    p95_ms: float | None
+    regions: list[RegionLatency]
+    folded_p95_ms: float | None
+
+
+@dataclass(frozen=True)
 class HourLatency:
     """An hour of a region, or of the network (region ""); `p95_ms` is None under MIN_SAMPLES probes."""
 
@@ -82,35 +91,32 @@ class LatencyPoint:
     tps: float | None
 
 
-def p95_global(store: Transport, since: datetime, until: datetime) -> float | None:
-    """The network's p95: t-digest over the p95s that probes measured in the window.
-
-    Each is weighted by the requests that its node served in the window, at least 1. None under MIN_SAMPLES.
-    """
-    ((p95_ms,),) = store.execute(joined("SELECT", _P95, "FROM", _OF_THE_WINDOW), _window(since, until))
-    return _float(p95_ms)
-
-
-def p95_by_region(
+def p95_of_network(
     store: Transport, since: datetime, until: datetime, *, fold: Collection[str] = ()
-) -> list[RegionLatency]:
-    """The same figure for each region that was probed in the window, by region name.
+) -> NetworkLatency:
+    """The network's p95, that of each region that was probed in the window, and that of `fold` as one region.
 
-    The regions in `fold` are one of that name, OTHER_REGIONS: the figure is that of all their probes together.
+    A t-digest over the p95s that probes measured, each weighted by the requests that its node served in the
+    window, at least 1. None under MIN_SAMPLES.
     """
     params: dict[str, Param] = dict(_window(since, until))
-    line = "place"
+    scopes = "['network', 'region']"
     if fold:
-        line = "if(place IN {fold}, {other}, place)"
-        params |= {"fold": sorted(fold), "other": OTHER_REGIONS}
+        scopes = "if(place IN {fold}, ['network', 'region', 'folded'], ['network', 'region'])"
+        params |= {"fold": sorted(fold)}
     rows = store.execute(
         joined(
-            *("SELECT", line, "AS line,", _P95, ", uniqExact(node_id) FROM", _OF_THE_WINDOW),
-            "GROUP BY line ORDER BY line",
+            *("SELECT scope, if(scope = 'region', place, '') AS line,", _P95, ", uniqExact(node_id)"),
+            *("FROM (SELECT node_id, place, p95_ms, served FROM", _OF_THE_WINDOW, ")"),
+            *("ARRAY JOIN", scopes, "AS scope GROUP BY scope, line ORDER BY scope, line"),
         ),
         params,
     )
-    return [RegionLatency(region, _float(p95_ms), nodes) for region, p95_ms, nodes in rows]
+    whole = {scope: _float(p95_ms) for scope, _, p95_ms, _ in rows if scope != "region"}
+    regions = [
+        RegionLatency(name, _float(p95), nodes) for scope, name, p95, nodes in rows if scope == "region"
+    ]
+    return NetworkLatency(whole.get("network"), regions, whole.get("folded"))
 
 
 def latency_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourLatency]:
