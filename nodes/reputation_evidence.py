@@ -14,14 +14,13 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Q
 
+from jatevo.metrics.queries import SETTLED_AFTER
 from nodes.lifecycle import MISSED_WINDOW, Phase, Reason
 from nodes.models import Exemption, Node, NodeTransition
 from nodes.reputation import OUTAGE_TENTHS, QUARANTINE_TENTHS, Day, Kind, Observation
 
 _HOUR = timedelta(hours=1)
 _WHOLE_HOUR = (1 << 60) - 1
-# The last minutes are still on their way from the nodes' rows into the hours.
-SETTLED_AFTER = timedelta(minutes=2)
 # Quarantines that an exemption excuses, each with how far back lies what they blame: the node was out of reach.
 _EXCUSABLE: dict[str, timedelta] = {
     Reason.PROBES_FAILED: timedelta(0),

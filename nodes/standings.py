@@ -77,7 +77,7 @@ def refresh_standings(*, at: datetime) -> int:
     """
     store = get_store()
     latencies = queries.latest_latency(store, None, at - LATENCY_WINDOW, at + timedelta(minutes=1))
-    uptimes = queries.uptime_ratio(store, None, at - UPTIME_WINDOW, at)
+    uptimes = queries.uptime_ratio(store, None, at - UPTIME_WINDOW, at - queries.SETTLED_AFTER)
     ids = sorted(latencies.keys() | uptimes.keys())
     points = [latencies.get(node_id) for node_id in ids]
     with connection.cursor() as cursor:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from jatevo.metrics.queries import SETTLED_AFTER
+
 HOURS = 168
 BAR_WIDTH = 8
 BAR_STEP = 10
@@ -83,10 +85,11 @@ def uptime_strip(
     """The HOURS that end with the hour of `at`.
 
     `hours_up` holds the minutes up by the start of their hour (UTC); `first_minute` is the node's first one
-    on record, from which whole minutes are expected; None is a node that was never heard.
+    on record, from which whole minutes are expected, once they are SETTLED_AFTER old; None is a node that was never
+    heard.
     """
     this_hour = at.replace(minute=0, second=0, microsecond=0)
-    until = at.replace(second=0, microsecond=0)
+    until = (at - SETTLED_AFTER).replace(second=0, microsecond=0)
     days: dict[date, list[Cell]] = {}
     for index in range(HOURS):
         hour = this_hour - (HOURS - 1 - index) * _HOUR

@@ -142,7 +142,7 @@ def _minutes_by_region(minutes_up: dict[str, int], hour: datetime, at: datetime)
     Expected are those since the node was made; of the running hour, those that are over and whose heartbeats
     have come in. A node that was never heard, or that was silent for LEFT_AFTER before the hour, has none.
     """
-    end = min(hour + HOUR, at - 2 * MINUTE)
+    end = min(hour + HOUR, at - queries.SETTLED_AFTER)
     known = Node.objects.filter(created_at__lt=hour + HOUR, last_heartbeat_at__gte=hour - LEFT_AFTER)
     regions: dict[str, _Minutes] = defaultdict(_Minutes)
     for node_id, region, created_at in known.values_list("id", "region", "created_at").iterator():

@@ -30,7 +30,7 @@ def test_every_node_gets_its_last_probe_and_its_uptime(chdb_store: Store) -> Non
         latency("old", node_id=measured.pk, p95=900.0, ts=NOON_SECONDS - 600),
         latency("new", node_id=measured.pk, p95=300.0, ts=NOON_SECONDS - 60),
         latency("stranger", node_id="nobodys", p95=1.0, ts=NOON_SECONDS - 60),
-        *(uptime(NOON - number * timedelta(minutes=1), node_id=measured.pk) for number in (1, 2, 4)),
+        *(uptime(NOON - number * timedelta(minutes=1), node_id=measured.pk) for number in (3, 4, 6)),
     ]
     write(chdb_store, uuid4(), list(enumerate(facts)))
     assert refresh_standings(at=NOON) == 2
@@ -39,6 +39,18 @@ def test_every_node_gets_its_last_probe_and_its_uptime(chdb_store: Store) -> Non
     assert figures.uptime_7d.value == pytest.approx(3 / 4)
     nothing = standing_figures(NodeStanding.objects.get(pk=unknown.pk), at=NOON)
     assert (nothing.p95_ms.state, nothing.uptime_7d.state) == (Knowledge.UNKNOWN, Knowledge.UNKNOWN)
+
+
+def test_minutes_that_may_still_be_on_their_way_are_not_missed(chdb_store: Store) -> None:
+    node = NodeFactory.create()
+    facts: list[Fact] = [
+        uptime(NOON - number * timedelta(minutes=1), node_id=node.pk) for number in range(3, 9)
+    ]
+    write(chdb_store, uuid4(), list(enumerate(facts)))
+    refresh_standings(at=NOON)
+    assert NodeStanding.objects.get().uptime_7d == 1.0
+    refresh_standings(at=NOON + timedelta(minutes=1))
+    assert NodeStanding.objects.get().uptime_7d == pytest.approx(6 / 7)
 
 
 def test_a_later_refresh_replaces_and_an_earlier_one_does_not(chdb_store: Store) -> None:

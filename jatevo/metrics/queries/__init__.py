@@ -27,11 +27,18 @@ from jatevo.metrics.queries.requests import (
     requests_count,
     traffic_by_hour,
 )
-from jatevo.metrics.queries.uptime import first_minute_up, minutes_up_by_node, node_hours_up, uptime_ratio
+from jatevo.metrics.queries.uptime import (
+    SETTLED_AFTER,
+    first_minute_up,
+    minutes_up_by_node,
+    node_hours_up,
+    uptime_ratio,
+)
 
 __all__ = [
     "MIN_SAMPLES",
     "OTHER_REGIONS",
+    "SETTLED_AFTER",
     "HourCount",
     "HourLatency",
     "HourTraffic",
