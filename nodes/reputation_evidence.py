@@ -21,8 +21,9 @@ from nodes.reputation import OUTAGE_TENTHS, QUARANTINE_TENTHS, Day, Kind, Observ
 
 _HOUR = timedelta(hours=1)
 _WHOLE_HOUR = (1 << 60) - 1
-# Quarantines that an exemption excuses, each with how far back lies what they blame: the node was out of reach.
+# What an exemption excuses, each with how far back lies what it blames: the node was out of reach.
 _EXCUSABLE: dict[str, timedelta] = {
+    Reason.NO_HEARTBEAT: timedelta(0),
     Reason.PROBES_FAILED: timedelta(0),
     Reason.HEARTBEATS_MISSED: MISSED_WINDOW,
 }
@@ -203,9 +204,7 @@ def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:
     ]
 
 
-def _exempt(
-    windows: Sequence[Window], node_id: str, region: str, at: datetime, *, back: timedelta = timedelta(0)
-) -> bool:
+def _exempt(windows: Sequence[Window], node_id: str, region: str, at: datetime, *, back: timedelta) -> bool:
     """Whether the hour of that moment, or the time so far `back` from it, touches a window of the node."""
     hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     since = min(hour, at - back)
@@ -250,8 +249,7 @@ def _breaches(
     for node_id, region, to_status, reason, at in transitions.order_by().values_list(
         "node_id", "node__region", "to_status", "reason", "at"
     ):
-        quarantined = to_status == Phase.QUARANTINE
-        back = timedelta(0) if not quarantined else _EXCUSABLE.get(reason)
+        back = _EXCUSABLE.get(reason)
         if back is None or not _exempt(windows, node_id, region, at, back=back):
-            breaches[node_id]["quarantines" if quarantined else "outages"] += 1
+            breaches[node_id]["quarantines" if to_status == Phase.QUARANTINE else "outages"] += 1
     return breaches

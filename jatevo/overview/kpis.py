@@ -29,7 +29,7 @@ KEEP_SECONDS = 24 * 3600
 
 # Below this many active nodes a region's figure would speak of single operators.
 SMALLEST_PUBLIC_REGION = 5
-OTHER_REGIONS = queries.OTHER_REGIONS
+OTHER_REGIONS = "other"  # what those are called together
 
 UNREACHABLE = "The metrics store cannot be reached."
 TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."

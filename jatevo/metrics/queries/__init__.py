@@ -8,7 +8,6 @@ Milliseconds and tokens per second throughout.
 
 from jatevo.metrics.queries.latency import (
     MIN_SAMPLES,
-    OTHER_REGIONS,
     HourLatency,
     LatencyPoint,
     NetworkLatency,
@@ -37,7 +36,6 @@ from jatevo.metrics.queries.uptime import (
 
 __all__ = [
     "MIN_SAMPLES",
-    "OTHER_REGIONS",
     "SETTLED_AFTER",
     "HourCount",
     "HourLatency",

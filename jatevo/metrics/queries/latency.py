@@ -11,9 +11,6 @@ from jatevo.metrics.transport import Param, Transport
 # Below this many probes a 95th percentile is the worst probe under another name.
 MIN_SAMPLES = 5
 
-# What regions that are folded together are called.
-OTHER_REGIONS = "other"
-
 # t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates differently
 # before 21.x: small samples may differ by a step). A node's probes speak for the requests that it served in the
 # window, and a node without any still counts.
