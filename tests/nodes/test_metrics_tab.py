@@ -52,7 +52,10 @@ def ship(store: Store, *facts: Fact) -> None:
 
 
 def measured(node: Node, *, at: datetime) -> list[Fact]:
-    """A probe each 5 minutes of the last hour, and the last two hours heard but for one minute."""
+    """A probe each 5 minutes of the last hour, and the last three hours heard but for one minute.
+
+    Of three hours one at least is a whole hour of the clock and settled, whatever the time is.
+    """
     probes: list[Fact] = [
         latency(
             f"p-{back}", node_id=node.pk, ts=int((at - back * MINUTE).timestamp()), p50=40, p95=90, p99=110
@@ -62,7 +65,7 @@ def measured(node: Node, *, at: datetime) -> list[Fact]:
     minute = at.replace(second=0, microsecond=0)
     return [
         *probes,
-        *(uptime(minute - back * MINUTE, node_id=node.pk) for back in range(1, 121) if back != 7),
+        *(uptime(minute - back * MINUTE, node_id=node.pk) for back in range(1, 181) if back != 7),
     ]
 
 
