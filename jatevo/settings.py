@@ -164,7 +164,7 @@ CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 CHDB_PATH = HOME / "chdb"
 
-# How many days what is kept (jatevo/metrics/retention.py); a check refuses less than the figures need.
+# How many days what is kept (jatevo/metrics/retention_policy.py); a check refuses less than the figures need.
 RETENTION_DAYS = {
     "raw_minutes": env.int("JATEVO_KEEP_RAW_MINUTES_DAYS", default=30),
     "rollups": env.int("JATEVO_KEEP_ROLLUPS_DAYS", default=365),

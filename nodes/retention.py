@@ -1,6 +1,6 @@
 """How long the tables of nodes keep what was heard and measured."""
 
-from jatevo.metrics.retention import RetentionRule, old_rows, register
+from jatevo.metrics.retention_policy import RetentionRule, old_rows, register
 from nodes.models import HeartbeatMinute, NodeHour, Probe, ReputationDay
 
 register(

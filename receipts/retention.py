@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from jatevo.audit.record import SYSTEM
-from jatevo.metrics.retention import Dropped, RetentionRule, register
+from jatevo.metrics.retention_policy import Dropped, RetentionRule, register
 from receipts.partitions import count_rows, drop_month, months
 
 

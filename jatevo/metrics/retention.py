@@ -1,133 +1,30 @@
-"""The one policy of what is forgotten when, for ClickHouse and PostgreSQL alike.
+"""How long ClickHouse keeps what: raw minutes a month, rollups a year, receipts as long as PostgreSQL does."""
 
-`settings.RETENTION_DAYS` says how many days; a rule says of what, and how it goes. An app has its rules in a
-module `retention` that calls `register(…)`; `rules()` finds them all. Partitions of ClickHouse and of the
-receipts are dropped whole, once all that they hold has had its time; rows of other tables are deleted.
+from collections.abc import Iterator
+from datetime import datetime
 
-What no rule names is kept for ever: audit rows; the identities of receipts and the claims of their requests,
-because a receipt that comes again must be refused however late it comes; forged receipts, which are evidence;
-nodes, their transitions and exemptions; a node's first minute on record.
-"""
+from jatevo.metrics.partitions import drop, partitions_of
+from jatevo.metrics.retention_policy import Drop, Dropped, RetentionRule, register
+from jatevo.metrics.store import get_store
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-
-from django.conf import settings
-from django.db import DatabaseError, connection, models
-from django.utils.module_loading import autodiscover_modules
-from psycopg import sql
-
-from jatevo.metrics.transport import MetricsError
-
-_BLOCKS_AT_ONCE = 2_000  # of 8 KiB: what one statement deletes from
+RAW_TABLES = ("node_latency_minute", "node_uptime_minute", "requests_minute")
+ROLLUP_TABLES = ("node_latency_hour", "node_uptime_hour", "requests_hour")
+RECEIPT_TABLES = ("receipt_facts",)
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """Something that went, or in a dry run would go. `rows` of ClickHouse count repeats that it has not merged."""
+def old_partitions(table: str) -> Drop:
+    """Drops a table's partitions that ended before; the rollups fed by it are left as they are."""
 
-    partition: str  # "" for single rows
-    rows: int
+    def drop_all(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+        store = get_store()
+        for partition in partitions_of(store, table):
+            if partition.ends_at <= before:
+                if not dry_run:
+                    drop(store, partition)
+                yield Dropped(str(partition.number), partition.rows)
 
-    def __str__(self) -> str:
-        rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
-        return f"{self.partition} ({rows})" if self.partition else rows
-
-
-# Drops what is wholly older than a moment, piece by piece; in a dry run (True) it only says what.
-Drop = Callable[[datetime, bool], Iterator[Dropped]]
+    return drop_all
 
 
-@dataclass(frozen=True)
-class RetentionRule:
-    """`name` is the table, `kept` the key of settings.RETENTION_DAYS, `drop` how its old part goes."""
-
-    name: str
-    kept: str
-    drop: Drop
-
-    @property
-    def keep_days(self) -> int:
-        days: int = settings.RETENTION_DAYS[self.kept]
-        return days
-
-    def before(self, at: datetime) -> datetime:
-        """What is wholly older than this has had its time."""
-        return at - timedelta(days=self.keep_days)
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What became of one rule; `problem` says why the rest of it was left for the next run."""
-
-    rule: RetentionRule
-    dropped: tuple[Dropped, ...]
-    problem: str = ""
-
-
-_rules: dict[str, RetentionRule] = {}
-
-
-def register(*rules: RetentionRule) -> None:
-    """Adds rules to the policy; one of the same name takes the other's place."""
-    _rules.update({rule.name: rule for rule in rules})
-
-
-def rules() -> list[RetentionRule]:
-    """The whole policy, by name."""
-    from jatevo.metrics import store_retention  # noqa: F401  this app's own rules, which need this module
-
-    autodiscover_modules("retention")
-    return [_rules[name] for name in sorted(_rules)]
-
-
-def apply(*, at: datetime, dry_run: bool = False) -> Iterator[Applied]:
-    """Drops what has had its time, rule by rule; safe to run twice, to cut short, and by two processes at once.
-
-    A store that does not answer is the problem of its own rules: the others are applied all the same.
-    """
-    for rule in rules():
-        dropped: list[Dropped] = []
-        problem = ""
-        try:
-            dropped.extend(rule.drop(rule.before(at), dry_run))
-        except (MetricsError, DatabaseError) as error:
-            problem = str(error).strip() or type(error).__name__
-        yield Applied(rule, tuple(dropped), problem)
-
-
-def old_rows(model: type[models.Model], field: str) -> Drop:
-    """Deletes a model's rows whose `field`, a time or a date, is older. For tables that nothing refers to.
-
-    The table is read once from end to end, a stretch of it in each statement, so that it needs no index and
-    nothing is locked for long.
-    """
-    table = model._meta.db_table
-    column = model._meta.get_field(field)
-    if not isinstance(column, models.DateField):
-        raise TypeError(f"{table}.{field} is neither a time nor a date")
-    is_time = isinstance(column, models.DateTimeField)
-
-    def drop(before: datetime, dry_run: bool) -> Iterator[Dropped]:
-        limit = before if is_time else before.date()
-        old = model._default_manager.filter(**{f"{field}__lt": limit})
-        rows = old.count() if dry_run else _delete(table, column.column or field, limit)
-        if rows:
-            yield Dropped("", rows)
-
-    return drop
-
-
-def _delete(table: str, column: str, limit: date) -> int:
-    statement = sql.SQL("DELETE FROM {} WHERE ctid >= %s::tid AND ctid < %s::tid AND {} < %s").format(
-        sql.Identifier(table), sql.Identifier(column)
-    )
-    deleted = 0
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int", [table])
-        ((blocks,),) = cursor.fetchall()
-        for block in range(0, blocks, _BLOCKS_AT_ONCE):
-            cursor.execute(statement, [f"({block},0)", f"({block + _BLOCKS_AT_ONCE},0)", limit])
-            deleted += cursor.rowcount
-    return deleted
+for kept, tables in (("raw_minutes", RAW_TABLES), ("rollups", ROLLUP_TABLES), ("receipts", RECEIPT_TABLES)):
+    register(*(RetentionRule(table, kept, old_partitions(table)) for table in tables))

@@ -6,7 +6,7 @@ import time
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from jatevo.metrics import retention
+from jatevo.metrics import retention_policy
 from jatevo.metrics.shipper import ship
 from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
 
@@ -36,7 +36,7 @@ def ship_outbox(timestamp: int) -> None:
 @app.task(name="metrics.retention", queueing_lock="retention", pass_context=False)
 def forget_old(timestamp: int) -> None:
     """Daily: what has had its time goes. What could not go is tried again the next day."""
-    for applied in retention.apply(at=timezone.now()):
+    for applied in retention_policy.apply(at=timezone.now()):
         for dropped in applied.dropped:
             logger.info("retention: %s dropped %s", applied.rule.name, dropped)
         if applied.problem:

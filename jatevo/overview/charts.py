@@ -37,13 +37,14 @@ class Shade:
 
 @dataclass(frozen=True)
 class Segment:
-    """A region's part of the bar, in percent of its width. `shade` 0 is not known."""
+    """A region's part of the bar, in percent of its width. `shade` 0 is not known, `unknown` says why."""
 
     region: Region
     x: float
     width: float
     shade: int
     url: str
+    unknown: str
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ class Trend:
 TREND_WIDTH, TREND_HEIGHT, _GAP = 240.0, 64.0, 0.2
 
 
-def segments(regions: Sequence[Region], urls: Sequence[str]) -> list[Segment]:
-    """Each region's share of the active nodes, shaded by its p95."""
+def segments(regions: Sequence[Region], urls: Sequence[str], unknown: Sequence[str]) -> list[Segment]:
+    """Each region's share of the active nodes, shaded by its p95; `unknown` says why one has none."""
     total = sum(region.nodes for region in regions) or 1
     found, x = [], 0.0
-    for region, url in zip(regions, urls, strict=True):
+    for region, url, why in zip(regions, urls, unknown, strict=True):
         width = 100 * region.nodes / total
-        found.append(Segment(region, round(x, 3), round(width, 3), shade_of_p95(region.p95_ms), url))
+        found.append(Segment(region, round(x, 3), round(width, 3), shade_of_p95(region.p95_ms), url, why))
         x += width
     return found
 

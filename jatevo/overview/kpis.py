@@ -130,6 +130,18 @@ class Snapshot:
             shown.append(Region(OTHER_REGIONS, self._p95_of(small) if enough else None, nodes))
         return shown
 
+    def why_unknown(self, region: Region) -> str:
+        """Why one of `regions` has no p95, in a few words; '' if it has one."""
+        if region.p95_ms is not None:
+            return ""
+        if region.name == OTHER_REGIONS and region.nodes < SMALLEST_PUBLIC_REGION:
+            return "too few nodes"
+        if self.traffic is None:
+            return "not known"
+        if region.name == OTHER_REGIONS and self.traffic.folded != self.census.small_regions:
+            return "not known yet"
+        return "too few samples"
+
     def _p95_of(self, small: frozenset[str]) -> float | None:
         """An older answer may have been about other regions."""
         return self.traffic.p95_other_ms if self.traffic and self.traffic.folded == small else None

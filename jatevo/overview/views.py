@@ -97,7 +97,11 @@ def _drawn(
         "nodes_hint": f"Of {network.census.nodes:,} registered",
         "compared": day_changes(network, past, at=at),
         "sparks": _sparks(today),
-        "segments": segments(regions, [_region_url(region) for region in regions]),
+        "segments": segments(
+            regions,
+            [_region_url(region) for region in regions],
+            [network.why_unknown(region) for region in regions],
+        ),
         "legend": p95_legend(),
         "heatmap": heatmap(by_hour, heat),
         "heats": [

@@ -11,12 +11,12 @@ from procrastinate.contrib.django import app
 from pytest_django import Settings
 
 from jatevo.audit.models import AuditEvent
-from jatevo.metrics import retention, tasks
+from jatevo.metrics import retention_policy, tasks
 from jatevo.metrics.partitions import Partition, partitions_of
 from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
-from jatevo.metrics.retention import Applied, apply, rules
+from jatevo.metrics.retention_policy import Applied, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
-from jatevo.metrics.store_retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
+from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
 from nodes.models import HeartbeatMinute, NodeHour, Probe, ProbeKind, ReputationDay, Validator
 from receipts.models import PayableClaim, Receipt, ReceiptIdentity
 from receipts.partitions import ensure_partitions, months
@@ -32,7 +32,7 @@ AT = datetime(2026, 11, 20, 3, 47, tzinfo=UTC)
 @pytest.fixture
 def in_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The policy applied to either engine."""
-    monkeypatch.setattr("jatevo.metrics.store_retention.get_store", lambda: store)
+    monkeypatch.setattr("jatevo.metrics.retention.get_store", lambda: store)
     return store
 
 
@@ -157,7 +157,7 @@ def test_rows_of_nodes_go_by_their_age(chdb_store: Store) -> None:
 def test_a_table_of_many_blocks_is_deleted_stretch_by_stretch(
     chdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(retention_policy, "_BLOCKS_AT_ONCE", 1)
     node = NodeFactory.create()
     HeartbeatMinute.objects.bulk_create(
         HeartbeatMinute(node=node, minute=AT - number * timedelta(minutes=10), beats=1)
@@ -204,7 +204,7 @@ def test_a_store_that_is_down_is_the_problem_of_its_own_rules(
         def execute(self, sql: str, params: object = None) -> list[tuple[object, ...]]:
             raise MetricsUnavailable("down")
 
-    monkeypatch.setattr("jatevo.metrics.store_retention.get_store", lambda: Down(chdb_store))
+    monkeypatch.setattr("jatevo.metrics.retention.get_store", lambda: Down(chdb_store))
     HeartbeatMinute.objects.create(node=NodeFactory.create(), minute=AT - 10 * DAY, beats=1)
     lines = list(apply(at=AT))
     assert {line.rule.name for line in lines if line.problem == "down"} == {

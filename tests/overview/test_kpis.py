@@ -335,6 +335,17 @@ def test_the_others_together_may_still_be_too_few() -> None:
     assert network.regions(fold_small=True) == [Region("a", 1.0, 5), Region(OTHER_REGIONS, 2.5, 5)]
 
 
+def test_a_region_without_a_p95_says_why() -> None:
+    def said(network: Snapshot) -> dict[str, str]:
+        return {region.name: network.why_unknown(region) for region in network.regions(fold_small=True)}
+
+    asked = network_of({"a": 5, "b": 6, "c": 3}, {"a": 1.0}, other=2.5)
+    assert said(asked) == {"a": "", "b": "too few samples", OTHER_REGIONS: "too few nodes"}
+    assert set(said(Snapshot(asked.census, None, metrics_down=True)).values()) == {"not known", "too few nodes"}
+    grown = Census(NOON, 17, {"a": 5, "b": 6, "c": 3, "d": 3}, 1)
+    assert said(Snapshot(grown, asked.traffic, metrics_down=False))[OTHER_REGIONS] == "not known yet"
+
+
 def test_a_network_of_small_regions_alone_shows_its_p95() -> None:
     network = network_of({"a": 1, "b": 2}, {}, other=2.5)
     assert network.regions(fold_small=True) == [Region(OTHER_REGIONS, 2.5, 3)]

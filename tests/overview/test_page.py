@@ -92,8 +92,9 @@ def test_unknown_is_a_dash_with_its_reason_and_never_a_zero(
     page = shown(visitor)
     assert page.count("The metrics store cannot be reached.") == 2
     assert not re.search(r"Requests \(24h\).*?<p[^>]*>\s*0\s*</p>", page, re.DOTALL)
-    assert page.count("(the metrics store cannot be reached)") == 2  # by region
-    assert "(too few samples)" not in page
+    assert page.count(">not known</span></td>") == 1
+    assert page.count(">too few nodes</span></td>") == 1  # of the other regions
+    assert ">too few samples</span></td>" not in page
 
 
 def test_stale_figures_bear_a_badge_and_their_age(

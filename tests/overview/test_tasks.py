@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from jatevo.metrics import retention
+from jatevo.metrics import retention_policy
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.transport import CircuitOpen
@@ -69,7 +69,7 @@ def test_the_jobs_are_periodic_and_never_queue_up(name: str, cron: str, queueing
 def test_hours_are_kept_for_a_year() -> None:
     for days in (1, 364, 366, 500):
         RegionHour.objects.create(hour=NOON - timedelta(days=days), region="eu")
-    (rule,) = (rule for rule in retention.rules() if rule.name == "overview_regionhour")
+    (rule,) = (rule for rule in retention_policy.rules() if rule.name == "overview_regionhour")
     assert rule.keep_days == 365
     assert [dropped.rows for dropped in rule.drop(rule.before(NOON), True)] == [2]
     assert RegionHour.objects.count() == 4

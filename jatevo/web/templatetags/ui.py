@@ -91,10 +91,12 @@ def kpi(
     help: str = "",
     change: Any = None,
     good: str = "",
+    change_help: str = "",
 ) -> dict[str, Any]:
     """`{% kpi "Avg p95" figures.p95 unit="ms" %}`: the value, a zero, or — and why, with its time.
 
-    `change` has a `difference` and a `ratio` against yesterday; `good` says which way is good, up or down.
+    `change` has a `difference` and a `ratio` against yesterday; `good` says which way is good, up or down, and
+    `change_help` is the key of what that means.
     """
     return {
         "label": label,
@@ -107,6 +109,7 @@ def kpi(
         "spark": charts.sparkline_of(trend) if trend is not None else None,
         "trend_label": trend_label,
         "definition": help,
+        "change_help": change_help,
         "change": charts.change_of(change.difference, change.ratio, good) if change is not None else None,
     }
 
@@ -118,22 +121,32 @@ def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
 
 
 @register.inclusion_tag("components/help.html")
-def help(definition: Definition | str, place: str = "") -> dict[str, Any]:
+def help(definition: Definition | str, place: str = "", change: str = "") -> dict[str, Any]:
     """`{% help "p95_global" %}`: a "?" that opens the definition of that key, or the one given.
 
-    Two of the same definition on a page need a `place` each, for their ids.
+    Two of the same definition on a page need a `place` each, for their ids. `change` is the key of what the
+    change beside the figure means.
     """
     found = definitions.find(definition) if isinstance(definition, str) else definition
-    return {"definition": found, "id": "-".join(["help", found.key, place] if place else ["help", found.key])}
+    return {
+        "definition": found,
+        "change": definitions.find(change) if change else None,
+        "id": "-".join(["help", found.key, place] if place else ["help", found.key]),
+    }
 
 
 # --- containers
 
 
 @register.simple_block_tag
-def panel(content: str, title: str = "", id: str = "", flush: bool = False, hint: str = "") -> SafeString:
-    """`{% panel title="Hardware" %}…{% endpanel %}`: a card; `flush=True` for a table that fills it."""
-    return _render("panel", content=content, title=title, id=id, flush=flush, hint=hint)
+def panel(
+    content: str, title: str = "", id: str = "", flush: bool = False, hint: str = "", help: str = ""
+) -> SafeString:
+    """`{% panel title="Hardware" %}…{% endpanel %}`: a card; `flush=True` for a table that fills it.
+
+    `help` is the key of a definition, for a "?" beside the title.
+    """
+    return _render("panel", content=content, title=title, id=id, flush=flush, hint=hint, definition=help)
 
 
 @register.simple_block_tag

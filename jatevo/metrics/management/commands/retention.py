@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from jatevo.metrics.retention import apply
+from jatevo.metrics.retention_policy import apply
 
 
 class Command(BaseCommand):

@@ -1,0 +1,131 @@
+"""The one policy of what is forgotten when, for ClickHouse and PostgreSQL alike.
+
+`settings.RETENTION_DAYS` says how many days; a rule says of what, and how it goes. An app has its rules in a
+module `retention` that calls `register(…)`; `rules()` finds them all. Partitions of ClickHouse and of the
+receipts are dropped whole, once all that they hold has had its time; rows of other tables are deleted.
+
+What no rule names is kept for ever: audit rows; the identities of receipts and the claims of their requests,
+because a receipt that comes again must be refused however late it comes; forged receipts, which are evidence;
+nodes, their transitions and exemptions; a node's first minute on record.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, connection, models
+from django.utils.module_loading import autodiscover_modules
+from psycopg import sql
+
+from jatevo.metrics.transport import MetricsError
+
+_BLOCKS_AT_ONCE = 2_000  # of 8 KiB: what one statement deletes from
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Something that went, or in a dry run would go. `rows` of ClickHouse count repeats that it has not merged."""
+
+    partition: str  # "" for single rows
+    rows: int
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} row{'' if self.rows == 1 else 's'}"
+        return f"{self.partition} ({rows})" if self.partition else rows
+
+
+# Drops what is wholly older than a moment, piece by piece; in a dry run (True) it only says what.
+Drop = Callable[[datetime, bool], Iterator[Dropped]]
+
+
+@dataclass(frozen=True)
+class RetentionRule:
+    """`name` is the table, `kept` the key of settings.RETENTION_DAYS, `drop` how its old part goes."""
+
+    name: str
+    kept: str
+    drop: Drop
+
+    @property
+    def keep_days(self) -> int:
+        days: int = settings.RETENTION_DAYS[self.kept]
+        return days
+
+    def before(self, at: datetime) -> datetime:
+        """What is wholly older than this has had its time."""
+        return at - timedelta(days=self.keep_days)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one rule; `problem` says why the rest of it was left for the next run."""
+
+    rule: RetentionRule
+    dropped: tuple[Dropped, ...]
+    problem: str = ""
+
+
+_rules: dict[str, RetentionRule] = {}
+
+
+def register(*rules: RetentionRule) -> None:
+    """Adds rules to the policy; one of the same name takes the other's place."""
+    _rules.update({rule.name: rule for rule in rules})
+
+
+def rules() -> list[RetentionRule]:
+    """The whole policy, by name."""
+    autodiscover_modules("retention")
+    return [_rules[name] for name in sorted(_rules)]
+
+
+def apply(*, at: datetime, dry_run: bool = False) -> Iterator[Applied]:
+    """Drops what has had its time, rule by rule; safe to run twice, to cut short, and by two processes at once.
+
+    A store that does not answer is the problem of its own rules: the others are applied all the same.
+    """
+    for rule in rules():
+        dropped: list[Dropped] = []
+        problem = ""
+        try:
+            dropped.extend(rule.drop(rule.before(at), dry_run))
+        except (MetricsError, DatabaseError) as error:
+            problem = str(error).strip() or type(error).__name__
+        yield Applied(rule, tuple(dropped), problem)
+
+
+def old_rows(model: type[models.Model], field: str) -> Drop:
+    """Deletes a model's rows whose `field`, a time or a date, is older. For tables that nothing refers to.
+
+    The table is read once from end to end, a stretch of it in each statement, so that it needs no index and
+    nothing is locked for long.
+    """
+    table = model._meta.db_table
+    column = model._meta.get_field(field)
+    if not isinstance(column, models.DateField):
+        raise TypeError(f"{table}.{field} is neither a time nor a date")
+    is_time = isinstance(column, models.DateTimeField)
+
+    def drop(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+        limit = before if is_time else before.date()
+        old = model._default_manager.filter(**{f"{field}__lt": limit})
+        rows = old.count() if dry_run else _delete(table, column.column or field, limit)
+        if rows:
+            yield Dropped("", rows)
+
+    return drop
+
+
+def _delete(table: str, column: str, limit: date) -> int:
+    statement = sql.SQL("DELETE FROM {} WHERE ctid >= %s::tid AND ctid < %s::tid AND {} < %s").format(
+        sql.Identifier(table), sql.Identifier(column)
+    )
+    deleted = 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int", [table])
+        ((blocks,),) = cursor.fetchall()
+        for block in range(0, blocks, _BLOCKS_AT_ONCE):
+            cursor.execute(statement, [f"({block},0)", f"({block + _BLOCKS_AT_ONCE},0)", limit])
+            deleted += cursor.rowcount
+    return deleted
