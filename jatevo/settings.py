@@ -309,6 +309,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
         "procrastinate": {"level": "WARNING"},
+        # each failed connection with its traceback, which the breaker's caller says in a line
+        "clickhouse_driver": {"level": "CRITICAL"},
         "django.request": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
     },

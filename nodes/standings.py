@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from jatevo.metrics import queries
+from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
 from nodes.models import NodeStanding
@@ -21,7 +22,7 @@ STALE_AFTER = timedelta(minutes=3)
 
 UNPROBED = "No probe has measured it in the past hour."
 UNHEARD = "No minute is on record yet."
-OLD = "The metrics store has not answered for a while."
+OLD = "The metrics store has not answered, or has been behind, for a while."
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,19 @@ WHERE nodes_nodestanding.as_of < excluded.as_of
 def refresh_standings(*, at: datetime) -> int:
     """Brings every node's standing up to date; returns how many were written.
 
+    While facts are late on their way to ClickHouse, the standings are those of the moment up to which it has all.
     Raises MetricsError while ClickHouse does not answer; then nothing is written, and `as_of` grows old.
     """
-    store = get_store()
-    latencies = queries.latest_latency(store, None, at - LATENCY_WINDOW, at + timedelta(minutes=1))
-    uptimes = queries.uptime_ratio(store, None, at - UPTIME_WINDOW, at - queries.SETTLED_AFTER)
+    store, as_of = get_store(), complete_until(at=at)
+    latencies = queries.latest_latency(store, None, as_of - LATENCY_WINDOW, as_of + timedelta(minutes=1))
+    uptimes = queries.uptime_ratio(store, None, as_of - UPTIME_WINDOW, as_of - queries.SETTLED_AFTER)
     ids = sorted(latencies.keys() | uptimes.keys())
     points = [latencies.get(node_id) for node_id in ids]
     with connection.cursor() as cursor:
         cursor.execute(
             _UPSERT,
             {
-                "at": at,
+                "at": as_of,
                 "node_id": ids,
                 "p50_ms": [point and point.p50_ms for point in points],
                 "p95_ms": [point and point.p95_ms for point in points],

@@ -158,7 +158,7 @@ WITH input AS MATERIALIZED (
             hedged, cache_hit, failed, public_key, sha256, raw, payload, fact)
     ORDER BY request_id
 ), node AS (
-    SELECT status FROM nodes_node WHERE id = %(node)s
+    SELECT status, region FROM nodes_node WHERE id = %(node)s
 ), identity AS (
     INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
     SELECT %(node)s, request_id, sha256, %(at)s FROM input
@@ -180,8 +180,9 @@ WITH input AS MATERIALIZED (
     RETURNING request_id, payable
 ), fact AS (
     INSERT INTO metrics_outbox (kind, body)
-    SELECT 'receipt', i.fact || jsonb_build_object('payable', s.payable)
-    FROM stored s JOIN input i USING (request_id)
+    -- figures count it for the region that the node is in, whatever its receipt says
+    SELECT 'receipt', i.fact || jsonb_build_object('payable', s.payable, 'region', node.region)
+    FROM stored s JOIN input i USING (request_id) CROSS JOIN node
 )
 SELECT request_id FROM stored
 """

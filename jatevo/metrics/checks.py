@@ -22,7 +22,10 @@ def chdb_is_for_one_process(app_configs: Any, **kwargs: Any) -> list[CheckMessag
 
 # What the console itself looks back on, and the 180 days of receipts that PRD §12 promises.
 LEAST_DAYS = {
-    "raw_minutes": (2, "charts show a day of probes"),
+    "raw_minutes": (
+        9,
+        "receipts may be a week late, and the hours that they change are summed up from minutes",
+    ),
     "rollups": (90, "the status page shows 90 days"),
     "receipts": (180, "receipts are promised for 180 days"),
     "probes": (1, "a node's page shows its last probes"),

@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from jatevo.metrics.partitions import partitions_of
-from jatevo.metrics.transport import MetricsError, Param, Transport
+from jatevo.metrics.transport import MetricsError, Param, QueryRefused, Transport
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 
@@ -67,7 +67,9 @@ class SchemaFile:
 def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> list[Step]:
     """Brings the store's schema up to date, and says what it did with each file.
 
-    Safe to run twice and by two processes at once. Backfills want a `patient_store()`. Raises SchemaChanged, MetricsUnavailable, QueryRefused.
+    Safe to run twice and by two processes at once, but not beside a worker of the new release: what that ships
+    before a backfill has run would be counted by both. Backfills want a `patient_store()`. Raises SchemaChanged,
+    MetricsUnavailable, QueryRefused.
     """
     store.create_database()
     store.execute(_MIGRATIONS_TABLE)
@@ -110,8 +112,14 @@ def _apply(store: Transport, file: SchemaFile) -> str:
 
 def _execute(store: Transport, statement: str, params: dict[str, Param] | None = None) -> None:
     added = _ADD_COLUMN.match(statement)
-    if added is None or not _has_column(store, added[1], added[2]):
+    if added is not None and _has_column(store, added[1], added[2]):
+        return
+    try:
         store.execute(statement, params)
+    except QueryRefused:
+        # Another process may have added it since we looked.
+        if added is None or not _has_column(store, added[1], added[2]):
+            raise
 
 
 def _has_column(store: Transport, table: str, column: str) -> bool:

@@ -8,7 +8,7 @@ from procrastinate.contrib.django import app
 
 from jatevo.metrics import retention_policy
 from jatevo.metrics.shipper import ship
-from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
+from jatevo.metrics.transport import CircuitOpen, MetricsError, MetricsUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ def ship_outbox(timestamp: int) -> None:
         pass  # said a few seconds ago, by the job that met the failure
     except MetricsUnavailable as error:
         logger.warning("the outbox waits for ClickHouse: %s", error)
+    except MetricsError:
+        logger.exception("ClickHouse refuses what the outbox holds")
 
 
 @app.periodic(cron="47 3 * * *", periodic_id="retention")

@@ -63,6 +63,7 @@ ROW_CODES = frozenset(
 UNAVAILABLE_CODES = frozenset(
     {
         3,  # UNEXPECTED_END_OF_FILE
+        16,  # NO_SUCH_COLUMN_IN_TABLE: not migrated yet
         60,  # UNKNOWN_TABLE: not migrated yet
         81,  # UNKNOWN_DATABASE: likewise
         159,  # TIMEOUT_EXCEEDED

@@ -87,10 +87,15 @@ class Bar:
 
 @dataclass(frozen=True)
 class Trend:
-    """24 hours as bars. `total` is of the known hours, None if there is none; `top` is the highest bar."""
+    """24 hours as bars. `total` counts from the first known hour, `since`; None if there is none.
+
+    `partial`: an hour after that is not known. `top` is the highest bar.
+    """
 
     bars: list[Bar]
     total: int | None
+    since: datetime | None
+    partial: bool
     top: int
     hours: list[datetime]
 
@@ -155,7 +160,10 @@ def trend(points: Sequence[HourPoint], *names: str, unit: str) -> Trend:
         said = "not known" if total is None else f"{total:,} {unit}"
         title = f"{when}: {said}{' so far' if point.running and total is not None else ''}"
         bars.append(Bar(round(number * step, 2), parts, title, point.running, total is not None))
-    return Trend(bars, sum(known) if known else None, top, [point.hour for point in points])
+    first = next((number for number, each in enumerate(sums) if each is not None), None)
+    since = None if first is None else points[first].hour
+    partial = None in sums[first:]
+    return Trend(bars, sum(known) if known else None, since, partial, top, [point.hour for point in points])
 
 
 def bar_width(count: int) -> float:

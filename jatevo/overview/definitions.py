@@ -17,8 +17,8 @@ P95_GLOBAL = define(
     "p95_global",
     "Avg p95 (global)",
     text="The latency that 95 % of the network's work stays under: the 95th percentile (t-digest) of what"
-    " latency probes found on all nodes, each weighted by the requests that its node served meanwhile."
-    " Under five measurements it is not shown: too few samples.",
+    " latency probes found on all nodes. A node's probes together weigh as much as the requests that it served"
+    " meanwhile, and as one where it served none. Under five measurements it is not shown: too few samples.",
     window="the last 15 minutes",
     source="latency probes of the validators, weighted by receipts",
 )
@@ -80,9 +80,10 @@ HEATMAP = define(
     "region_hours",
     "Regions by hour",
     text="Each region's p95 and requests, hour by hour. An hour without measurements stays empty, and the p95 of"
-    " regions taken together as “other” is unknown, because percentiles do not add up.",
+    " regions taken together as “other” is unknown, because percentiles do not add up. Where these have fewer than"
+    " five nodes even together, the requests of the smallest region shown are counted with theirs, and not apart.",
     window="24 hours (UTC), the last one running",
-    source="latency probes and signed receipts, summed up each minute",
+    source="latency probes and signed receipts, summed up every five seconds",
 )
 
 # history.day_changes

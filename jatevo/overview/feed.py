@@ -1,5 +1,6 @@
 """What nodes went through lately, as far as a person may know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ LOOK_BACK = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Change:
-    """A node's step: `name` is what the reader calls the node."""
+    """A node's step: `name` is what the reader calls the node, `region` may be OTHER_REGIONS."""
 
     pk: int
     name: str
@@ -25,8 +26,10 @@ class Change:
     at: datetime
 
 
-def recent_changes(user: object, sight: Sight, *, at: datetime) -> list[Change]:
-    """The last SHOWN transitions of the nodes that a person sees. One query."""
+def recent_changes(
+    user: object, sight: Sight, *, at: datetime, region_told: Callable[[str], str]
+) -> list[Change]:
+    """The last SHOWN transitions of the nodes that a person sees, with what they are told of regions. One query."""
     transitions = NodeTransition.objects.filter(at__gte=at - LOOK_BACK).select_related("node")
     if not (sight.everything and getattr(user, "is_admin", False)):
         transitions = transitions.filter(node__in=Node.objects.visible_to(user))
@@ -40,7 +43,7 @@ def recent_changes(user: object, sight: Sight, *, at: datetime) -> list[Change]:
             Phase(transition.to_status).status.value,
             transition.to_status.capitalize(),
             reason_label(transition.reason),
-            transition.node.region,
+            region_told(transition.node.region),
             transition.at,
         )
         for transition in transitions.order_by("-id")[:SHOWN]

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from jatevo.overview.kpis import OTHER_REGIONS, SMALLEST_PUBLIC_REGION, Snapshot
 from jatevo.overview.models import RegionHour
+from jatevo.web.figures import Figure, Knowledge
 
 NETWORK = ""  # the region of the rows that speak of the whole network
 HOUR = timedelta(hours=1)
@@ -27,6 +28,7 @@ class HourPoint:
     tokens_output: int | None
     errors: int | None
     running: bool = False
+    computed_at: datetime | None = None  # up to when its facts had arrived
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[Reg
     With `fold_small` a region that now has fewer than SMALLEST_PUBLIC_REGION active nodes is part of
     OTHER_REGIONS, and so is any hour in which a larger one had fewer. Counts add up there; percentiles do
     not, so the p95 is known only where the hour's nodes are all of one region and enough, or where every
-    region is folded: then it is the network's.
+    region is folded: then it is the network's. Where these have too few nodes even together, the hour's counts
+    of the smallest large region are told with theirs and not apart, so that nobody finds theirs by subtraction.
     """
     wanted = _hours_until(at, hours)
     rows: dict[str, dict[datetime, RegionHour]] = defaultdict(dict)
@@ -92,6 +95,8 @@ def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[Reg
 def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -> DayChanges:
     """The snapshot's figures against the day before, from at least DAY_CHANGE_HOURS of `network_hours`.
 
+    What is stale is not compared: its day before is another one.
+
     Active nodes and models compare with the sample nearest to 24 h ago (each hour keeps its last one), p95
     with that of the whole hour 24 h ago, and requests with the 24 h before these, whose hours at both ends
     count pro rata.
@@ -102,12 +107,16 @@ def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -
     measured = by_hour.get(_hour_of(day_ago))
     return DayChanges(
         active_nodes=Change(network.active_nodes.value, sampled.active_nodes if sampled else None),
-        p95_ms=Change(network.p95_ms.value, measured.p95_ms if measured else None),
+        p95_ms=Change(_fresh(network.p95_ms), measured.p95_ms if measured else None),
         models_cached=Change(network.models_cached.value, sampled.models_cached if sampled else None),
         requests_24h=Change(
-            network.requests_24h.value, _requests_between(by_hour, day_ago - 24 * HOUR, day_ago)
+            _fresh(network.requests_24h), _requests_between(by_hour, day_ago - 24 * HOUR, day_ago)
         ),
     )
+
+
+def _fresh(figure: Figure) -> float | int | None:
+    return figure.value if figure.state is Knowledge.KNOWN else None
 
 
 def _folded(
@@ -119,18 +128,46 @@ def _folded(
     large = {name for name, found in regions.items() if _is_large(_latest(found)) and name != OTHER_REGIONS}
     if regions and not large:
         return [RegionHours(OTHER_REGIONS, _points(network, wanted))]
+    own = {
+        name: {hour: row for hour, row in regions[name].items() if _is_large(row)} for name in sorted(large)
+    }
+    others = {
+        hour: [
+            found[hour] for name, found in regions.items() if hour in found and hour not in own.get(name, {})
+        ]
+        for hour in wanted
+    }
+    cover = {
+        hour: _cover(folded, [found[hour] for found in own.values() if hour in found])
+        for hour, folded in others.items()
+    }
     lines = []
-    others: dict[datetime, list[RegionHour]] = defaultdict(list)
-    for name, found in regions.items():
-        own = {hour: row for hour, row in found.items() if name in large and _is_large(row)}
-        if name in large:
-            lines.append(RegionHours(name, _points(own, wanted)))
-        for hour in found.keys() - own.keys():
-            others[hour].append(found[hour])
+    for name, found in own.items():
+        points = _points(found, wanted)
+        lines.append(
+            RegionHours(
+                name, [_without_counts(point) if cover[point.hour] == name else point for point in points]
+            )
+        )
     if any(_says_something(row) for folded in others.values() for row in folded):
-        points = [_together(others[hour], hour, running=hour == wanted[-1]) for hour in wanted]
+        points = []
+        for hour, folded in others.items():
+            covering = [own[cover[hour]][hour]] if cover[hour] else []
+            points.append(_together([*folded, *covering], hour, running=hour == wanted[-1]))
         lines.append(RegionHours(OTHER_REGIONS, points))
-    return lines
+    return sorted(lines, key=lambda line: (line.name == OTHER_REGIONS, line.name))
+
+
+def _cover(folded: Sequence[RegionHour], large: Sequence[RegionHour]) -> str:
+    """The region whose counts hide those of an hour's folded ones; '' if there is nothing to hide, or no cover."""
+    nodes = sum(row.active_nodes or 0 for row in folded)
+    if nodes >= SMALLEST_PUBLIC_REGION or not large or not any(_says_something(row) for row in folded):
+        return ""
+    return min(large, key=lambda row: (row.active_nodes, row.region)).region
+
+
+def _without_counts(point: HourPoint) -> HourPoint:
+    return replace(point, requests=None, tokens_input=None, tokens_output=None, errors=None)
 
 
 def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until: datetime) -> int | None:
@@ -172,6 +209,7 @@ def _point(row: RegionHour | None, hour: datetime, *, running: bool) -> HourPoin
         row.tokens_output,
         row.errors,
         running,
+        row.computed_at,
     )
 
 

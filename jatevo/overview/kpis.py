@@ -2,16 +2,18 @@
 
 What PostgreSQL knows (nodes, models) and what ClickHouse knows (latency, requests) is taken together into
 a snapshot, which all processes share. While ClickHouse does not answer, the last that it said stands in,
-marked stale; without that those figures are unknown. definitions.py says in words what each figure means.
+marked stale; without that those figures are unknown. While facts are late on their way to it, its figures are those
+of the moment up to which it has all, and stale too. definitions.py says in words what each figure means.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 from django.db.models import Count, F, Func, Q, TextField
 
 from jatevo.metrics import queries
+from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.patience import patiently
 from jatevo.metrics.store import MetricsError, get_store
 from jatevo.web.figures import Figure
@@ -25,6 +27,8 @@ REQUESTS_WINDOW = timedelta(hours=24)
 # The page polls every 10 s: together what it shows is never older than the 15 s that the PRD allows (A3).
 FRESH_FOR = timedelta(seconds=5)
 OLDEST = timedelta(seconds=15)
+# Shipping takes a second or a few. From here on it is no longer on time.
+LATE = timedelta(seconds=10)
 KEEP_SECONDS = 24 * 3600
 
 # Below this many active nodes a region's figure would speak of single operators.
@@ -32,6 +36,7 @@ SMALLEST_PUBLIC_REGION = 5
 OTHER_REGIONS = "other"  # what those are called together
 
 UNREACHABLE = "The metrics store cannot be reached."
+BEHIND = "Receipts and probes are late on their way to the metrics store."
 TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."
 
 log = structlog.get_logger(__name__)
@@ -58,6 +63,11 @@ class Census:
     active_by_region: dict[str, int]
     models_cached: int
 
+    def told(self, region: str) -> str:
+        """What those are told of a region who may not see single operators: its name, or OTHER_REGIONS."""
+        is_large = self.active_by_region.get(region, 0) >= SMALLEST_PUBLIC_REGION
+        return region if is_large else OTHER_REGIONS
+
     @property
     def small_regions(self) -> frozenset[str]:
         """Those with active nodes, but too few of them to be shown to everybody, or of the very name."""
@@ -70,7 +80,7 @@ class Census:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What ClickHouse knows at `as_of`. `p95_other_ms` is that of the regions in `folded` together."""
+    """What ClickHouse knew at `as_of`. `p95_other_ms` is that of the regions in `folded` together."""
 
     as_of: datetime
     p95_ms: float | None
@@ -82,11 +92,17 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`traffic` is None when nothing was ever known; with `metrics_down` it is the last good one."""
+    """What is known at `seen_at`. `traffic` is None when nothing was ever known, and old if there is `trouble`."""
 
     census: Census
     traffic: Traffic | None
-    metrics_down: bool
+    seen_at: datetime
+    trouble: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """Whether what ClickHouse said is old. It is young yet if the trouble has only just begun."""
+        return bool(self.trouble) and (self.traffic is None or self.seen_at - self.traffic.as_of >= OLDEST)
 
     @property
     def active_nodes(self) -> Figure:
@@ -149,25 +165,26 @@ class Snapshot:
     def _of_traffic(self, value: float | None, *, if_none: str = UNREACHABLE) -> Figure:
         as_of = self.traffic.as_of if self.traffic else self.census.as_of
         figure = Figure.of(value, as_of=as_of, if_none=if_none)
-        return figure.aged(UNREACHABLE) if self.metrics_down else figure
+        return figure.aged(self.trouble) if self.stale else figure
 
 
 # The number in a key goes up when the class changes shape.
 _snapshots: SingleFlight[Snapshot] = SingleFlight(
-    "overview:snapshot:2", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
+    "overview:snapshot:3", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
 )
 _last_traffic: Remembered[Traffic] = Remembered("overview:traffic:1", keep_seconds=KEEP_SECONDS)
 
 
 def snapshot(*, at: datetime) -> Snapshot:
     """The network's figures, at most OLDEST old but for what is stale. Raises the database's errors."""
-    return _snapshots.get(lambda: take(at=at), at=at)
+    return replace(_snapshots.get(lambda: take(at=at), at=at), seen_at=at)
 
 
 def take(*, at: datetime) -> Snapshot:
     """The figures as they are now, without asking the cache."""
-    now = census(at=at)
-    return Snapshot(now, *_traffic(now))
+    now, until = census(at=at), complete_until(at=at)
+    traffic, trouble = _traffic(now, until)
+    return Snapshot(now, traffic, seen_at=at, trouble=trouble)
 
 
 def census(*, at: datetime) -> Census:
@@ -184,29 +201,29 @@ def census(*, at: datetime) -> Census:
     )
 
 
-def _traffic(now: Census) -> tuple[Traffic | None, bool]:
-    """What ClickHouse says and False, or the last that it said and True."""
+def _traffic(now: Census, until: datetime) -> tuple[Traffic | None, str]:
+    """What ClickHouse says, or the last that it said; and what the trouble is, if there is any."""
     kept = _last_traffic.get()
     try:
-        return patiently(lambda: _ask(now)), False
+        said = patiently(lambda: _ask(now, until))
     except MetricsError as error:
         log.warning("metrics unavailable for the overview", error=str(error))
-        # It is young if it came too late for the one before, or if the trouble has only just begun.
-        return kept, kept is None or now.as_of - kept.as_of >= OLDEST
+        return kept, UNREACHABLE
+    return said, BEHIND if now.as_of - until >= LATE else ""
 
 
-def _ask(now: Census) -> Traffic:
+def _ask(now: Census, until: datetime) -> Traffic:
     """Remembered at once: nobody may be waiting any more when the answer comes."""
     store = get_store()
-    at, small = now.as_of, now.small_regions
-    latency = queries.p95_of_network(store, at - P95_WINDOW, at, fold=small)
+    small = now.small_regions
+    latency = queries.p95_of_network(store, until - P95_WINDOW, until, fold=small)
     traffic = Traffic(
-        as_of=at,
+        as_of=until,
         p95_ms=_tenths(latency.p95_ms),
         p95_by_region={region.region: _tenths(region.p95_ms) for region in latency.regions},
         folded=small,
         p95_other_ms=_tenths(latency.folded_p95_ms),
-        requests=queries.requests_count(store, at - REQUESTS_WINDOW, at),
+        requests=queries.requests_count(store, until - REQUESTS_WINDOW, until),
     )
     _last_traffic.set(traffic)
     return traffic

@@ -1,32 +1,30 @@
 """Sums up the network's hours into `RegionHour`, from which trends, heatmap and status history are drawn.
 
 Latency, traffic and minutes come from ClickHouse, in full for each hour of which it got new facts
-(`metrics.ChangedHour`); the nodes are counted as the hour goes by.
+(`metrics.ChangedHour`); the nodes are counted as the hour goes by. An hour stays noted until it is settled: until
+all that was heard in it must have come in, so that the minutes in which nobody was heard count as well.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
 from jatevo.metrics import queries
+from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import Transport
 from jatevo.overview import kpis
 from jatevo.overview.models import RegionHour
-from nodes.models import Node
+from nodes.models import Exemption, ExemptionKind, Node
 
 NETWORK = ""
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 HOURS_PER_RUN = 6
-# The running hour changes all the time. Summing it up costs a large fleet more than it is worth each time.
-RUNNING_HOUR_EVERY = timedelta(seconds=60)
-SMALL_FLEET = 500
 # Who was silent for so long has left, and is missed no more.
 LEFT_AFTER = timedelta(days=7)
 
@@ -53,19 +51,18 @@ class _Minutes:
 
 
 def summarise(*, at: datetime, store: Transport | None = None, limit: int = HOURS_PER_RUN) -> list[datetime]:
-    """Sums up at most `limit` hours that changed, newest first, and says which.
+    """Sums up at most `limit` hours that changed, and says which.
 
     Any number of processes may call it at once. Raises MetricsError when ClickHouse does not answer; what was
     not summed up stays noted.
     """
     store = store or get_store()
-    changed = ChangedHour.objects.order_by("-hour")
-    if not _is_due(_hour_of(at), at):
-        changed = changed.exclude(hour=_hour_of(at))
+    until = complete_until(at=at)
     done = []
-    for hour, noted_at in changed.values_list("hour", "noted_at")[:limit]:
-        _settle(_summed_up(store, hour.astimezone(UTC), at), hour, noted_at)
-        done.append(hour.astimezone(UTC))
+    for hour, noted_at in _noted(at)[:limit]:
+        sums = _summed_up(store, hour, until)
+        _store_sums(sums, hour, noted_at, settled=until >= hour + HOUR + queries.SETTLED_AFTER)
+        done.append(hour)
     return done
 
 
@@ -88,9 +85,32 @@ def take_census(*, at: datetime) -> None:
     ChangedHour.objects.bulk_create([ChangedHour(hour=hour)], ignore_conflicts=True)
 
 
+def _noted(at: datetime) -> list[tuple[datetime, datetime]]:
+    """The noted hours with the times of their notes: the running one, then those not summed up for longest.
+
+    Notes get new times, so that these do not tell who waits.
+    """
+    noted = [
+        (hour.astimezone(UTC), noted_at)
+        for hour, noted_at in ChangedHour.objects.values_list("hour", "noted_at")
+    ]
+    sums = RegionHour.objects.filter(region=NETWORK, hour__in=[hour for hour, _ in noted])
+    computed = {
+        hour.astimezone(UTC): computed_at
+        for hour, computed_at in sums.values_list("hour", "computed_at")
+        if computed_at is not None
+    }
+    never = datetime.min.replace(tzinfo=UTC)
+
+    def urgency(each: tuple[datetime, datetime]) -> tuple[bool, datetime, timedelta]:
+        return each[0] != _hour_of(at), computed.get(each[0], never), at - each[0]
+
+    return sorted(noted, key=urgency)
+
+
 @transaction.atomic
-def _settle(sums: list[RegionHour], hour: datetime, noted_at: datetime) -> None:
-    """Stores an hour's sums, and deletes its note if that is still the one of before they were taken.
+def _store_sums(sums: list[RegionHour], hour: datetime, noted_at: datetime, *, settled: bool) -> None:
+    """Stores an hour's sums; if it is settled, deletes its note, provided it is the one of before they were taken.
 
     A later note stays, because its facts may have come too late for the sums. If there is none any more, somebody
     else has stored later sums, and these are dropped.
@@ -99,16 +119,19 @@ def _settle(sums: list[RegionHour], hour: datetime, noted_at: datetime) -> None:
     if now is None:
         return
     _store(sums, _COMPUTED)
-    if now.noted_at == noted_at:
+    if settled and now.noted_at == noted_at:
         now.delete()
 
 
-def _summed_up(store: Transport, hour: datetime, at: datetime) -> list[RegionHour]:
-    """The hour of the network and of each region with nodes, probes or receipts, in the order of regions."""
+def _summed_up(store: Transport, hour: datetime, until: datetime) -> list[RegionHour]:
+    """The hour of the network and of each region with nodes, probes or receipts, in the order of regions.
+
+    As far as it was over at `until`, up to which all facts are in.
+    """
     end = hour + HOUR
     latencies = {found.region: found for found in queries.latency_by_hour(store, hour, end)}
     traffic = {found.region: found for found in queries.traffic_by_hour(store, hour, end)}
-    minutes = _minutes_by_region(queries.minutes_up_by_node(store, hour, end), hour, at)
+    minutes = _minutes_by_region(queries.minutes_up_by_node(store, hour, end), hour, until)
     rows = []
     for region in sorted({NETWORK, *latencies, *traffic, *minutes}):
         latency = latencies.get(region)
@@ -120,7 +143,7 @@ def _summed_up(store: Transport, hour: datetime, at: datetime) -> list[RegionHou
             probes=latency.probes if latency else 0,
             minutes_up=heard.up,
             minutes_expected=heard.expected,
-            computed_at=at,
+            computed_at=until,
         )
         served = traffic.values() if region == NETWORK else [traffic[region]] if region in traffic else []
         _add_traffic(row, served)
@@ -136,32 +159,40 @@ def _add_traffic(row: RegionHour, served: Iterable[queries.HourTraffic]) -> None
     row.errors = sum(hour.errors for hour in served)
 
 
-def _minutes_by_region(minutes_up: dict[str, int], hour: datetime, at: datetime) -> dict[str, _Minutes]:
+def _minutes_by_region(minutes_up: dict[str, int], hour: datetime, until: datetime) -> dict[str, _Minutes]:
     """The hour's minutes of the nodes that belonged to the network in it, by region and for the network.
 
-    Expected are those since the node was made; of the running hour, those that are over and whose heartbeats
-    have come in. A node that was never heard, or that was silent for LEFT_AFTER before the hour, has none.
+    Expected are those since the node was made, as far as their heartbeats have come in, and but for those in which
+    the console itself heard nobody. A node that was never heard, or that was silent for LEFT_AFTER before the hour,
+    has none.
     """
-    end = min(hour + HOUR, at - queries.SETTLED_AFTER)
+    expected_of_all = _minutes_between(hour, min(hour + HOUR, until - queries.SETTLED_AFTER), hour)
+    for starts_at, ends_at in _console_outages(hour):
+        expected_of_all &= ~_minutes_between(starts_at, ends_at, hour)
     known = Node.objects.filter(created_at__lt=hour + HOUR, last_heartbeat_at__gte=hour - LEFT_AFTER)
     regions: dict[str, _Minutes] = defaultdict(_Minutes)
     for node_id, region, created_at in known.values_list("id", "region", "created_at").iterator():
-        expected = max(0, math.ceil((end - max(hour, created_at)) / MINUTE))
+        expected = expected_of_all
+        if created_at > hour:
+            expected &= _minutes_between(created_at, hour + HOUR, hour)
         up = minutes_up.get(node_id, 0)
         for name in (region, NETWORK):
             regions[name].up += up
-            regions[name].expected += max(expected, up)
+            regions[name].expected += max(expected.bit_count(), up)
     return regions
 
 
-def _is_due(running_hour: datetime, at: datetime) -> bool:
-    """Whether the running hour may be summed up again."""
-    last = (
-        RegionHour.objects.filter(hour=running_hour, region=NETWORK)
-        .values_list("computed_at", flat=True)
-        .first()
-    )
-    return last is None or at - last >= RUNNING_HOUR_EVERY or Node.objects.count() <= SMALL_FLEET
+def _console_outages(hour: datetime) -> Iterator[tuple[datetime, datetime]]:
+    outages = Exemption.objects.filter(kind=ExemptionKind.OUTAGE).overlapping(hour, hour + HOUR)
+    for starts_at, ends_at in outages.values_list("starts_at", "ends_at"):
+        yield starts_at, ends_at or hour + HOUR
+
+
+def _minutes_between(since: datetime, until: datetime, hour: datetime) -> int:
+    """The hour's minutes that have any part of the window, as bits."""
+    first = max(0, (since - hour) // MINUTE)
+    end = min(60, -((hour - until) // MINUTE))
+    return (1 << end) - (1 << first) if first < end else 0
 
 
 def _store(rows: list[RegionHour], fields: tuple[str, ...]) -> None:

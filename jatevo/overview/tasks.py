@@ -5,7 +5,7 @@ import logging
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
+from jatevo.metrics.transport import CircuitOpen, MetricsError, MetricsUnavailable
 from jatevo.overview.summariser import summarise, take_census
 
 logger = logging.getLogger(__name__)
@@ -19,13 +19,15 @@ def count_nodes(timestamp: int) -> None:
     take_census(at=timezone.now())
 
 
-@app.periodic(cron="* * * * * */15", periodic_id="summarise-hours")
+@app.periodic(cron="* * * * * */5", periodic_id="summarise-hours")
 @app.task(name="overview.summarise", queueing_lock="summarise-hours", pass_context=False)
 def sum_up_hours(timestamp: int) -> None:
-    """Every 15 seconds: the hours of which ClickHouse got new facts. While it is away they stay noted."""
+    """Every five seconds: the hours of which ClickHouse got new facts. While it is away they stay noted."""
     try:
         summarise(at=timezone.now())
     except CircuitOpen:
         pass  # said a few seconds ago, by who met the failure
     except MetricsUnavailable as error:
         logger.warning("the hours wait for ClickHouse: %s", error)
+    except MetricsError:
+        logger.exception("ClickHouse refuses to sum up hours")

@@ -1,7 +1,8 @@
 """The Overview page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
@@ -24,11 +25,21 @@ from jatevo.overview.models import Incident, IncidentKind, Severity
 from jatevo.web.fragments import page_or_fragment
 from nodes.sight import Sight
 
-POLL_SECONDS = 10
+POLL_SECONDS = 8  # what is seen is at most this, FRESH_FOR and a second or two of shipping old
 SHOWN_INCIDENTS = 3
 DAY_HOURS = 24
+# The worker sums up every few seconds; this is many of its runs.
+HOURS_LATE = timedelta(minutes=3)
 
 _WORST_FIRST = (Severity.MAJOR, Severity.WARN, Severity.INFO)
+
+
+@dataclass(frozen=True)
+class Late:
+    """As of when the hours are, and why they are not as of now."""
+
+    as_of: datetime
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,8 @@ def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:
     """What the page shows of the network. Drawn once for each snapshot and audience, whoever looks."""
     network = snapshot(at=at)
     sight = Sight.of(request.user)
-    key = f"overview:live:{network.as_of.timestamp()}:{network.census.as_of.timestamp()}:{heat.value}:{_audience(request, sight)}"
+    moments = f"{network.as_of.timestamp()}:{network.census.as_of.timestamp()}:{network.stale}"
+    key = f"overview:live:{moments}:{heat.value}:{_audience(request, sight)}"
     kept: str | None = cache.get(key)
     if kept is None:
         kept = render_to_string("overview/live.html", _drawn(request, network, sight, heat, at=at), request)
@@ -104,6 +116,7 @@ def _drawn(
         ),
         "legend": p95_legend(),
         "heatmap": heatmap(by_hour, heat),
+        "late": _late(network, today, at=at),
         "heats": [
             {
                 "label": each.label,
@@ -116,11 +129,23 @@ def _drawn(
         "bar_width": bar_width(DAY_HOURS),
         "under_way": under_way,
         "shown_incidents": [*under_way, *announced][:SHOWN_INCIDENTS],
-        "changes": recent_changes(request.user, sight, at=at),
+        "changes": recent_changes(
+            request.user, sight, at=at, region_told=network.census.told if fold_small else str
+        ),
         "nodes_url": f"{reverse('nodes:list')}?status=active",
         "receipts_url": reverse("receipts:list") if allowed(request.user, Permission.VIEW_RECEIPTS) else "",
         "may_enrol": allowed(request.user, Permission.ENROL_NODES),
     }
+
+
+def _late(network: Snapshot, hours: Sequence[HourPoint], *, at: datetime) -> Late | None:
+    """Whether trends and heatmap are behind: with the figures, or because nobody has summed them up lately."""
+    if network.stale and network.traffic:
+        return Late(network.traffic.as_of, network.trouble)
+    computed = max((point.computed_at for point in hours if point.computed_at), default=None)
+    if computed is not None and at - computed >= HOURS_LATE:
+        return Late(computed, "The hours have not been summed up for a while.")
+    return None
 
 
 def _badness(incident: Incident) -> tuple[bool, int]:

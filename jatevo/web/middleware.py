@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
+from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, to_response
 from jatevo.web.pages import unavailable_page
@@ -64,6 +65,10 @@ class ApiGateMiddleware:
             "application/json"
         ):
             return to_response(_ERRORS.get(response.status_code, _ERRORS[500]))
+        if request.method in ("GET", "HEAD") and "Cache-Control" not in response:
+            # what it says depends on who asks, and bearer tokens are no cookies
+            response["Cache-Control"] = "private, no-cache"
+            patch_vary_headers(response, ["Authorization", "Cookie"])
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

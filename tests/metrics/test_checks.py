@@ -24,7 +24,7 @@ def test_services_need_a_clickhouse_server(
         ("receipts", 180, False),
         ("reputation", 14, True),
         ("rollups", 89, True),
-        ("raw_minutes", 2, False),
+        ("raw_minutes", 9, False),
     ],
 )
 def test_nothing_that_is_needed_may_be_forgotten(

@@ -1,6 +1,6 @@
 """The schema's files are applied once, in order, and only where the server can take them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from django.core.management import call_command
 from jatevo.metrics.migrator import SCHEMA_FOLDER, Outcome, SchemaChanged, migrate, read_files
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.store import QueryRefused, Store
+from jatevo.metrics.transport import Param, Row
 from tests.metrics.clickhouse_server import ClickHouseServer
-from tests.metrics.wrappers import NOON, deliver, uptime
+from tests.metrics.wrappers import NOON, Intercepted, deliver, uptime
 
 TIMEOUT_SECONDS = 2.0
 
@@ -86,6 +87,21 @@ def test_a_column_that_is_there_already_counts_as_added(bare_server: Store, sche
     (schema_copy / "9002_wrong.sql").write_text("ALTER TABLE requests_minute ADD COLUMN x NoSuchType;\n")
     with pytest.raises(QueryRefused, match="NoSuchType"):
         migrate(bare_server, at=NOON, folder=schema_copy)
+
+
+def test_two_processes_may_migrate_at_once(bare_server: Store, schema_copy: Path) -> None:
+    (schema_copy / "9001_column.sql").write_text("ALTER TABLE requests_minute ADD COLUMN extra UInt64;\n")
+
+    class Overtaken(Intercepted):
+        """Somebody adds the column between our look and our statement."""
+
+        def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+            if "ADD COLUMN extra" in sql:
+                bare_server.execute(sql)
+            return super().execute(sql, params)
+
+    steps = migrate(Overtaken(bare_server), at=NOON, folder=schema_copy)
+    assert {step.name: step.outcome for step in steps}["9001_column"] is Outcome.APPLIED
 
 
 def test_a_file_for_each_partition_is_run_for_each_and_says_so(store: Store, schema_copy: Path) -> None:

@@ -47,7 +47,7 @@ def test_p95_is_unknown_under_five_probes(store: Store) -> None:
     # A probe that took no p95 is no sample of it.
     deliver(store, *probes(None, node_id="other"))
     assert p95_of_network(store, *QUARTER).p95_ms is None
-    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", None, 1)]
+    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", None)]
 
 
 def test_five_probes_are_enough(store: Store) -> None:
@@ -76,18 +76,25 @@ def test_p95_counts_a_probe_delivered_twice_once(store: Store) -> None:
 
 
 def test_p95_weighs_a_nodes_probes_by_the_requests_it_served_in_the_window(store: Store) -> None:
-    deliver(store, *probes(*[10.0] * 59), *probes(900.0, node_id="busy"))
+    deliver(store, *probes(*[10.0] * 59), *served("macbook-001", 100), *probes(900.0, node_id="busy"))
     deliver(
         store, *served("busy", 100, ts_end=NOON_SECONDS - 3600), *served("busy", 100, ts_end=NOON_SECONDS)
     )
     assert p95_of_network(store, *QUARTER).p95_ms == 10.0  # none of these is in the window
-    deliver(store, *served("busy", 200))
+    deliver(store, *served("busy", 50))
     assert p95_of_network(store, *QUARTER).p95_ms == 900.0
-    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", 900.0, 2)]
+    assert p95_of_network(store, *QUARTER).regions == [RegionLatency("ap-southeast", 900.0)]
+
+
+def test_a_node_that_is_probed_often_weighs_no_more_for_it(store: Store) -> None:
+    deliver(store, *probes(*[100.0] * 30), *served("macbook-001", 100))
+    deliver(store, *probes(*[1000.0] * 59, node_id="idle"), *served("idle", 2))
+    assert p95_of_network(store, *QUARTER).p95_ms == 100.0
+    assert {line.p95_ms for line in latency_by_hour(store, NOON - HOUR, NOON)} == {100.0}
 
 
 def test_a_receipt_delivered_twice_weighs_once(store: Store) -> None:
-    deliver(store, *probes(*[10.0] * 100), *probes(900.0, node_id="busy"))
+    deliver(store, *probes(*[10.0] * 59), *served("macbook-001", 100), *probes(900.0, node_id="busy"))
     for _ in range(10):
         deliver(store, *served("busy", 1))
     assert p95_of_network(store, *QUARTER).p95_ms == 10.0
@@ -101,8 +108,8 @@ def test_p95_by_region_keeps_regions_apart_and_in_order(store: Store) -> None:
         *probes(*[30.0] * 2, node_id="c", region="eu-west"),
     )
     assert p95_of_network(store, *QUARTER).regions == [
-        RegionLatency("eu-west", 30.0, 2),
-        RegionLatency("us-east", 10.0, 1),
+        RegionLatency("eu-west", 30.0),
+        RegionLatency("us-east", 10.0),
     ]
 
 
@@ -115,9 +122,9 @@ def test_folded_regions_have_a_figure_together_beside_their_own(store: Store) ->
     )
     found = p95_of_network(store, *QUARTER, fold={"eu-west", "eu-north"})
     assert found.regions == [
-        RegionLatency("eu-north", None, 1),
-        RegionLatency("eu-west", None, 1),
-        RegionLatency("us-east", 10.0, 1),
+        RegionLatency("eu-north", None),
+        RegionLatency("eu-west", None),
+        RegionLatency("us-east", 10.0),
     ]
     assert (found.p95_ms, found.folded_p95_ms) == (30.0, 30.0)
     with_quote = p95_of_network(store, *QUARTER, fold=["it's", "us-east"])
@@ -146,7 +153,7 @@ def test_each_hour_has_the_figure_of_its_regions_and_of_the_network(store: Store
 
 
 def test_an_hours_weights_are_the_requests_of_that_hour(store: Store) -> None:
-    deliver(store, *probes(*[10.0] * 59), *probes(900.0, node_id="busy"))
+    deliver(store, *probes(*[10.0] * 59), *served("macbook-001", 100), *probes(900.0, node_id="busy"))
     deliver(store, *served("busy", 200, ts_end=NOON_SECONDS + 1))
     before = latency_by_hour(store, NOON - HOUR, NOON)
     deliver(store, *served("busy", 201))

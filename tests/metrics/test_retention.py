@@ -14,9 +14,9 @@ from jatevo.audit.models import AuditEvent
 from jatevo.metrics import retention_policy, tasks
 from jatevo.metrics.partitions import Partition, partitions_of
 from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
+from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
 from jatevo.metrics.retention_policy import Applied, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
-from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
 from nodes.models import HeartbeatMinute, NodeHour, Probe, ProbeKind, ReputationDay, Validator
 from receipts.models import PayableClaim, Receipt, ReceiptIdentity
 from receipts.partitions import ensure_partitions, months

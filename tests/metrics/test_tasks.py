@@ -8,7 +8,7 @@ from procrastinate.contrib.django import app
 from jatevo.metrics import tasks
 from jatevo.metrics.models import Outbox
 from jatevo.metrics.queries import receipt_presence
-from jatevo.metrics.store import MetricsUnavailable, Store
+from jatevo.metrics.store import MetricsError, MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.transport import CircuitOpen
 from tests.metrics.wrappers import Intercepted, enqueue, receipt
 
@@ -23,12 +23,15 @@ def test_the_job_empties_the_outbox(chdb_store: Store, monkeypatch: pytest.Monke
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("error", "lines"), [(MetricsUnavailable("down"), 1), (CircuitOpen("open"), 0)])
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [(MetricsUnavailable("down"), 1), (CircuitOpen("open"), 0), (QueryRefused("no such function", 46), 1)],
+)
 def test_an_outage_is_no_failed_job_and_one_line_in_the_log(
     chdb_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    error: MetricsUnavailable,
+    error: MetricsError,
     lines: int,
 ) -> None:
     def fail(table: str, rows: object) -> None:

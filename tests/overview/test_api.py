@@ -28,6 +28,15 @@ def visitor() -> Browser:
     return Browser()
 
 
+def test_answers_are_kept_by_nobody_but_who_asked(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    for path in ("/v1/summary", "/v1/incidents", "/v1/nodes"):
+        answer = visitor.get(path)
+        assert answer["Cache-Control"] == "private, no-cache"
+        assert {"Authorization", "Cookie"} <= {each.strip() for each in answer["Vary"].split(",")}
+
+
 def test_summary_has_the_contracts_shape(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
     body = visitor.get("/v1/summary").json()
     assert datetime.fromisoformat(body.pop("as_of")).tzinfo is not None

@@ -1,5 +1,6 @@
 """Past hours and the change against the day before, from the rows that the worker keeps."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from jatevo.overview.history import (
     network_hours,
     region_hours,
 )
-from jatevo.overview.kpis import OTHER_REGIONS, Census, Snapshot, Traffic
+from jatevo.overview.kpis import OTHER_REGIONS, UNREACHABLE, Census, Snapshot, Traffic
 from jatevo.overview.models import RegionHour
 from tests.overview.conftest import NOON
 
@@ -39,7 +40,9 @@ def now(*, p95_ms: float | None = 300.0, requests: int | None = 240) -> Snapshot
     traffic = None
     if requests is not None:
         traffic = Traffic(HALF_PAST, p95_ms, {}, frozenset(), None, requests)
-    return Snapshot(Census(HALF_PAST, 9, {"eu": 6}, 2), traffic, metrics_down=traffic is None)
+    return Snapshot(
+        Census(HALF_PAST, 9, {"eu": 6}, 2), traffic, seen_at=HALF_PAST, trouble="" if traffic else UNREACHABLE
+    )
 
 
 # --- the network's hours
@@ -103,18 +106,23 @@ def test_small_regions_are_added_up_for_strangers_and_their_p95_is_not_told() ->
     row(NOON, active_nodes=10, p95_ms=99.0)
     row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=11)
     row(NOON, "sa", active_nodes=1, p95_ms=70.0, requests=1, tokens_input=5, errors=1)
-    row(NOON, "us", active_nodes=3, p95_ms=90.0, requests=3, tokens_input=7)
+    row(NOON, "us", active_nodes=4, p95_ms=90.0, requests=4, tokens_input=7)
     regions = by_name(region_hours(at=HALF_PAST, fold_small=True))
     assert list(regions) == ["eu", OTHER_REGIONS]
     assert regions["eu"].p95_ms == 110.0
-    assert regions[OTHER_REGIONS] == HourPoint(NOON, 4, None, None, 4, 12, None, 1, running=True)
+    assert regions[OTHER_REGIONS] == HourPoint(NOON, 5, None, None, 5, 12, None, 1, running=True)
 
 
-def test_a_single_small_region_is_not_told_under_another_name() -> None:
-    row(NOON, "eu", active_nodes=6, p95_ms=110.0)
-    row(NOON, "us", active_nodes=4, p95_ms=90.0, requests=3)
+def test_too_few_nodes_are_not_told_by_their_counts_nor_by_subtraction() -> None:
+    row(NOON, active_nodes=19, requests=143)
+    row(NOON, "ap", active_nodes=9, p95_ms=60.0, requests=100)
+    row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=40, tokens_input=7, errors=2)
+    row(NOON, "us", active_nodes=4, p95_ms=90.0, requests=3, tokens_input=5, errors=0)
     regions = by_name(region_hours(at=HALF_PAST, fold_small=True))
-    assert (regions[OTHER_REGIONS].p95_ms, regions[OTHER_REGIONS].requests) == (None, 3)
+    assert regions["ap"].requests == 100
+    assert (regions["eu"].p95_ms, regions["eu"].requests, regions["eu"].errors) == (110.0, None, None)
+    other = regions[OTHER_REGIONS]
+    assert (other.p95_ms, other.requests, other.tokens_input, other.errors) == (None, 43, 12, 2)
 
 
 def test_hours_in_which_a_region_was_small_go_to_the_others() -> None:
@@ -122,10 +130,11 @@ def test_hours_in_which_a_region_was_small_go_to_the_others() -> None:
     row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=11)
     row(NOON - HOUR, "us", active_nodes=8, p95_ms=80.0, requests=20)
     row(NOON, "us", active_nodes=4, p95_ms=90.0, requests=3)
+    row(NOON, "sa", active_nodes=1, p95_ms=90.0, requests=2)
     eu, other = region_hours(at=HALF_PAST, hours=2, fold_small=True)
     assert [point.p95_ms for point in eu.hours] == [None, 110.0]
     assert [point.requests for point in eu.hours] == [None, 11]
-    assert [point.requests for point in other.hours] == [30, 3]
+    assert [point.requests for point in other.hours] == [30, 5]
     assert [point.p95_ms for point in other.hours] == [None, None]
 
 
@@ -252,6 +261,15 @@ def test_without_today_no_change_is_told() -> None:
     )
     assert changes.p95_ms == Change(None, 250.0)
     assert changes.p95_ms.ratio is None
+
+
+def test_a_stale_figure_is_not_compared() -> None:
+    for back in range(24, 49):
+        row(NOON - back * HOUR, active_nodes=5, p95_ms=250.0, requests=10)
+    old = replace(now(), seen_at=HALF_PAST + HOUR, trouble=UNREACHABLE)
+    changes = day_changes(old, network_hours(at=HALF_PAST, hours=DAY_CHANGE_HOURS), at=HALF_PAST)
+    assert (changes.p95_ms.difference, changes.requests_24h.difference) == (None, None)
+    assert changes.active_nodes.difference == 1
 
 
 def test_from_nothing_there_is_a_difference_but_no_ratio() -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +13,10 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
+from jatevo.metrics import shipper
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.migrator import migrate
+from jatevo.metrics.models import Outbox
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
@@ -24,6 +26,7 @@ from jatevo.overview.kpis import (
     KEEP_SECONDS,
     OLDEST,
     OTHER_REGIONS,
+    UNREACHABLE,
     Census,
     Region,
     Snapshot,
@@ -36,7 +39,7 @@ from nodes.models import Node
 from tests.factories import NodeFactory
 from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.conftest import clickhouse_server
-from tests.metrics.wrappers import NOON_SECONDS, latency, receipt
+from tests.metrics.wrappers import HOUR, NOON_SECONDS, enqueue, latency, receipt
 from tests.overview.conftest import NOON, DownStore
 
 __all__ = ["clickhouse_server"]
@@ -191,6 +194,52 @@ def test_nodes_are_counted_afresh_while_clickhouse_is_away(
     assert (network.requests_24h.state, network.requests_24h.as_of) == (Knowledge.STALE, NOON)
 
 
+def test_figures_are_of_the_moment_up_to_which_all_facts_have_come(
+    fleet: list[Node], chdb_store: Store
+) -> None:
+    """A worker that is down, or that catches up after an outage: what ClickHouse has is right, but old."""
+    behind = NOON - timedelta(minutes=20)
+    early = [
+        latency(f"early-{number}", node_id=f"n-{number}", p95=80.0, ts=NOON_SECONDS - 1300 - number)
+        for number in range(5)
+    ]
+    ship(chdb_store, receipt("r_1", ts_end=NOON_SECONDS - 1300), *early)
+    enqueue(receipt("r_2", ts_end=NOON_SECONDS - 1200), *probes("us-west", 900.0))
+    Outbox.objects.update(created_at=behind)
+    network = snapshot(at=NOON)
+    for figure, value in ((network.requests_24h, 1), (network.p95_ms, 80.0)):
+        assert (figure.value, figure.state, figure.as_of) == (value, Knowledge.STALE, behind)
+        assert "late" in figure.reason
+    assert network.active_nodes.state is Knowledge.KNOWN
+    shipper.ship(at=NOON, store=chdb_store)
+    network = snapshot(at=NOON + FRESH_FOR)
+    assert (network.requests_24h.value, network.requests_24h.state) == (2, Knowledge.KNOWN)
+    assert (network.p95_ms.value, network.p95_ms.as_of) == (900.0, NOON + FRESH_FOR)
+
+
+def test_the_seconds_that_shipping_takes_are_no_trouble(fleet: list[Node], chdb_store: Store) -> None:
+    enqueue(receipt(ts_end=NOON_SECONDS - 3))
+    Outbox.objects.update(created_at=NOON - 3 * SECOND)
+    figure = snapshot(at=NOON).requests_24h
+    assert (figure.state, figure.as_of) == (Knowledge.KNOWN, NOON - 3 * SECOND)
+
+
+def test_rows_that_were_set_aside_hold_nothing_up(fleet: list[Node], chdb_store: Store) -> None:
+    enqueue(receipt())
+    Outbox.objects.update(created_at=NOON - HOUR, poisoned="nonsense")
+    assert snapshot(at=NOON).requests_24h.as_of == NOON
+
+
+def test_a_snapshot_grows_old_while_it_is_kept(
+    fleet: list[Node], chdb_store: Store, metrics_down: Callable[[], None]
+) -> None:
+    snapshot(at=NOON)
+    metrics_down()
+    assert snapshot(at=NOON + OLDEST - 4 * SECOND).requests_24h.state is Knowledge.KNOWN
+    # the same snapshot, still fresh, but of figures that have become too old meanwhile
+    assert snapshot(at=NOON + OLDEST).requests_24h.state is Knowledge.STALE
+
+
 def test_an_answer_that_comes_too_late_serves_the_next_page(
     fleet: list[Node], chdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,11 +307,11 @@ def hung_server(
     ended: list[threading.Event] = []
     ask = kpis._ask
 
-    def watched(now: Census) -> Traffic:
+    def watched(now: Census, until: datetime) -> Traffic:
         ended.append(threading.Event())
         here = ended[-1]
         try:
-            return ask(now)
+            return ask(now, until)
         finally:
             here.set()
 
@@ -286,13 +335,13 @@ def test_a_clickhouse_that_hangs_costs_less_than_a_second(
         assert network.requests_24h.state is Knowledge.UNKNOWN
 
 
-def test_the_queries_are_two_whatever_the_number_of_nodes(
+def test_the_queries_are_three_whatever_the_number_of_nodes(
     fleet: list[Node], chdb_store: Store, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         snapshot(at=NOON)
     NodeFactory.create_batch(20, org=fleet[0].org, status=Status.ACTIVE)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         snapshot(at=NOON + FRESH_FOR)
     with django_assert_num_queries(0):
         snapshot(at=NOON + FRESH_FOR + SECOND)
@@ -305,7 +354,7 @@ def network_of(active: dict[str, int], p95: dict[str, float], other: float | Non
     """A snapshot in which every region has its p95, and the small ones together have `other`."""
     census = Census(NOON, sum(active.values()), active, 1)
     traffic = Traffic(NOON, 99.0, dict(p95), census.small_regions, other, 0)
-    return Snapshot(census, traffic, metrics_down=False)
+    return Snapshot(census, traffic, seen_at=NOON)
 
 
 def test_small_regions_are_folded_for_the_public(fleet: list[Node], chdb_store: Store) -> None:
@@ -341,9 +390,12 @@ def test_a_region_without_a_p95_says_why() -> None:
 
     asked = network_of({"a": 5, "b": 6, "c": 3}, {"a": 1.0}, other=2.5)
     assert said(asked) == {"a": "", "b": "too few samples", OTHER_REGIONS: "too few nodes"}
-    assert set(said(Snapshot(asked.census, None, metrics_down=True)).values()) == {"not known", "too few nodes"}
+    assert set(said(Snapshot(asked.census, None, seen_at=NOON, trouble=UNREACHABLE)).values()) == {
+        "not known",
+        "too few nodes",
+    }
     grown = Census(NOON, 17, {"a": 5, "b": 6, "c": 3, "d": 3}, 1)
-    assert said(Snapshot(grown, asked.traffic, metrics_down=False))[OTHER_REGIONS] == "not known yet"
+    assert said(Snapshot(grown, asked.traffic, seen_at=NOON))[OTHER_REGIONS] == "not known yet"
 
 
 def test_a_network_of_small_regions_alone_shows_its_p95() -> None:
@@ -354,7 +406,7 @@ def test_a_network_of_small_regions_alone_shows_its_p95() -> None:
 def test_the_p95_of_others_is_not_shown_for_regions_that_it_was_not_asked_for() -> None:
     asked = network_of({"a": 5, "b": 3, "c": 3}, {}, other=2.5)
     grown = Census(NOON, 13, {"a": 5, "b": 3, "c": 5, "d": 3}, 1)
-    network = Snapshot(grown, asked.traffic, metrics_down=True)
+    network = Snapshot(grown, asked.traffic, seen_at=NOON, trouble=UNREACHABLE)
     assert network.regions(fold_small=True)[-1] == Region(OTHER_REGIONS, None, 6)
 
 

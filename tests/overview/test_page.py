@@ -220,7 +220,7 @@ def test_each_figure_says_how_it_changed_and_what_it_means(
     assert "▼ 50.0 % down" in page  # 7 active nodes
     assert "= unchanged" in page  # 3 models
     assert 'popovertarget="help-p95_global-kpi"' in page
-    assert "weighted by the requests" in page
+    assert "weigh as much as the requests" in page
 
 
 def test_what_changed_lately_is_told_without_names_to_strangers(
@@ -241,6 +241,37 @@ def test_what_changed_lately_is_told_without_names_to_strangers(
     assert f'href="/nodes/{private.pk}/"' in page
     assert rival.pk not in page
     assert f'href="/nodes/{rival.pk}/"' in shown(signed_in(Role.ADMIN, org))
+
+
+def test_what_changed_in_a_small_region_is_told_of_other_regions(
+    visitor: Browser, fleet: list[Node], chdb_store: Store, org: Org
+) -> None:
+    lonely = Node.objects.filter(region="us-west").first()
+    assert lonely is not None
+    Node.objects.filter(pk=lonely.pk).update(shared=True)
+    happen(lonely.pk, Event.SILENT, by=SYSTEM, at=timezone.now())
+    lonely.refresh_from_db()
+    page = shown(visitor)
+    assert f'href="/nodes/{lonely.pseudonym}/"' in page
+    assert "us-west" not in page
+    assert "us-west" in shown(signed_in(Role.OPERATOR, org))
+
+
+def test_trends_that_nobody_sums_up_are_stale(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
+    now = timezone.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    RegionHour.objects.create(hour=hour, region="", requests=5, computed_at=now - timedelta(seconds=20))
+    assert "stale" not in shown(visitor)
+    RegionHour.objects.update(computed_at=now - timedelta(minutes=9))
+    with time_machine.travel(now + 3 * FRESH_FOR, tick=False):
+        page = shown(visitor)
+    panels = [panel for panel in page.split("<section") if "stale" in panel]
+    assert {re.findall('aria-label="([^",]*)', panel)[0] for panel in panels} >= {
+        "Requests",
+        "Tokens",
+        "Errors",
+    }
+    assert "9 min ago" in page
 
 
 def test_the_page_costs_few_queries_whatever_the_number_of_nodes(

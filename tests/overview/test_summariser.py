@@ -13,12 +13,12 @@ from django.test.utils import CaptureQueriesContext
 
 from jatevo.metrics import shipper
 from jatevo.metrics.facts import Fact
-from jatevo.metrics.models import ChangedHour
+from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
-from jatevo.overview import summariser
 from jatevo.overview.models import RegionHour
-from jatevo.overview.summariser import RUNNING_HOUR_EVERY, summarise, take_census
+from jatevo.overview.summariser import summarise, take_census
+from nodes.actions.exemptions import note_outage
 from nodes.lifecycle import Status
 from nodes.models import Node
 from tests.factories import NodeFactory
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 ELEVEN = NOON - HOUR
+SETTLED = NOON + 2 * MINUTE  # when all that was heard from eleven to noon must have come in
 FIGURES = ("p95_ms", "probes", "requests", "tokens_input", "tokens_output", "errors")
 
 
@@ -114,46 +115,78 @@ def test_summing_up_again_replaces_and_never_adds(chdb_store: Store) -> None:
     facts = [*probes("eu", 100.0), served("r_1", "eu")]
     ship(chdb_store, *facts)
     changed(ELEVEN)
-    summarise(at=NOON, store=chdb_store)
+    summarise(at=SETTLED, store=chdb_store)
     before = [getattr(hours()[ELEVEN, "eu"], name) for name in FIGURES]
     changed(ELEVEN)
-    summarise(at=NOON + MINUTE, store=chdb_store)
+    summarise(at=SETTLED + MINUTE, store=chdb_store)
     assert [getattr(hours()[ELEVEN, "eu"], name) for name in FIGURES] == before
     ship(chdb_store, served("r_2", "eu"))
     changed(ELEVEN)
-    summarise(at=NOON + 2 * MINUTE, store=chdb_store)
+    summarise(at=SETTLED + 2 * MINUTE, store=chdb_store)
     assert hours()[ELEVEN, "eu"].requests == 2
 
 
-def test_newest_hours_come_first_and_a_run_ends(chdb_store: Store) -> None:
-    changed(*(ELEVEN - back * HOUR for back in range(5)))
-    assert summarise(at=NOON, store=chdb_store, limit=2) == [ELEVEN, ELEVEN - HOUR]
-    assert len(noted()) == 3
-    assert summarise(at=NOON, store=chdb_store) == [ELEVEN - back * HOUR for back in (2, 3, 4)]
-    assert summarise(at=NOON, store=chdb_store) == []
+def test_the_running_hour_comes_first_then_newer_ones_and_a_run_ends(chdb_store: Store) -> None:
+    past = [ELEVEN - back * HOUR for back in range(5)]
+    for hour in [*past, NOON]:
+        changed(hour)
+    assert summarise(at=SETTLED, store=chdb_store, limit=2) == [NOON, past[0]]
+    assert summarise(at=SETTLED, store=chdb_store) == [NOON, *past[1:]]
+    assert summarise(at=SETTLED, store=chdb_store) == [NOON]
+
+
+def test_hours_that_change_all_the_time_do_not_keep_others_waiting(chdb_store: Store) -> None:
+    past = [ELEVEN - back * HOUR for back in range(9)]
+    done = set()
+    for _ in range(3):
+        for hour in past:
+            enqueue(served(f"r_{hour:%H}", "eu", at=hour))
+        shipper.ship(at=SETTLED, store=chdb_store)
+        done |= set(summarise(at=SETTLED, store=chdb_store))
+    assert done == set(past)
+
+
+def test_an_hour_is_summed_up_until_all_its_minutes_are_known(chdb_store: Store) -> None:
+    node = known_node("eu")
+    ship(chdb_store, *heard(node, *(ELEVEN + minute * MINUTE for minute in range(50))))
+    changed(ELEVEN)
+    summarise(at=NOON - MINUTE, store=chdb_store)
+    assert (hours()[ELEVEN, "eu"].minutes_up, hours()[ELEVEN, "eu"].minutes_expected) == (50, 57)
+    assert noted() == [ELEVEN], "silence brings no fact that would note it again"
+    summarise(at=SETTLED, store=chdb_store)
+    assert (hours()[ELEVEN, "eu"].minutes_up, hours()[ELEVEN, "eu"].minutes_expected) == (50, 60)
+    assert noted() == []
+
+
+def test_what_is_still_on_its_way_is_not_missed(chdb_store: Store) -> None:
+    node = known_node("eu")
+    ship(chdb_store, *heard(node, *(NOON + minute * MINUTE for minute in range(10))))
+    enqueue(*heard(node, NOON + 10 * MINUTE))
+    Outbox.objects.update(created_at=NOON + 11 * MINUTE)
+    changed(NOON)
+    summarise(at=NOON + 40 * MINUTE, store=chdb_store)
+    row = hours()[NOON, "eu"]
+    assert (row.minutes_up, row.minutes_expected) == (10, 10)
+    assert row.computed_at == NOON + 11 * MINUTE
+
+
+def test_minutes_of_the_consoles_own_outage_are_not_expected(chdb_store: Store) -> None:
+    node = known_node("eu")
+    ship(chdb_store, *heard(node, *(ELEVEN + minute * MINUTE for minute in range(30))))
+    note_outage(starts_at=ELEVEN + 30 * MINUTE, ends_at=NOON + 5 * MINUTE, at=NOON + 5 * MINUTE)
+    changed(ELEVEN, NOON)
+    summarise(at=NOON + 12 * MINUTE, store=chdb_store)
+    assert (hours()[ELEVEN, "eu"].minutes_up, hours()[ELEVEN, "eu"].minutes_expected) == (30, 30)
+    assert (hours()[NOON, "eu"].minutes_up, hours()[NOON, "eu"].minutes_expected) == (0, 5)
 
 
 def test_without_clickhouse_the_hours_stay_noted(chdb_store: Store) -> None:
     changed(ELEVEN)
     with pytest.raises(MetricsUnavailable):
-        summarise(at=NOON, store=DownStore())  # type: ignore[arg-type]
+        summarise(at=SETTLED, store=DownStore())  # type: ignore[arg-type]
     assert noted() == [ELEVEN]
     assert hours() == {}
-    assert summarise(at=NOON, store=chdb_store) == [ELEVEN]
-
-
-def test_the_running_hour_of_a_large_fleet_is_summed_up_once_a_minute(
-    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at = NOON + 10 * MINUTE
-    changed(NOON)
-    assert summarise(at=at, store=chdb_store) == [NOON]
-    changed(ELEVEN, NOON)
-    assert summarise(at=at + timedelta(seconds=15), store=chdb_store) == [NOON, ELEVEN]  # a fleet of none
-    monkeypatch.setattr(summariser, "SMALL_FLEET", -1)
-    changed(ELEVEN, NOON)
-    assert summarise(at=at + timedelta(seconds=30), store=chdb_store) == [ELEVEN]
-    assert summarise(at=at + timedelta(seconds=15) + RUNNING_HOUR_EVERY, store=chdb_store) == [NOON]
+    assert summarise(at=SETTLED, store=chdb_store) == [ELEVEN]
 
 
 # --- several at once
@@ -193,12 +226,12 @@ def test_facts_that_come_while_their_hour_is_summed_up_are_not_lost(chdb_store: 
 
     def shipped_late() -> None:
         enqueue(served("r_2", "eu"))
-        assert shipper.ship(at=NOON, store=chdb_store).rows == 1
+        assert shipper.ship(at=SETTLED, store=chdb_store).rows == 1
 
-    summarise(at=NOON, store=Interrupted(chdb_store, shipped_late))
+    summarise(at=SETTLED, store=Interrupted(chdb_store, shipped_late))
     assert hours()[ELEVEN, "eu"].requests == 1
     assert noted() == [ELEVEN], "it is to be summed up again"
-    summarise(at=NOON, store=chdb_store)
+    summarise(at=SETTLED, store=chdb_store)
     assert hours()[ELEVEN, "eu"].requests == 2
     assert noted() == []
 
@@ -209,12 +242,12 @@ def test_who_is_late_does_not_overwrite_later_sums(chdb_store: Store) -> None:
 
     def another_worker() -> None:
         enqueue(served("r_2", "eu"))
-        shipper.ship(at=NOON, store=chdb_store)
-        assert summarise(at=NOON + MINUTE, store=chdb_store) == [ELEVEN]
+        shipper.ship(at=SETTLED, store=chdb_store)
+        assert summarise(at=SETTLED + MINUTE, store=chdb_store) == [ELEVEN]
 
-    summarise(at=NOON, store=Interrupted(chdb_store, another_worker))
+    summarise(at=SETTLED, store=Interrupted(chdb_store, another_worker))
     assert hours()[ELEVEN, "eu"].requests == 2
-    assert hours()[ELEVEN, "eu"].computed_at == NOON + MINUTE
+    assert hours()[ELEVEN, "eu"].computed_at == SETTLED + MINUTE
 
 
 def test_an_hour_that_never_stops_changing_is_stored_all_the_same(chdb_store: Store) -> None:
@@ -237,7 +270,7 @@ def test_workers_may_overlap(chdb_store: Store) -> None:
     def work(_: int) -> None:
         ready.wait()
         try:
-            summarise(at=NOON, store=chdb_store)
+            summarise(at=SETTLED, store=chdb_store)
         finally:
             connection.close()
 

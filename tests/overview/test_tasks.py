@@ -9,7 +9,7 @@ from procrastinate.contrib.django import app
 
 from jatevo.metrics import retention_policy
 from jatevo.metrics.models import ChangedHour
-from jatevo.metrics.store import MetricsUnavailable, Store
+from jatevo.metrics.store import MetricsError, MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.transport import CircuitOpen
 from jatevo.overview import summariser, tasks
 from jatevo.overview.models import RegionHour
@@ -25,16 +25,19 @@ def test_the_jobs_count_and_sum_up(fleet: list[Node], chdb_store: Store) -> None
     network = RegionHour.objects.get(region="")
     assert (network.active_nodes, network.requests) == (7, 0)
     assert timezone.now() - network.hour < 2 * HOUR
-    assert not ChangedHour.objects.exists()
+    assert ChangedHour.objects.get().hour == network.hour, "it is summed up again until it is over"
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("error", "lines"), [(MetricsUnavailable("down"), 1), (CircuitOpen("open"), 0)])
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [(MetricsUnavailable("down"), 1), (CircuitOpen("open"), 0), (QueryRefused("no such function", 46), 1)],
+)
 def test_an_outage_is_no_failed_job_and_one_line_in_the_log(
     chdb_store: Store,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    error: MetricsUnavailable,
+    error: MetricsError,
     lines: int,
 ) -> None:
     class Failing(Intercepted):
@@ -53,7 +56,7 @@ def test_an_outage_is_no_failed_job_and_one_line_in_the_log(
     ("name", "cron", "queueing_lock"),
     [
         ("overview.take_census", "* * * * *", "take-census"),
-        ("overview.summarise", "* * * * * */15", "summarise-hours"),
+        ("overview.summarise", "* * * * * */5", "summarise-hours"),
     ],
 )
 def test_the_jobs_are_periodic_and_never_queue_up(name: str, cron: str, queueing_lock: str) -> None:

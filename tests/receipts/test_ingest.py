@@ -53,6 +53,12 @@ def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Mach
     assert (fact.body["request_id"], fact.body["payable"]) == (payload["request_id"], True)
 
 
+def test_a_receipt_counts_for_the_region_of_its_node_whatever_it_says(node: Node, machine: Machine) -> None:
+    assert machine.send(URL, signed_receipt(node.pk, region="made-up-1")).status_code == 201
+    assert Receipt.objects.get().region == "made-up-1"
+    assert Outbox.objects.get(kind="receipt").body["region"] == node.region
+
+
 def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, machine: Machine) -> None:
     payload = signed_receipt(node.pk)
     assert machine.send(URL, payload).status_code == 201

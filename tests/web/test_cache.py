@@ -45,6 +45,24 @@ def cache_of(server: Redis) -> BreakerCache:
     return BreakerCache(server.url, settings.CACHES["default"])
 
 
+def test_what_another_release_left_there_is_missing(server: Redis) -> None:
+    cache = cache_of(server)
+    cache.set("plain", 1)
+    raw = cache.client.get_client()
+    for number, left in enumerate(
+        (
+            b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x0bjatevo.gone\x94\x8c\x05Figure\x94\x93\x94)\x81\x94.",
+            b"cjatevo.web.figures\nNoSuchClass\n.",
+            b"\x80\x04",
+            b"no pickle at all",
+        )
+    ):
+        raw.set(cache.client.make_key(f"old-{number}"), left)
+        assert cache.get(f"old-{number}", "missing") == "missing"
+        assert cache.get_many([f"old-{number}", "plain"]) in ({}, {"plain": 1})
+    assert cache.get("plain") == 1
+
+
 def test_keeps_what_it_is_given(server: Redis) -> None:
     cache = cache_of(server)
     assert cache.set("a", {"n": 1})

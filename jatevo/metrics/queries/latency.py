@@ -12,11 +12,11 @@ from jatevo.metrics.transport import Param, Transport
 MIN_SAMPLES = 5
 
 # t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates differently
-# before 21.x: small samples may differ by a step). A node's probes speak for the requests that it served in the
-# window, and a node without any still counts.
-_P95 = (
-    f"if(count() < {MIN_SAMPLES}, NULL, quantileTDigestWeighted(0.95)(p95_ms, toUInt64(greatest(served, 1))))"
-)
+# before 21.x: small samples may differ by a step). A node's probes together speak for the requests that it served
+# in the window, however often it was probed, and a node without any counts as one request.
+_P95 = f"if(count() < {MIN_SAMPLES}, NULL, quantileTDigestWeighted(0.95)(p95_ms, weight))"
+# Weights are whole numbers: thousandths of a request.
+_WEIGHT = "toUInt64(greatest(intDiv(greatest(served, 1) * 1000, length(found)), 1)) AS weight"
 # A probe is its node, second and id; several rows of it are the same probe delivered again.
 _PROBES = (
     "SELECT toStartOfHour(ts) AS hour, node_id, any(region) AS place, any(p95) AS p95_ms"
@@ -30,20 +30,20 @@ _SERVED_WHERE = (
     " AND ts_end >= {since} AND ts_end < {until}"
 )
 _OF_THE_WINDOW = joined(
-    "(",
-    _PROBES,
-    ") AS measured ANY LEFT JOIN (SELECT node_id, uniqExact(request_id) AS served FROM receipt_facts WHERE",
+    *("SELECT node_id, place, p95_ms,", _WEIGHT, "FROM (SELECT node_id, place, found, served FROM"),
+    *("(SELECT node_id, place, groupArray(p95_ms) AS found FROM (", _PROBES, ") GROUP BY node_id, place)"),
+    "AS measured ANY LEFT JOIN (SELECT node_id, uniqExact(request_id) AS served FROM receipt_facts WHERE",
     _SERVED_WHERE,
-    "GROUP BY node_id) AS traffic USING node_id",
+    "GROUP BY node_id) AS traffic USING node_id) ARRAY JOIN found AS p95_ms",
 )
 _OF_EACH_HOUR = joined(
-    "(",
-    _PROBES,
-    ") AS measured ANY LEFT JOIN"
+    *("SELECT hour, place, p95_ms,", _WEIGHT, "FROM (SELECT hour, place, found, served FROM"),
+    *("(SELECT hour, node_id, place, groupArray(p95_ms) AS found FROM (", _PROBES, ")"),
+    "GROUP BY hour, node_id, place) AS measured ANY LEFT JOIN"
     " (SELECT toStartOfHour(ts_end) AS hour, node_id, uniqExact(request_id) AS served"
     " FROM receipt_facts WHERE",
     _SERVED_WHERE,
-    "GROUP BY hour, node_id) AS traffic USING hour, node_id",
+    "GROUP BY hour, node_id) AS traffic USING hour, node_id) ARRAY JOIN found AS p95_ms",
 )
 # 10,000 nodes have half a million probes in as many hours: what one query may take.
 _HOURS_AT_ONCE = 4
@@ -51,11 +51,10 @@ _HOURS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class RegionLatency:
-    """`nodes` is how many nodes of the region were probed; `p95_ms` is None under MIN_SAMPLES probes."""
+    """`p95_ms` is None under MIN_SAMPLES probes."""
 
     region: str
     p95_ms: float | None
-    nodes: int
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def p95_of_network(
 ) -> NetworkLatency:
     """The network's p95, that of each region that was probed in the window, and that of `fold` as one region.
 
-    A t-digest over the p95s that probes measured, each weighted by the requests that its node served in the
-    window, at least 1. None under MIN_SAMPLES.
+    A t-digest over the p95s that probes measured. The requests that a node served in the window, at least 1, are
+    shared out among its probes as their weights. None under MIN_SAMPLES.
     """
     params: dict[str, Param] = dict(_window(since, until))
     scopes = "['network', 'region']"
@@ -103,16 +102,13 @@ def p95_of_network(
         params |= {"fold": sorted(fold)}
     rows = store.execute(
         joined(
-            *("SELECT scope, if(scope = 'region', place, '') AS line,", _P95, ", uniqExact(node_id)"),
-            *("FROM (SELECT node_id, place, p95_ms, served FROM", _OF_THE_WINDOW, ")"),
+            *("SELECT scope, if(scope = 'region', place, '') AS line,", _P95, "FROM (", _OF_THE_WINDOW, ")"),
             *("ARRAY JOIN", scopes, "AS scope GROUP BY scope, line ORDER BY scope, line"),
         ),
         params,
     )
-    whole = {scope: _float(p95_ms) for scope, _, p95_ms, _ in rows if scope != "region"}
-    regions = [
-        RegionLatency(name, _float(p95), nodes) for scope, name, p95, nodes in rows if scope == "region"
-    ]
+    whole = {scope: _float(p95_ms) for scope, _, p95_ms in rows if scope != "region"}
+    regions = [RegionLatency(name, _float(p95_ms)) for scope, name, p95_ms in rows if scope == "region"]
     return NetworkLatency(whole.get("network"), regions, whole.get("folded"))
 
 
@@ -125,8 +121,7 @@ def latency_by_hour(store: Transport, since: datetime, until: datetime) -> list[
     for start, end in _chunks(floor_hour(since), ceil_hour(until)):
         rows = store.execute(
             joined(
-                *("SELECT hour, line,", _P95, ", count() FROM"),
-                *("(SELECT hour, place, p95_ms, served FROM", _OF_EACH_HOUR, ")"),
+                *("SELECT hour, line,", _P95, ", count() FROM (", _OF_EACH_HOUR, ")"),
                 "ARRAY JOIN [place, ''] AS line GROUP BY hour, line ORDER BY hour, line",
             ),
             _window(start, end),
