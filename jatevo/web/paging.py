@@ -1,13 +1,13 @@
 """Keyset paging: a page starts where the last one ended, however many rows came in between."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import orjson
+from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, Model, Q, QuerySet
 
 from jatevo.web.errors import FieldProblem, invalid_request
@@ -72,26 +72,30 @@ def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
         values = orjson.loads(
             base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         )
-    except (binascii.Error, ValueError) as error:
-        raise refused from error
-    if not isinstance(values, list) or len(values) != len(names):
-        raise refused
-    try:
+        if not isinstance(values, list):
+            raise ValueError("no list of keys")
         decoded = [_typed(model, name, value) for name, value in zip(names, values, strict=True)]
-    except (TypeError, ValueError) as error:
+        # to_python is generous (true is 1, "1" is 1, 1.5 is 1): ours are what they would be encoded as again
+        if orjson.dumps(decoded) != orjson.dumps(values):
+            raise ValueError("keys of other types")
+    # ValidationError is Django's and no ValueError; an infinite float overflows
+    except (ValidationError, TypeError, ValueError, OverflowError) as error:
         raise refused from error
     return decoded
 
 
 def _typed(model: type[Model], name: str, value: Any) -> Any:
+    """The value as the column's, within its limits. Raises ValidationError, TypeError or ValueError."""
     field = model._meta.get_field(name)
     if not isinstance(field, Field):
         raise ValueError("no column")
     if isinstance(field, DateTimeField):
         at = datetime.fromisoformat(value)
-        if at.tzinfo is None:
-            raise ValueError("a time without its zone")
+        if at.utcoffset() != timedelta(0):
+            raise ValueError("not UTC")
         return at
     if not isinstance(value, (str, int, float)) or (isinstance(value, str) and "\x00" in value):
         raise ValueError("no key of a row")
-    return field.to_python(value)
+    typed = field.to_python(value)
+    field.run_validators(typed)
+    return typed
