@@ -1,28 +1,32 @@
-"""Django admin for incidents. They are resolved, not deleted; all writing goes through incident_actions."""
+"""Django admin for incidents. They end, they are not deleted; all writing goes through incident_actions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from jatevo.accounts.models import User
 from jatevo.overview import incident_actions
 from jatevo.overview.incidents import exemption_sentence
-from jatevo.overview.models import Incident, IncidentUpdate
+from jatevo.overview.models import Incident, IncidentQuerySet, IncidentUpdate
 from nodes.models import Node
 
 
 class IncidentForm(forms.ModelForm):
     """With the regions that have nodes to choose from."""
 
-    region = forms.ChoiceField(required=False)
+    region = forms.ChoiceField(
+        required=False,
+        help_text="Told to everybody as it is, also a region of so few nodes that figures fold it into “other”.",
+    )
 
     class Meta:
         model = Incident
@@ -34,11 +38,25 @@ class IncidentForm(forms.ModelForm):
             "region",
             "starts_at",
             "ends_at",
+            "resolved_at",
             "exempts_nodes",
         ]
+        help_texts = {
+            "starts_at": "When it began, UTC. Only maintenance can begin in the future.",
+            "ends_at": "Maintenance is over then, by itself; move it if the work takes longer."
+            " For an incident it is an estimate and ends nothing.",
+            "resolved_at": "When it really ended, UTC; give it at once for trouble that is over already."
+            " Change it to correct the end, empty it to reopen."
+            " Maintenance that ended as planned needs none; before its start it calls maintenance off.",
+            "exempts_nodes": "The nodes of the region, or all of the whole network, lose no reputation from the"
+            " start to the end; public pages say so. Untick it only if the operators are to blame.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # compared with what the form showed: who left it empty has not reopened what somebody ended since
+        if "resolved_at" in self.fields:
+            self.fields["resolved_at"].show_hidden_initial = True
         regions = set(Node.objects.order_by().values_list("region", flat=True).distinct())
         regions |= {self.instance.region} - {""}
         choices = [("", "The whole network"), *((region, region) for region in sorted(regions))]
@@ -47,11 +65,15 @@ class IncidentForm(forms.ModelForm):
             field.choices = choices
 
     def _post_clean(self) -> None:
-        """With what the whole incident may not be; the form alone does not know when it was resolved."""
+        """With what the whole incident may not be."""
+        ended_at = self.instance.resolved_at
         super()._post_clean()  # type: ignore[misc]
+        if "resolved_at" not in self.changed_data:
+            self.instance.resolved_at = ended_at
         if not self.errors:
             with reported_by(self):
-                incident_actions.check(self.instance, at=timezone.now())
+                changed = None if self.instance._state.adding else self.changed_data
+                incident_actions.check(self.instance, at=timezone.now(), changed=changed)
 
 
 class UpdateForm(forms.ModelForm):
@@ -59,11 +81,18 @@ class UpdateForm(forms.ModelForm):
         model = IncidentUpdate
         fields = ["at", "state", "text"]
 
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
-        if not self.errors:
-            with reported_by(self):
-                incident_actions.check_update(self.instance, at=timezone.now())
+
+class UpdateFormSet(forms.BaseInlineFormSet):
+    """The updates that one form says, each checked against the incident as that form has it."""
+
+    def clean(self) -> None:
+        super().clean()
+        now, incident = timezone.now(), copy(self.instance)
+        said = [form for form in self.extra_forms if form.has_changed() and form.is_valid()]
+        for form in sorted(said, key=lambda form: incident_actions.place_in_course(form.instance)):
+            with reported_by(form):
+                incident_actions.check_update(form.instance, incident=incident, at=now)
+                incident_actions.take_end_from(form.instance, incident=incident)
 
 
 @contextmanager
@@ -78,6 +107,7 @@ def reported_by(form: forms.ModelForm) -> Iterator[None]:
 class UpdateInline(admin.TabularInline):
     model = IncidentUpdate
     form = UpdateForm
+    formset = UpdateFormSet
     extra = 1
     fields = ["at", "state", "text", "by"]
     readonly_fields = ["by"]
@@ -91,20 +121,38 @@ class UpdateInline(admin.TabularInline):
         return False
 
 
+class OverFilter(admin.SimpleListFilter):
+    """As pages and the API have it, maintenance that ended as planned included."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "Open"), ("over", "Over")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
+        match self.value(), queryset:
+            case "open", IncidentQuerySet():
+                return queryset.open()
+            case "over", IncidentQuerySet():
+                return queryset.resolved()
+        return queryset
+
+
 @admin.register(Incident)
 class IncidentAdmin(admin.ModelAdmin):
     form = IncidentForm
-    readonly_fields = ["created_at", "resolved_at", "exempted"]
+    readonly_fields = ["created_at", "exempted"]
     fieldsets = [
         (None, {"fields": ["kind", "severity", "title", "description", "region"]}),
         ("Time", {"fields": ["starts_at", "ends_at", "resolved_at", "created_at"]}),
         ("Reputation", {"fields": ["exempts_nodes", "exempted"]}),
     ]
     inlines = [UpdateInline]
-    list_display = ["title", "kind", "severity", "region", "starts_at", "resolved_at", "exempts_nodes"]
-    list_filter = ["kind", "severity", ("resolved_at", admin.EmptyFieldListFilter), "region"]
+    list_display = ["title", "kind", "severity", "region", "starts_at", "ended", "exempts_nodes"]
+    list_filter = ["kind", "severity", OverFilter, "region"]
     search_fields = ["title", "description"]
-    actions = ["resolve"]
+    actions = ["resolve", "reopen"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Incident | None = None) -> bool:
         return False
@@ -115,23 +163,56 @@ class IncidentAdmin(admin.ModelAdmin):
             return "None yet: shown once the incident is saved."
         return exemption_sentence(incident, fold_small=False) or "None."
 
-    def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
-        by, now = _staff(request), timezone.now()
-        if change:
-            incident_actions.change_incident(incident=obj, fields=form.changed_data, by=by, at=now)
-        else:
-            incident_actions.open_incident(incident=obj, by=by, at=now)
+    @admin.display(description="ended at", empty_value="not yet")
+    def ended(self, incident: Incident) -> str | None:
+        if incident.called_off:
+            return "called off"
+        if not incident_actions.is_over(incident, at=timezone.now()):
+            return None
+        return f"{incident.ended_at:%-d %b %Y, %H:%M}{'' if incident.resolved_at else ', as planned'}"
 
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for update in formset.save(commit=False):
-            incident_actions.add_update(update=update, by=_staff(request), at=timezone.now())
-        formset.save_m2m()
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """What the forms could not foresee, such as a colleague who was faster, is said on a fresh form."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as error:
+            self.message_user(request, f"Nothing was saved: {' '.join(error.messages)}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
+        """Not yet: an incident is stored together with what is said of it."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        incident, by, now = form.instance, _staff(request), timezone.now()
+        said = [update for formset in formsets for update in formset.save(commit=False)]
+        if change:
+            incident_actions.change_incident(
+                incident=incident, fields=form.changed_data, updates=said, by=by, at=now
+            )
+        else:
+            incident_actions.open_incident(incident=incident, updates=said, by=by, at=now)
 
     @admin.action(description="Resolve the chosen incidents now", permissions=["change"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         by, now = _staff(request), timezone.now()
         resolved = sum(incident_actions.resolve(incident=each, by=by, at=now) for each in queryset)
         self.message_user(request, f"{resolved} resolved.")
+
+    @admin.action(description="Reopen the chosen incidents", permissions=["change"])
+    def reopen(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
+        by, now, reopened = _staff(request), timezone.now(), 0
+        for each in queryset:
+            try:
+                reopened += incident_actions.reopen(incident=each, by=by, at=now)
+            except ValidationError as error:
+                self.message_user(request, f"“{each.title}”: {' '.join(error.messages)}", messages.ERROR)
+        self.message_user(request, f"{reopened} reopened.")
 
 
 def _staff(request: HttpRequest) -> User:

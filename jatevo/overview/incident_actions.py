@@ -1,6 +1,6 @@
 """The only writers of incidents: each change with its audit row, and with the exemption that it declares."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,31 +14,60 @@ from nodes.actions import declare, withdraw
 
 _GRACE = timedelta(minutes=1)  # a browser's clock may be ahead of ours
 # What of an incident its exemption speaks of.
-_EXEMPTION_FIELDS = frozenset({"kind", "title", "region", "starts_at", "ends_at", "exempts_nodes"})
+_EXEMPTION_FIELDS = frozenset(
+    {"kind", "title", "region", "starts_at", "ends_at", "resolved_at", "exempts_nodes"}
+)
 
 
-def open_incident(*, incident: Incident, by: User, at: datetime) -> Incident:
-    """Stores a new incident, or announces maintenance. Raises ValidationError."""
+def open_incident(
+    *, incident: Incident, updates: Iterable[IncidentUpdate] = (), by: User, at: datetime
+) -> Incident:
+    """Stores a new incident with what was said, also one that is over; or announces maintenance.
+
+    Raises ValidationError.
+    """
     with transaction.atomic():
         check(incident, at=at)
+        incident.changed_at = at
         incident.save(force_insert=True)
         _record("incident.open", incident, by=by, severity=incident.severity, region=incident.region)
+        said = list(updates)
+        if incident.resolved_at is not None:
+            _tell_end(incident, None, said, by=by, at=at)
+        _say(incident, said, by=by, at=at)
         _exempt(incident, by=by, at=at)
     return incident
 
 
-def change_incident(*, incident: Incident, fields: Collection[str], by: User, at: datetime) -> Incident:
-    """Stores those of the named fields that differ, and no others. Raises ValidationError."""
+def change_incident(
+    *,
+    incident: Incident,
+    fields: Collection[str],
+    updates: Iterable[IncidentUpdate] = (),
+    by: User,
+    at: datetime,
+) -> Incident:
+    """Stores those of the named fields that differ, and no others, and what was said with it.
+
+    An end that differs is told as `change_end` and `reopen` tell it. Raises ValidationError.
+    """
     with transaction.atomic():
         stored = Incident.objects.select_for_update().get(pk=incident.pk)
+        before = stored.resolved_at
+        if "resolved_at" not in fields:
+            incident.resolved_at = before  # somebody may have resolved it since it was read
         changed = sorted(name for name in fields if getattr(incident, name) != getattr(stored, name))
-        if not changed:
-            return incident
-        incident.resolved_at = stored.resolved_at  # somebody may have resolved it since it was read
-        check(incident, at=at)
-        incident.save(update_fields=changed)
-        _record("incident.change", incident, by=by, fields=changed)
-        if _EXEMPTION_FIELDS & set(changed):
+        said = list(updates)
+        if changed:
+            check(incident, at=at, changed=changed)
+            incident.changed_at = at
+            incident.save(update_fields=[*changed, "changed_at"])
+            if described := [name for name in changed if name != "resolved_at"]:
+                _record("incident.change", incident, by=by, fields=described)
+            if "resolved_at" in changed:
+                _tell_end(incident, before, said, by=by, at=at)
+        ended = _say(incident, said, by=by, at=at)
+        if ended or _EXEMPTION_FIELDS & set(changed):
             _exempt(incident, by=by, at=at)
     return incident
 
@@ -50,26 +79,42 @@ def add_update(*, update: IncidentUpdate, by: User, at: datetime) -> IncidentUpd
     """
     with transaction.atomic():
         incident = Incident.objects.select_for_update().get(pk=update.incident_id)
-        check_update(update, at=at)
-        update.by = by.email
-        update.save(force_insert=True)
-        _record("incident.update", incident, by=by, state=update.state)
-        if update.state == IncidentState.RESOLVED and incident.resolved_at is None:
-            _resolve(incident, by=by, at=at, ended_at=update.at)
+        if _say(incident, [update], by=by, at=at):
+            _exempt(incident, by=by, at=at)
     return update
 
 
 def resolve(*, incident: Incident, by: User, at: datetime) -> bool:
-    """Ends an incident now, or calls maintenance off that has not begun; False if it was resolved already."""
+    """Ends an incident now, or calls maintenance off that has not begun; False if it is over already."""
     with transaction.atomic():
         found = Incident.objects.select_for_update().get(pk=incident.pk)
-        if found.resolved_at is not None:
+        if is_over(found, at=at):
             return False
-        _resolve(found, by=by, at=at, ended_at=at)
-        text = "Called off." if found.called_off else "Resolved."
-        IncidentUpdate.objects.create(
-            incident=found, at=at, state=IncidentState.RESOLVED, text=text, by=by.email
-        )
+        # an incident may have been declared with a start that a browser's clock was ahead of ours by
+        found.resolved_at = max(at, found.starts_at) if found.kind == IncidentKind.INCIDENT else at
+        change_incident(incident=found, fields=["resolved_at"], by=by, at=at)
+    return True
+
+
+def change_end(*, incident: Incident, ended_at: datetime, by: User, at: datetime) -> Incident:
+    """States when it really ended, for the first time or again; the exemption follows. Raises ValidationError."""
+    with transaction.atomic():
+        found = Incident.objects.select_for_update().get(pk=incident.pk)
+        found.resolved_at = ended_at
+        return change_incident(incident=found, fields=["resolved_at"], by=by, at=at)
+
+
+def reopen(*, incident: Incident, by: User, at: datetime) -> bool:
+    """It is not over after all: it lasts, and exempts, as if it had never ended; False if it was not resolved.
+
+    Raises ValidationError for maintenance whose planned end has passed.
+    """
+    with transaction.atomic():
+        found = Incident.objects.select_for_update().get(pk=incident.pk)
+        if found.resolved_at is None:
+            return False
+        found.resolved_at = None
+        change_incident(incident=found, fields=["resolved_at"], by=by, at=at)
     return True
 
 
@@ -78,32 +123,142 @@ def exemption_of(incident: Incident) -> str:
     return f"incident:{incident.pk}"
 
 
-def check(incident: Incident, *, at: datetime) -> None:
-    """What an incident may not be, in sentences: ValidationError."""
+def is_over(incident: Incident, *, at: datetime) -> bool:
+    """As `IncidentQuerySet.resolved` has it."""
+    return incident.resolved_at is not None or (incident.ended_at is not None and incident.ended_at <= at)
+
+
+def check(incident: Incident, *, at: datetime, changed: Collection[str] | None = None) -> None:
+    """What an incident may not be, in sentences: ValidationError. `changed` names what differs; None: all."""
     maintenance = incident.kind == IncidentKind.MAINTENANCE
     if maintenance and incident.ends_at is None:
         raise ValidationError({"ends_at": "Scheduled maintenance has a planned end."})
     if not maintenance and incident.starts_at > at + _GRACE:
         raise ValidationError({"starts_at": "An incident cannot begin in the future; announce maintenance."})
+    if changed is None or {"kind", "starts_at", "ends_at", "resolved_at"} & set(changed):
+        _check_end(incident, at=at, changed=changed)
     incident.validate_constraints()
 
 
-def check_update(update: IncidentUpdate, *, at: datetime) -> None:
-    """What an update may not be, in sentences: ValidationError."""
+def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) -> None:
+    """What an update of the incident may not be, in sentences: ValidationError."""
     if not update.text.strip():
         raise ValidationError({"text": "Say what happened."})
     if update.at > at + _GRACE:
         raise ValidationError({"at": "An update speaks of what was: it cannot come from the future."})
+    announces, resolves = (
+        update.state == state for state in (IncidentState.SCHEDULED, IncidentState.RESOLVED)
+    )
+    if announces and incident.kind == IncidentKind.INCIDENT:
+        raise ValidationError({"state": "Only maintenance is scheduled."})
+    if incident.starts_at > at + _GRACE:
+        if not announces and not resolves:
+            raise ValidationError(
+                {"state": "It has not begun: until then updates are Scheduled, or Resolved to call it off."}
+            )
+    elif update.at < incident.starts_at - _GRACE and not announces:
+        raise ValidationError({"at": f"It began at {_clock(incident.starts_at)}: nothing happened before."})
+    ended_at = incident.ended_at
+    if ended_at is not None and update.at > ended_at and not resolves:
+        raise ValidationError(
+            {
+                "state": f"It ended at {_clock(ended_at)}. If it goes on, reopen it, or give it a later end, first."
+            }
+        )
+    if resolves and incident.resolved_at is not None and update.at < incident.resolved_at - _GRACE:
+        raise ValidationError(
+            {"at": f"It ended at {_clock(incident.resolved_at)}. If that is wrong, correct “ended at”."}
+        )
 
 
-def _resolve(incident: Incident, *, by: User, at: datetime, ended_at: datetime) -> None:
-    """Only maintenance can end before it begins."""
-    if incident.kind == IncidentKind.INCIDENT:
-        ended_at = max(ended_at, incident.starts_at)
-    incident.resolved_at = ended_at
-    incident.save(update_fields=["resolved_at"])
-    _record("incident.resolve", incident, by=by)
-    _exempt(incident, by=by, at=at)
+def place_in_course(update: IncidentUpdate) -> tuple[datetime, bool]:
+    """Sorts updates as they happened; what is said at one moment ends with what resolves."""
+    return update.at, update.state == IncidentState.RESOLVED
+
+
+def take_end_from(update: IncidentUpdate, *, incident: Incident) -> bool:
+    """Sets the incident's end if the update resolves it; False if it does not, or it was over by then.
+
+    What is said after maintenance has ended as planned moves no end: a late word of thanks must not make the
+    exemption longer.
+    """
+    if update.state != IncidentState.RESOLVED or is_over(incident, at=update.at):
+        return False
+    # only maintenance can end before it begins
+    of_incident = incident.kind == IncidentKind.INCIDENT
+    incident.resolved_at = max(update.at, incident.starts_at) if of_incident else update.at
+    return True
+
+
+def _check_end(incident: Incident, *, at: datetime, changed: Collection[str] | None) -> None:
+    ended_at, planned = incident.resolved_at, incident.ends_at
+    past_plan = planned is not None and planned <= at
+    if ended_at is not None:
+        if ended_at > at + _GRACE:
+            raise ValidationError(
+                {"resolved_at": "An end in the future is a plan: write it as the planned end."}
+            )
+        if ended_at < incident.starts_at <= at:
+            raise ValidationError(
+                {"resolved_at": "An incident cannot be resolved before it began."}
+                if incident.kind == IncidentKind.INCIDENT
+                else {
+                    "resolved_at": "It has begun: it cannot be called off any more, nor end before its start."
+                }
+            )
+    elif incident.kind == IncidentKind.MAINTENANCE:
+        if past_plan and changed is not None and "resolved_at" in changed:
+            raise ValidationError({"ends_at": "To reopen it, give it a planned end that is to come."})
+    elif past_plan and (changed is None or "ends_at" in changed):
+        raise ValidationError(
+            {"ends_at": "This is past, and a plan ends no incident. If it is over, write when as “ended at”."}
+        )
+
+
+def _say(incident: Incident, updates: Sequence[IncidentUpdate], *, by: User, at: datetime) -> bool:
+    """Stores the updates; True if one of them ended the incident, whose exemption is then the caller's."""
+    ended = False
+    for update in sorted(updates, key=place_in_course):
+        check_update(update, incident=incident, at=at)
+        update.incident = incident
+        update.by = by.email
+        update.save(force_insert=True)
+        _record("incident.update", incident, by=by, state=update.state)
+        if take_end_from(update, incident=incident):
+            incident.save(update_fields=["resolved_at"])
+            _record("incident.resolve", incident, by=by, **_window(None, incident.resolved_at))
+            ended = True
+    if updates:
+        incident.changed_at = at
+        incident.save(update_fields=["changed_at"])
+    return ended
+
+
+def _tell_end(
+    incident: Incident, before: datetime | None, said: Sequence[IncidentUpdate], *, by: User, at: datetime
+) -> None:
+    """Records that the end was stated, moved or taken back, and tells it in the course unless `said` does."""
+    after = incident.resolved_at
+    state, moment = IncidentState.RESOLVED, at
+    if after is None:
+        verb, text = "incident.reopen", "Reopened: it is not over."
+        state = IncidentState.SCHEDULED if incident.starts_at > at else IncidentState.INVESTIGATING
+    elif before is None:
+        verb, text, moment = "incident.resolve", "Resolved.", after
+        if incident.called_off:
+            text = "Called off."
+    else:
+        verb, text = "incident.change_end", f"Corrected: it ended at {_clock(after)}."
+    _record(verb, incident, by=by, **_window(before, after))
+    if not any((each.state == IncidentState.RESOLVED) == (after is not None) for each in said):
+        IncidentUpdate.objects.create(incident=incident, at=moment, state=state, text=text, by=by.email)
+
+
+def _window(before: datetime | None, after: datetime | None) -> dict[str, str | None]:
+    return {
+        "ended_at_before": before.isoformat() if before else None,
+        "ended_at": after.isoformat() if after else None,
+    }
 
 
 def _exempt(incident: Incident, *, by: User, at: datetime) -> None:
@@ -112,16 +267,19 @@ def _exempt(incident: Incident, *, by: User, at: datetime) -> None:
     if not incident.exempts_nodes or incident.called_off:
         withdraw(reference=reference, by=by, at=at)
         return
-    planned = incident.ends_at if incident.kind == IncidentKind.MAINTENANCE else None
     declare(
         reference=reference,
         region=incident.region,
         starts_at=incident.starts_at,
-        ends_at=incident.resolved_at or planned,
+        ends_at=incident.ended_at,
         message=incident.title,
         by=by,
         at=at,
     )
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%-d %b %Y, %H:%M} UTC"
 
 
 def _record(verb: str, incident: Incident, *, by: User, **details: Any) -> None:

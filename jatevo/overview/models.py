@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 
@@ -19,17 +19,36 @@ class IncidentKind(models.TextChoices):
     MAINTENANCE = "maintenance", "Scheduled maintenance"
 
 
-class IncidentQuerySet(models.QuerySet["Incident"]):
-    def open(self) -> Self:
-        """Not resolved yet, announced maintenance included."""
-        return self.filter(resolved_at__isnull=True)
+def _over_as_planned(at: datetime) -> models.Q:
+    """Maintenance whose planned end has come, and of which nobody has said how it ended."""
+    return models.Q(resolved_at__isnull=True, kind=IncidentKind.MAINTENANCE, ends_at__lte=at)
 
-    def resolved(self) -> Self:
-        return self.filter(resolved_at__isnull=False)
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    """What is over: somebody has said so, or it is maintenance and its planned end has come."""
+
+    def open(self, *, at: datetime | None = None) -> Self:
+        """Not over at a moment (now), announced maintenance included."""
+        return self.filter(~_over_as_planned(at or timezone.now()), resolved_at__isnull=True)
+
+    def resolved(self, *, at: datetime | None = None) -> Self:
+        """Over at a moment (now)."""
+        return self.filter(models.Q(resolved_at__isnull=False) | _over_as_planned(at or timezone.now()))
+
+    def latest_end_first(self) -> Self:
+        return self.order_by(Coalesce("resolved_at", "ends_at").desc(nulls_first=True), "-id")
 
     def under_way(self, *, at: datetime) -> Self:
         """Those that have begun and not ended at a moment."""
-        return self.filter(starts_at__lte=at).exclude(resolved_at__lte=at)
+        return self.filter(~_over_as_planned(at), starts_at__lte=at).exclude(resolved_at__lte=at)
+
+    def touching(self, since: datetime, until: datetime) -> Self:
+        """Those that happened, for any moment of `since <= t <= until`."""
+        return (
+            self.that_happened()
+            .filter(~_over_as_planned(since), starts_at__lte=until)
+            .exclude(resolved_at__lt=since)
+        )
 
     def that_happened(self) -> Self:
         """But for maintenance that was called off."""
@@ -37,15 +56,16 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
     def announced(self, *, at: datetime) -> Self:
         """Maintenance that has yet to begin."""
-        return self.open().filter(starts_at__gt=at)
+        return self.open(at=at).filter(starts_at__gt=at)
 
 
 class Incident(models.Model):
     """An announced trouble or maintenance. Written by staff in the admin; '' as region is the whole network.
 
-    It lasts from `starts_at` to `resolved_at`; `ends_at` is what was planned. Maintenance that was resolved
-    before it began was called off. With `exempts_nodes` the nodes of the region lose no reputation for that
-    time (`nodes.models.Exemption`).
+    It lasts from `starts_at` to `ended_at`: to when somebody said that it ended (`resolved_at`), or, for
+    maintenance, as planned (`ends_at`). Maintenance that was resolved before it began was called off. With
+    `exempts_nodes` the nodes of the region lose no reputation for that time (`nodes.models.Exemption`).
+    `changed_at` is when anything that readers are told last changed.
     """
 
     kind = models.CharField(max_length=12, choices=IncidentKind.choices, default=IncidentKind.INCIDENT)
@@ -54,12 +74,11 @@ class Incident(models.Model):
     description = models.TextField(blank=True)
     region = models.CharField(max_length=32, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    changed_at = models.DateTimeField(db_default=Now(), editable=False)
     starts_at = models.DateTimeField(default=timezone.now)
     ends_at = models.DateTimeField("planned end", null=True, blank=True)
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    exempts_nodes = models.BooleanField(
-        "exempts nodes", default=False, help_text="nodes of the region lose no reputation for this time"
-    )
+    resolved_at = models.DateTimeField("ended at", null=True, blank=True)
+    exempts_nodes = models.BooleanField("exempts nodes", default=True)
 
     objects = IncidentQuerySet.as_manager()
 
@@ -88,6 +107,13 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """The end: as somebody said, or as planned for maintenance, perhaps to come; None if nobody knows."""
+        if self.resolved_at is None and self.kind == IncidentKind.MAINTENANCE:
+            return self.ends_at
+        return self.resolved_at
 
     @property
     def called_off(self) -> bool:

@@ -51,17 +51,21 @@ class UpdateLine(serializers.ModelSerializer):
 
 
 class IncidentLine(serializers.ModelSerializer):
-    """It lasts from `starts_at` to `resolved_at`; `ends_at` is the planned end of maintenance."""
+    """It lasts from `starts_at` to `resolved_at`; maintenance without one ends as planned, at `ends_at`."""
 
     kind = serializers.ChoiceField(choices=IncidentKind.choices)
     severity = serializers.ChoiceField(choices=Severity.choices)
     region = serializers.CharField(help_text="empty: the whole network")
+    ends_at = serializers.DateTimeField(
+        allow_null=True, help_text="the planned end of maintenance, and its end while `resolved_at` is null"
+    )
+    changed_at = serializers.DateTimeField(help_text="when any of this last changed")
     exempts_nodes = serializers.BooleanField(help_text="nodes of the region lose no reputation for this time")
     updates = UpdateLine(many=True, read_only=True)
 
     class Meta:
         model = Incident
         fields = [
-            "id", "kind", "severity", "title", "description", "region", "created_at", "starts_at", "ends_at",
-            "resolved_at", "exempts_nodes", "updates",
+            "id", "kind", "severity", "title", "description", "region", "created_at", "changed_at", "starts_at",
+            "ends_at", "resolved_at", "exempts_nodes", "updates",
         ]  # fmt: skip

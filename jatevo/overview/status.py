@@ -167,10 +167,9 @@ def _incidents_by_day(since: date, at: datetime) -> dict[tuple[str, date], list[
     """The titles of what touched each day, by region; NETWORK is everywhere."""
     start = datetime.combine(since, datetime.min.time(), UTC)
     said: dict[tuple[str, date], list[str]] = defaultdict(list)
-    lately = Incident.objects.that_happened().filter(starts_at__lte=at).exclude(resolved_at__lt=start)
-    for incident in lately.order_by("starts_at"):
+    for incident in Incident.objects.touching(start, at).order_by("starts_at"):
         day = max(incident.starts_at, start).astimezone(UTC).date()
-        last = (incident.resolved_at or at).astimezone(UTC).date()
+        last = (incident.ended_at or at).astimezone(UTC).date()
         while day <= min(last, at.astimezone(UTC).date()):
             said[incident.region, day].append(incident.title)
             day += _DAY

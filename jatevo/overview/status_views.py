@@ -26,10 +26,10 @@ def status(request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     now = timezone.now()
     incidents = Incident.objects.prefetch_related("updates")
-    unresolved = list(incidents.open().order_by("starts_at"))
+    unresolved = list(incidents.open(at=now).order_by("starts_at"))
     under_way = [each for each in unresolved if each.starts_at <= now]
     announced = [each for each in unresolved if each.starts_at > now]
-    recent = list(Incident.objects.resolved().order_by("-resolved_at")[:RECENT])
+    recent = list(Incident.objects.resolved(at=now).latest_end_first()[:RECENT])
     strips = history(at=now, fold_small=not sees_small_regions(request.user))
     context = {
         "overall": overall(under_way),
@@ -41,12 +41,16 @@ def status(request: HttpRequest) -> HttpResponse:
         "levels": list(Level),
         "days": DAYS,
         "poll_seconds": POLL_SECONDS,
+        "now": now,
     }
     version = (
         strips,
         [as_told(each) for each in under_way],
         [as_told(each) for each in announced],
-        [(each.pk, each.title, each.severity, each.region, each.resolved_at) for each in recent],
+        [
+            (each.pk, each.title, each.severity, each.region, each.resolved_at, each.ends_at)
+            for each in recent
+        ],
     )
     return page_or_fragment(
         request, "overview/status.html", context, fragments={"status-live": "live"}, version=version
@@ -72,7 +76,8 @@ def archive(request: HttpRequest) -> HttpResponse:
     if not may_see_overview(request.user):
         return redirect_to_login(request.get_full_path())
     pages = Paginator(Incident.objects.prefetch_related("updates"), PER_PAGE)
-    return render(request, "overview/status_archive.html", {"page": pages.get_page(request.GET.get("page"))})
+    context = {"page": pages.get_page(request.GET.get("page")), "now": timezone.now()}
+    return render(request, "overview/status_archive.html", context)
 
 
 @require_safe
@@ -82,4 +87,5 @@ def incident(request: HttpRequest, incident_id: int) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     found = get_object_or_404(Incident.objects.prefetch_related("updates"), pk=incident_id)
     exemption = exemption_sentence(found, fold_small=not sees_small_regions(request.user))
-    return render(request, "overview/status_incident.html", {"incident": found, "exemption": exemption})
+    context = {"incident": found, "exemption": exemption, "now": timezone.now()}
+    return render(request, "overview/status_incident.html", context)

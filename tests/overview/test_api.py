@@ -187,10 +187,11 @@ def test_an_incidents_members(visitor: Browser) -> None:
     (line,) = visitor.get("/v1/incidents").json()["results"]
     assert datetime.fromisoformat(line.pop("created_at"))
     assert datetime.fromisoformat(line.pop("starts_at"))
+    assert datetime.fromisoformat(line.pop("changed_at"))
     assert line == {
         "kind": "incident",
         "ends_at": None,
-        "exempts_nodes": False,
+        "exempts_nodes": True,
         "updates": [],
         "id": incident.pk,
         "severity": "major",

@@ -112,12 +112,159 @@ def test_maintenance_that_is_called_off_exempts_nobody(admin: User) -> None:
     assert "lose no reputation" not in page
 
 
-def test_maintenance_that_runs_over_exempts_to_its_real_end(admin: User) -> None:
-    planned = opened(
-        admin, kind=IncidentKind.MAINTENANCE, exempts_nodes=True, starts_at=NOW, ends_at=NOW + HOUR
+def maintenance(admin: User, **fields: object) -> Incident:
+    return opened(
+        admin, **{"kind": IncidentKind.MAINTENANCE, "starts_at": NOW, "ends_at": NOW + HOUR, **fields}
     )
-    incident_actions.resolve(incident=planned, by=admin, at=NOW + 3 * HOUR)
-    assert Exemption.objects.get().ends_at == NOW + 3 * HOUR
+
+
+def test_maintenance_is_over_at_its_planned_end_by_itself(admin: User) -> None:
+    planned = maintenance(admin, starts_at=NOW - HOUR)
+    later = NOW + 3 * HOUR
+    assert [
+        (Incident.objects.open(at=at).exists(), Incident.objects.resolved(at=at).exists())
+        for at in (NOW, NOW + HOUR)
+    ] == [(True, False), (False, True)]
+    assert [Incident.objects.under_way(at=at).exists() for at in (NOW, NOW + HOUR)] == [True, False]
+    assert not incident_actions.resolve(incident=planned, by=admin, at=later)
+    thanks = IncidentUpdate(incident=planned, at=later, state=IncidentState.RESOLVED, text="Thank you.")
+    incident_actions.add_update(update=thanks, by=admin, at=later)
+    assert Incident.objects.get().resolved_at is None
+    assert Exemption.objects.get().ends_at == NOW + HOUR
+    page = text_of(Browser().get(f"/status/incidents/{planned.pk}/"))
+    assert "Ended as planned" in page
+    assert "as planned." in page
+
+
+def test_maintenance_that_takes_longer_is_extended_also_late(admin: User) -> None:
+    planned = maintenance(admin)
+    planned.ends_at = NOW + 4 * HOUR
+    incident_actions.change_incident(incident=planned, fields=["ends_at"], by=admin, at=NOW + 2 * HOUR)
+    assert Incident.objects.under_way(at=NOW + 3 * HOUR).exists()
+    assert Exemption.objects.get().ends_at == NOW + 4 * HOUR
+
+
+def test_maintenance_that_ran_over_exempts_to_its_real_end_once_that_is_stated(admin: User) -> None:
+    planned = maintenance(admin)
+    incident_actions.change_end(incident=planned, ended_at=NOW + 2 * HOUR, by=admin, at=NOW + 3 * HOUR)
+    assert Exemption.objects.get().ends_at == NOW + 2 * HOUR
+
+
+def test_maintenance_that_was_done_early_ends_when_an_update_says_so(admin: User) -> None:
+    planned = maintenance(admin, ends_at=NOW + 4 * HOUR)
+    done = IncidentUpdate(incident=planned, at=NOW + HOUR, state=IncidentState.RESOLVED, text="Done.")
+    incident_actions.add_update(update=done, by=admin, at=NOW + 5 * HOUR)
+    assert Exemption.objects.get().ends_at == NOW + HOUR
+
+
+def test_maintenance_under_way_cannot_be_called_off(admin: User) -> None:
+    """An update dated before the start made it so, and deleted the exemption."""
+    planned = maintenance(admin, starts_at=NOW + HOUR, ends_at=NOW + 4 * HOUR)
+    said = IncidentUpdate(incident=planned, at=NOW, state=IncidentState.RESOLVED, text="Done.")
+    with pytest.raises(ValidationError, match="It began at 1 Jun 2026, 13:00 UTC"):
+        incident_actions.add_update(update=said, by=admin, at=NOW + 2 * HOUR)
+    with pytest.raises(ValidationError, match="cannot be called off any more"):
+        incident_actions.change_end(incident=planned, ended_at=NOW, by=admin, at=NOW + 2 * HOUR)
+    assert Incident.objects.get().resolved_at is None
+    assert Exemption.objects.exists()
+    incident_actions.add_update(update=said, by=admin, at=NOW)  # before it begins
+    assert Incident.objects.get().called_off
+
+
+def test_reopening_lasts_and_exempts_as_if_it_had_never_ended(admin: User) -> None:
+    incident = opened(admin)
+    assert not incident_actions.reopen(incident=incident, by=admin, at=NOW)
+    incident_actions.resolve(incident=incident, by=admin, at=NOW)
+    assert incident_actions.reopen(incident=incident, by=admin, at=NOW + HOUR)
+    assert Incident.objects.under_way(at=NOW + HOUR).exists()
+    assert Exemption.objects.get().ends_at is None
+    latest = incident.updates.first()
+    assert latest is not None
+    assert (latest.at, latest.state, latest.text) == (
+        NOW + HOUR,
+        IncidentState.INVESTIGATING,
+        "Reopened: it is not over.",
+    )
+    event = AuditEvent.objects.get(verb="incident.reopen")
+    assert event.details["ended_at_before"] == NOW.isoformat()
+
+
+def test_a_corrected_end_judges_the_old_and_the_new_window_again(admin: User) -> None:
+    incident = opened(admin, starts_at=NOW - 9 * HOUR)
+    incident_actions.resolve(incident=incident, by=admin, at=NOW)
+    ProcrastinateJob.objects.all().delete()
+    end = NOW - 6 * HOUR
+    incident_actions.change_end(incident=incident, ended_at=end, by=admin, at=NOW + HOUR)
+    assert Exemption.objects.get().ends_at == end
+    until = sorted(
+        job.args["until"] for job in ProcrastinateJob.objects.filter(task_name="nodes.judge_again")
+    )
+    assert len(until) == 2
+    assert until[0] < NOW.isoformat() <= until[1]
+    event = AuditEvent.objects.get(verb="incident.change_end")
+    assert (event.details["ended_at_before"], event.details["ended_at"]) == (
+        NOW.isoformat(),
+        end.isoformat(),
+    )
+    incident_actions.change_end(incident=incident, ended_at=end, by=admin, at=NOW + HOUR)
+    assert AuditEvent.objects.filter(verb="incident.change_end").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "said"),
+    [(NOW + HOUR, "An end in the future is a plan"), (NOW - 2 * HOUR, "cannot be resolved before it began")],
+)
+def test_what_an_end_cannot_be(admin: User, ended_at: datetime, said: str) -> None:
+    incident = opened(admin)
+    with pytest.raises(ValidationError, match=said):
+        incident_actions.change_end(incident=incident, ended_at=ended_at, by=admin, at=NOW)
+    assert Incident.objects.get().resolved_at is None
+
+
+def test_words_that_go_on_after_the_end_are_refused_until_it_is_reopened(admin: User) -> None:
+    incident = opened(admin)
+    incident_actions.resolve(incident=incident, by=admin, at=NOW)
+
+    def say(at: datetime, state: IncidentState = IncidentState.INVESTIGATING) -> None:
+        update = IncidentUpdate(incident=incident, at=at, state=state, text="It is back.")
+        incident_actions.add_update(update=update, by=admin, at=NOW + HOUR)
+
+    with pytest.raises(ValidationError, match="It ended at 1 Jun 2026, 12:00 UTC"):
+        say(NOW + HOUR)
+    with pytest.raises(ValidationError, match="If that is wrong, correct"):
+        say(NOW - HOUR / 2, IncidentState.RESOLVED)
+    say(NOW - HOUR / 2)  # told late
+    say(NOW + HOUR, IncidentState.RESOLVED)  # what came of it
+    assert Incident.objects.get().resolved_at == NOW
+    incident_actions.reopen(incident=incident, by=admin, at=NOW + HOUR)
+    say(NOW + HOUR)
+    assert incident.updates.count() == 5
+
+
+def test_incidents_exempt_unless_staff_say_otherwise(admin: User) -> None:
+    opened(admin)
+    opened(admin, region="")
+    opened(admin, exempts_nodes=False)
+    assert Exemption.objects.count() == 2
+
+
+def test_every_change_of_what_is_told_moves_changed_at(admin: User) -> None:
+    planned = maintenance(admin, starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
+    moments = [Incident.objects.get().changed_at]
+    planned.title, at = "New switches", NOW + HOUR / 6
+    incident_actions.change_incident(incident=planned, fields=["title"], by=admin, at=at)
+    moments.append(Incident.objects.get().changed_at)
+    at = NOW + HOUR / 5
+    said = IncidentUpdate(incident=planned, at=NOW, state=IncidentState.SCHEDULED, text="Tonight.")
+    incident_actions.add_update(update=said, by=admin, at=at)
+    moments.append(Incident.objects.get().changed_at)
+    incident_actions.resolve(incident=planned, by=admin, at=NOW + HOUR / 4)
+    moments.append(Incident.objects.get().changed_at)
+    incident_actions.reopen(incident=planned, by=admin, at=NOW + HOUR / 3)
+    moments.append(Incident.objects.get().changed_at)
+    assert moments == [NOW, NOW + HOUR / 6, NOW + HOUR / 5, NOW + HOUR / 4, NOW + HOUR / 3]
+    incident_actions.change_incident(incident=planned, fields=["title"], by=admin, at=NOW + HOUR / 2)
+    assert Incident.objects.get().changed_at == NOW + HOUR / 3
 
 
 def test_a_change_stores_what_it_names_and_does_not_reopen(admin: User) -> None:
@@ -167,7 +314,12 @@ def test_an_exemption_for_the_past_gives_back_what_was_lost_and_withdrawing_take
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"text": " "}, "Say what happened"), ({"at": NOW + HOUR}, "cannot come from the future")],
+    [
+        ({"text": " "}, "Say what happened"),
+        ({"at": NOW + HOUR}, "cannot come from the future"),
+        ({"at": NOW - 400 * 24 * HOUR}, "nothing happened before"),
+        ({"state": IncidentState.SCHEDULED}, "Only maintenance is scheduled"),
+    ],
 )
 def test_what_an_update_cannot_be(admin: User, fields: dict[str, object], said: str) -> None:
     update = IncidentUpdate(**{"incident": opened(admin), "at": NOW, "text": "A cut fibre.", **fields})
@@ -176,18 +328,33 @@ def test_what_an_update_cannot_be(admin: User, fields: dict[str, object], said: 
     assert not IncidentUpdate.objects.exists()
 
 
+def test_before_maintenance_begins_it_is_announced_or_called_off(admin: User) -> None:
+    planned = maintenance(admin, starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
+
+    def say(state: IncidentState) -> None:
+        update = IncidentUpdate(incident=planned, at=NOW, state=state, text="Tonight.")
+        incident_actions.add_update(update=update, by=admin, at=NOW)
+
+    with pytest.raises(ValidationError, match="It has not begun"):
+        say(IncidentState.INVESTIGATING)
+    say(IncidentState.SCHEDULED)
+    say(IncidentState.RESOLVED)
+    assert Incident.objects.get().called_off
+
+
 def test_the_number_of_exempt_nodes_is_kept_from_strangers_while_it_is_small(admin: User) -> None:
-    NodeFactory.create_batch(4, region="us-east")
+    NodeFactory.create_batch(4, region="us-east", status=Status.ACTIVE)
+    NodeFactory.create_batch(2, region="us-east", status=Status.OFFLINE)
     incident = opened(admin, exempts_nodes=True)
     path = f"/status/incidents/{incident.pk}/"
     operator, viewer = (
         Browser().hold_session(UserFactory.create(role=role)) for role in (Role.OPERATOR, Role.VIEWER)
     )
-    assert "4 nodes in us-east lose no reputation" in text_of(operator.get(path))
+    assert "6 nodes in us-east lose no reputation" in text_of(operator.get(path))
     for stranger in (viewer, Browser()):
         assert "The nodes in us-east lose no reputation" in text_of(stranger.get(path))
-    NodeFactory.create(region="us-east")
-    assert "5 nodes in us-east lose no reputation" in text_of(Browser().get(path))
+    NodeFactory.create(region="us-east", status=Status.ACTIVE)
+    assert "7 nodes in us-east lose no reputation" in text_of(Browser().get(path))
     incident_actions.resolve(incident=incident, by=admin, at=NOW)
     assert "from 1 Jun 2026, 11:00 UTC to 1 Jun 2026, 12:00 UTC." in text_of(Browser().get(path))
 

@@ -154,6 +154,27 @@ def test_what_was_called_off_or_is_yet_to_come_marks_no_day() -> None:
     assert {day.incidents for day in strip.days} == {()}
 
 
+def test_maintenance_marks_no_day_after_its_planned_end() -> None:
+    hour(NOON)
+    start = NOON - 3 * DAY
+    Incident.objects.create(title="Done", kind="maintenance", starts_at=start, ends_at=start + DAY)
+    Incident.objects.create(
+        title="Longer", kind="maintenance", starts_at=start, ends_at=start + HOUR, resolved_at=NOON - DAY
+    )
+    Incident.objects.create(
+        title="Long ago", kind="maintenance", starts_at=NOON - 200 * DAY, ends_at=NOON - 199 * DAY
+    )
+    (strip,) = history(at=NOON, fold_small=False)
+    assert [day.incidents for day in strip.days[-5:]] == [
+        (),
+        ("Done", "Longer"),
+        ("Done", "Longer"),
+        ("Longer",),
+        (),
+    ]
+    assert {day.incidents for day in strip.days[:-4]} == {()}
+
+
 def test_incidents_are_named_on_their_days() -> None:
     hour(NOON)
     Incident.objects.create(
@@ -220,6 +241,22 @@ def test_what_is_under_way_announced_and_resolved() -> None:
     assert "Long over" in archive
     assert "A cut" in text_of(Browser().get(f"/status/incidents/{open_now.pk}/"))
     assert Browser().get("/status/incidents/999999/").status_code == 404
+
+
+def test_maintenance_that_ended_as_planned_is_over_everywhere() -> None:
+    now = timezone.now()
+    planned = {"kind": "maintenance", "starts_at": now - 4 * HOUR}
+    Incident.objects.create(title="New switches", **planned, ends_at=now - 3 * HOUR)
+    Incident.objects.create(title="Long over", starts_at=now - DAY, resolved_at=now - 4 * HOUR)
+    page = text_of(Browser().get("/status/"))
+    assert "No incidents are under way." in page
+    lately = page[page.index("Resolved lately") :]
+    assert lately.index("New switches") < lately.index("ended as planned") < lately.index("Long over")
+    assert "Ended as planned" in text_of(Browser().get("/status/history/"))
+    for state, titles in (("open", []), ("resolved", ["Long over", "New switches"])):
+        lines = Browser().get(f"/v1/incidents?state={state}").json()["results"]
+        assert [line["title"] for line in lines] == titles
+    assert "New switches" not in text_of(Browser().get("/"))
 
 
 def test_an_unchanged_page_answers_a_poll_with_304() -> None:

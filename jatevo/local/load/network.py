@@ -76,6 +76,7 @@ def write_incidents(fleet: Fleet, *, by: str, seed: int, now: int) -> int:
         region=regions[-1],
         starts_at=moment(now + DAY),
         ends_at=moment(now + DAY + 2 * HOUR),
+        exempts_nodes=False,  # nothing is declared to the nodes
     )
     return INCIDENTS + 2
 
@@ -88,6 +89,7 @@ def _incident(title: str, region: str, severity: Severity, starts: int, ends: in
         starts_at=moment(starts),
         resolved_at=moment(ends) if ends else None,
         description="Invented, to fill the pages.",
+        exempts_nodes=False,
     )
     said = [(starts, IncidentState.INVESTIGATING, "We are looking into it.")]
     said.append((starts + 600, IncidentState.IDENTIFIED, "The cause is known."))
