@@ -131,7 +131,9 @@ def _of_incident(incident: Incident) -> Entry:
         text=_xml(f"{_facts(incident)}\n\n{incident.description}".strip()),
         link=_link(incident),
         published=incident.created_at,
-        updated=max([incident.created_at, *(each.at for each in incident.updates.all())]),
+        updated=max(
+            [incident.created_at, incident.changed_at, *(each.at for each in incident.updates.all())]
+        ),
     )
 
 
@@ -150,8 +152,13 @@ def _facts(incident: Incident) -> str:
     """What, where and when, in a sentence."""
     maintenance = incident.kind == IncidentKind.MAINTENANCE
     what = "Scheduled maintenance" if maintenance else incident.get_severity_display()
-    end = f" to {incident.ends_at:%-d %b %Y, %H:%M}" if incident.ends_at else ""
-    return f"{what}, {incident.region or 'the whole network'}, from {incident.starts_at:%-d %b %Y, %H:%M}{end} UTC."
+    ends_at = incident.ends_at if incident.called_off else incident.ended_at or incident.ends_at
+    end = f" to {ends_at:%-d %b %Y, %H:%M}" if ends_at else ""
+    off = " Called off." if incident.called_off else ""
+    return (
+        f"{what}, {incident.region or 'the whole network'},"
+        f" from {incident.starts_at:%-d %b %Y, %H:%M}{end} UTC.{off}"
+    )
 
 
 def _xml(text: str) -> str:

@@ -13,6 +13,7 @@ from django.utils.http import http_date
 from waffle.models import Switch
 
 from jatevo.accounts.models import Role
+from jatevo.overview.incident_actions import change_incident
 from jatevo.overview.models import Incident, IncidentUpdate
 from tests.accounts.browser import Browser
 from tests.factories import UserFactory
@@ -104,6 +105,40 @@ def test_an_incident_is_updated_when_something_is_said(incident: Incident) -> No
     assert opened.findtext(f"{ATOM}updated") == rfc3339_date(said.at)
     assert root.findtext(f"{ATOM}updated") == rfc3339_date(said.at)
     assert answer["Last-Modified"] == http_date(said.at.timestamp())
+
+
+def test_a_change_of_the_incident_itself_moves_updated_and_last_modified(incident: Incident) -> None:
+    """It did not when maintenance was rescheduled or a title mended."""
+    later = timezone.now().replace(microsecond=0) + timedelta(minutes=5)
+    incident.title = "Uplink"
+    admin = UserFactory.create(role=Role.ADMIN)
+    change_incident(incident=incident, fields=["title"], by=admin, at=later)
+    answer = Browser().get("/status/feed.atom")
+    root = ElementTree.fromstring(answer.content)  # noqa: S314
+    opened = root.findall(f"{ATOM}entry")[1]
+    assert opened.findtext(f"{ATOM}updated") == root.findtext(f"{ATOM}updated") == rfc3339_date(later)
+    assert opened.findtext(f"{ATOM}published") == rfc3339_date(incident.created_at)
+    assert answer["Last-Modified"] == http_date(later.timestamp())
+
+
+def test_incidents_tell_their_real_end() -> None:
+    start = datetime(2026, 6, 1, 22, tzinfo=UTC)
+    Incident.objects.create(
+        title="Uplink",
+        starts_at=start,
+        ends_at=start + timedelta(hours=9),
+        resolved_at=start + timedelta(hours=3),
+    )
+    Incident.objects.create(
+        title="Off",
+        kind="maintenance",
+        starts_at=start,
+        ends_at=start + timedelta(hours=4),
+        resolved_at=start - timedelta(hours=1),
+    )
+    feed = Browser().get("/status/feed.atom").content.decode()
+    assert "Info, the whole network, from 1 Jun 2026, 22:00 to 2 Jun 2026, 01:00 UTC." in feed
+    assert "from 1 Jun 2026, 22:00 to 2 Jun 2026, 02:00 UTC. Called off." in feed
 
 
 def test_maintenance_tells_its_times() -> None:
