@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import Count, Q
 from django.forms import model_to_dict
 
 from jatevo.overview.kpis import SMALLEST_PUBLIC_REGION
 from jatevo.overview.models import Incident, IncidentKind, Severity
+from nodes.lifecycle import Status
 from nodes.models import Node
 
 
@@ -36,14 +38,16 @@ def overall(under_way: Sequence[Incident]) -> Overall:
 def exemption_sentence(incident: Incident, *, fold_small: bool) -> str:
     """Which nodes lose no reputation because of the incident; '' if none are spared.
 
-    Their number is left out for those who may not see single operators while it is small.
+    Their number is left out for those who may not see single operators while few of them are active, as
+    everywhere.
     """
     if not incident.exempts_nodes or incident.called_off:
         return ""
     nodes = Node.objects.filter(region=incident.region) if incident.region else Node.objects.all()
-    found = nodes.count()
+    counts = nodes.aggregate(all=Count("pk"), active=Count("pk", filter=Q(status=Status.ACTIVE)))
+    found = counts["all"]
     where = f"in {incident.region}" if incident.region else "of the network"
-    if fold_small and found < SMALLEST_PUBLIC_REGION:
+    if fold_small and counts["active"] < SMALLEST_PUBLIC_REGION:
         subject = f"The nodes {where} lose"
     else:
         subject = f"1 node {where} loses" if found == 1 else f"{found:,} nodes {where} lose"
