@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from jatevo.accounts.models import User
 from jatevo.overview import incident_actions
@@ -80,6 +81,11 @@ class UpdateForm(forms.ModelForm):
     class Meta:
         model = IncidentUpdate
         fields = ["at", "state", "text"]
+        help_texts = {
+            "at": "When it was so, UTC.",
+            "state": "Resolved ends the incident at that time, or calls off maintenance that has not begun.",
+            "text": "Public, and not edited afterwards.",
+        }
 
 
 class UpdateFormSet(forms.BaseInlineFormSet):
@@ -142,20 +148,30 @@ class OverFilter(admin.SimpleListFilter):
 @admin.register(Incident)
 class IncidentAdmin(admin.ModelAdmin):
     form = IncidentForm
-    readonly_fields = ["created_at", "exempted"]
+    readonly_fields = ["created", "exempted"]
     fieldsets = [
         (None, {"fields": ["kind", "severity", "title", "description", "region"]}),
-        ("Time", {"fields": ["starts_at", "ends_at", "resolved_at", "created_at"]}),
+        ("Time", {"fields": ["starts_at", "ends_at", "resolved_at", "created"]}),
         ("Reputation", {"fields": ["exempts_nodes", "exempted"]}),
     ]
     inlines = [UpdateInline]
-    list_display = ["title", "kind", "severity", "region", "starts_at", "ended", "exempts_nodes"]
+    list_display = ["name", "kind", "severity", "region", "starts_at", "ended", "exempts_nodes"]
     list_filter = ["kind", "severity", OverFilter, "region"]
     search_fields = ["title", "description"]
     actions = ["resolve", "reopen"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Incident | None = None) -> bool:
         return False
+
+    @admin.display(description="title", ordering="title")
+    def name(self, incident: Incident) -> str:
+        """Short enough to leave room for the other columns."""
+        return Truncator(incident.title).chars(60)
+
+    @admin.display(description="created at")
+    def created(self, incident: Incident) -> str:
+        """The database gives it: until then the field holds an expression."""
+        return f"{incident.created_at:%-d %b %Y, %H:%M} UTC" if incident.pk else "Not yet."
 
     @admin.display(description="Nodes that are exempt")
     def exempted(self, incident: Incident) -> str:

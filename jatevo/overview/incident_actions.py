@@ -151,6 +151,10 @@ def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) ->
     )
     if announces and incident.kind == IncidentKind.INCIDENT:
         raise ValidationError({"state": "Only maintenance is scheduled."})
+    ended_at = incident.ended_at
+    if ended_at is not None and update.at > ended_at and not resolves:
+        over = f"It {'was called off' if incident.called_off else 'ended'} at {_clock(ended_at)}."
+        raise ValidationError({"state": f"{over} If it goes on, reopen it, or give it a later end, first."})
     if incident.starts_at > at + _GRACE:
         if not announces and not resolves:
             raise ValidationError(
@@ -158,13 +162,6 @@ def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) ->
             )
     elif update.at < incident.starts_at - _GRACE and not announces:
         raise ValidationError({"at": f"It began at {_clock(incident.starts_at)}: nothing happened before."})
-    ended_at = incident.ended_at
-    if ended_at is not None and update.at > ended_at and not resolves:
-        raise ValidationError(
-            {
-                "state": f"It ended at {_clock(ended_at)}. If it goes on, reopen it, or give it a later end, first."
-            }
-        )
     if resolves and incident.resolved_at is not None and update.at < incident.resolved_at - _GRACE:
         raise ValidationError(
             {"at": f"It ended at {_clock(incident.resolved_at)}. If that is wrong, correct “ended at”."}

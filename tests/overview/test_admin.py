@@ -152,6 +152,7 @@ def test_the_box_that_exempts_is_ticked_and_says_what_it_does(admin: User) -> No
     assert "checked" in box[0]
     assert "lose no reputation from the start to the end" in page
     assert "Told to everybody as it is, also a region of so few nodes" in page
+    assert "DatabaseDefault" not in page
 
 
 def test_trouble_that_is_over_is_declared_with_its_window(admin: User, noon: datetime) -> None:
@@ -264,7 +265,11 @@ def test_the_list_tells_ends_and_reopens(admin: User, noon: datetime) -> None:
     Incident.objects.create(title="planned-1", **planned)
     kept = Incident.objects.create(title="planned-2", **planned, resolved_at=noon)
     Incident.objects.create(title="lasts-1", starts_at=noon)
-    assert "13:00, as planned" in text_of(browser.get(LIST))
+    Incident.objects.create(title="W" * 140, starts_at=noon)
+    page = text_of(browser.get(LIST))
+    assert "13:00, as planned" in page
+    assert "W" * 59 + "…" in page  # the other columns need room too
+    Incident.objects.filter(title="W" * 140).delete()
     still, past = (text_of(browser.get(f"{LIST}?state={state}")) for state in ("open", "over"))
     titles = ["over-1", "planned-1", "planned-2", "lasts-1"]
     assert [title in still for title in titles] == [False, False, False, True]

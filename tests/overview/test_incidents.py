@@ -340,6 +340,9 @@ def test_before_maintenance_begins_it_is_announced_or_called_off(admin: User) ->
     say(IncidentState.SCHEDULED)
     say(IncidentState.RESOLVED)
     assert Incident.objects.get().called_off
+    update = IncidentUpdate(incident=planned, at=NOW + HOUR / 2, state=IncidentState.MONITORING, text="Oh.")
+    with pytest.raises(ValidationError, match="It was called off at 1 Jun 2026, 12:00 UTC"):
+        incident_actions.add_update(update=update, by=admin, at=NOW + HOUR / 2)
 
 
 def test_the_number_of_exempt_nodes_is_kept_from_strangers_while_it_is_small(admin: User) -> None:
