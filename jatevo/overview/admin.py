@@ -50,7 +50,7 @@ class IncidentForm(forms.ModelForm):
             " Change it to correct the end, empty it to reopen."
             " Maintenance that ended as planned needs none; before its start it calls maintenance off.",
             "exempts_nodes": "The nodes of the region, or all of the whole network, lose no reputation from the"
-            " start to the end; public pages say so. Untick it only if the operators are to blame.",
+            " start to the end; public pages say so. Untick it for a mere notice, or if the operators are to blame.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

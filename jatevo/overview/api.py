@@ -51,7 +51,9 @@ def summary(request: Request) -> Response:
 
 @extend_schema(
     parameters=[
-        OpenApiParameter("state", enum=list(State)),
+        OpenApiParameter(
+            "state", enum=list(State), description="resolved: over, so is maintenance that ended as planned"
+        ),
         OpenApiParameter("cursor"),
         OpenApiParameter("limit", int),
     ],

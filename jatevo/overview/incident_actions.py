@@ -206,7 +206,7 @@ def _check_end(incident: Incident, *, at: datetime, changed: Collection[str] | N
     elif incident.kind == IncidentKind.MAINTENANCE:
         if past_plan and changed is not None and "resolved_at" in changed:
             raise ValidationError({"ends_at": "To reopen it, give it a planned end that is to come."})
-    elif past_plan and (changed is None or "ends_at" in changed):
+    elif past_plan and (changed is None or {"kind", "ends_at"} & set(changed)):
         raise ValidationError(
             {"ends_at": "This is past, and a plan ends no incident. If it is over, write when as “ended at”."}
         )

@@ -136,6 +136,14 @@ def test_maintenance_is_over_at_its_planned_end_by_itself(admin: User) -> None:
     assert "as planned." in page
 
 
+def test_maintenance_that_ended_as_planned_does_not_begin_again_as_an_incident(admin: User) -> None:
+    planned = maintenance(admin)
+    planned.kind = IncidentKind.INCIDENT
+    with pytest.raises(ValidationError, match="a plan ends no incident"):
+        incident_actions.change_incident(incident=planned, fields=["kind"], by=admin, at=NOW + 2 * HOUR)
+    assert Exemption.objects.get().ends_at == NOW + HOUR
+
+
 def test_maintenance_that_takes_longer_is_extended_also_late(admin: User) -> None:
     planned = maintenance(admin)
     planned.ends_at = NOW + 4 * HOUR
