@@ -66,7 +66,7 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Nodes", "/nodes/", node)
     yield Place("Nodes, all columns", f"/nodes/?columns={ALL_COLUMNS}&sort=-p95", node)
     yield Place("Nodes, none found", "/nodes/?q=no-such-node", "No node matches")
-    yield Place("Node, metrics", f"/nodes/{node}/", "Heartbeats")
+    yield Place("Node, metrics", f"/nodes/{node}/", "Latest probes")
     yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Last receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
     yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "hour by hour")

@@ -201,8 +201,7 @@ class Loading:
                 hour = moment(self._wish.running_hour - back * HOUR)
                 ChangedHour.objects.get_or_create(hour=hour)
             take_census(at=at)
-            while ChangedHour.objects.exists() and summarise(at=at):
-                pass
+            summarise(at=at, limit=ChangedHour.objects.count())
 
     def _move_heartbeats(self) -> None:
         """Who is heard was heard until now, at the same distance as before."""
