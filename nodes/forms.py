@@ -1,8 +1,18 @@
 """Forms of the pages of nodes."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from nodes.list_query import canonical, in_address
+
+MOST_IN_A_VIEW = 1000  # as SavedView.query holds
+MOST_AHEAD = timedelta(days=90)
+# Between opening the form with "now" in it and sending it.
+_STILL_NOW = timedelta(minutes=10)
 
 
 class ReasonForm(forms.Form):
@@ -47,6 +57,19 @@ class MaintenanceForm(forms.Form):
         help_text="Empty: until you end it, and at most as long as is left.",
     )
 
+    def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.now = now
+
+    def clean_starts_at(self) -> datetime | None:
+        """None is now, and so is a moment that has only just passed."""
+        starts_at: datetime | None = self.cleaned_data["starts_at"]
+        if starts_at is None or timedelta(0) <= self.now - starts_at <= _STILL_NOW:
+            return None
+        if starts_at - self.now > MOST_AHEAD:
+            raise ValidationError(f"Announce it at most {MOST_AHEAD.days} days ahead.")
+        return starts_at
+
 
 class SharingForm(forms.Form):
     """Whether strangers are to see the node. The button says which, so that an old page does no harm."""
@@ -70,8 +93,19 @@ class BulkForm(ReasonForm):
             node.choices = [(node_id, node_id) for node_id in node_ids]
 
 
-class ViewNameForm(forms.Form):
-    """The name under which a view of the list is kept."""
+class SavedViewForm(forms.Form):
+    """A view of the list to keep: its name, and the query of its address."""
 
-    name = forms.CharField(label="Name of the view", max_length=60)
-    query = forms.CharField(required=False, max_length=1000, widget=forms.HiddenInput)
+    _NAME = "Give the view a name of at most 60 characters."
+
+    name = forms.CharField(max_length=60, error_messages={"required": _NAME, "max_length": _NAME})
+    query = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def clean_query(self) -> str:
+        """Tidied, without the page; what is stored is longer than what was typed, since it is encoded."""
+        query = canonical(QueryDict(self.cleaned_data["query"].removeprefix("?")))
+        query.pop("page", None)
+        suffix = in_address(query)
+        if len(suffix) > MOST_IN_A_VIEW:
+            raise ValidationError(f"These filters are too long to keep: more than {MOST_IN_A_VIEW} characters.")
+        return suffix

@@ -1,5 +1,6 @@
 """What the URL of the node list asks for, and the URLs that ask for a little more or less."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from nodes.sight import Sight
 FILTERS = ("q", "status", "region", "runtime", "reputation_range", "mine")
 KEPT = (*FILTERS, "sort", "columns")  # what a saved view keeps, and the export honours
 COLUMNS_COOKIE = "node_columns"
+_LATER_PAGE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,20 @@ class Applied:
 
 
 def canonical(query: QueryDict) -> QueryDict:
-    """The same without empty parameters, and with the two ends of the reputation as one range."""
+    """The same without what says nothing, and with the two ends of the reputation as one range.
+
+    The first page needs no number, and what is no number is no page.
+    """
     clean = QueryDict(mutable=True)
     for name in (*KEPT, "page"):
         if value := query.get(name, "").strip():
             clean[name] = value
+    if not _LATER_PAGE.fullmatch(clean.get("page", "")) or clean["page"] == "1":
+        clean.pop("page", None)
+    if "mine" in clean:
+        mine = clean.pop("mine")[-1]
+        if mine in ("1", "true"):
+            clean["mine"] = "1"
     low, high = query.get("reputation_min", "").strip(), query.get("reputation_max", "").strip()
     if low or high:
         clean["reputation_range"] = f"{low or 0}-{high or 100}"
@@ -42,6 +53,11 @@ def canonical(query: QueryDict) -> QueryDict:
     if columns := query.getlist("column"):
         clean["columns"] = ",".join(columns)
     return clean
+
+
+def in_address(query: QueryDict) -> str:
+    """The query as the list's address has it, with its question mark; empty if nothing is asked."""
+    return f"?{query.urlencode(safe=',')}" if query else ""
 
 
 class ListQuery:
@@ -107,7 +123,7 @@ class ListQuery:
                 query[name] = value
             else:
                 query.pop(name, None)
-        return f"?{query.urlencode(safe=',')}" if query else ""
+        return in_address(query)
 
     def applied(self, labels: Mapping[str, str]) -> list[Applied]:
         """The filters that are on; `labels` are the words of chosen values, where they have some."""

@@ -1,5 +1,6 @@
 """The page of all nodes: the list itself, its export, saved views, and what admins do to many at once."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +17,20 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, require
 from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
-from jatevo.web.fragments import page_or_fragment
+from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.actions import NodeError, clear, quarantine
 from nodes.actions.saved_views import delete_view, save_view
 from nodes.exports import csv_lines
 from nodes.facets import Facets
-from nodes.forms import BulkForm, ViewNameForm
-from nodes.list_query import COLUMNS_COOKIE, ListQuery, canonical
-from nodes.listing import Row, columns_for, rows_of, with_figures
-from nodes.models import Node, SavedView
+from nodes.forms import BulkForm, SavedViewForm
+from nodes.list_query import COLUMNS_COOKIE, ListQuery, canonical, in_address
+from nodes.listing import Row, chosen_columns, columns_for, rows_of, with_figures
+from nodes.models import NODE_ID_PATTERN, Node, SavedView
 from nodes.sight import Sight
 
 PER_PAGE = 25
 POLL_SECONDS = 10
+_FRAGMENTS = {"nodes-list": "rows", "nodes-page": "page"}
 _YEAR_SECONDS = 365 * 86_400
 
 
@@ -38,7 +40,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     """The nodes that the person sees, filtered, sorted and laid out by the URL, 25 a page."""
     tidy = canonical(request.GET)
     if tidy != request.GET and not request.headers.get("HX-Request"):
-        return redirect(f"{request.path}?{tidy.urlencode(safe=',')}" if tidy else request.path)
+        return _remembering(request, redirect(f"{request.path}{in_address(tidy)}"))
     now = timezone.now()
     sight = Sight.of(request.user)
     wanted = _query(request, sight)
@@ -48,8 +50,10 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     page = paginator.get_page(wanted.query.get("page"))
     rows = rows_of(page.object_list, sight, at=now)
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
+    here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
     context = {
         "wanted": wanted,
+        "here": here,
         "facets": facets,
         "applied": wanted.applied(_words(facets)),
         "page": page,
@@ -67,26 +71,10 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "poll_seconds": POLL_SECONDS,
     }
     version = (facets, page.number, [_shown(row) for row in rows], wanted.suffix(), wanted.columns)
-    answer = page_or_fragment(
-        request,
-        "nodes/list.html",
-        context,
-        fragments={"nodes-list": "rows", "nodes-page": "page"},
-        version=version,
-    )
-    if tidy != request.GET:
-        answer["HX-Push-Url"] = wanted.url()
-    if "columns" in wanted.query:
-        keys = ",".join(column.key for column in wanted.columns)
-        answer.set_cookie(
-            COLUMNS_COOKIE,
-            keys,
-            max_age=_YEAR_SECONDS,
-            samesite="Lax",
-            secure=request.is_secure(),
-            httponly=True,
-        )
-    return answer
+    answer = page_or_fragment(request, "nodes/list.html", context, fragments=_FRAGMENTS, version=version)
+    if wanted_fragment(request, _FRAGMENTS) == "page":  # a poll of the rows goes nowhere
+        answer["HX-Push-Url"] = f"{request.path}{here}"
+    return _remembering(request, answer)
 
 
 @require_safe
@@ -116,19 +104,17 @@ def export_nodes(request: HttpRequest) -> HttpResponseBase:
 @require(Permission.VIEW_NODES)
 def keep_view(request: HttpRequest) -> HttpResponse:
     """Saves the present filters, order and columns under a name."""
-    form = ViewNameForm(request.POST)
-    query = canonical(QueryDict(request.POST.get("query", "").removeprefix("?")))
-    query.pop("page", None)
-    suffix = f"?{query.urlencode(safe=',')}" if query else ""
+    form = SavedViewForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Give the view a name of at most 60 characters.")
+        for texts in form.errors.values():
+            messages.error(request, " ".join(map(str, texts)))
     else:
         try:
-            view = save_view(name=form.cleaned_data["name"], query=suffix, by=_user(request))
+            view = save_view(**form.cleaned_data, by=_user(request))
             messages.success(request, f"“{view.name}” is kept.")
         except NodeError as error:
             messages.error(request, str(error))
-    return redirect(f"{reverse('nodes:list')}{suffix}")
+    return redirect(f"{reverse('nodes:list')}{form.cleaned_data.get('query', '')}")
 
 
 @require_POST
@@ -144,14 +130,18 @@ def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
 @require(Permission.QUARANTINE_NODES)
 def moderate_many(request: HttpRequest) -> HttpResponse:
     """Lists the chosen nodes and asks for a reason; with one, does it to each and says how it went."""
+    query = canonical(QueryDict(request.POST.get("query", "").removeprefix("?")))
+    list_url = f"{reverse('nodes:list')}{in_address(query)}"
     chosen = list(dict.fromkeys(request.POST.getlist("node")))
     if not chosen:
         messages.warning(request, "Choose some nodes first.")
-        return redirect("nodes:list")
+        return redirect(list_url)
     if len(chosen) > BulkForm.MOST:
         messages.error(request, f"At most {BulkForm.MOST} nodes at a time.")
-        return redirect("nodes:list")
-    nodes = list(Node.objects.visible_to(request.user).filter(pk__in=chosen).order_by("pk"))
+        return redirect(list_url)
+    # what cannot be an id is no node; PostgreSQL would refuse a null character with an error
+    named = [name for name in chosen if re.fullmatch(NODE_ID_PATTERN, name)]
+    nodes = list(Node.objects.visible_to(request.user).filter(pk__in=named).order_by("pk"))
     ids = [node.pk for node in nodes]
     asked = "reason" in request.POST
     initial = {"action": request.POST.get("action"), "node": ids}
@@ -159,9 +149,16 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
     action = dict(BulkForm.ACTIONS).get(request.POST.get("action", ""), "")
     if not action:
         messages.error(request, "Choose what to do with the nodes.")
-        return redirect("nodes:list")
+        return redirect(list_url)
     results = _moderate(nodes, form, _user(request)) if asked and form.is_valid() else []
-    context = {"nodes": nodes, "form": form, "action": action, "results": results}
+    context = {
+        "nodes": nodes,
+        "form": form,
+        "action": action,
+        "results": results,
+        "query": in_address(query),
+        "list_url": list_url,
+    }
     return render(request, "nodes/bulk.html", context, status=422 if form.errors else 200)
 
 
@@ -176,6 +173,20 @@ def _moderate(nodes: list[Node], form: BulkForm, by: User) -> list[tuple[Node, s
         except NodeError as error:
             results.append((node, str(error)))
     return results
+
+
+def _remembering(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
+    """Keeps the columns for a year if the form that chooses them was sent; a link to some is no choice."""
+    if chosen := request.GET.getlist("column"):
+        answer.set_cookie(
+            COLUMNS_COOKIE,
+            ",".join(column.key for column in chosen_columns(",".join(chosen), request.user)),
+            max_age=_YEAR_SECONDS,
+            samesite="Lax",
+            secure=request.is_secure(),
+            httponly=True,
+        )
+    return answer
 
 
 def _query(request: HttpRequest, sight: Sight) -> ListQuery:

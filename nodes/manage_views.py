@@ -75,7 +75,7 @@ def rotate_node_token(request: HttpRequest, name: str) -> HttpResponse:
 def maintain_node(request: HttpRequest, name: str) -> HttpResponse:
     """Announces maintenance, from now or later; while there is some, shows it and how to end it."""
     node, now = _managed(request, name), timezone.now()
-    form = MaintenanceForm(request.POST or None)
+    form = MaintenanceForm(request.POST or None, now=now)
     if request.method == "POST" and form.is_valid():
         answers = form.cleaned_data
         try:

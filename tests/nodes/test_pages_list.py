@@ -80,7 +80,22 @@ def test_twenty_five_a_page_and_the_links_keep_the_filters(operator: Browser, or
     second = text_of(operator.get("/nodes/?region=us-east&page=2"))
     assert second.count("data-open ") == 2
     assert text_of(operator.get("/nodes/?region=us-east&page=999")).count("data-open ") == 2
-    assert text_of(operator.get("/nodes/?page=nonsense")).count("data-open ") == 25
+    for none in ("nonsense", "0", "-1"):
+        assert names_in(text_of(operator.get(f"/nodes/?page={none}", follow=True))) == names_in(
+            text_of(operator.get("/nodes/"))
+        )
+
+
+def test_links_to_pages_are_as_tidy_as_the_address(operator: Browser, org: Org) -> None:
+    NodeFactory.create_batch(51, org=org, region="us-east")
+    asked = {"HX-Request": "true", "HX-Target": "nodes-page"}
+    messy = "q=&region=us-east&reputation_min=&reputation_max=&column=p95&column=region"
+    page = text_of(operator.get(f"/nodes/?{messy}&page=2", headers=asked))
+    kept = "region=us-east&amp;columns=p95,region"
+    for url in (f"?{kept}", f"?{kept}&amp;page=3"):
+        assert f'href="{url}" hx-get="{url}"' in page
+    assert f'hx-get="/nodes/?{kept}&amp;page=2" hx-trigger="refresh"' in page
+    assert "reputation_min=" not in page
 
 
 def test_no_nodes_at_all_leads_to_run_a_node(operator: Browser) -> None:
@@ -244,13 +259,30 @@ def test_filters_that_are_on_can_be_taken_off_one_by_one(operator: Browser, org:
         ("reputation_min=&reputation_max=&reputation_range=40-90", "/nodes/"),
         ("column=p95&column=region", "/nodes/?columns=p95,region"),
         ("unknown=1&page=2", "/nodes/?page=2"),
+        ("page=1", "/nodes/"),
+        ("page=-1&region=us", "/nodes/?region=us"),
+        ("mine=0", "/nodes/"),
+        ("mine=true", "/nodes/?mine=1"),
     ],
 )
-def test_the_address_says_what_is_asked_and_no_more(operator: Browser, messy: str, tidy: str) -> None:
+def test_the_address_says_what_is_asked_and_no_more(
+    operator: Browser, org: Org, messy: str, tidy: str
+) -> None:
+    NodeFactory.create_batch(26, org=org, region="us", reputation=50)
     answer = operator.get(f"/nodes/?{messy}")
     assert (answer.status_code, answer["Location"]) == (302, tidy)
     asked = {"HX-Request": "true", "HX-Target": "nodes-page"}
-    assert operator.get(f"/nodes/?{messy}", headers=asked)["HX-Push-Url"] == tidy.replace("?page=2", "")
+    assert operator.get(f"/nodes/?{messy}", headers=asked)["HX-Push-Url"] == tidy
+
+
+def test_a_poll_of_the_rows_leaves_the_address_alone(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org)
+    asked = {"HX-Request": "true", "HX-Target": "nodes-list"}
+    answer = operator.get("/nodes/?q=&status=&unknown=1", headers=asked)
+    assert "HX-Push-Url" not in answer
+    again = operator.get("/nodes/?q=&status=", headers={**asked, "If-None-Match": answer["ETag"]})
+    assert again.status_code == 304
+    assert "HX-Push-Url" not in again
 
 
 def test_a_range_that_makes_no_sense_is_said_and_finds_nothing(operator: Browser, org: Org) -> None:
@@ -260,14 +292,23 @@ def test_a_range_that_makes_no_sense_is_said_and_finds_nothing(operator: Browser
     assert names_in(page) == []
 
 
-def test_columns_are_chosen_in_the_address_and_remembered(operator: Browser, org: Org) -> None:
+def test_columns_are_chosen_in_a_form_and_remembered(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, agent_version="9.8.7")
     assert "9.8.7" not in text_of(operator.get("/nodes/"))
-    chosen = text_of(operator.get("/nodes/?columns=agent,region"))
+    sent = operator.get("/nodes/?column=agent&column=region")
+    assert sent["Location"] == "/nodes/?columns=agent,region"
+    chosen = text_of(operator.get(sent["Location"]))
     assert "9.8.7" in chosen
     assert 'id="sort-reputation"' not in chosen
     assert "9.8.7" in text_of(operator.get("/nodes/"))
     assert 'id="sort-org"' not in text_of(operator.get("/nodes/?columns=org,asn"))  # an admin's
+
+
+def test_a_link_that_names_columns_does_not_choose_them_for_good(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, agent_version="9.8.7")
+    assert "9.8.7" in text_of(operator.get("/nodes/?columns=agent"))
+    assert "node_columns" not in operator.cookies
+    assert "9.8.7" not in text_of(operator.get("/nodes/"))
 
 
 # --- strangers

@@ -44,8 +44,20 @@ def test_twenty_views_are_enough(operator: Browser) -> None:
     assert SavedView.objects.get(name="v3").query == "?q=x"
 
 
+def test_a_view_that_is_too_long_to_keep_is_refused_for_that(operator: Browser) -> None:
+    fields = {"name": "Long", "query": f"?region={'é' * 300}"}
+    answer = operator.post("/nodes/~views/", fields, headers=operator.csrf)
+    assert answer.status_code == 302
+    page = text_of(operator.get(answer["Location"]))
+    assert "These filters are too long to keep" in page
+    assert "Give the view a name" not in page
+    assert not SavedView.objects.exists()
+
+
 def test_a_view_needs_a_name_and_a_person(operator: Browser) -> None:
-    operator.post("/nodes/~views/", {"name": "  "}, headers=operator.csrf)
+    answer = operator.post("/nodes/~views/", {"name": "  ", "query": "?region=us"}, headers=operator.csrf)
+    assert answer["Location"] == "/nodes/?region=us"
+    assert "Give the view a name" in text_of(operator.get("/nodes/?region=us"))
     visitor = Browser()
     assert visitor.post("/nodes/~views/", {"name": "x"}, headers=visitor.csrf).status_code == 302
     assert not SavedView.objects.exists()
@@ -93,3 +105,26 @@ def test_many_at_once_is_for_admins_and_has_bounds(admin: Browser, operator: Bro
     ):
         answer = admin.post("/nodes/~many/", bad, headers=admin.csrf)
         assert answer["Location"] == "/nodes/"
+
+
+def test_what_cannot_be_an_id_is_no_node(admin: Browser) -> None:
+    NodeFactory.create(id="one", status="active")
+    for chosen, said in ((["one", "a\x00b"], "Quarantine: 1 node"), (["a\x00b"], "None of these nodes")):
+        fields = {"node": chosen, "action": "quarantine"}
+        assert said in text_of(admin.post("/nodes/~many/", fields, headers=admin.csrf))
+
+
+def test_many_at_once_leads_back_to_the_list_as_it_was(admin: Browser) -> None:
+    NodeFactory.create_batch(26, region="us", status="active")
+    chosen = Node.objects.order_by("id").last()
+    assert chosen is not None
+    page = text_of(admin.get("/nodes/?region=us&page=2"))
+    assert '<input type="hidden" name="query" value="?region=us&amp;page=2">' in page
+    fields = {"node": [chosen.pk], "action": "quarantine", "query": "?region=us&page=2&junk=1"}
+    back = 'href="/nodes/?region=us&amp;page=2">'
+    assert f"{back}Cancel" in text_of(admin.post("/nodes/~many/", fields, headers=admin.csrf))
+    fields["reason"] = "a bad driver"
+    assert f"{back}Back to the nodes" in text_of(admin.post("/nodes/~many/", fields, headers=admin.csrf))
+    fields["node"] = []
+    answer = admin.post("/nodes/~many/", fields, headers=admin.csrf)
+    assert answer["Location"] == "/nodes/?region=us&page=2"

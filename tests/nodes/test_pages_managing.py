@@ -106,6 +106,7 @@ def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: 
         ({"message": "Too long", "until": "2099-01-01T00:00"}, "maintenance are left"),
         ({"message": "Backwards", "until": "2020-01-01T00:00"}, "must end after it begins"),
         ({"message": "What day?", "until": "someday"}, "Enter a valid date/time"),
+        ({"message": "Far off", "starts_at": "9999-12-30T00:00"}, "at most 90 days ahead"),
     ],
 )
 def test_maintenance_that_cannot_be_is_refused_in_words(
@@ -115,6 +116,15 @@ def test_maintenance_that_cannot_be_is_refused_in_words(
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not Exemption.objects.exists()
+
+
+def test_a_start_that_passed_while_the_form_was_open_is_now(operator: Browser, node: Node) -> None:
+    before = timezone.now()
+    passed = before - timedelta(minutes=9)
+    fields = {"message": "A new disk", "starts_at": f"{passed:%Y-%m-%dT%H:%M}"}
+    assert operator.submit(f"/nodes/{node.pk}/maintenance/", fields).status_code == 302
+    assert Exemption.objects.get().starts_at >= before  # never for what is past
+    assert "is under way" in text_of(operator.get(f"/nodes/{node.pk}/"))
 
 
 def test_maintenance_that_was_ended_already_is_not_an_error_page(operator: Browser, node: Node) -> None:

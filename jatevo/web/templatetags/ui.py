@@ -13,6 +13,7 @@ from django import template
 from django.conf import settings
 from django.core.paginator import Page
 from django.forms import BoundField, CheckboxInput, TextInput
+from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
@@ -259,10 +260,31 @@ def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
 
 
 @register.inclusion_tag("components/pagination.html", takes_context=True)
-def pagination(context: template.Context, page: Page[Any], target: str = "") -> dict[str, Any]:
-    """`{% pagination page_obj %}`: numbered pages of a Paginator, in `?page=`; other parameters are kept."""
+def pagination(
+    context: template.Context, page: Page[Any], target: str = "", query: QueryDict | None = None
+) -> dict[str, Any]:
+    """`{% pagination page_obj %}`: numbered pages of a Paginator, in `?page=`; other parameters are kept.
+
+    They are those of the request, or of `query` where the page has a tidier one.
+    """
+    asked = context["request"].GET if query is None else query
     numbered = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
-    return {"page": page, "numbers": list(numbered), "target": target, "request": context.get("request")}
+    return {
+        "page": page,
+        "links": [(number, _page_url(asked, number)) for number in numbered],
+        "previous_url": _page_url(asked, page.previous_page_number()) if page.has_previous() else "",
+        "next_url": _page_url(asked, page.next_page_number()) if page.has_next() else "",
+        "target": target,
+    }
+
+
+def _page_url(query: QueryDict, number: int | str) -> str:
+    """That page of the same list; the first needs no number."""
+    asked = query.copy()
+    asked.pop("page", None)
+    if number != 1:
+        asked["page"] = str(number)
+    return f"?{asked.urlencode(safe=',')}"
 
 
 @register.inclusion_tag("components/cursor_pagination.html", takes_context=True)
