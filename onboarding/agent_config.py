@@ -61,7 +61,8 @@ def render(config: AgentConfig) -> str:
         *_wallet_lines(config.wallet_chain, config.wallet_address),
         "",
         "# Made-up requests a second until a runtime is connected; 0 for none.",
-        f"simulate: {SIMULATED_PER_SECOND if config.models else 0}",
+        # a node in service must not sign made-up receipts because its file was fetched again
+        f"simulate: {SIMULATED_PER_SECOND if config.models and not config.registered else 0}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -194,8 +194,8 @@ def region_suggestions() -> list[str]:
     return sorted({*COMMON_REGIONS, *used})
 
 
-def config_of(answers: dict[str, Any], *, console: str, token: str) -> AgentConfig:
-    """The file that belongs to a set of answers."""
+def config_of(answers: dict[str, Any], *, console: str, token: str, registered: bool) -> AgentConfig:
+    """The file that belongs to a set of answers; `registered` once a node has come of them."""
     return AgentConfig(
         console=console,
         enrollment_token=token,
@@ -206,6 +206,7 @@ def config_of(answers: dict[str, Any], *, console: str, token: str) -> AgentConf
         models=tuple(answers.get("models", ())),
         wallet_chain=answers.get("wallet_chain", ""),
         wallet_address=answers.get("wallet_address", ""),
+        registered=registered,
     )
 
 

@@ -216,7 +216,9 @@ def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:
 
 
 def _config_text(request: HttpRequest, found: Enrollment, token: str) -> str:
-    return render_config(config_of(_answers(request, found), console=settings.BASE_URL, token=token))
+    registered = found.last_node_id is not None and not found.uses_left
+    answers = _answers(request, found)
+    return render_config(config_of(answers, console=settings.BASE_URL, token=token, registered=registered))
 
 
 def _instructions(platform: Platform) -> Instructions:

@@ -51,6 +51,10 @@ def test_the_agent_accepts_the_shortest_file_too(tmp_path: Path) -> None:
     assert config.simulate_per_second == 0  # a made-up request needs a model
 
 
+def test_the_file_of_a_registered_node_makes_no_requests_up() -> None:
+    assert yaml.safe_load(render(replace(FULL, registered=True)))["simulate"] == 0
+
+
 def test_without_the_token_the_file_says_where_to_get_one() -> None:
     text = render(replace(FULL, enrollment_token=""))
     assert "enrollment_token" not in yaml.safe_load(text)

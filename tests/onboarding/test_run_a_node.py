@@ -138,6 +138,14 @@ def test_the_token_is_in_no_later_page(operator: Browser) -> None:
     assert token not in text_of(operator.get("/run-a-node/"))
 
 
+def test_the_file_fetched_again_after_registration_makes_no_requests_up(operator: Browser, org: Org) -> None:
+    enrollment, token, page = enrol(operator)
+    assert config_in(page)["simulate"] > 0
+    registered(token, org)
+    answer = operator.get(f"/run-a-node/{enrollment.pk}/agent.yaml")
+    assert yaml.safe_load(text_of(answer))["simulate"] == 0
+
+
 def test_the_answer_with_the_token_is_kept_by_no_cache(operator: Browser) -> None:
     answer = operator.submit("/run-a-node/?platform=mac", ANSWERS)
     assert "no-store" in answer["Cache-Control"]
