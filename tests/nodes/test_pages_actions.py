@@ -92,6 +92,8 @@ def test_a_new_token_is_shown_once_and_ends_the_old_one(operator: Browser, node:
     assert after != before
     assert after in _text(answer)
     assert "no-store" in answer["Cache-Control"]
+    # a reload of what a form answered would send it again, and end the token that is shown
+    assert f'data-address="/nodes/{node.pk}/"' in answer.content.decode()
     assert after not in _text(operator.get(f"/nodes/{node.pk}/token/"))
     assert node.token_version == 2
 
