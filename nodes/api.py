@@ -176,10 +176,10 @@ def node_list(request: Request) -> Response:
         chosen.qs.select_related("standing"),
         cursor=request.query_params.get("cursor"),
         limit=parse_limit(request.query_params.get("limit")),
-        # strangers page by pseudonyms: neither the order nor a cursor may tell ids
-        fields=["id" if sight.everything else "pseudonym"],
+        # by the names that the reader knows: neither the order nor a cursor may tell another one
+        fields=["id" if sight.everything else "shown_name"],
     )
-    lines = NodeSummary(page.rows, many=True, context={"sight": sight})
+    lines = NodeSummary(page.rows, many=True, context={"sight": sight, "at": timezone.now()})
     return Response({"results": lines.data, "next": page.next})
 
 
@@ -198,7 +198,8 @@ def node_detail(request: Request, node_id: str) -> Response:
     if node is None:
         raise not_found()
     rights = rights_of(request.user, node, sight)
-    return Response(NodeDetail(node, context={"request": request, "sight": sight, "rights": rights}).data)
+    context = {"request": request, "sight": sight, "rights": rights, "at": timezone.now()}
+    return Response(NodeDetail(node, context=context).data)
 
 
 @extend_schema(request=None, responses=_TOKEN_ANSWER)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import F, OrderBy
+from django.db.models import F, OrderBy, Value
+from django.db.models.functions import NullIf
 
 from jatevo.accounts.models import Role, User
 from nodes.models import Node, NodeQuerySet
@@ -16,7 +17,10 @@ MOST_SORTED = 1
 
 @dataclass(frozen=True)
 class Column:
-    """`order` is what the database sorts by; '' cannot be sorted. `identity`: not for strangers' nodes."""
+    """`order` is what the database sorts by; '' cannot be sorted. `identity`: not for strangers' nodes.
+
+    `blank`: the empty text is its unknown.
+    """
 
     key: str
     label: str
@@ -24,6 +28,7 @@ class Column:
     number: bool = False
     default: bool = True
     identity: bool = False
+    blank: bool = False
     help: str = ""  # the key of its definition
 
 
@@ -38,14 +43,14 @@ COLUMNS: tuple[Column, ...] = (
     # sortable as soon as there are earnings
     Column("earnings", "Earnings to date", number=True, help="earnings_to_date"),
     Column("heartbeat", "Last heartbeat", "last_heartbeat_at", number=True),
-    Column("models", "Models", default=False),
-    Column("gpu", "GPU", "attestation__gpu_model", default=False),
-    Column("agent", "Agent", "agent_version", default=False),
+    Column("models", "Models", "models_offered__len", default=False),
+    Column("gpu", "GPU", "attestation__gpu_model", default=False, blank=True),
+    Column("agent", "Agent", "agent_version", default=False, blank=True),
     Column("energy", "Energy", "green_energy", default=False),
     Column("since", "Status since", "status_since", number=True, default=False),
     Column("registered", "Registered", "created_at", number=True, default=False),
     Column("org", "Organisation", "org__name", default=False, identity=True),
-    Column("asn", "ASN", "asn_hint", default=False, identity=True),
+    Column("asn", "ASN", "asn_hint", default=False, identity=True, blank=True),
 )
 _BY_KEY = {column.key: column for column in COLUMNS}
 
@@ -108,8 +113,9 @@ def parse_sort(wanted: str, user: object) -> Sort:
 
 def ordered(nodes: NodeQuerySet, sort: Sort) -> NodeQuerySet:
     """In that order; unknown values last either way, ties by name."""
-    by = OrderBy(F(sort.column.order), descending=sort.down, nulls_last=True)
-    return nodes.order_by(by, F("shown_name"))
+    value = F(sort.column.order)
+    known = NullIf(value, Value("")) if sort.column.blank else value
+    return nodes.order_by(OrderBy(known, descending=sort.down, nulls_last=True), F("shown_name"))
 
 
 # what a line shows, and no JSON that it does not

@@ -30,13 +30,14 @@ def keyset_page(
 ) -> KeysetPage[M]:
     """One page, ordered by the fields: all ascending or all descending ("-field"), unique together.
 
+    A field may be an annotation of the queryset's.
     Raises ApiError 422 on a cursor that we did not make.
     """
     descending = fields[0].startswith("-")
     names = [field.removeprefix("-") for field in fields]
     queryset = queryset.order_by(*fields)
     if cursor:
-        queryset = queryset.filter(_beyond(names, _decode(queryset.model, cursor, names), descending))
+        queryset = queryset.filter(_beyond(names, _decode(queryset, cursor, names), descending))
     rows = list(queryset[: limit + 1])
     more = len(rows) > limit
     rows = rows[:limit]
@@ -66,7 +67,7 @@ def _encode(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
 
 
-def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
+def _decode(queryset: QuerySet[M], cursor: str, names: Sequence[str]) -> list[Any]:
     refused = invalid_request("Some parameters are invalid.", [FieldProblem("cursor", "not one of ours")])
     try:
         values = orjson.loads(
@@ -74,7 +75,7 @@ def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
         )
         if not isinstance(values, list):
             raise ValueError("no list of keys")
-        decoded = [_typed(model, name, value) for name, value in zip(names, values, strict=True)]
+        decoded = [_typed(queryset, name, value) for name, value in zip(names, values, strict=True)]
         # to_python is generous (true is 1, "1" is 1, 1.5 is 1): ours are what they would be encoded as again
         if orjson.dumps(decoded) != orjson.dumps(values):
             raise ValueError("keys of other types")
@@ -84,9 +85,10 @@ def _decode(model: type[Model], cursor: str, names: Sequence[str]) -> list[Any]:
     return decoded
 
 
-def _typed(model: type[Model], name: str, value: Any) -> Any:
+def _typed(queryset: QuerySet[M], name: str, value: Any) -> Any:
     """The value as the column's, within its limits. Raises ValidationError, TypeError or ValueError."""
-    field = model._meta.get_field(name)
+    annotation = queryset.query.annotations.get(name)
+    field = queryset.model._meta.get_field(name) if annotation is None else annotation.output_field
     if not isinstance(field, Field):
         raise ValueError("no column")
     if isinstance(field, DateTimeField):

@@ -1,5 +1,6 @@
 """/nodes/ through the front door: who sees what, filters, pages, fragments, figures, and what it costs."""
 
+import base64
 import csv
 import io
 import re
@@ -16,6 +17,7 @@ from waffle.models import Switch
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from nodes.lifecycle import Status
+from nodes.listing import COLUMNS, columns_for
 from nodes.models import Node, NodeStanding
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -181,41 +183,92 @@ def test_old_standings_are_shown_and_called_old(operator: Browser, org: Org) -> 
     assert "Latency and uptime are old" in page
 
 
-@pytest.mark.parametrize(
-    ("sort", "expected"),
-    [
-        ("name", ["a", "b", "c"]),
-        ("-name", ["c", "b", "a"]),
-        ("reputation", ["b", "a", "c"]),  # c's is unknown: last either way
-        ("-reputation", ["a", "b", "c"]),
-        ("p95", ["c", "a", "b"]),
-        ("-p95", ["a", "c", "b"]),
-        ("-uptime", ["c", "a", "b"]),
-        ("region", ["c", "a", "b"]),
-        ("runtime", ["a", "b", "c"]),
-        ("heartbeat", ["b", "a", "c"]),
-        ("status", ["b", "a", "c"]),
-        ("earnings", ["a", "b", "c"]),
-        ("org", ["a", "b", "c"]),
-        ("wallet_address", ["a", "b", "c"]),
-    ],
-)
-def test_every_column_sorts_and_nothing_else(
-    operator: Browser, org: Org, sort: str, expected: list[str]
-) -> None:
-    now = timezone.now()
-    a = NodeFactory.create(
-        id="a", org=org, reputation=90, region="us", status="offline", last_heartbeat_at=now
-    )
-    NodeFactory.create(
-        id="b", org=org, reputation=80, region="us", status="active", last_heartbeat_at=now - timedelta(1)
-    )
-    c = NodeFactory.create(id="c", org=org, region="eu", runtime="vllm", status="pending")
-    stand(a, p95_ms=900.0, uptime_7d=0.5)
-    stand(c, p95_ms=10.0, uptime_7d=0.9)
-    page = text_of(operator.get(f"/nodes/?sort={sort}"))
-    assert names_in(page) == expected
-    assert page.count("aria-sort=") == 1
+# The order of four nodes by each column, up and down. But for the names', none is the order that there is without:
+# that would be no test.
+ORDERS = {
+    "name": ("abcd", "dcba"),
+    "status": ("bdac", "cadb"),
+    "region": ("dbca", "acbd"),
+    "runtime": ("cbda", "adbc"),
+    "reputation": ("cabd", "bacd"),  # d's is unknown: last either way, as are these:
+    "p95": ("cabd", "acbd"),  # b, d
+    "uptime": ("cbad", "bcad"),  # a, d
+    "heartbeat": ("bacd", "cabd"),  # d
+    "models": ("dbac", "cabd"),  # by how many
+    "gpu": ("bacd", "cabd"),  # d
+    "agent": ("dacb", "cadb"),  # b
+    "energy": ("acbd", "bdac"),
+    "since": ("cdab", "badc"),
+    "registered": ("cdba", "abdc"),
+    "asn": ("cbad", "bcad"),  # a, d
+}
+
+
+@pytest.fixture
+def four(org: Org) -> None:
+    now, day = timezone.now(), timedelta(days=1)
+    rows: list[dict[str, Any]] = [
+        {
+            "id": "a", "status": "pending", "region": "us", "runtime": "vllm", "reputation": 80,
+            "last_heartbeat_at": now - day, "models_offered": ["m", "n"], "agent_version": "1.1",
+            "green_energy": False, "status_since": now - day, "asn_hint": "",
+        },
+        {
+            "id": "b", "status": "active", "region": "ap", "runtime": "tensorrtllm", "reputation": 90,
+            "last_heartbeat_at": now - 2 * day, "models_offered": ["m"], "agent_version": "",
+            "green_energy": True, "status_since": now, "asn_hint": "AS2",
+        },
+        {
+            "id": "c", "status": "quarantine", "region": "eu", "runtime": "ollama", "reputation": 10,
+            "last_heartbeat_at": now, "models_offered": ["m", "n", "o"], "agent_version": "1.2",
+            "green_energy": False, "status_since": now - 3 * day, "asn_hint": "AS1",
+        },
+        {
+            "id": "d", "status": "offline", "region": "af", "runtime": "tgi", "reputation": None,
+            "last_heartbeat_at": None, "models_offered": [], "agent_version": "1.0",
+            "green_energy": True, "status_since": now - 2 * day, "asn_hint": "",
+        },
+    ]  # fmt: skip
+    gpus = {"a": "B200", "b": "A100", "c": "H100", "d": ""}
+    ages = {"a": 1, "b": 2, "c": 4, "d": 3}
+    figures = {"a": (500.0, None), "b": (None, 0.7), "c": (10.0, 0.5), "d": (None, None)}
+    for row in rows:
+        node = NodeFactory.create(org=org, **row)
+        node.attestation.gpu_model = gpus[node.pk]
+        node.attestation.save()
+        Node.objects.filter(pk=node.pk).update(created_at=now - ages[node.pk] * day)
+        p95_ms, uptime_7d = figures[node.pk]
+        stand(node, p95_ms=p95_ms, uptime_7d=uptime_7d)
+
+
+def test_the_columns_that_sort_are_all_but_those_without_a_figure() -> None:
+    admin = UserFactory.build(role=Role.ADMIN)
+    sortable = {column.key for column in columns_for(admin) if column.order}
+    assert {column.key for column in COLUMNS} - sortable == {"earnings"}
+    assert {*ORDERS, "org"} == sortable
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("key", list(ORDERS))
+def test_a_column_sorts_both_ways_and_what_is_unknown_is_last(operator: Browser, key: str) -> None:
+    for sort, way, order in zip((key, f"-{key}"), ("ascending", "descending"), ORDERS[key], strict=True):
+        page = text_of(operator.get(f"/nodes/?sort={sort}&columns={key}"))
+        assert "".join(names_in(page)) == order
+        assert page.count("aria-sort=") == page.count(f'aria-sort="{way}"') == 1
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("sort", ["earnings", "org", "wallet_address", "-bogus", "models_offered"])
+def test_what_is_no_column_of_ones_own_sorts_by_name(operator: Browser, sort: str) -> None:
+    assert names_in(text_of(operator.get(f"/nodes/?sort={sort}"))) == ["a", "b", "c", "d"]
+
+
+def test_an_admin_sorts_by_organisation() -> None:
+    for name, node_id in (("Alpha", "n-2"), ("Beta", "n-1")):
+        NodeFactory.create(id=node_id, org=OrgFactory.create(name=name))
+    admin = Browser().hold_session(make_user(Role.ADMIN))
+    assert names_in(text_of(admin.get("/nodes/?sort=org&columns=org"))) == ["n-2", "n-1"]
+    assert names_in(text_of(admin.get("/nodes/?sort=-org&columns=org"))) == ["n-1", "n-2"]
 
 
 def test_the_head_of_a_column_turns_its_order_and_keeps_the_filters(operator: Browser, org: Org) -> None:
@@ -367,6 +420,25 @@ def test_strangers_nodes_are_in_the_order_of_their_pseudonyms() -> None:
     first = api(viewer, "limit=3")
     second = api(viewer, f"limit=3&cursor={first['next']}")
     assert [line["node_id"] for line in first["results"] + second["results"]] == by_pseudonym
+
+
+def test_a_cursor_tells_no_pseudonym_of_a_node_that_is_named() -> None:
+    viewer = UserFactory.create(role=Role.VIEWER)
+    for number in range(4):
+        assign_perm("nodes.view_node", viewer, NodeFactory.create(id=f"n-{number}", shared=True))
+    NodeFactory.create_batch(3, shared=True)
+    named = dict(Node.objects.filter(pk__startswith="n-").values_list("pk", "pseudonym"))
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        body = api(viewer, f"limit=1&cursor={cursor}")
+        seen += [line["node_id"] for line in body["results"]]
+        cursor = body["next"]
+        told = base64.urlsafe_b64decode(f"{cursor or ''}===").decode()
+        assert not [pseudonym for pseudonym in named.values() if pseudonym in told]
+    assert len(seen) == 7
+    assert set(named) <= set(seen)
+    assert seen == sorted(seen)
 
 
 def test_a_viewer_knows_a_granted_node_by_its_name_once_it_is_shared() -> None:
