@@ -107,5 +107,7 @@ class SavedViewForm(forms.Form):
         query.pop("page", None)
         suffix = in_address(query)
         if len(suffix) > MOST_IN_A_VIEW:
-            raise ValidationError(f"These filters are too long to keep: more than {MOST_IN_A_VIEW} characters.")
+            raise ValidationError(
+                f"These filters are too long to keep: more than {MOST_IN_A_VIEW} characters."
+            )
         return suffix

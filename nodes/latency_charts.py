@@ -45,7 +45,7 @@ _DASHES = {"p50": "2 3", "p95": "", "p99": "8 4"}
 
 @dataclass(frozen=True)
 class Line:
-    """One percentile: its polylines, and the least, middle and highest of its points in milliseconds."""
+    """One percentile: its polylines, and the figures of all its points in milliseconds, drawn or not."""
 
     name: str
     tone: str
@@ -59,7 +59,10 @@ class Line:
 
 @dataclass(frozen=True)
 class LatencyChart:
-    """`lines` is empty if nothing was measured. `data` is what uPlot takes: seconds, then each line; JSON."""
+    """`lines` is empty if nothing was measured. `data` is what uPlot takes: seconds, then each line; JSON.
+
+    `worst_of_minutes`: a point drawn is the worst of so many minutes; 0 if each point measured is drawn.
+    """
 
     window: Window
     lines: list[Line]
@@ -69,6 +72,7 @@ class LatencyChart:
     until: datetime
     points: int
     data: str
+    worst_of_minutes: int = 0
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -83,15 +87,14 @@ def ask_latencies(store: Transport, node_id: str, window: Window, *, at: datetim
 def latency_chart(points: Sequence[LatencyPoint], window: Window, *, at: datetime) -> LatencyChart:
     """The drawing of the window that ends at `at`."""
     since = at - window.length
-    drawn = [point for point in _thinned(points, window) if since <= point.ts <= at]
-    measured = [value for point in drawn for value in _values(point) if value is not None]
+    within = [point for point in points if since <= point.ts <= at]
+    drawn = _thinned(within, window)
+    measured = [value for point in within for value in _values(point) if value is not None]
     top = _round_top(max(measured, default=0.0))
-    columns = {name: [getattr(point, f"{name}_ms") for point in drawn] for name in ("p50", "p95", "p99")}
-    times = [point.ts for point in drawn]
     lines = [
-        _line(name, times, values, since=since, window=window, top=top)
-        for name, values in columns.items()
-        if any(value is not None for value in values)
+        _line(name, _known(name, drawn), _known(name, within), since=since, window=window, top=top)
+        for name in _TONES
+        if _known(name, within)
     ]
     return LatencyChart(
         window=window,
@@ -100,9 +103,16 @@ def latency_chart(points: Sequence[LatencyPoint], window: Window, *, at: datetim
         middle_ms=top / 2,
         since=since,
         until=at,
-        points=len(points),
+        points=len(within),
         data=_data(drawn, window),
+        worst_of_minutes=int(_bucket(window) / timedelta(minutes=1)) if len(drawn) < len(within) else 0,
     )
+
+
+def _known(name: str, points: Sequence[LatencyPoint]) -> list[tuple[datetime, float]]:
+    """When the percentile was measured, and what it was."""
+    values = [(point.ts, getattr(point, f"{name}_ms")) for point in points]
+    return [(ts, value) for ts, value in values if value is not None]
 
 
 def _values(point: LatencyPoint) -> tuple[float | None, float | None, float | None]:
@@ -111,13 +121,17 @@ def _values(point: LatencyPoint) -> tuple[float | None, float | None, float | No
 
 def _thinned(points: Sequence[LatencyPoint], window: Window) -> list[LatencyPoint]:
     """At most _MOST_POINTS: of points that would fall together the worst of each figure."""
-    seconds = window.length.total_seconds() / _MOST_POINTS
+    seconds = _bucket(window).total_seconds()
     together: dict[int, LatencyPoint] = {}
     for point in points:
         place = int(point.ts.timestamp() // seconds)
         before = together.get(place)
         together[place] = point if before is None else _worst(before, point)
     return list(together.values())
+
+
+def _bucket(window: Window) -> timedelta:
+    return window.length / _MOST_POINTS
 
 
 def _worst(one: LatencyPoint, other: LatencyPoint) -> LatencyPoint:
@@ -143,29 +157,28 @@ def _round_top(highest: float) -> float:
 
 def _line(
     name: str,
-    times: Sequence[datetime],
-    values: Sequence[float | None],
+    drawn: Sequence[tuple[datetime, float]],
+    measured: Sequence[tuple[datetime, float]],
     *,
     since: datetime,
     window: Window,
     top: float,
 ) -> Line:
-    known = [(ts, value) for ts, value in zip(times, values, strict=True) if value is not None]
     runs: list[list[tuple[float, float]]] = []
     before: datetime | None = None
-    for ts, value in known:
+    for ts, value in drawn:
         if before is None or ts - before > window.gap:
             runs.append([])
         x = WIDTH * ((ts - since) / window.length)
         runs[-1].append((x, HEIGHT - HEIGHT * value / top))
         before = ts
-    figures = sorted(value for _, value in known)
+    figures = sorted(value for _, value in measured)
     return Line(
         name=name,
         tone=_TONES[name],
         dash=_DASHES[name],
         polylines=[_polyline(run) for run in runs],
-        last_ms=known[-1][1],
+        last_ms=measured[-1][1],
         least_ms=figures[0],
         median_ms=figures[ceil(len(figures) / 2) - 1],
         highest_ms=figures[-1],

@@ -56,6 +56,15 @@ def test_probes_close_together_show_the_worst() -> None:
     assert chart.points == 30
 
 
+def test_the_figures_are_of_each_probe_also_where_the_worst_of_some_is_drawn() -> None:
+    points = [point(AT - each * MINUTE, p95=900 if each % 4 == 0 else 100) for each in range(1440, 0, -1)]
+    chart = latency_chart(points, Window.DAY, at=AT)
+    line = chart.lines[1]
+    assert (line.least_ms, line.median_ms, line.highest_ms, line.last_ms) == (100, 100, 900, 100)
+    assert (chart.points, chart.worst_of_minutes) == (1440, 4)
+    assert latency_chart(points[::8], Window.DAY, at=AT).worst_of_minutes == 0  # each of them is drawn
+
+
 @pytest.mark.parametrize("window", list(Window))
 def test_a_day_of_a_probe_a_minute_stays_small(window: Window) -> None:
     minutes = int(window.length / MINUTE)

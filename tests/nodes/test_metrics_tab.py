@@ -85,6 +85,25 @@ def test_the_charts_show_what_was_measured(
     assert "of 60 minutes</title>" in text
 
 
+def test_a_chart_of_more_probes_than_it_can_draw_says_so(
+    operator: Browser, node: Node, chdb_store: Store
+) -> None:
+    second = int(timezone.now().timestamp())
+    ship(
+        chdb_store,
+        *(
+            latency(
+                f"p-{back}", node_id=node.pk, ts=second - 30 - 60 * back, p95=900.0 if back % 4 else 100.0
+            )
+            for back in range(600)
+        ),
+    )
+    text = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
+    assert "the worst of each 4 minutes" in text
+    assert "each probe<" not in text
+    assert "Of 600 probes, each counted" in text
+
+
 def test_both_windows_are_links_that_work_without_a_script(operator: Browser, node: Node) -> None:
     page = text_of(operator.get(f"/nodes/{node.pk}/"))
     assert f'href="/nodes/{node.pk}/?tab=metrics&amp;window=7d"' in page
