@@ -17,6 +17,7 @@ from nodes.history import history_of
 from nodes.latency_charts import Window
 from nodes.metrics_tab import charts_context, heard_context, regularity_in_words
 from nodes.models import Exemption, ExemptionKind, Node
+from nodes.plain_versions import plain_version
 from nodes.receipts_so_far import receipts_so_far
 from nodes.reputation_panel import reputation_panel
 from nodes.rights import Rights
@@ -154,8 +155,12 @@ def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
 def _hardware(node: Node, rights: Rights) -> dict[str, Any]:
     attestation = getattr(node, "attestation", None)
     proof = attestation.energy_proof_url if attestation and rights.named else ""
+    said = str if rights.named else plain_version
     return {
         "attestation": attestation,
+        "agent_version": said(node.agent_version),
+        "driver_version": said(attestation.driver_version) if attestation else "",
+        "cuda_version": said(attestation.cuda_version) if attestation else "",
         # the agent's own words: a link only if it is a plain web address
         "energy_proof_url": proof if proof.startswith(("https://", "http://")) else "",
         "keys": [

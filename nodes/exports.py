@@ -22,22 +22,34 @@ class _Echo:
 
 
 def csv_lines(nodes: NodeQuerySet, columns: Sequence[Column], sight: Sight, *, at: datetime) -> Iterator[str]:
-    """A header, then a line per node, in the list's order; text that could be a formula gets a leading '."""
+    """A header, then a line per node, in the list's order; text that could be a formula gets a leading '.
+
+    Beside a figure stand how well it is known and the moment that it speaks of.
+    """
     writer = csv.writer(_Echo())
-    yield writer.writerow([_heading(column) for column in columns])
+    yield writer.writerow([heading for column in columns for heading in _headings(column.key)])
     for row in rows_of(_streamed(nodes), sight, at=at):
-        yield writer.writerow([_cell(column.key, row) for column in columns])
+        yield writer.writerow([cell for column in columns for cell in _cells(column.key, row)])
 
 
 def _streamed(nodes: NodeQuerySet) -> Iterable[Any]:
     return with_figures(nodes).iterator(chunk_size=_AT_ONCE)
 
 
+_FIGURES = {"p95": "p95_ms", "uptime": "uptime_7d"}
 _UNITS = {"p95": "p95_ms", "uptime": "uptime_7d_ratio", "name": "node_id", "earnings": "earnings_usd"}
 
 
-def _heading(column: Column) -> str:
-    return _UNITS.get(column.key, column.key)
+def _headings(key: str) -> list[str]:
+    states = [f"{key}_state", f"{key}_as_of"] if key in _FIGURES else []
+    return [_UNITS.get(key, key), *states]
+
+
+def _cells(key: str, row: Row) -> list[object]:
+    if key not in _FIGURES:
+        return [_cell(key, row)]
+    figure = getattr(row.figures, _FIGURES[key])
+    return [figure.value, figure.state.value, _time(figure.as_of)]
 
 
 def _cell(key: str, row: Row) -> object:
@@ -47,10 +59,6 @@ def _cell(key: str, row: Row) -> object:
             return _text(row.name)
         case "reputation":
             return node.reputation
-        case "p95":
-            return row.figures.p95_ms.value
-        case "uptime":
-            return row.figures.uptime_7d.value
         case "earnings":
             return ""  # not known yet, which is not 0
         case "heartbeat":
@@ -64,7 +72,7 @@ def _cell(key: str, row: Row) -> object:
         case "gpu":
             return _text(getattr(getattr(node, "attestation", None), "gpu_model", ""))
         case "agent":
-            return _text(node.agent_version)
+            return _text(row.agent_version)
         case "energy":
             return "green" if node.green_energy else ""
         case "org":

@@ -253,7 +253,7 @@ def _shown(row: Row) -> tuple[object, ...]:
         node.last_heartbeat_at,
         node.green_energy,
         node.models_offered,
-        node.agent_version,
+        row.agent_version,
         (figures.p95_ms.value, figures.uptime_7d.value, figures.old),
     )
 

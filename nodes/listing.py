@@ -1,7 +1,7 @@
 """The columns of the node list: what each shows, to whom, and how it sorts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, OrderBy, Value
@@ -9,6 +9,7 @@ from django.db.models.functions import NullIf
 
 from jatevo.accounts.models import Role, User
 from nodes.models import Node, NodeQuerySet
+from nodes.plain_versions import plain_version
 from nodes.sight import Sight
 from nodes.standings import NodeFigures, standing_figures
 
@@ -81,7 +82,11 @@ class Row:
     name: str
     named: bool
     figures: NodeFigures
-    cells: list[str] = field(default_factory=list)
+
+    @property
+    def agent_version(self) -> str:
+        """What its agent calls its version, as far as this reader may know it."""
+        return self.node.agent_version if self.named else plain_version(self.node.agent_version)
 
 
 def columns_for(user: object) -> list[Column]:

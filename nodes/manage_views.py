@@ -31,6 +31,7 @@ from nodes.forms import MaintenanceForm, ReasonForm, SharingForm, TokenForm
 from nodes.lifecycle import Status
 from nodes.metrics_tab import spell_duration
 from nodes.models import Node
+from nodes.plain_versions import plain_version
 from nodes.standings import standing_figures
 from nodes.views import seen
 
@@ -134,7 +135,15 @@ def share_node(request: HttpRequest, name: str) -> HttpResponse:
             messages.success(request, f"{node.pk} {done}")
             return _back(node)
     figures = standing_figures(getattr(node, "standing", None), at=timezone.now())
-    context = {"node": node, "form": form, "figures": figures}
+    attestation = getattr(node, "attestation", None)
+    context = {
+        "node": node,
+        "form": form,
+        "figures": figures,
+        "agent_version": plain_version(node.agent_version),
+        "driver_version": plain_version(attestation.driver_version) if attestation else "",
+        "cuda_version": plain_version(attestation.cuda_version) if attestation else "",
+    }
     return render(request, "nodes/sharing.html", context, status=422 if form.errors else 200)
 
 

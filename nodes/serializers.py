@@ -1,16 +1,20 @@
 """What the API says of nodes. What a reader may not know is absent, not blank."""
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jatevo.accounts.permissions import Permission, allowed
+from jatevo.web.figures import Knowledge
 from nodes.credentials import public_key_text
 from nodes.metrics_tab import known_metrics
 from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
+from nodes.plain_versions import plain_version
 from nodes.rights import Rights
 from nodes.sight import Sight
+from nodes.standings import NodeFigures, standing_figures
 
 
 class EnrollmentRequest(serializers.Serializer[Any]):
@@ -38,29 +42,55 @@ class EnrollmentAnswer(serializers.ModelSerializer[Enrollment]):
 
 
 class NodeSummary(serializers.ModelSerializer[Node]):
-    """A line of GET /v1/nodes. `node_id` is the pseudonym for who may not know the node."""
+    """A line of GET /v1/nodes. `node_id` is the pseudonym for who may not know the node.
+
+    For them `agent_version` is empty unless it is a version number and nothing more.
+    """
 
     node_id = serializers.SerializerMethodField()
     models = serializers.ListField(child=serializers.CharField(), source="models_offered")
     reputation = serializers.DecimalField(
         max_digits=5, decimal_places=2, allow_null=True, help_text="null: not known yet"
     )
-    p95_ms = serializers.SerializerMethodField()
+    p95_ms = serializers.SerializerMethodField(help_text="of the last probe within an hour; null: unknown")
+    figures_state = serializers.SerializerMethodField(
+        help_text="how well p95_ms and latency are known: `stale` is the last good value while their source"
+        " cannot be asked"
+    )
+    figures_as_of = serializers.SerializerMethodField(help_text="the moment that they speak of")
+    agent_version = serializers.SerializerMethodField()
 
     class Meta:
         model = Node
         fields = [
             "node_id", "region", "runtime", "status", "status_since", "status_reason", "reputation", "p95_ms",
-            "models", "green_energy", "agent_version", "last_heartbeat_at", "created_at",
+            "figures_state", "figures_as_of", "models", "green_energy", "agent_version", "last_heartbeat_at",
+            "created_at",
         ]  # fmt: skip
 
+    @property
+    def _sight(self) -> Sight:
+        sight: Sight = self.context["sight"]
+        return sight
+
+    def _figures(self, node: Node) -> NodeFigures:
+        return standing_figures(getattr(node, "standing", None), at=self.context["at"])
+
     def get_node_id(self, node: Node) -> str:
-        sight: Sight = self.context.get("sight") or Sight.of(self.context["request"].user)
-        return sight.name(node)
+        return self._sight.name(node)
 
     def get_p95_ms(self, node: Node) -> float | None:
-        standing = getattr(node, "standing", None)
-        return None if standing is None else standing.p95_ms
+        return self._figures(node).p95_ms.value
+
+    @extend_schema_field(serializers.ChoiceField(choices=[knowledge.value for knowledge in Knowledge]))
+    def get_figures_state(self, node: Node) -> str:
+        return self._figures(node).p95_ms.state.value
+
+    def get_figures_as_of(self, node: Node) -> datetime:
+        return self._figures(node).p95_ms.as_of
+
+    def get_agent_version(self, node: Node) -> str:
+        return node.agent_version if self._sight.names(node) else plain_version(node.agent_version)
 
 
 class AttestationAnswer(serializers.ModelSerializer[NodeAttestation]):
@@ -96,7 +126,8 @@ class NodeDetail(NodeSummary):
     """GET /v1/nodes/{node_id}.
 
     Wallet, endpoint, hardware hash, actors and evidence are for the node's owner and admins; keys, receipts and
-    what its agent says in its own words for those who know the node by name. For others they are null or empty.
+    what its agent says in its own words for those who know the node by name. For others they are null or empty,
+    as is a version that is more than a number.
     """
 
     attestation = serializers.SerializerMethodField()
@@ -129,6 +160,8 @@ class NodeDetail(NodeSummary):
             said["hardware_hash"] = ""
         if not self._rights.named:
             said["energy_proof_url"] = ""
+            for name in ("driver_version", "cuda_version"):
+                said[name] = plain_version(said[name])
         return said
 
     @extend_schema_field(KeyAnswer(many=True))
@@ -157,10 +190,11 @@ class NodeDetail(NodeSummary):
         return {"chain": node.wallet_chain, "address": node.wallet_address}
 
     def get_latency(self, node: Node) -> dict[str, float | None] | None:
-        standing = getattr(node, "standing", None)
-        if standing is None or standing.p95_ms is None:
+        figures = self._figures(node)
+        if figures.p95_ms.value is None:
             return None
-        return {"p50_ms": standing.p50_ms, "p95_ms": standing.p95_ms, "p99_ms": standing.p99_ms}
+        measured = {"p50_ms": figures.p50_ms, "p95_ms": figures.p95_ms, "p99_ms": figures.p99_ms}
+        return {name: figure.value for name, figure in measured.items()}
 
     def get_receipts(self, node: Node) -> list[dict[str, Any]]:
         if not self._rights.named or not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):

@@ -164,6 +164,8 @@ def test_sharing_is_off_explained_and_the_operators_choice(operator: Browser, no
     page = text_of(operator.get(f"/nodes/{node.pk}/sharing/"))
     assert node.pseudonym in page
     assert "Not shared" in page
+    for shown in ("GPU memory", "Driver", "CUDA", "Agent", "Energy", "Registered", "will be in maintenance"):
+        assert shown in page
     answer = operator.submit(f"/nodes/{node.pk}/sharing/", {"shared": "yes"})
     assert answer.status_code == 302
     assert Browser().get(f"/nodes/{node.pseudonym}/").status_code == 200

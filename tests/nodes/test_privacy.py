@@ -25,7 +25,8 @@ FRAGMENTS = ["", "drawer-body", "node-live", "node-status", "node-tab", "node-ch
 SECRETS = [
     "annas-macbook", "AS64511", "hash-of-hardware", "So1anaWallet", "10.9.8.7", "anna@example.org",
     "Anna's Garage", "r_private", "r_forged", "proof.example", "annas-laptop.local", "boss@example.org",
-    "suspected collusion", "validator-of-anna", "detail of the probe", "cellar",
+    "suspected collusion", "validator-of-anna", "detail of the probe", "cellar", "annas-agent", "annas-driver",
+    "annas-cuda",
 ]  # fmt: skip
 
 
@@ -41,11 +42,14 @@ def node() -> Node:
         wallet_chain="solana",
         wallet_address="So1anaWallet",
         endpoint="http://10.9.8.7:11435",
+        agent_version="1.0-annas-agent",
         last_metrics={"uptime": 7, "hostname": "annas-laptop.local", "gpu_util": "annas-laptop.local"},
     )
     Node.objects.filter(pk=made.pk).update(created_at=timezone.now() - timedelta(days=1))
     made.attestation.hardware_hash = "hash-of-hardware"
     made.attestation.energy_proof_url = "https://proof.example/anna"
+    made.attestation.driver_version = "annas-driver"
+    made.attestation.cuda_version = "12.4 annas-cuda"
     made.attestation.save()
     owner = make_user(Role.OPERATOR, org=org, email="anna@example.org")
     for kind, actor in (("user", "boss@example.org"), ("user", "anna@example.org")):
@@ -136,6 +140,34 @@ def test_the_api_tells_a_viewer_as_little(node: Node) -> None:
     assert body["metrics"] == {"uptime": 7}
     assert body["attestation"]["gpu_model"] == "Apple M3 Max"
     assert Client().get(f"/v1/nodes/{node.pk}", headers=bearer(person)).status_code == 404
+
+
+def test_no_list_tells_an_agents_own_words_for_its_version(node: Node) -> None:
+    person = UserFactory.create(role=Role.VIEWER, org=OrgFactory.create())
+    stranger = viewer()
+    for text in (
+        stranger.get("/nodes/?columns=agent").content.decode(),
+        stranger.get("/nodes/~export.csv?columns=agent").getvalue().decode(),
+        Client().get("/v1/nodes", headers=bearer(person)).content.decode(),
+    ):
+        assert node.pseudonym in text
+        assert_tells_nothing(text, node)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_strangers_are_shown_versions_that_are_numbers(node: Node, plain: bool) -> None:
+    versions = ("1.4.0-rc.1", "550.54.15", "12.4") if plain else ("1.4-anna", "550anna", "twelve")
+    Node.objects.update(agent_version=versions[0])
+    node.attestation.driver_version, node.attestation.cuda_version = versions[1:]
+    node.attestation.save()
+    person = UserFactory.create(role=Role.VIEWER, org=OrgFactory.create())
+    page = viewer().get(f"/nodes/{node.pseudonym}/?tab=hardware").content.decode()
+    told = Browser().hold_session(owner_of(node)).get(f"/nodes/{node.pk}/sharing/").content.decode()
+    body = Client().get(f"/v1/nodes/{node.pseudonym}", headers=bearer(person)).json()
+    for text in (page, told):  # what the owner is told beforehand is what strangers see
+        assert [version in text for version in versions] == [plain] * 3
+    said = (body["agent_version"], body["attestation"]["driver_version"], body["attestation"]["cuda_version"])
+    assert said == (versions if plain else ("", "", ""))
 
 
 def test_the_api_asks_who_is_there(node: Node) -> None:

@@ -1,5 +1,6 @@
 """GET /v1/nodes and below: who sees which rows, and which members of them."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from guardian.shortcuts import assign_perm
 from jatevo.accounts.models import Role, User
 from nodes import actions
 from nodes.lifecycle import Status
-from nodes.models import Node
+from nodes.models import Node, NodeStanding
 from tests.factories import NodeFactory, UserFactory
 from tests.machines import bearer
 
@@ -75,6 +76,26 @@ def test_filters(query: dict[str, str], expected: set[str]) -> None:
     NodeFactory.create(id="a1", org=operator.org, status=Status.ACTIVE)
     NodeFactory.create(id="b2", org=operator.org, region="us-east", runtime="vllm", reputation="55")
     assert {line["node_id"] for line in get(operator, **query).json()["results"]} == expected
+
+
+def test_a_figure_says_how_well_it_is_known_and_when() -> None:
+    operator, now = UserFactory.create(), timezone.now()
+    ages = {"fresh": timedelta(0), "old": timedelta(days=3), "unprobed": timedelta(0)}
+    for node_id, age in ages.items():
+        p95_ms = None if node_id == "unprobed" else 5.0
+        node = NodeFactory.create(id=node_id, org=operator.org)
+        NodeStanding.objects.create(node=node, p95_ms=p95_ms, uptime_7d=1.0, as_of=now - age)
+    NodeFactory.create(id="unheard", org=operator.org)
+    lines = {line["node_id"]: line for line in get(operator).json()["results"]}
+    for node_id, figure in {
+        "fresh": (5.0, "known"), "old": (5.0, "stale"), "unprobed": (None, "unknown"), "unheard": (None, "unknown")
+    }.items():  # fmt: skip
+        detail = get(operator, f"/v1/nodes/{node_id}").json()
+        for body in (lines[node_id], detail):
+            assert (body["p95_ms"], body["figures_state"]) == figure
+            assert datetime.fromisoformat(body["figures_as_of"]) >= now - ages.get(node_id, timedelta(0))
+        assert (detail["latency"] is None) == (figure[0] is None)
+    assert datetime.fromisoformat(lines["old"]["figures_as_of"]) == now - timedelta(days=3)
 
 
 def test_pages_by_cursor() -> None:
