@@ -15,7 +15,7 @@ from nodes.credentials import public_key_text
 from nodes.explanations import Explanation, explain
 from nodes.history import history_of
 from nodes.latency_charts import Window
-from nodes.metrics_tab import charts_context, heard_context, regularity_in_words
+from nodes.metrics_tab import charts_context, excused_of, heard_context, regularity_in_words
 from nodes.models import Exemption, ExemptionKind, Node
 from nodes.plain_versions import plain_version
 from nodes.receipts_so_far import receipts_so_far
@@ -120,11 +120,12 @@ def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
 
 def _metrics(node: Node, rights: Rights, window: Window, part: str | None, at: datetime) -> dict[str, Any]:
     """Charts and what is heard are followed apart: a chart that somebody reads is not drawn anew for a beat."""
+    excused = excused_of(node, at=at)
     if part == "charts":
-        return charts_context(node, window, at=at)
-    heard = heard_context(node, rights, at=at)
+        return charts_context(node, window, excused, at=at)
+    heard = heard_context(node, rights, excused, at=at)
     heard["longest_silence"] = regularity_in_words(heard["regularity"])
-    return heard if part == "tab" else {**charts_context(node, window, at=at), **heard}
+    return heard if part == "tab" else {**charts_context(node, window, excused, at=at), **heard}
 
 
 def _receipts(node: Node, rights: Rights) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Level(StrEnum):
     GOOD = "good"
     PARTIAL = "partial"
     MISSED = "missed"
+    EXCUSED = "excused"  # some or all are missing, but it is not held against the node
     UNKNOWN = "unknown"  # before the node was there, or too young a minute to judge
 
 
@@ -33,12 +34,14 @@ class Bar:
     level: Level
     minute: datetime
     beats: int
+    excuse: str = ""
 
     @property
     def title(self) -> str:
         if self.level is Level.UNKNOWN and not self.beats:
             return f"{self.minute:%H:%M} UTC: nothing expected"
-        return f"{self.minute:%H:%M} UTC: {self.beats} received"
+        excuse = f", {self.excuse}" if self.excuse else ""
+        return f"{self.minute:%H:%M} UTC: {self.beats} received{excuse}"
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,27 @@ class Strip:
     bar_width: int = BAR_WIDTH
 
     @property
+    def minutes_excused(self) -> int:
+        return sum(bar.level is Level.EXCUSED for bar in self.bars)
+
+    @property
     def percent(self) -> int | None:
         """Received of expected, at most 100; None while nothing was due."""
         return min(100, self.received * 100 // self.expected) if self.expected else None
 
 
 def heartbeat_strip(
-    beats: Mapping[datetime, int], *, since: datetime, at: datetime, interval_seconds: int
+    beats: Mapping[datetime, int],
+    *,
+    since: datetime,
+    at: datetime,
+    interval_seconds: int,
+    excused: Mapping[datetime, str] | None = None,
 ) -> Strip:
     """The hour that ends with the minute of `at`.
 
-    `beats` holds heartbeats by the start of their minute; `since` is when the node could first send one.
+    `beats` holds heartbeats by the start of their minute; `since` is when the node could first send one;
+    `excused` says of minutes (their starts) what keeps them from being held against the node.
     """
     this_minute = at.replace(second=0, microsecond=0)
     minutes = [this_minute - timedelta(minutes=MINUTES - 1 - index) for index in range(MINUTES)]
@@ -75,6 +88,7 @@ def heartbeat_strip(
             beats.get(minute, 0),
             _seconds_due(minute, since, at) / interval_seconds,
             per_minute,
+            (excused or {}).get(minute, ""),
         )
         for index, minute in enumerate(minutes)
     ]
@@ -91,8 +105,10 @@ def _seconds_due(minute: datetime, since: datetime, at: datetime) -> float:
     return max(0.0, (end - start).total_seconds())
 
 
-def _bar(index: int, minute: datetime, beats: int, expected: float, per_minute: float) -> Bar:
+def _bar(index: int, minute: datetime, beats: int, expected: float, per_minute: float, excuse: str) -> Bar:
     level = _level(beats, expected)
+    if excuse and level in (Level.PARTIAL, Level.MISSED):
+        return Bar(index * BAR_STEP, HEIGHT // 4, HEIGHT // 2, Level.EXCUSED, minute, beats, excuse)
     share = 1.0 if level is Level.MISSED else beats / per_minute
     height = max(_STUB, min(HEIGHT, round(HEIGHT * share)))
     return Bar(index * BAR_STEP, HEIGHT - height, height, level, minute, beats)

@@ -1,6 +1,6 @@
 """What the Metrics tab of a node shows: its charts (from ClickHouse) and what is heard of it (PostgreSQL)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,8 @@ from django.conf import settings
 
 from jatevo.metrics import queries
 from jatevo.metrics.store import get_store
-from nodes.heartbeat_strip import MINUTES, Strip, heartbeat_strip
+from nodes.excused import ExcusedMinutes, excused_minutes
+from nodes.heartbeat_strip import MINUTES, heartbeat_strip
 from nodes.kept import kept
 from nodes.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
 from nodes.models import Node
@@ -40,7 +41,12 @@ class Charts:
     uptime: UptimeStrip
 
 
-def charts_context(node: Node, window: Window, *, at: datetime) -> dict[str, Any]:
+def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
+    """What the charts and the strips leave out of blame: of the seven days that the longest of them shows."""
+    return excused_minutes(node, at - timedelta(hours=HOURS), at)
+
+
+def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
     """The charts, stale with their age while ClickHouse is away; None if they were never seen.
 
     No query to PostgreSQL. What is kept stays drawn as of its own time: silence since then is ours, not the node's.
@@ -48,7 +54,7 @@ def charts_context(node: Node, window: Window, *, at: datetime) -> dict[str, Any
     figures = standing_figures(getattr(node, "standing", None), at=at)
     key = f"node-charts:{window}:{node.pk}"
     found = kept(key, lambda: _ask(node.pk, window, at), at=at, fresh_for=_FRESH_FOR[window])
-    charts = found.value
+    charts = found.value and replace(found.value, uptime=found.value.uptime.excusing(excused))
     drawn = charts and (charts.latency.data, [day.cells for day in charts.uptime.days], found.stale)
     return {
         "figures": figures,
@@ -61,13 +67,19 @@ def charts_context(node: Node, window: Window, *, at: datetime) -> dict[str, Any
     }
 
 
-def heard_context(node: Node, rights: Rights, *, at: datetime) -> dict[str, Any]:
+def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
     """Heartbeats, the machine's own figures and the last probes: three queries."""
     beats = _beats(node, at)
     first, last = hours_of_window(at)
     hours = dict(node.hours.filter(hour__gte=first, hour__lte=last).values_list("hour", "heard"))
-    regular = regularity(hours, beats, since=node.created_at, at=at)
-    strip = _strip(node, beats, at)
+    regular = regularity(hours, beats, since=node.created_at, at=at, excused=excused)
+    strip = heartbeat_strip(
+        beats,
+        since=node.created_at,
+        at=at,
+        interval_seconds=settings.HEARTBEAT_INTERVAL_SECONDS,
+        excused=excused,
+    )
     signals = signals_of(node.last_metrics, known_only=not rights.named)
     probes = list(node.probes.order_by("-received_at")[:PROBES_SHOWN])
     return {
@@ -129,7 +141,9 @@ _KNOWN = {
 def _ask(node_id: str, window: Window, at: datetime) -> Charts:
     store = get_store()
     points = ask_latencies(store, node_id, window, at=at)
-    hours_up = queries.node_hours_up(store, node_id, at - timedelta(hours=HOURS), at)
+    # no later than minutes are expected: else one that came early would make up for one that was lost
+    settled = at - queries.SETTLED_AFTER
+    hours_up = queries.node_hours_up(store, node_id, at - timedelta(hours=HOURS), settled)
     first_minute = queries.first_minute_up(store, node_id)
     return Charts(
         latency=latency_chart(points, window, at=at),
@@ -144,11 +158,6 @@ def _beats(node: Node, at: datetime) -> dict[datetime, int]:
     if node.beat_minute is not None:  # the minute that is still being counted
         beats[node.beat_minute] = max(beats.get(node.beat_minute, 0), node.beats)
     return beats
-
-
-def _strip(node: Node, beats: dict[datetime, int], at: datetime) -> Strip:
-    interval_seconds = settings.HEARTBEAT_INTERVAL_SECONDS
-    return heartbeat_strip(beats, since=node.created_at, at=at, interval_seconds=interval_seconds)
 
 
 def _number(value: object) -> bool:

@@ -1,7 +1,7 @@
 """Seven days of uptime, hour by hour, as a line of bars a day. Pure: geometry in SVG user units."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
@@ -20,11 +20,12 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Level(StrEnum):
-    """How an hour went. Each has a shape of its own: full, lower, an empty frame, a dot."""
+    """How an hour went. Each has a shape of its own: full, lower, an empty frame, a floating frame, a dot."""
 
     FULL = "full"
     PARTIAL = "partial"
     DOWN = "down"
+    EXCUSED = "excused"  # not full, but for what is not held against the node
     UNKNOWN = "unknown"  # before the node's first heartbeat
 
 
@@ -39,13 +40,16 @@ class Cell:
     hour: datetime
     minutes_up: int
     minutes_expected: int
+    minutes_excused: int = 0
+    excuse: str = ""
 
     @property
     def title(self) -> str:
         name = f"{self.hour:%-d %b, %H:%M} UTC"
         if self.level is Level.UNKNOWN:
             return f"{name}: nothing expected"
-        return f"{name}: up {self.minutes_up} of {self.minutes_expected} minutes"
+        excused = f", {self.minutes_excused} excused ({self.excuse})" if self.minutes_excused else ""
+        return f"{name}: up {self.minutes_up} of {self.minutes_expected} minutes{excused}"
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,28 @@ class UptimeStrip:
     height: int = HEIGHT
     bar_width: int = BAR_WIDTH
 
+    def excusing(self, minutes: Mapping[datetime, str]) -> "UptimeStrip":
+        """The same with those minutes marked; `minutes` says what excuses each. What counts as up stays."""
+        by_hour: dict[datetime, list[str]] = {}
+        for minute, excuse in minutes.items():
+            by_hour.setdefault(minute.replace(minute=0), []).append(excuse)
+        return replace(
+            self,
+            days=[
+                replace(day, cells=[_excused(cell, by_hour.get(cell.hour, [])) for cell in day.cells])
+                for day in self.days
+            ],
+        )
+
 
 def uptime_strip(
     hours_up: Mapping[datetime, int], *, first_minute: datetime | None, at: datetime
 ) -> UptimeStrip:
     """The HOURS that end with the hour of `at`.
 
-    `hours_up` holds the minutes up by the start of their hour (UTC); `first_minute` is the node's first one
-    on record, from which whole minutes are expected, once they are SETTLED_AFTER old; None is a node that was never
-    heard.
+    `hours_up` holds the minutes up by the start of their hour (UTC), of those that are SETTLED_AFTER old and no
+    others; `first_minute` is the node's first one on record, from which such whole minutes are expected; None is a
+    node that was never heard.
     """
     this_hour = at.replace(minute=0, second=0, microsecond=0)
     until = (at - SETTLED_AFTER).replace(second=0, microsecond=0)
@@ -105,7 +122,6 @@ def _minutes_expected(hour: datetime, first_minute: datetime | None, until: date
 
 
 def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
-    expected = max(expected, minutes_up)
     share = minutes_up / expected if expected else 0.0
     level = _level(minutes_up, expected)
     height = {
@@ -115,6 +131,15 @@ def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
         Level.UNKNOWN: _STUB,
     }[level]
     return Cell(hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected)
+
+
+def _excused(cell: Cell, excuses: list[str]) -> Cell:
+    if not excuses or cell.level is Level.UNKNOWN:
+        return cell
+    cell = replace(cell, minutes_excused=len(excuses), excuse=", ".join(dict.fromkeys(excuses)))
+    if cell.level is Level.FULL or cell.minutes_up + len(excuses) < cell.minutes_expected * _FULL:
+        return cell
+    return replace(cell, level=Level.EXCUSED, y=HEIGHT // 4, height=HEIGHT // 2)
 
 
 def _level(minutes_up: int, expected: int) -> Level:

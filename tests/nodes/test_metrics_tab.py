@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -19,8 +19,9 @@ from jatevo.metrics.transport import Param, Row
 from jatevo.metrics.writer import write
 from nodes import metrics_tab
 from nodes.latency_charts import Window
-from nodes.lifecycle import Status
-from nodes.models import HeartbeatMinute, Node, NodeHour, NodeStanding
+from nodes.lifecycle import Reason, Status
+from nodes.metrics_tab import charts_context
+from nodes.models import Exemption, HeartbeatMinute, Node, NodeHour, NodeStanding, NodeTransition
 from tests.accounts.browser import Browser, text_of
 from tests.factories import NodeFactory
 from tests.metrics.clickhouse_server import ClickHouseServer
@@ -83,6 +84,60 @@ def test_the_charts_show_what_was_measured(
     assert text.count("up 95 % of the hour") == 1
     assert text.count("<title>") == 168
     assert "of 60 minutes</title>" in text
+
+
+def test_the_running_hour_does_not_make_up_for_a_lost_minute_with_an_early_one(
+    node: Node, chdb_store: Store
+) -> None:
+    half_past = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
+    lost = (7, 9)
+    ship(
+        chdb_store,
+        *(
+            uptime(half_past - back * MINUTE, node_id=node.pk)
+            for back in range(1, 121)  # the last two are in already
+            if back not in lost
+        ),
+    )
+    charts = charts_context(node, Window.DAY, {}, at=half_past)["charts"]
+    cell = charts.uptime.days[0].cells[-1]
+    assert (cell.minutes_up, cell.minutes_expected) == (26, 28)
+
+
+def test_excused_time_is_marked_as_such_in_both_strips_and_no_silence(
+    operator: Browser, node: Node, chdb_store: Store
+) -> None:
+    now = timezone.now()
+    minute = now.replace(second=0, microsecond=0)
+    ship(chdb_store, uptime(minute - 8 * 24 * HOUR, node_id=node.pk))  # heard once, long ago
+    Exemption.objects.create(
+        kind="maintenance", node=node, starts_at=minute - 20 * MINUTE, ends_at=minute - 10 * MINUTE
+    )
+    Exemption.objects.create(kind="outage", starts_at=minute - 100 * HOUR, ends_at=minute - 96 * HOUR)
+    other = NodeFactory.create(org=node.org)
+    Exemption.objects.create(
+        kind="maintenance", node=other, starts_at=minute - 30 * MINUTE, ends_at=minute - 25 * MINUTE
+    )
+    charts = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
+    assert charts.count("up 0 of 60 minutes, 60 excused (console outage)</title>") >= 3
+    assert "excused: maintenance, an incident or our own outage" in charts
+    live = text_of(operator.get(f"/nodes/{node.pk}/", headers=LIVE))
+    assert live.count("0 received, maintenance</title>") == 10
+    assert "10 min excused" in live
+    assert "Longest silence not excused" in live
+    assert "23 h 40 min <span" in live  # until the maintenance began
+
+
+def test_a_poll_of_the_charts_notices_what_is_excused(
+    operator: Browser, node: Node, chdb_store: Store
+) -> None:
+    now = timezone.now()
+    ship(chdb_store, uptime(now.replace(second=0, microsecond=0) - 24 * HOUR, node_id=node.pk))
+    etag = operator.get(f"/nodes/{node.pk}/", headers=CHARTS)["ETag"]
+    asked = {**CHARTS, "If-None-Match": etag}
+    assert operator.get(f"/nodes/{node.pk}/", headers=asked).status_code == 304
+    Exemption.objects.create(kind="outage", starts_at=now - 9 * HOUR, ends_at=now - 5 * HOUR)
+    assert operator.get(f"/nodes/{node.pk}/", headers=asked).status_code == 200
 
 
 def test_a_chart_of_more_probes_than_it_can_draw_says_so(
@@ -208,7 +263,7 @@ def test_each_part_is_asked_for_alone(operator: Browser, node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("tab", "queries"),
-    [("metrics", 6), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 6)],
+    [("metrics", 7), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 9)],
 )
 def test_the_drawer_asks_postgresql_a_bounded_number_of_questions(
     operator: Browser,
@@ -217,7 +272,13 @@ def test_the_drawer_asks_postgresql_a_bounded_number_of_questions(
     queries: int,
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    NodeFactory.create_batch(5, org=node.org)
+    # an outage that a node of the same network and region shared: what the history compares
+    Node.objects.filter(pk=node.pk).update(asn_hint="AS64500")
+    for each in (node, *NodeFactory.create_batch(5, org=node.org, asn_hint="AS64500")):
+        NodeTransition.objects.create(
+            node=each, at=timezone.now() - HOUR, from_status="active", to_status="offline",
+            reason=Reason.NO_HEARTBEAT, actor_kind="system", actor_id="console",
+        )  # fmt: skip
     minute = timezone.now().replace(second=0, microsecond=0)
     HeartbeatMinute.objects.bulk_create(
         [HeartbeatMinute(node=node, minute=minute - back * MINUTE, beats=6) for back in range(60)]

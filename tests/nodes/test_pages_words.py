@@ -82,6 +82,19 @@ def test_a_full_minute_is_good_a_thin_one_partial_an_empty_one_missed() -> None:
     assert heights[-1] > 0
 
 
+def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None:
+    beats = {NOON - 4 * MINUTE: 6, NOON - 3 * MINUTE: 2}
+    excused = dict.fromkeys([NOON - back * MINUTE for back in (4, 3, 2)], "maintenance")
+    strip = heartbeat_strip(
+        beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10, excused=excused
+    )
+    bars = strip.bars[-5:-1]
+    assert [bar.level for bar in bars] == [Level.GOOD, Level.EXCUSED, Level.EXCUSED, Level.MISSED]
+    assert 0 < bars[1].y < bars[1].y + bars[1].height < HEIGHT
+    assert bars[2].title == "11:58 UTC: 0 received, maintenance"
+    assert strip.minutes_excused == 2
+
+
 def test_nothing_is_expected_before_the_node_was_there() -> None:
     since = NOON - 10 * MINUTE
     strip = heartbeat_strip({}, since=since, at=NOON, interval_seconds=10)

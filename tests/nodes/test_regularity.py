@@ -47,6 +47,16 @@ def test_a_young_node_counts_from_its_first_heartbeat() -> None:
     assert (found.minutes_heard, found.minutes_expected, found.longest_gap_minutes) == (2, 10, 8)
 
 
+def test_excused_silence_is_no_part_of_the_longest() -> None:
+    heard = full_day()
+    nine = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+    heard[nine] = ALL & ~(0xFFFFF << 20)  # 9:20 to 9:39
+    excused = {nine + minute * MINUTE for minute in range(25, 36)}
+    found = regularity(heard, {}, since=LONG_AGO, at=AT, excused=excused)
+    assert (found.longest_gap_minutes, found.longest_gap_from) == (5, nine + 20 * MINUTE)
+    assert (found.minutes_heard, found.minutes_expected, found.minutes_excused) == (1420, 1440, 11)
+
+
 def test_what_was_never_due_has_no_share() -> None:
     assert regularity({}, {}, since=AT, at=AT).share is None
     assert regularity({}, {}, since=LONG_AGO, at=AT).share == 0

@@ -35,8 +35,26 @@ def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
 
     cell = running(28)  # the last two may still be on their way
     assert (cell.minutes_up, cell.minutes_expected, cell.level) == (28, 28, Level.FULL)
-    assert running(30).title == "10 Mar, 12:00 UTC: up 30 of 30 minutes"
+    assert cell.title == "10 Mar, 12:00 UTC: up 28 of 28 minutes"
     assert running(26).level is Level.PARTIAL
+
+
+def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_own() -> None:
+    noon = AT.replace(minute=0)
+    hours_up = {noon - 4 * HOUR: 60, noon - 3 * HOUR: 30, noon - 2 * HOUR: 5}
+    strip = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT)
+    half = [hour + timedelta(minutes=minute) for hour in hours_up for minute in range(30, 60)]
+    before = noon - 5 * HOUR  # when nothing was expected
+    marked = strip.excusing({**dict.fromkeys(half, "maintenance"), before: "incident"})
+    cells = {cell.hour: cell for cell in marked.days[0].cells}
+    assert [cells[noon - back * HOUR].level for back in (5, 4, 3, 2, 1)] == [
+        Level.UNKNOWN, Level.FULL, Level.EXCUSED, Level.PARTIAL, Level.DOWN,
+    ]  # fmt: skip
+    excused = cells[noon - 3 * HOUR]
+    assert excused.title == "10 Mar, 09:00 UTC: up 30 of 60 minutes, 30 excused (maintenance)"
+    assert 0 < excused.y < excused.y + excused.height < HEIGHT  # no other touches neither edge
+    assert cells[noon - 2 * HOUR].minutes_excused == 30  # too few for what is missing
+    assert marked.days[0].share == strip.days[0].share
 
 
 def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
