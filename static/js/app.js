@@ -44,6 +44,16 @@ async function copy(button) {
   setTimeout(() => (label.textContent = before), 2000);
 }
 
+// A link that htmx follows is a link still: with Ctrl, Cmd, Shift or Alt it is the browser's, for a tab or a window.
+document.addEventListener(
+  "click",
+  (event) => {
+    const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button;
+    if (modified && event.target.closest("a[hx-get]")) event.stopImmediatePropagation();
+  },
+  { capture: true },
+);
+
 document.addEventListener("click", (event) => {
   const hit = (selector) => event.target.closest(selector);
   if (hit("[data-theme-toggle]")) setTheme(THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length]);
@@ -62,6 +72,30 @@ document.addEventListener("change", (event) => {
   }
   const form = event.target.closest("form[data-autosubmit]");
   if (form && event.target.matches("select, [type=checkbox], [type=radio], [type=date]")) form.requestSubmit();
+});
+
+// A search that runs while it is typed: the address changes with it, but Back does not go letter by letter. What is
+// typed while an answer comes is kept, and searched for next.
+let typed = null;
+document.addEventListener("htmx:beforeHistoryUpdate", ({ detail }) => {
+  if (triggerOf(detail)?.type === "input" || detail.history.path === here()) detail.history.type = "replace";
+});
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const field = document.activeElement;
+  const { id, name, value, selectionStart, selectionEnd } = field;
+  const within = field.matches("input[data-search]") && detail.target.contains(field);
+  typed = within ? { id, value, caret: [selectionStart, selectionEnd], sent: detail.requestConfig.formData.get(name) ?? value } : null;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  const field = typed && document.getElementById(typed.id);
+  if (!field) return;
+  field.value = typed.value;
+  field.setSelectionRange(...typed.caret);
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const { id, value, sent } = typed ?? {};
+  typed = null;
+  if (value !== sent) document.getElementById(id)?.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
 // --- Keys: / to search, j and k in a list, Enter opens (rows are links), g and a letter to a page, Escape closes.
@@ -152,7 +186,7 @@ function poll() {
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
     // A choice is being made or a note is being read: nothing moves under it.
-    if (element.querySelector("[data-pick]:checked, :popover-open")) continue;
+    if (element.querySelector("[data-pick]:checked, :popover-open, [data-reading]:focus-visible, [data-reading]:active")) continue;
     due.set(element, now + interval);
     htmx.trigger(element, "refresh");
   }
@@ -160,8 +194,9 @@ function poll() {
 setInterval(poll, 1000);
 document.addEventListener("visibilitychange", poll);
 
+const triggerOf = (detail) => (detail.requestConfig ?? detail).triggeringEvent;
 const isPoll = (detail) =>
-  detail.elt.matches("[data-poll-seconds]") && (detail.requestConfig ?? detail).triggeringEvent?.type === "refresh";
+  detail.elt.matches("[data-poll-seconds]") && triggerOf(detail)?.type === "refresh";
 const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path || location.href}`;
 
 document.addEventListener("htmx:configRequest", ({ detail }) => {
@@ -191,6 +226,15 @@ document.addEventListener("htmx:afterSwap", ({ detail }) => {
   });
   scrolled = [];
 });
+// What a reader has opened in it stays open.
+let opened = [];
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  opened = isPoll(detail) ? [...detail.target.querySelectorAll("details[open][id]")].map((each) => each.id) : [];
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  opened = [];
+});
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const etag = detail.xhr.getResponseHeader("etag");
   if (!isPoll(detail)) etags.clear();
@@ -209,7 +253,7 @@ const here = () => location.pathname + location.search;
 let opener = null;
 let page = here(); // the address of the page itself, under the drawer
 
-document.addEventListener("htmx:pushedIntoHistory", () => (page = here()));
+for (const name of ["htmx:pushedIntoHistory", "htmx:replacedInHistory"]) document.addEventListener(name, () => (page = here()));
 
 document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.target.id !== "drawer-body" || drawer.open) return;

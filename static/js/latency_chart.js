@@ -104,6 +104,8 @@ export default async function latencyChart(host) {
   draw();
   host.querySelector("[data-drawing]").classList.add("sr-only"); // its words are for those who hear the page
 
+  holder.id = `${host.id}-plot`;
+  holder.dataset.reading = ""; // while it has the focus, nothing is drawn anew under the reader
   holder.tabIndex = 0;
   holder.setAttribute("role", "group");
   holder.setAttribute("aria-label", "Latency chart: arrow keys read the values");
