@@ -55,7 +55,11 @@ def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: d
     key = f"node-charts:{window}:{node.pk}"
     found = kept(key, lambda: _ask(node.pk, window, at), at=at, fresh_for=_FRESH_FOR[window])
     charts = found.value and replace(found.value, uptime=found.value.uptime.excusing(excused))
-    drawn = charts and (charts.latency.data, [day.cells for day in charts.uptime.days], found.stale)
+    drawn = charts and (
+        (charts.latency.data, charts.latency.points),
+        [day.cells for day in charts.uptime.days],
+        found.stale,
+    )
     return {
         "figures": figures,
         "charts": charts,
