@@ -25,6 +25,7 @@ def is_at(query: str) -> re.Pattern[str]:
 
 def test_the_list_is_searched_sorted_and_kept_by_keyboard(busy_node: str, visitors: Visitors) -> None:
     page = visitors.sign_in("operator")
+    expect(page.locator("html[data-js]")).to_be_attached()  # from then on keys are heard
     page.keyboard.press("g")
     page.keyboard.press("n")
     expect(page.get_by_role("heading", name="Nodes", level=1)).to_be_visible()
@@ -62,7 +63,7 @@ def test_a_definition_opens_and_closes_by_keyboard_and_survives_a_refresh(
     page.keyboard.press("Enter")
     note = page.locator("#help-p95_global-kpi")
     expect(note).to_be_visible()
-    expect(note).to_contain_text("weighted by the requests")
+    expect(note).to_contain_text("weigh as much as the requests")
     page.wait_for_timeout(11_000)  # longer than a poll
     expect(note).to_be_visible()
     page.keyboard.press("Escape")
