@@ -42,7 +42,9 @@ class Sight:
         if self.everything:
             return nodes.annotate(shown_name=F("id"))
         own = When(pk__in=self.named, then=F("id"))
-        return nodes.annotate(shown_name=Case(own, default=F("pseudonym"), output_field=CharField()))
+        return nodes.annotate(
+            shown_name=Case(own, default=F("pseudonym"), output_field=CharField(max_length=64))
+        )
 
     def find(self, nodes: QuerySet[Node], name: str) -> Node | None:
         """The one of `nodes` that this person knows by that name."""
