@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from jatevo.metrics import queries
+from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.store import get_store
 from nodes.excused import ExcusedMinutes, excused_minutes
 from nodes.heartbeat_strip import MINUTES, heartbeat_strip
@@ -15,7 +16,7 @@ from nodes.latency_charts import LatencyChart, Window, ask_latencies, latency_ch
 from nodes.models import Node
 from nodes.regularity import Regularity, hours_of_window, regularity
 from nodes.rights import Rights
-from nodes.standings import standing_figures
+from nodes.standings import STALE_AFTER, standing_figures
 from nodes.uptime_strip import HOURS, UptimeStrip, uptime_strip
 
 PROBES_SHOWN = 10
@@ -47,23 +48,26 @@ def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
 
 
 def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
-    """The charts, stale with their age while ClickHouse is away; None if they were never seen.
+    """The charts, stale with their age while ClickHouse is away or behind; None if they were never seen.
 
-    No query to PostgreSQL. What is kept stays drawn as of its own time: silence since then is ours, not the node's.
+    One query to PostgreSQL. What is kept stays drawn as of its own time: silence since then is ours, not the node's.
     """
     figures = standing_figures(getattr(node, "standing", None), at=at)
     key = f"node-charts:{window}:{node.pk}"
-    found = kept(key, lambda: _ask(node.pk, window, at), at=at, fresh_for=_FRESH_FOR[window])
+    # What has not arrived yet is not drawn as missing: the charts end where it begins.
+    until = complete_until(at=at)
+    found = kept(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
+    stale = found.stale or at - found.as_of > STALE_AFTER
     charts = found.value and replace(found.value, uptime=found.value.uptime.excusing(excused))
     drawn = charts and (
         (charts.latency.data, charts.latency.points),
         [day.cells for day in charts.uptime.days],
-        found.stale,
+        stale,
     )
     return {
         "figures": figures,
         "charts": charts,
-        "charts_stale": found.stale,
+        "charts_stale": stale,
         "charts_as_of": found.as_of,
         "window": window,
         "charts_poll_seconds": CHARTS_POLL_SECONDS,

@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from jatevo.accounts.models import Org
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.migrator import migrate
+from jatevo.metrics.models import Outbox
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.store import Store
 from jatevo.metrics.transport import Param, Row
@@ -26,7 +27,7 @@ from tests.accounts.browser import Browser, text_of
 from tests.factories import NodeFactory
 from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.conftest import chdb_store, clickhouse_server
-from tests.metrics.wrappers import latency, uptime
+from tests.metrics.wrappers import enqueue, latency, uptime
 from tests.overview.conftest import DownStore
 
 __all__ = ["chdb_store", "clickhouse_server"]
@@ -159,6 +160,21 @@ def test_a_chart_of_more_probes_than_it_can_draw_says_so(
     assert "Of 600 probes, each counted" in text
 
 
+def test_what_is_still_on_its_way_is_not_drawn_as_missing(
+    operator: Browser, node: Node, chdb_store: Store
+) -> None:
+    now = timezone.now()
+    ship(chdb_store, *measured(node, at=now - 90 * MINUTE))
+    enqueue(uptime(now.replace(second=0, microsecond=0) - 91 * MINUTE, node_id=node.pk))
+    Outbox.objects.update(created_at=now - 90 * MINUTE)
+    charts = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
+    assert "or is behind. The chart is as of" in charts
+    assert "1 h ago" in charts
+    assert "up 0 of" not in charts
+    Outbox.objects.all().delete()
+    assert "The chart is as of" not in text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
+
+
 def test_both_windows_are_links_that_work_without_a_script(operator: Browser, node: Node) -> None:
     page = text_of(operator.get(f"/nodes/{node.pk}/"))
     assert f'href="/nodes/{node.pk}/?tab=metrics&amp;window=7d"' in page
@@ -188,7 +204,7 @@ def test_a_store_that_is_away_leaves_the_last_good_charts_with_their_age(
     assert "Stale" not in text_of(operator.get(f"/nodes/{node.pk}/"))
     monkeypatch.setattr(metrics_tab, "get_store", DownStore)
     page = text_of(operator.get(f"/nodes/{node.pk}/"))
-    assert "The metrics store cannot be reached. The chart is as of <time" in page
+    assert "The metrics store cannot be reached, or is behind. The chart is as of <time" in page
     assert "<polyline" in page
     page = text_of(operator.get(f"/nodes/{node.pk}/?window=7d"))
     assert "it was not read before" in page
@@ -263,7 +279,7 @@ def test_each_part_is_asked_for_alone(operator: Browser, node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("tab", "queries"),
-    [("metrics", 7), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 9)],
+    [("metrics", 8), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 9)],
 )
 def test_the_drawer_asks_postgresql_a_bounded_number_of_questions(
     operator: Browser,
