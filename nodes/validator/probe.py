@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 
 import httpx
 from nacl.exceptions import BadSignatureError
@@ -33,6 +32,7 @@ from nodes.validator.address import (
     system_resolver,
     vetted_addresses,
 )
+from nodes.validator.faults import Fault
 
 REQUEST_TIMEOUT_SECONDS = 5.0  # all of a request: name, connection, TLS, and the answer to its last byte
 CONNECT_TIMEOUT_SECONDS = 2.0  # for one of several addresses, so that a dead one leaves time for the next
@@ -41,30 +41,6 @@ MAX_ADDRESSES_TRIED = 3
 NONCE_BYTES = 16
 LATENCY_SAMPLES = 5
 AUDIT_CHALLENGES = 3
-
-
-class Fault(StrEnum):
-    """Why a probe failed, in the words that the node's operator reads."""
-
-    BAD_ENDPOINT = "endpoint is not a valid URL"
-    ADDRESS = "endpoint address is not allowed"
-    UNRESOLVED = "endpoint name does not resolve"
-    REFUSED = "connection refused"
-    UNREACHABLE = "connection failed"
-    TLS = "TLS failed"
-    TIMEOUT = "timeout"
-    BROKEN = "connection broken"
-    STATUS = "status is not 200"
-    OVERSIZE = "answer is too large"
-    NOT_JSON = "answer is not JSON"
-    WRONG_NODE = "wrong node id"
-    WRONG_NONCE = "wrong nonce"
-    WRONG_SIGNATURE = "wrong signature"
-
-    @property
-    def is_false_answer(self) -> bool:
-        """The node answered, and what it said is false. Everything else may be the network's doing."""
-        return self in (Fault.WRONG_NODE, Fault.WRONG_NONCE, Fault.WRONG_SIGNATURE)
 
 
 class ProbeError(Exception):

@@ -23,7 +23,8 @@ from nodes.validator.console import (
     secret_from,
     signed_headers,
 )
-from nodes.validator.probe import Fault, Latency, Result
+from nodes.validator.faults import Fault
+from nodes.validator.probe import Latency, Result
 from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, assignment, console
 from tests.nodes.validator.loopback_node import NODE_ID, PUBLIC_KEY, closed_port
 

@@ -17,6 +17,7 @@ from nacl.signing import SigningKey
 
 from nodes.validator.__main__ import main
 from nodes.validator.console import Assignment, Console, Kind
+from nodes.validator.faults import Fault
 from nodes.validator.loop import (
     FIRST_BACKOFF_SECONDS,
     LONGEST_BACKOFF_SECONDS,
@@ -24,7 +25,7 @@ from nodes.validator.loop import (
     backoff_seconds,
     reportable,
 )
-from nodes.validator.probe import AUDIT_CHALLENGES, Fault, Result, Target
+from nodes.validator.probe import AUDIT_CHALLENGES, Result, Target
 from nodes.validator.spacing import LEAST_SECONDS, PENDING_LEAST_SECONDS, Spacing
 from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, FakeConsole, assignment, console
 from tests.nodes.validator.loopback_node import PUBLIC_KEY, Handler, closed_port, honest, prober, serving

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from nodes.validator.address import AddressPolicy, IPAddress
+from nodes.validator.faults import Fault
 from nodes.validator.probe import (
     AUDIT_CHALLENGES,
     LATENCY_SAMPLES,
     MAX_ANSWER_BYTES,
-    Fault,
     ProbeError,
     Prober,
     Result,
