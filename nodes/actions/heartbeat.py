@@ -20,6 +20,7 @@ WITH old AS MATERIALIZED (
     SELECT id, last_heartbeat_ts, beat_minute, beats FROM nodes_node WHERE id = %(node)s FOR UPDATE
 ), changed AS (
     UPDATE nodes_node n SET
+        first_heard_at = COALESCE(n.first_heard_at, %(at)s),
         last_heartbeat_at = %(at)s,
         last_heartbeat_ts = %(ts)s,
         last_metrics = %(metrics)s::jsonb,

@@ -1,7 +1,7 @@
 """Tables of nodes: who they are, how they enrol, what was heard of them and what they went through."""
 
 from nodes.models.enrolment import Enrollment
-from nodes.models.life import Exemption, ExemptionKind, ExemptionQuerySet, NodeTransition
+from nodes.models.life import Exemption, ExemptionKind, ExemptionQuerySet, NodeTransition, PendingJudgement
 from nodes.models.node import (
     NODE_ID_PATTERN,
     REGION_PATTERN,
@@ -13,7 +13,7 @@ from nodes.models.node import (
 )
 from nodes.models.observation import HeartbeatMinute, NodeHour, Probe, ProbeKind, SweeperClock, Validator
 from nodes.models.saved_view import SavedView
-from nodes.models.standing import NodeStanding, ReputationDay
+from nodes.models.standing import NodeStanding, ReputationClock, ReputationDay
 
 __all__ = [
     "NODE_ID_PATTERN",
@@ -30,8 +30,10 @@ __all__ = [
     "NodeQuerySet",
     "NodeStanding",
     "NodeTransition",
+    "PendingJudgement",
     "Probe",
     "ProbeKind",
+    "ReputationClock",
     "ReputationDay",
     "Runtime",
     "SavedView",

@@ -48,6 +48,11 @@ class ExemptionQuerySet(models.QuerySet["Exemption"]):
         unended = models.Q(ends_at__isnull=True) | models.Q(ends_at__gt=since)
         return self.filter(unended, starts_at__lt=until)
 
+    def covering(self, at: datetime) -> Self:
+        """Those under way at that moment."""
+        unended = models.Q(ends_at__isnull=True) | models.Q(ends_at__gt=at)
+        return self.filter(unended, starts_at__lte=at)
+
     def of_node(self, node: Node) -> Self:
         """Those that are the node's own, its region's, or everybody's."""
         everybody = models.Q(node__isnull=True) & (models.Q(region="") | models.Q(region=node.region))
@@ -89,11 +94,6 @@ class Exemption(models.Model):
                 name="exemption_maintenance_is_a_nodes",
             ),
             models.UniqueConstraint(
-                fields=["node"],
-                condition=models.Q(kind="maintenance", ends_at__isnull=True),
-                name="exemption_one_open_maintenance",
-            ),
-            models.UniqueConstraint(
                 fields=["reference"], condition=~models.Q(reference=""), name="exemption_declared_once"
             ),
         ]
@@ -101,3 +101,21 @@ class Exemption(models.Model):
     def __str__(self) -> str:
         where = self.node_id or self.region or "the network"
         return f"{self.kind} of {where} from {self.starts_at:%F %H:%M}"
+
+
+class PendingJudgement(models.Model):
+    """Days that an exemption, declared, changed or withdrawn, has touched and that are still to be judged anew.
+
+    Written in the transaction of that change and deleted when the judging is done, so that no crash loses one.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    region = models.CharField(max_length=32, blank=True)  # '' is the whole network
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.region or 'the network'} from {self.since:%F %H:%M} to {self.until:%F %H:%M}"

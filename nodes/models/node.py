@@ -78,6 +78,8 @@ class Node(models.Model):
     fraud = models.BooleanField(default=False)  # a quarantine that audits do not end
 
     reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)  # null: not known yet
+    # R when a quarantine ended while it was under the floor: only a further fall quarantines again. Else null.
+    pardoned_reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)
     token_version = models.PositiveIntegerField(default=1)
     models_offered = ArrayField(models.CharField(max_length=128), default=list)
     endpoint = models.URLField(max_length=300, blank=True)
@@ -91,6 +93,7 @@ class Node(models.Model):
     )
     pseudonym = models.CharField(max_length=24, unique=True, db_default=_NEW_PSEUDONYM, editable=False)
 
+    first_heard_at = models.DateTimeField(null=True)  # from then on minutes are expected; never changes
     last_heartbeat_at = models.DateTimeField(null=True)  # the server's clock: what liveness goes by
     last_heartbeat_ts = models.FloatField(null=True)  # the agent's clock, unix seconds: must only grow
     last_metrics = models.JSONField(default=dict)
@@ -124,6 +127,11 @@ class Node(models.Model):
             models.CheckConstraint(
                 condition=models.Q(reputation__isnull=True) | models.Q(reputation__range=(0, 100)),
                 name="node_reputation_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pardoned_reputation__isnull=True)
+                | models.Q(pardoned_reputation__range=(0, 100)),
+                name="node_pardoned_reputation_range",
             ),
             models.CheckConstraint(
                 condition=models.Q(probing_since__isnull=True) | models.Q(status="pending"),

@@ -92,7 +92,15 @@ class Probe(models.Model):
 
     class Meta:
         ordering = ["-received_at"]
-        indexes = [models.Index(fields=["node", "-received_at"], name="probe_by_node")]
+        indexes = [
+            models.Index(fields=["node", "-received_at"], name="probe_by_node"),
+            # what no exemption excuses is looked for among these
+            models.Index(
+                fields=["node", "received_at"],
+                name="probe_failed_audits",
+                condition=models.Q(kind="audit", ok=False),
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(kind__in=ProbeKind.values), name="probe_kind_known"),
             # the guard against replays that does not go with the cache

@@ -46,3 +46,16 @@ class ReputationDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id} on {self.day:%F}"
+
+
+class ReputationClock(models.Model):
+    """Until when the evidence of all nodes is judged (one row): the next run goes on from there."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    last_run_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="reputation_clock_one_row")]
+
+    def __str__(self) -> str:
+        return f"judged until {self.last_run_at:%F %T}"

@@ -15,8 +15,8 @@ OFFLINE_AFTER = 5 * MINUTE
 _NODE = (
     "id", "org_id", "region", "runtime", "status", "probing_since", "status_since", "status_reason", "failed_probes",
     "passed_audits", "fraud", "token_version", "models_offered", "endpoint", "agent_version", "wallet_chain",
-    "wallet_address", "asn_hint", "green_energy", "shared", "pseudonym", "last_heartbeat_at", "last_heartbeat_ts",
-    "last_metrics", "last_health_at", "last_latency_at", "last_audit_at", "beat_minute", "beats", "created_at",
+    "wallet_address", "asn_hint", "green_energy", "shared", "pseudonym", "first_heard_at", "last_heartbeat_at",
+    "last_heartbeat_ts", "last_metrics", "last_health_at", "last_latency_at", "last_audit_at", "beat_minute", "beats", "created_at",
 )  # fmt: skip
 _ATTESTATION = (
     "node_id", "gpu_model", "vram_gb", "driver_version", "cuda_version", "hardware_hash", "energy_proof_url",
@@ -70,6 +70,7 @@ def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
         member.green,
         member.shared,
         f"anon-{member.digest('pseudonym').hex()[:10]}",
+        moment(member.joined) if heard else None,
         moment(heard) if heard else None,
         heard,
         orjson.dumps({"uptime": now - member.joined, "gpu_util": 0.6, "temp": 61.5}).decode(),
