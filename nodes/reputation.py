@@ -6,16 +6,18 @@ much was observed. A day's observation of a cause says "`failed` of `total`" and
 of a day, however much was observed: a busy day does not drown the others. While there is less than THIN_DAYS
 days' worth of evidence, what is missing counts as 70 points.
 
-    weight  w = share · min(1, total / full)            loss  l = 100 · min(1, harshness · failed / total)
+    seen    s = total - failed + harshness · failed      (a failure counts as so many observations)
+    weight  w = share · min(1, s / full)                 loss  l = 100 · harshness · failed / s
     thin    k = max(0, THIN_DAYS - Σw)                   sub-score = (Σ w·(100 - l) + k·70) / (Σw + k)
 
 So an observation costs R exactly `sub-score's weight · w·l / (Σw + k)` points, missing evidence
-`sub-score's weight · k·30 / (Σw + k)`, and these add up to 100 - R. docs/decisions/0005-reputation.md says why.
+`sub-score's weight · k·30 / (Σw + k)`, and these add up to 100 - R. What passes never lowers R, and what fails
+never raises it. docs/decisions/0005-reputation.md says why.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -77,7 +79,7 @@ RULES: Mapping[Kind, Rule] = {
     Kind.HEALTH: Rule(
         SubScore.RELIABILITY, Fraction(3, 10), 200, 1, "{failed} of {total} health probes failed"
     ),
-    # one failed audit weighs as four
+    # one failed audit counts as four
     Kind.AUDIT: Rule(SubScore.CORRECTNESS, Fraction(1, 2), 24, 4, "{failed} of {total} audits failed"),
     Kind.RECEIPT: Rule(
         SubScore.CORRECTNESS,
@@ -94,6 +96,7 @@ RULES: Mapping[Kind, Rule] = {
     # in tenths: an unannounced outage is one, a quarantine five
     Kind.CONDUCT: Rule(SubScore.POLICY, Fraction(1), 10, 1, "quarantined, or offline unannounced"),
 }
+MINUTES_PER_DAY = 1440
 OUTAGE_TENTHS = 1
 QUARANTINE_TENTHS = 5
 
@@ -122,14 +125,15 @@ class Observation:
     def units(self) -> int:
         """Its worth as evidence, in UNITS_PER_DAY."""
         rule = RULES[self.kind]
-        return min(self.total, rule.full) * _UNITS[self.kind]
+        return min(_seen(rule, self.failed, self.total), rule.full) * _UNITS[self.kind]
 
     @property
     def loss(self) -> Fraction:
         """From 0 to 100."""
         if not self.failed:
             return Fraction(0)
-        return 100 * min(Fraction(1), Fraction(RULES[self.kind].harshness * self.failed, self.total))
+        rule = RULES[self.kind]
+        return Fraction(100 * rule.harshness * self.failed, _seen(rule, self.failed, self.total))
 
     @property
     def sentence(self) -> str:
@@ -228,10 +232,11 @@ def r_alone(
             continue
         any_total = True
         rule = RULES[kind]
-        worth = min(total, rule.full) * _UNITS[kind]
+        seen = _seen(rule, failed, total)
+        worth = min(seen, rule.full) * _UNITS[kind]
         units[rule.sub_score] += worth
         if failed:
-            lost[rule.sub_score] += worth * min(1.0, rule.harshness * failed / total)
+            lost[rule.sub_score] += worth * (rule.harshness * failed / seen)
     if not any_total:
         return None
     points = 0.0
@@ -256,25 +261,75 @@ def day_scores(day: Day) -> dict[SubScore, Decimal | None]:
     return scores
 
 
-def forecast(days: Iterable[Day], *, today: date, clean_days: int) -> Decimal | None:
-    """R after `clean_days` more days like the node's usual ones, with nothing failed; None without evidence."""
-    known = _in_window(days, today)
-    usual = _usual(known)
-    ahead = [Day(today + timedelta(days=number), usual) for number in range(1, clean_days + 1)]
-    then = reputation([*known, *ahead], today=today + timedelta(days=clean_days))
+def forecast(days: Iterable[Day], *, seen_until: datetime, end: date) -> Decimal | None:
+    """R at the end of the day `end`, if nothing fails after `seen_until`; None without evidence.
+
+    The rest of that moment's day and the days after it bring what is usual for the node (`_usual`).
+    """
+    begun = seen_until.astimezone(UTC)
+    today = begun.date()
+    known = [day for day in _in_window(days, today) if day.day <= today]
+    if not any(each.total for day in known for each in day.observations):
+        return None
+    usual = _usual([day for day in known if day.day < today])
+    so_far = next((day.observations for day in known if day.day == today), ())
+    minutes_left = MINUTES_PER_DAY - (begun.hour * 60 + begun.minute)
+    ahead = [Day(today, _completed(so_far, usual, minutes_left))]
+    ahead += [
+        Day(today + timedelta(days=number), _completed((), usual, MINUTES_PER_DAY))
+        for number in range(1, (end - today).days + 1)
+    ]
+    then = reputation([*(day for day in known if day.day < today), *ahead], today=max(end, today))
     return then.r if then else None
 
 
-def _usual(days: Sequence[Day]) -> tuple[Observation, ...]:
-    """A day without failures, with as much of each kind as the node's median day had."""
-    amounts: dict[Kind, list[int]] = {}
-    for day in days:
-        for each in day.observations:
-            if each.total and each.kind is not Kind.FORGERY:
-                amounts.setdefault(each.kind, []).append(each.total)
-    return tuple(
-        Observation(kind, 0, sorted(totals)[len(totals) // 2]) for kind, totals in sorted(amounts.items())
-    )
+def conduct_tenths(minutes_due: int) -> int:
+    """A day without a breach counts for as much of Policy as the node was expected, and that is never nothing."""
+    return min(10, max(1, round(Fraction(10 * minutes_due, MINUTES_PER_DAY))))
+
+
+def _usual(days: Sequence[Day]) -> Mapping[Kind, int]:
+    """How much of each kind a whole day on which the node is there brings: the median of those that were.
+
+    Without such a day, what counts in full, but no receipts: nobody promises requests.
+    """
+    whole = [seen for day in days if _is_whole(seen := {each.kind: each for each in day.observations})]
+    if not whole:
+        return {kind: rule.full for kind, rule in RULES.items() if kind not in (Kind.RECEIPT, Kind.FORGERY)}
+    totals: dict[Kind, int] = {
+        kind: sorted(seen[kind].total if kind in seen else 0 for seen in whole)[len(whole) // 2]
+        for kind in RULES
+        if kind is not Kind.FORGERY
+    }
+    return {**totals, Kind.SILENCE: MINUTES_PER_DAY}
+
+
+def _is_whole(seen: Mapping[Kind, Observation]) -> bool:
+    """Every minute of it was expected, and at least half of them heard."""
+    silence = seen.get(Kind.SILENCE)
+    return silence is not None and silence.total >= MINUTES_PER_DAY and 2 * silence.failed <= silence.total
+
+
+def _completed(
+    so_far: Sequence[Observation], usual: Mapping[Kind, int], minutes_left: int
+) -> tuple[Observation, ...]:
+    """A day's observations with a usual day's share of the minutes that are left, in which nothing fails."""
+    seen = {each.kind: each for each in so_far}
+    for kind, total in usual.items():
+        before = seen.get(kind, Observation(kind, 0, 0))
+        more = round(Fraction(total * minutes_left, MINUTES_PER_DAY))
+        seen[kind] = replace(before, total=before.total + more)
+    conduct = seen.get(Kind.CONDUCT, Observation(Kind.CONDUCT, 0, 0))
+    if not conduct.failed:
+        seen[Kind.CONDUCT] = replace(conduct, total=conduct_tenths(seen[Kind.SILENCE].total))
+    else:
+        seen[Kind.CONDUCT] = replace(conduct, total=10)
+    return tuple(each for each in seen.values() if each.total)
+
+
+def _seen(rule: Rule, failed: int, total: int) -> int:
+    """Observations, each failure counted as `harshness` of them."""
+    return total + (rule.harshness - 1) * failed
 
 
 def _in_window(days: Iterable[Day], today: date) -> list[Day]:

@@ -1,17 +1,19 @@
 """What the page says of a node's reputation: the score, each point that was lost, and the way back."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Max
 
+from jatevo.metrics.queries import SETTLED_AFTER
 from nodes.actions.reputation import days_of
 from nodes.lifecycle import REPUTATION_FLOOR
-from nodes.models import Exemption, ExemptionKind, Node
+from nodes.models import Exemption, ExemptionKind, ExemptionQuerySet, Node, ReputationClock
 from nodes.reputation import WINDOW_DAYS, Cause, Day, Kind, Part, Reputation, SubScore, forecast, reputation
 
 FORECAST_DAYS = (1, 3, 7)
+PARDONS_SHOWN = 20
 
 _HINTS = {
     SubScore.RELIABILITY: "Is it there? Heartbeats and health probes",
@@ -41,10 +43,19 @@ class Pardon:
 
 
 @dataclass(frozen=True)
+class Outages:
+    """How often the console itself was away, and for how many minutes."""
+
+    count: int
+    minutes: int
+
+
+@dataclass(frozen=True)
 class Outlook:
-    """R after so many more clean days."""
+    """R at the end of the day `ends_on`, after so many more clean days."""
 
     clean_days: int
+    ends_on: date
     r: Decimal
     gain: Decimal
 
@@ -56,31 +67,53 @@ class ReputationPanel:
     found: Reputation | None
     groups: list[Group]
     pardons: list[Pardon]
+    outages: Outages
     exempt_minutes: int
     outlook: list[Outlook]
     last_probe_at: datetime | None
     computed_at: datetime | None
+    pardoned: Decimal | None
     floor: int = REPUTATION_FLOOR
     window_days: int = WINDOW_DAYS
 
 
 def reputation_panel(node: Node, *, at: datetime) -> ReputationPanel:
-    """Three queries, whatever the node went through."""
+    """Five queries, whatever the node went through."""
     today = at.astimezone(UTC).date()
     days = days_of(node.pk, today=today)
     found = reputation(days, today=today)
+    computed_at = _computed_at(node)
     since = at - timedelta(days=WINDOW_DAYS)
-    pardons = Exemption.objects.of_node(node).overlapping(since, at + timedelta(days=WINDOW_DAYS))
+    exempt = Exemption.objects.of_node(node).overlapping(since, at + timedelta(days=WINDOW_DAYS))
+    pardons = exempt.exclude(kind=ExemptionKind.OUTAGE)
     probes = (node.last_health_at, node.last_latency_at, node.last_audit_at)
     return ReputationPanel(
         found=found,
         groups=_groups(found),
-        pardons=[_pardon(each) for each in pardons[:20]],
+        pardons=[_pardon(each) for each in pardons[:PARDONS_SHOWN]],
+        outages=_outages(exempt, since),
         exempt_minutes=_exempt_minutes(days),
-        outlook=_outlook(days, found, at),
+        outlook=_outlook(days, found, computed_at, at),
         last_probe_at=max((each for each in probes if each), default=None),
-        computed_at=node.reputation_days.aggregate(at=Max("computed_at"))["at"],
+        computed_at=computed_at,
+        pardoned=node.pardoned_reputation,
     )
+
+
+def _computed_at(node: Node) -> datetime | None:
+    """When R was last computed: with all others, or on demand. None if that was never."""
+    alone = node.reputation_days.aggregate(at=Max("computed_at"))["at"]
+    with_all = ReputationClock.objects.values_list("last_run_at", flat=True).first()
+    return max((each for each in (alone, with_all) if each), default=None)
+
+
+def _outages(exempt: ExemptionQuerySet, since: datetime) -> Outages:
+    """The console's own, as far as they lie within the window."""
+    windows = exempt.filter(kind=ExemptionKind.OUTAGE, ends_at__isnull=False).values_list(
+        "starts_at", "ends_at"
+    )
+    away = [ends_at - max(starts_at, since) for starts_at, ends_at in windows if ends_at]
+    return Outages(len(away), -int(-sum(away, timedelta(0)).total_seconds() // 60))
 
 
 def _groups(found: Reputation | None) -> list[Group]:
@@ -89,19 +122,28 @@ def _groups(found: Reputation | None) -> list[Group]:
     return [
         Group(
             part,
-            [cause for cause in found.causes if cause.sub_score is part.sub_score],
+            # what rounds to nothing adds nothing
+            [cause for cause in found.causes if cause.sub_score is part.sub_score and cause.points],
             _HINTS[part.sub_score],
         )
         for part in found.parts
     ]
 
 
-def _outlook(days: list[Day], found: Reputation | None, at: datetime) -> list[Outlook]:
+def _outlook(
+    days: list[Day], found: Reputation | None, computed_at: datetime | None, at: datetime
+) -> list[Outlook]:
     if found is None:
         return []
+    seen_until = (computed_at or at) - SETTLED_AFTER
     today = at.astimezone(UTC).date()
-    ahead = [(number, forecast(days, today=today, clean_days=number)) for number in FORECAST_DAYS]
-    return [Outlook(number, r, r - found.r) for number, r in ahead if r is not None]
+    outlook = []
+    for number in FORECAST_DAYS:
+        ends_on = today + timedelta(days=number)
+        r = forecast(days, seen_until=seen_until, end=ends_on)
+        if r is not None:
+            outlook.append(Outlook(number, ends_on, r, r - found.r))
+    return outlook
 
 
 def _exempt_minutes(days: list[Day]) -> int:

@@ -1,7 +1,8 @@
 """The formula: exact to the last hundredth, fair in its direction, and forgetful after fourteen days."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from nodes.reputation import (
 )
 
 TODAY = date(2026, 6, 14)
+LAST_MINUTE = datetime.combine(TODAY, time(23, 59, 59), UTC)
 REAL_KINDS = sorted(RULES)
 
 
@@ -87,6 +89,40 @@ def test_one_more_failure_never_raises_r(days: list[Day], ago: int, kind: Kind) 
     after = reputation([*others, Day(day, tuple(worse.values()))], today=TODAY)
     assert after is not None
     assert after.r <= before.r
+
+
+@given(
+    histories, st.integers(0, 13), st.sampled_from([kind for kind in REAL_KINDS if kind is not Kind.FORGERY])
+)
+def test_one_more_pass_never_lowers_r(days: list[Day], ago: int, kind: Kind) -> None:
+    day = TODAY - timedelta(days=ago)
+    before = reputation(days, today=TODAY)
+    if before is None:
+        return
+    seen = {each.kind: each for known in days if known.day == day for each in known.observations}
+    old = seen.get(kind, Observation(kind, 0, 0))
+    better = {**seen, kind: Observation(kind, old.failed, old.total + 1)}
+    others = [known for known in days if known.day != day]
+    after = reputation([*others, Day(day, tuple(better.values()))], today=TODAY)
+    assert after is not None
+    assert after.r >= before.r
+
+
+@pytest.mark.parametrize("kind", [Kind.AUDIT, Kind.RECEIPT])
+def test_passing_makes_up_for_failures_step_by_step(kind: Kind) -> None:
+    scores = []
+    for total in range(4, 200):
+        found = reputation([Day(TODAY, (Observation(kind, 4, total),))], today=TODAY)
+        assert found is not None
+        scores.append(found.r)
+    assert scores == sorted(scores)
+    assert scores[-1] > scores[0]
+
+
+def test_a_failure_counts_as_harshness_observations() -> None:
+    # 2 failed audits count as 8 beside the 6 that passed: 8 of 14 lost, and 14 of 24 of the half day's worth
+    each = Observation(Kind.AUDIT, 2, 8)
+    assert (each.units, each.loss) == (14 * UNITS_PER_DAY // 48, Fraction(800, 14))
 
 
 @given(histories)
@@ -175,9 +211,9 @@ def test_a_forged_receipt_costs_a_whole_day_of_correctness() -> None:
     assert found.lost == Decimal("2.33")
 
 
-def test_two_audits_failed_of_eight_score_nothing() -> None:
+def test_two_audits_failed_of_eight_score_six_of_fourteen() -> None:
     day = Day(TODAY, (Observation(Kind.AUDIT, 2, 8),))
-    assert day_scores(day)[SubScore.CORRECTNESS] == Decimal(0)
+    assert day_scores(day)[SubScore.CORRECTNESS] == Decimal("42.86")
     assert day_scores(day)[SubScore.RELIABILITY] is None
 
 
@@ -186,7 +222,58 @@ def test_the_forecast_forgets_what_expires_and_adds_clean_days() -> None:
     now = reputation(bad_then_good, today=TODAY)
     assert now is not None
     assert now.r < 100
-    assert forecast(bad_then_good, today=TODAY, clean_days=1) == Decimal(100)
+    assert forecast(bad_then_good, seen_until=LAST_MINUTE, end=TODAY + timedelta(days=1)) == Decimal(100)
+
+
+@pytest.mark.parametrize("history", [3, 8, 13])
+@pytest.mark.parametrize("hour", [0, 1, 6, 17])
+@pytest.mark.parametrize("ahead", [0, 1, 3, 7])
+def test_the_forecast_is_what_those_days_bring(history: int, hour: int, ahead: int) -> None:
+    past = [
+        good_day(ago, silence=300 * (ago % 3), audit=ago % 2, conduct=ago % 2)
+        for ago in range(1, history + 1)
+    ]
+    totals = {each.kind: each.total for each in good_day().observations}
+    failed = {Kind.SILENCE: 20, Kind.HEALTH: 10} if hour else {}
+    today = {kind: total * hour // 24 for kind, total in totals.items() if kind is not Kind.CONDUCT}
+    so_far = [Observation(kind, failed.get(kind, 0), total) for kind, total in today.items()]
+    so_far.append(Observation(Kind.CONDUCT, 0, max(1, round(10 * hour / 24))))
+    known = [*past, Day(TODAY, tuple(so_far) if hour else ())]
+    told = forecast(
+        known,
+        seen_until=datetime.combine(TODAY, time(hour), UTC),
+        end=TODAY + timedelta(days=ahead),
+    )
+    ended = Day(TODAY, tuple(Observation(kind, failed.get(kind, 0), total) for kind, total in totals.items()))
+    later = [good_day(-number) for number in range(1, ahead + 1)]
+    then = reputation([*past, ended, *later], today=TODAY + timedelta(days=ahead))
+    assert told == (then and then.r)
+
+
+def test_part_of_a_day_is_not_usual() -> None:
+    # a node that joined yesterday at 23:00: its usual day is not one of sixty minutes
+    joined = Day(TODAY - timedelta(days=1), (Observation(Kind.SILENCE, 0, 60), Observation(Kind.AUDIT, 0, 1)))
+    told = forecast([joined], seen_until=datetime.combine(TODAY, time(), UTC), end=TODAY + timedelta(days=1))
+    full = {Kind.SILENCE: 1440, Kind.HEALTH: 200, Kind.AUDIT: 24, Kind.LATENCY: 200, Kind.CONDUCT: 10}
+    days = [
+        Day(
+            TODAY + timedelta(days=number), tuple(Observation(kind, 0, total) for kind, total in full.items())
+        )
+        for number in range(2)
+    ]
+    then = reputation([joined, *days], today=TODAY + timedelta(days=1))
+    assert told == (then and then.r)
+
+
+def test_a_failure_of_today_stays_in_the_forecast() -> None:
+    days = [good_day(ago) for ago in range(1, 14)] + [good_day(0, audit=2, conduct=5)]
+    now = reputation(days, today=TODAY)
+    told = forecast(days, seen_until=LAST_MINUTE, end=TODAY + timedelta(days=7))
+    assert told == (now and now.r)
+
+
+def test_without_evidence_nothing_is_forecast() -> None:
+    assert forecast([], seen_until=LAST_MINUTE, end=TODAY) is None
 
 
 def test_nonsense_cannot_be_observed() -> None:
