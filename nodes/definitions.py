@@ -27,7 +27,8 @@ REPUTATION = define(
     text="From 0 to 100: 35 % reliability (heartbeats and health probes), 35 % correctness (audits, receipts that"
     " report failures, forged receipts), 20 % efficiency (latency within the target) and 10 % policy (quarantines"
     " and outages that nobody announced). While there is less than three days' worth of evidence, what is missing"
-    " counts as 70. Announced maintenance and declared incidents cost nothing. Below 40 a node is quarantined.",
+    " counts as 70. Announced maintenance and declared incidents cost nothing. Below 40 a node is quarantined;"
+    " one that was cleared there, only if it falls further.",
     window="14 days, day by day",
     source="heartbeats, probes, audits and the node's history",
 )

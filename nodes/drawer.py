@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from jatevo.accounts.models import User
-from nodes.actions import state_of
+from nodes.actions import maintenance_of, state_of
 from nodes.correlation import correlation
 from nodes.credentials import public_key_text
 from nodes.explanations import Explanation, explain
@@ -60,7 +60,7 @@ def tabs_for(rights: Rights) -> list[Tab]:
     return [tab for tab in Tab if rights.named or tab not in _NAMED_TABS]
 
 
-def explanation_of(node: Node) -> Explanation:
+def explanation_of(node: Node, *, at: datetime) -> Explanation:
     """Why the node is where it is, and the way on."""
     state = state_of(node)
     return explain(
@@ -69,6 +69,8 @@ def explanation_of(node: Node) -> Explanation:
         failed_probes=state.failed_probes,
         passed_audits=state.passed_audits,
         fraud=state.fraud,
+        pardoned=node.pardoned_reputation,
+        maintenance=maintenance_of(node, at=at),
         offline_after=timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS),
     )
 

@@ -1,7 +1,8 @@
 """What a node's status means, in words for its operator: why, and what to do. Pure."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from nodes.lifecycle import AUDITS_TO_CLEAR, PROBE_FAILURES_TO_QUARANTINE, REPUTATION_FLOOR, Phase, Reason
 
@@ -35,7 +36,8 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
     ),
     Reason.REPUTATION_LOW: (
         f"The reputation fell below {REPUTATION_FLOOR}.",
-        "See which probes and audits failed; the reputation recovers as new ones pass.",
+        "See which probes and audits failed; the reputation recovers as new ones pass. Once the quarantine has"
+        " ended, only a further fall begins another.",
     ),
     Reason.RECEIPT_FORGED: (
         "The node sent a receipt whose signature does not verify with its key.",
@@ -56,6 +58,14 @@ class Explanation:
     next: str
 
 
+@dataclass(frozen=True)
+class Maintenance:
+    """Announced maintenance that lasts or lasted until `ends_at` (UTC)."""
+
+    ends_at: datetime
+    under_way: bool
+
+
 def explain(
     phase: Phase,
     reason: str,
@@ -63,9 +73,14 @@ def explain(
     failed_probes: int = 0,
     passed_audits: int = 0,
     fraud: bool = False,
+    pardoned: Decimal | None = None,
+    maintenance: Maintenance | None = None,
     offline_after: timedelta,
 ) -> Explanation:
-    """The words for a state. An unknown reason is named as it is."""
+    """The words for a state. An unknown reason is named as it is.
+
+    `pardoned` is the R at which the node's last quarantine ended, `maintenance` the last that its owner announced.
+    """
     if phase is Phase.REGISTERED:
         return Explanation(
             "Registered. No heartbeat has arrived yet.",
@@ -75,17 +90,24 @@ def explain(
         failed = (
             f" {failed_probes} of {PROBE_FAILURES_TO_QUARANTINE} have failed so far." if failed_probes else ""
         )
+        if maintenance is not None and maintenance.under_way:
+            return Explanation(
+                "Heartbeats arrive. While the announced maintenance lasts no validator probes it.",
+                "End the maintenance: then a passed probe makes it active.",
+            )
         return Explanation(
             "Heartbeats arrive; validators are probing the health endpoint." + failed,
             f"A passed probe makes it active; {PROBE_FAILURES_TO_QUARANTINE} failures quarantine it.",
         )
     if phase is Phase.ACTIVE:
+        if pardoned is not None:
+            return Explanation(
+                f"In service on probation: cleared at R {pardoned}; a further fall quarantines it.",
+                f"Probation ends when R reaches {REPUTATION_FLOOR}.",
+            )
         return Explanation("In service: a validator confirmed it.", "Nothing to do.")
     if phase is Phase.OFFLINE and reason == Reason.MAINTENANCE:
-        return Explanation(
-            "Offline for announced maintenance. It costs no reputation.",
-            "Start the agent again. A heartbeat and a passed probe bring it back; end the maintenance then.",
-        )
+        return _explain_maintenance(maintenance)
     if phase is Phase.OFFLINE:
         return Explanation(
             f"No heartbeat for {_spell(offline_after)}.",
@@ -97,6 +119,19 @@ def explain(
 def reason_label(reason: str) -> str:
     """A reason in a few words."""
     return REASON_LABELS.get(reason) or reason.replace("_", " ").capitalize()
+
+
+def _explain_maintenance(maintenance: Maintenance | None) -> Explanation:
+    if maintenance is not None and maintenance.under_way:
+        return Explanation(
+            "Offline for announced maintenance. It costs no reputation.",
+            "Start the agent again and end the maintenance. A heartbeat and a passed probe bring it back.",
+        )
+    ended = f" at {maintenance.ends_at:%H:%M} UTC on {maintenance.ends_at:%-d %b %Y}" if maintenance else ""
+    return Explanation(
+        f"Still offline after announced maintenance, which ended{ended}. Since then silence costs reputation.",
+        "Start the agent again. A heartbeat and a passed probe bring it back.",
+    )
 
 
 def _explain_quarantine(reason: str, passed_audits: int, fraud: bool) -> Explanation:

@@ -7,6 +7,7 @@ not name changes nothing. REGISTERED and PENDING_PROBE share the stored status `
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 PROBE_FAILURES_TO_QUARANTINE = 3
@@ -14,6 +15,7 @@ AUDITS_TO_CLEAR = 3
 MISSED_WINDOW = timedelta(hours=1)
 MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in the window
 REPUTATION_FLOOR = 40
+REPUTATION_FALL = 1  # below what a node was pardoned at, that quarantines it again
 
 
 class Status(StrEnum):
@@ -55,7 +57,10 @@ class Event(StrEnum):
     SILENT = "silent"  # no heartbeat for the deadline
     SILENT_IN_MAINTENANCE = "silent_in_maintenance"  # the same, as its owner had announced
     HEARTBEATS_MISSED = "heartbeats_missed"  # more than the share above, within an hour
-    REPUTATION_LOW = "reputation_low"
+    REPUTATION_LOW = "reputation_low"  # as `reputation_is_low` says
+    FAILED_WHILE_EXEMPT = (
+        "failed_while_exempt"  # a probe or audit did not reach it, for which nobody blames it
+    )
     RECEIPT_FORGED = "receipt_forged"
     QUARANTINED_BY_ADMIN = "quarantined_by_admin"
     CLEARED_BY_ADMIN = "cleared_by_admin"
@@ -151,6 +156,17 @@ def step(state: State, event: Event) -> Outcome:
         return Outcome(counted, None)
     fraud = move.to is Phase.QUARANTINE and move.reason is Reason.RECEIPT_FORGED
     return Outcome(State(move.to, fraud=fraud), move)
+
+
+def reputation_is_low(reputation: Decimal | None, *, pardoned: Decimal | None) -> bool:
+    """Whether R quarantines a node: under the floor, and fallen since it was `pardoned` there.
+
+    A quarantine that ended under the floor was a judgement of that R. It stands until R falls further, or
+    else it would be undone at once: what R remembers takes fourteen days to expire.
+    """
+    if reputation is None or reputation >= REPUTATION_FLOOR:
+        return False
+    return pardoned is None or reputation < pardoned - REPUTATION_FALL
 
 
 def _count(state: State, event: Event) -> State:

@@ -16,7 +16,15 @@ from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import note_outage
 from nodes.actions.transition import happen
-from nodes.lifecycle import MISSED_SHARE_TO_QUARANTINE, MISSED_WINDOW, REPUTATION_FLOOR, Event, Phase, Status
+from nodes.lifecycle import (
+    MISSED_SHARE_TO_QUARANTINE,
+    MISSED_WINDOW,
+    REPUTATION_FLOOR,
+    Event,
+    Phase,
+    Status,
+    reputation_is_low,
+)
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 
 
@@ -77,11 +85,9 @@ def _take_offline(
     node_id: str, heard_at: datetime | None, minute: datetime | None, beats: int, *, at: datetime
 ) -> bool:
     evidence = {"last_heartbeat_at": str(heard_at), "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS}
-    maintenance = (
-        Exemption.objects.filter(node_id=node_id, kind=ExemptionKind.MAINTENANCE)
-        .overlapping(heard_at or at, at)
-        .first()
-    )
+    # what ended in the meantime does not cover the silence that comes now
+    own = Exemption.objects.filter(node_id=node_id, kind=ExemptionKind.MAINTENANCE)
+    maintenance = own.covering(at).first()
     event = Event.SILENT
     if maintenance is not None:
         event = Event.SILENT_IN_MAINTENANCE
@@ -143,9 +149,13 @@ def _missed(at: datetime, counting_from: datetime) -> int:
 
 def _reputation_low(at: datetime) -> int:
     moved = 0
-    low = Node.objects.filter(status=Status.ACTIVE, reputation__lt=REPUTATION_FLOOR)
-    for node_id, reputation in low.values_list("pk", "reputation"):
+    under = Node.objects.filter(status=Status.ACTIVE, reputation__lt=REPUTATION_FLOOR)
+    for node_id, reputation, pardoned in under.values_list("pk", "reputation", "pardoned_reputation"):
+        if not reputation_is_low(reputation, pardoned=pardoned):
+            continue
         evidence = {"reputation": str(reputation), "floor": REPUTATION_FLOOR}
+        if pardoned is not None:
+            evidence["pardoned_at"] = str(pardoned)
         outcome = happen(node_id, Event.REPUTATION_LOW, by=SYSTEM, at=at, evidence=evidence)
         moved += outcome.move is not None
     return moved

@@ -1,14 +1,11 @@
 """What the worker does for nodes."""
 
-from datetime import datetime
-
 import structlog
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
 from jatevo.metrics.store import MetricsError
-from nodes.actions import recompute, recompute_days
-from nodes.models import Node
+from nodes.actions import judge_pending, recompute
 from nodes.standings import refresh_standings
 from nodes.sweeper import sweep
 
@@ -37,17 +34,13 @@ def keep_standings(timestamp: int) -> None:
 @app.periodic(cron="*/5 * * * *", periodic_id="node-reputations")
 @app.task(name="nodes.reputations", queueing_lock="node-reputations", pass_context=False)
 def recompute_reputations(timestamp: int) -> None:
-    """Every five minutes: all reputations."""
-    recompute(at=timezone.now())
+    """Every five minutes: all reputations, and what an earlier job was to judge anew and did not."""
+    at = timezone.now()
+    recompute(at=at)
+    judge_pending(at=at)
 
 
 @app.task(name="nodes.judge_again", pass_context=False)
-def judge_again(since: str, until: str, region: str) -> None:
-    """An exemption was declared, changed or withdrawn: the days that it touches are judged anew."""
-    nodes = Node.objects.filter(region=region) if region else Node.objects.all()
-    recompute_days(
-        since=datetime.fromisoformat(since),
-        until=datetime.fromisoformat(until),
-        at=timezone.now(),
-        node_ids=list(nodes.values_list("pk", flat=True)),
-    )
+def judge_again() -> None:
+    """An exemption was declared, changed or withdrawn: the days that it touches are judged anew, at once."""
+    judge_pending(at=timezone.now())

@@ -49,7 +49,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     window = next((each for each in Window if each == request.GET.get("window")), Window.DAY)
     part = wanted_fragment(request, _FRAGMENTS)
     in_drawer = part == "drawer" or "drawer" in request.GET
-    explanation = explanation_of(node)
+    explanation = explanation_of(node, at=now)
     # of what follows the node, only the status says what exempts it
     banners = banners_of(node, rights, at=now) if part not in ("tab", "charts") else []
     address = Address(rights, tab, window)

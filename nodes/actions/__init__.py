@@ -17,6 +17,7 @@ from nodes.actions.exemptions import (
     declare,
     end_maintenance,
     maintenance_left,
+    maintenance_of,
     note_outage,
     start_maintenance,
     withdraw,
@@ -25,7 +26,7 @@ from nodes.actions.heartbeat import Beat, heartbeat
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
 from nodes.actions.probing import Measurement, record_probe
-from nodes.actions.reputation import recompute, recompute_days, recompute_reputation
+from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.sharing import share, unshare
 from nodes.actions.transition import happen, state_of
 from nodes.actions.validators import create_validator, rotate_validator_token, validator_token
@@ -52,7 +53,9 @@ __all__ = [
     "enrol",
     "happen",
     "heartbeat",
+    "judge_pending",
     "maintenance_left",
+    "maintenance_of",
     "node_token",
     "note_outage",
     "quarantine",

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import F
 from procrastinate.contrib.django import app
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
 from nodes.actions.errors import NotPossible
-from nodes.lifecycle import MISSED_WINDOW
-from nodes.models import Exemption, ExemptionKind, Node
+from nodes.explanations import Maintenance
+from nodes.lifecycle import MISSED_WINDOW, Status
+from nodes.models import Exemption, ExemptionKind, Node, PendingJudgement
 from nodes.reputation import WINDOW_DAYS
 
 _GRACE = timedelta(minutes=1)  # between pressing the button and our clock
@@ -37,34 +39,33 @@ def start_maintenance(
         raise NotPossible("Maintenance must end after it begins.")
     if not message.strip():
         raise NotPossible("Say what the maintenance is for; it is shown on the node's page.")
-    allowance = maintenance_left(node, at=at)
-    if allowance <= timedelta(0):
-        raise NotPossible(
-            f"This node has used its {settings.MAINTENANCE_DAYS_PER_WINDOW} days of maintenance"
-            f" within {WINDOW_DAYS} days."
-        )
-    if until is not None and until - starts_at > allowance:
-        raise NotPossible(
-            f"At most {allowance.days} d {allowance.seconds // 3600} h of maintenance are left."
-        )
-    try:
-        with transaction.atomic():
-            exemption = Exemption.objects.create(
-                kind=ExemptionKind.MAINTENANCE,
-                node=node,
-                starts_at=starts_at,
-                # an open end lasts no longer than what is left
-                ends_at=until or starts_at + allowance,
-                message=message.strip(),
-                created_by=by.email,
-                created_at=at,
+    with transaction.atomic():
+        # of several at once the others wait here, and then see what the first has announced
+        Node.objects.select_for_update(no_key=True).only("pk").get(pk=node.pk)
+        if current_maintenance(node, at=at) is not None:
+            raise NotPossible("This node is in maintenance already.")
+        allowance = maintenance_left(node, at=at)
+        if allowance <= timedelta(0):
+            raise NotPossible(
+                f"This node has used its {settings.MAINTENANCE_DAYS_PER_WINDOW} days of maintenance"
+                f" within {WINDOW_DAYS} days."
             )
-            if current_maintenance(node, at=at, but=exemption) is not None:
-                raise NotPossible("This node is in maintenance already.")
-            _record("node.start_maintenance", node, exemption, by=by, reason=message.strip())
-            return exemption
-    except IntegrityError as error:
-        raise NotPossible("This node is in maintenance already.") from error
+        if until is not None and until - starts_at > allowance:
+            raise NotPossible(
+                f"At most {allowance.days} d {allowance.seconds // 3600} h of maintenance are left."
+            )
+        exemption = Exemption.objects.create(
+            kind=ExemptionKind.MAINTENANCE,
+            node=node,
+            starts_at=starts_at,
+            # an open end lasts no longer than what is left
+            ends_at=until or starts_at + allowance,
+            message=message.strip(),
+            created_by=by.email,
+            created_at=at,
+        )
+        _record("node.start_maintenance", node, exemption, by=by, reason=message.strip())
+        return exemption
 
 
 def end_maintenance(*, node: Node, by: User, at: datetime) -> Exemption:
@@ -83,12 +84,22 @@ def end_maintenance(*, node: Node, by: User, at: datetime) -> Exemption:
         return exemption
 
 
-def current_maintenance(node: Node, *, at: datetime, but: Exemption | None = None) -> Exemption | None:
+def current_maintenance(node: Node, *, at: datetime) -> Exemption | None:
     """The node's maintenance that is under way or announced, the earliest first; None without one."""
     own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE)
-    if but is not None:
-        own = own.exclude(pk=but.pk)
     return own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
+
+
+def maintenance_of(node: Node, *, at: datetime) -> Maintenance | None:
+    """The maintenance of a node that waits in it: under way, or the last that ended. None of other nodes."""
+    if node.status not in (Status.OFFLINE, Status.PENDING):
+        return None
+    begun = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE, starts_at__lte=at)
+    last = begun.order_by(F("ends_at").desc(nulls_first=True)).first()
+    if last is None:
+        return None
+    ends_at = last.ends_at or datetime.max.replace(tzinfo=UTC)
+    return Maintenance(ends_at, under_way=ends_at > at)
 
 
 def maintenance_left(node: Node, *, at: datetime) -> timedelta:
@@ -190,11 +201,14 @@ def _record(verb: str, node: Node, exemption: Exemption, *, by: User, reason: st
 
 
 def _judge_again(exemption: Exemption, *, at: datetime) -> None:
-    """In the worker, because a region may have thousands of nodes; queued in this transaction."""
+    """In the worker, because a region may have thousands of nodes.
+
+    What is to be judged is written in this transaction; should the job that is queued beside it fail, the next
+    computation of all reputations does it (`judge_pending`).
+    """
     if exemption.starts_at > at:
         return
     # a quarantine for what was missed in the window comes up to an hour after it
     until = at if exemption.ends_at is None else min(exemption.ends_at + MISSED_WINDOW, at)
-    app.configure_task("nodes.judge_again").defer(
-        since=exemption.starts_at.isoformat(), until=until.isoformat(), region=exemption.region
-    )
+    PendingJudgement.objects.create(region=exemption.region, since=exemption.starts_at, until=until)
+    app.configure_task("nodes.judge_again").defer()

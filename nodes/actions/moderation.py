@@ -5,6 +5,7 @@ from datetime import datetime
 from jatevo.accounts.models import User
 from jatevo.audit.record import actor_of
 from nodes.actions.errors import NotPossible
+from nodes.actions.reputation import recompute
 from nodes.actions.transition import happen
 from nodes.lifecycle import Event
 from nodes.models import Node
@@ -16,7 +17,11 @@ def quarantine(*, node: Node, by: User, reason: str, at: datetime) -> None:
 
 
 def clear(*, node: Node, by: User, reason: str, at: datetime) -> None:
-    """Ends a quarantine by judgement: the node starts again as registered and must pass its probes."""
+    """Ends a quarantine by judgement: the node starts again as registered and must pass its probes.
+
+    R is computed first: what is known now is what the admin judges, and only what comes later counts anew.
+    """
+    recompute(at=at, node_ids=[node.pk])
     _moderate(node, Event.CLEARED_BY_ADMIN, by=by, reason=reason, at=at)
 
 

@@ -6,42 +6,70 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import actor_of, record
-from nodes.models import Node, ReputationDay
+from nodes.lifecycle import REPUTATION_FLOOR
+from nodes.models import Node, PendingJudgement, ReputationClock, ReputationDay
 from nodes.reputation import WINDOW_DAYS, Day, Kind, Observation, SubScore, day_scores, r_alone
 from nodes.reputation_evidence import observe, roll_up_minutes
 
 NODES_AT_ONCE = 500
-# What happened shortly before midnight is on its way for a while after it.
-LATE_HOURS = 2
-_ROLL_UP_WINDOW = timedelta(hours=2)
+# What happened may be on its way for a while: each run looks so far back behind the one before.
+LATE = timedelta(hours=2)
 _KINDS = {kind.value: kind for kind in Kind}
 
 
 def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
-    """Brings today's evidence and R of all nodes, or of some, up to date; returns how many R's changed.
+    """Brings the evidence since the last run over all nodes, and R, up to date; returns how many R's changed.
 
-    Safe to run twice and side by side: the result depends on what is known alone.
+    Of all nodes, or of some. After a pause every day since is judged, so that none of it is lost; of
+    heartbeats, what is left of their minutes (settings.RETENTION_DAYS). Safe to run twice and side by side:
+    the result depends on what is known alone.
     """
-    roll_up_minutes(since=at - _ROLL_UP_WINDOW)
-    today = _day_of(at)
-    days = [today] if at.astimezone(UTC).hour >= LATE_HOURS else [today - timedelta(days=1), today]
-    for day in days:
-        _store(day, observe(day, at=at, node_ids=node_ids), at=at)
-    return _score(at=at, node_ids=node_ids)
+    since = min(judged_until(at=at), at) - LATE
+    roll_up_minutes(since=since, node_ids=node_ids)
+    changed = recompute_days(since=since, until=at, at=at, node_ids=node_ids)
+    if node_ids is None:
+        clock, new = ReputationClock.objects.get_or_create(pk=1, defaults={"last_run_at": at})
+        if not new:
+            ReputationClock.objects.filter(pk=clock.pk, last_run_at__lt=at).update(last_run_at=at)
+    return changed
 
 
-def recompute_days(*, since: datetime, until: datetime, at: datetime, node_ids: Collection[str]) -> int:
-    """The same for past days whose judgement changed, as far back as reputations and evidence go."""
+def judged_until(*, at: datetime) -> datetime:
+    """When all reputations were last computed; before the first time, as far back as heartbeat minutes go."""
+    last = ReputationClock.objects.values_list("last_run_at", flat=True).first()
+    return last or at - timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
+
+
+def recompute_days(
+    *, since: datetime, until: datetime, at: datetime, node_ids: Collection[str] | None
+) -> int:
+    """The same for certain days, as far back as reputations and evidence go."""
     today = _day_of(at)
     day = max(_day_of(since), today - timedelta(days=WINDOW_DAYS - 1))
     while day <= min(_day_of(until), today):
-        _store(day, observe(day, at=at, node_ids=node_ids), at=at)
+        _store(day, observe(day, at=at, node_ids=node_ids), at=at, node_ids=node_ids)
         day += timedelta(days=1)
     return _score(at=at, node_ids=node_ids)
+
+
+def judge_pending(*, at: datetime) -> int:
+    """Judges anew the days that exemptions have touched (PendingJudgement); returns how many there were.
+
+    A row goes once it is done. Side by side with another run it is done twice, which is harmless.
+    """
+    done = 0
+    for each in PendingJudgement.objects.order_by("pk"):
+        nodes = Node.objects.filter(region=each.region) if each.region else Node.objects.all()
+        node_ids = list(nodes.values_list("pk", flat=True))
+        recompute_days(since=each.since, until=each.until, at=at, node_ids=node_ids)
+        each.delete()
+        done += 1
+    return done
 
 
 def recompute_reputation(*, node: Node, by: User, at: datetime) -> Decimal | None:
@@ -102,7 +130,13 @@ ORDER BY node_id
 ON CONFLICT (node_id, day) DO UPDATE SET
     reliability = excluded.reliability, correctness = excluded.correctness, efficiency = excluded.efficiency,
     policy = excluded.policy, evidence = excluded.evidence, computed_at = excluded.computed_at
-WHERE nodes_reputationday.evidence <> excluded.evidence
+WHERE nodes_reputationday.evidence <> excluded.evidence OR %(touch)s
+"""
+# Of a day that showed something once and, excused since, shows nothing any more.
+_FORGET = """
+DELETE FROM nodes_reputationday
+WHERE day = %(day)s AND (%(all)s OR node_id = ANY(%(nodes)s))
+    AND NOT EXISTS (SELECT FROM unnest(%(observed)s::varchar[]) AS t (id) WHERE t.id = node_id)
 """
 # One document a node: ten thousand nodes have 140,000 days.
 _DAYS = """
@@ -111,11 +145,17 @@ WHERE node_id = ANY(%(node_ids)s) AND day > %(before)s GROUP BY node_id
 """
 
 
-def _store(day: date, observed: Mapping[str, Day], *, at: datetime) -> None:
-    for part in _batches(sorted(observed)):
-        rows = [_row(node_id, observed[node_id]) for node_id in part]
-        with connection.cursor() as cursor:
-            cursor.execute(_UPSERT, {"day": day, "at": at, "rows": orjson.dumps(rows).decode()})
+def _store(day: date, observed: Mapping[str, Day], *, at: datetime, node_ids: Collection[str] | None) -> None:
+    """A day's evidence. `computed_at` moves with what changed; of nodes that are named, always."""
+    touch = node_ids is not None
+    with connection.cursor() as cursor:
+        for part in _batches(sorted(observed)):
+            rows = [_row(node_id, observed[node_id]) for node_id in part]
+            cursor.execute(
+                _UPSERT, {"day": day, "at": at, "rows": orjson.dumps(rows).decode(), "touch": touch}
+            )
+        named: dict[str, Any] = {"all": node_ids is None, "nodes": list(node_ids or ())}
+        cursor.execute(_FORGET, {"day": day, "observed": list(observed), **named})
 
 
 def _row(node_id: str, day: Day) -> dict[str, Any]:
@@ -132,7 +172,9 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
         with connection.cursor() as cursor:
             cursor.execute(_DAYS, {"node_ids": part, "before": today - timedelta(days=WINDOW_DAYS)})
             seen = cursor.fetchall()
-        changed += _write({node_id: _r_of(orjson.loads(days), today) for node_id, days in seen})
+        known = {node_id: _r_of(orjson.loads(days), today) for node_id, days in seen}
+        # of whom nothing is known any more, R is unknown
+        changed += _write({node_id: known.get(node_id) for node_id in part})
     return changed
 
 
@@ -152,16 +194,21 @@ def _r_of(days: Mapping[str, Mapping[str, Any]], today: date) -> Decimal | None:
 
 
 def _write(scores: Mapping[str, Decimal | None]) -> int:
-    """In order of ids, so that two runs at once wait for each other instead of deadlocking."""
+    """In order of ids, so that two runs at once wait for each other instead of deadlocking.
+
+    What a node was pardoned at is forgotten once R is good again.
+    """
     ids = sorted(scores)
     if not ids:
         return 0
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT id FROM nodes_node WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [ids])
         cursor.execute(
-            "UPDATE nodes_node n SET reputation = t.r FROM unnest(%s::varchar[], %s::numeric[]) AS t (id, r)"
+            "UPDATE nodes_node n SET reputation = t.r,"
+            " pardoned_reputation = CASE WHEN t.r >= %s THEN NULL ELSE n.pardoned_reputation END"
+            " FROM unnest(%s::varchar[], %s::numeric[]) AS t (id, r)"
             " WHERE n.id = t.id AND n.reputation IS DISTINCT FROM t.r",
-            [ids, [scores[node_id] for node_id in ids]],
+            [REPUTATION_FLOOR, ids, [scores[node_id] for node_id in ids]],
         )
         return cursor.rowcount
 

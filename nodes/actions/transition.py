@@ -5,10 +5,11 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Case, F, When
 
 from jatevo.audit.record import Actor, record
 from nodes.actions.errors import UnknownNode
-from nodes.lifecycle import Event, Outcome, Phase, Reason, State, Status, step
+from nodes.lifecycle import REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, Status, step
 from nodes.models import Node, NodeTransition
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,7 @@ def happen(
                 pk=node_id,
                 **{field: getattr(node, field) for field in _STATE_FIELDS if field != "probing_since"},
             ).filter(probing_since__isnull=node.probing_since is None)
-            if unchanged.update(**_columns(outcome, at)):
+            if unchanged.update(**_columns(before, outcome, at)):
                 if outcome.state.fraud and not before.fraud and outcome.move is None:
                     _record_fraud(node, by=by, evidence=evidence or {})
                 if outcome.move is not None:
@@ -60,7 +61,7 @@ def happen(
                 return outcome
 
 
-def _columns(outcome: Outcome, at: datetime) -> dict[str, Any]:
+def _columns(before: State, outcome: Outcome, at: datetime) -> dict[str, Any]:
     state = outcome.state
     columns: dict[str, Any] = {
         "failed_probes": state.failed_probes,
@@ -76,6 +77,10 @@ def _columns(outcome: Outcome, at: datetime) -> dict[str, Any]:
             "status_since": at,
             "status_reason": outcome.move.reason,
         }
+        if before.phase is Phase.QUARANTINE:
+            # what R was forgiven at is read by the same statement that ends the quarantine
+            low = When(reputation__lt=REPUTATION_FLOOR, then=F("reputation"))
+            columns["pardoned_reputation"] = Case(low, default=None)
     return columns
 
 

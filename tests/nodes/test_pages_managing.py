@@ -9,7 +9,7 @@ from guardian.shortcuts import assign_perm
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.models import AuditEvent
 from nodes.actions import declare, node_token, start_maintenance
-from nodes.lifecycle import Status
+from nodes.lifecycle import Reason, Status
 from nodes.models import Exemption, Node
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -84,6 +84,22 @@ def test_maintenance_is_announced_shown_and_ended(operator: Browser, node: Node)
     assert answer.status_code == 302
     assert "A new disk." not in text_of(operator.get(f"/nodes/{node.pk}/"))
     assert AuditEvent.objects.filter(verb="node.end_maintenance").exists()
+
+
+def test_the_page_of_a_node_that_stays_away_after_maintenance_says_what_that_costs(
+    operator: Browser, node: Node
+) -> None:
+    now = timezone.now()
+    Node.objects.update(status=Status.OFFLINE, status_reason=Reason.MAINTENANCE)
+    window = {"starts_at": now - DAY, "ends_at": now + DAY}
+    Exemption.objects.create(kind="maintenance", node=node, created_by="owner@example.org", **window)
+    assert "Offline for announced maintenance. It costs no reputation." in text_of(
+        operator.get(f"/nodes/{node.pk}/")
+    )
+    Exemption.objects.update(ends_at=now - DAY / 2)
+    page = text_of(operator.get(f"/nodes/{node.pk}/"))
+    assert "Still offline after announced maintenance" in page
+    assert "It costs no reputation." not in page
 
 
 def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: Node) -> None:

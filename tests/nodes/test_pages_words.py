@@ -1,10 +1,11 @@
 """What a node's page says, as pure rules: reasons in words, the strip of heartbeats, an agent's figures."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from nodes.explanations import REASON_LABELS, explain, reason_label
+from nodes.explanations import REASON_LABELS, Maintenance, explain, reason_label
 from nodes.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
 from nodes.lifecycle import Phase, Reason
 from nodes.metrics_tab import signals_of, spell_duration
@@ -59,6 +60,26 @@ def test_a_reason_that_nobody_foresaw_is_named() -> None:
 )
 def test_offline_names_the_deadline_that_is_set(deadline: timedelta, words: str) -> None:
     assert explain(Phase.OFFLINE, "", offline_after=deadline).what == f"No heartbeat for {words}."
+
+
+def test_maintenance_that_is_over_is_not_said_to_cost_nothing() -> None:
+    def told(phase: Phase, maintenance: Maintenance | None) -> str:
+        said = explain(phase, Reason.MAINTENANCE, maintenance=maintenance, offline_after=FIVE_MINUTES)
+        return f"{said.what} {said.next}"
+
+    lasting, over = Maintenance(NOON, under_way=True), Maintenance(NOON, under_way=False)
+    assert "costs no reputation" in told(Phase.OFFLINE, lasting)
+    ended = told(Phase.OFFLINE, over)
+    assert "costs no reputation" not in ended
+    assert "ended at 12:00 UTC on 4 Mar 2026. Since then silence costs reputation." in ended
+    assert "which ended. Since" in told(Phase.OFFLINE, None)
+    assert "no validator probes it" in told(Phase.PROBING, lasting)
+    assert "validators are probing" in told(Phase.PROBING, over)
+
+
+def test_who_serves_on_probation_reads_why() -> None:
+    told = explain(Phase.ACTIVE, Reason.AUDITS_PASSED, pardoned=Decimal("30.00"), offline_after=FIVE_MINUTES)
+    assert told.what == "In service on probation: cleared at R 30.00; a further fall quarantines it."
 
 
 def test_the_strip_is_an_hour_that_ends_now() -> None:

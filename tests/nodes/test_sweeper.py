@@ -10,7 +10,7 @@ from jatevo.metrics.models import Outbox
 from nodes import sweeper
 from nodes.actions import happen
 from nodes.lifecycle import Status
-from nodes.models import HeartbeatMinute, Node, SweeperClock
+from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 from nodes.sweeper import sweep
 from tests.factories import NodeFactory
 
@@ -161,6 +161,26 @@ def test_reputation_under_40_quarantines() -> None:
     low.refresh_from_db()
     fair.refresh_from_db()
     assert (low.status_reason, fair.status) == ("reputation_low", Status.ACTIVE)
+
+
+@pytest.mark.parametrize(
+    ("ended_ago", "reason"), [(-3600, "maintenance"), (0, "no_heartbeat"), (300, "no_heartbeat")]
+)
+def test_only_maintenance_that_still_lasts_is_the_reason_for_going_offline(
+    ended_ago: int, reason: str
+) -> None:
+    """The node was last heard a second before the maintenance of the last case ended."""
+    node = active(timedelta(seconds=301))
+    Exemption.objects.create(
+        kind=ExemptionKind.MAINTENANCE,
+        node=node,
+        starts_at=NOW - timedelta(hours=1),
+        ends_at=NOW - timedelta(seconds=ended_ago),
+        created_by="owner@example.org",
+    )
+    sweep(at=NOW)
+    node.refresh_from_db()
+    assert (node.status, node.status_reason) == (Status.OFFLINE, reason)
 
 
 def test_old_minutes_are_forgotten() -> None:

@@ -296,8 +296,8 @@ def test_a_change_that_does_not_touch_the_window_declares_nothing_anew(admin: Us
 
 
 def test_an_exemption_for_the_past_gives_back_what_was_lost_and_withdrawing_takes_it(admin: User) -> None:
-    node = NodeFactory.create(region="us-east", status=Status.ACTIVE)
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    node = NodeFactory.create(region="us-east", status=Status.ACTIVE, first_heard_at=midnight)
     for number in range(6):
         NodeHour.objects.create(
             node=node, hour=midnight + number * HOUR, heard=0 if number >= 2 else (1 << 60) - 1
