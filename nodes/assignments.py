@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from nodes.credentials import public_key_text
 from nodes.lifecycle import Status
-from nodes.models import Node, NodeKey, ProbeKind
+from nodes.models import Exemption, ExemptionKind, Node, NodeKey, ProbeKind
 
 POLL_AFTER_SECONDS = 2
 MOST_AT_ONCE = 500
@@ -47,10 +47,18 @@ class _Rule:
         return Q(status=self.status) & old & self.extra
 
 
+# Whose owner has announced that it is being worked on is not asked whether it is there. It is audited
+# nevertheless: that it does not answer costs it nothing, and while it serves it must not answer wrongly.
+_NOT_IN_MAINTENANCE = Q(in_maintenance=False)
 _RULES = (
-    _Rule(ProbeKind.HEALTH, Status.PENDING, PENDING_HEALTH_EVERY, Q(probing_since__isnull=False)),
-    _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY, Q()),
-    _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY, Q()),
+    _Rule(
+        ProbeKind.HEALTH,
+        Status.PENDING,
+        PENDING_HEALTH_EVERY,
+        Q(probing_since__isnull=False) & _NOT_IN_MAINTENANCE,
+    ),
+    _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY, _NOT_IN_MAINTENANCE),
+    _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY, _NOT_IN_MAINTENANCE),
     _Rule(ProbeKind.AUDIT, Status.ACTIVE, AUDIT_EVERY, Q()),
     # audits do not end a quarantine for fraud, so that none is due
     _Rule(ProbeKind.AUDIT, Status.QUARANTINE, QUARANTINE_AUDIT_EVERY, Q(fraud=False)),
@@ -62,10 +70,12 @@ def due_assignments(*, at: datetime) -> list[Assignment]:
 
     A pending node is due once it has sent a heartbeat; a node without an endpoint cannot be probed.
     """
+    maintenance = Exemption.objects.filter(node=OuterRef("pk"), kind=ExemptionKind.MAINTENANCE).covering(at)
+    probed = Node.objects.exclude(endpoint="").annotate(in_maintenance=Exists(maintenance))
     due: dict[str, list[ProbeKind]] = {}
     nodes: dict[str, Node] = {}
     for rule in _RULES:
-        matching = Node.objects.filter(rule.condition(at)).exclude(endpoint="").order_by("status_since", "id")
+        matching = probed.filter(rule.condition(at)).order_by("status_since", "id")
         for node in matching.only("id", "endpoint", "status")[:MOST_AT_ONCE]:
             if node.pk in due or len(due) < MOST_AT_ONCE:
                 nodes[node.pk] = node

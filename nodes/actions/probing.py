@@ -13,7 +13,8 @@ from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
 from nodes.lifecycle import Event, Status
-from nodes.models import Node, Probe, ProbeKind, Validator
+from nodes.models import Exemption, Node, Probe, ProbeKind, Validator
+from nodes.validator.faults import says_out_of_reach
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ _EVENTS: dict[tuple[ProbeKind, bool], Event] = {
 def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -> tuple[Probe, Status]:
     """Stores the probe, lets it act on the node's life, and sends latencies to the metrics store.
 
-    Raises UnknownNode and ReplayedProbe.
+    What does not reach a node that is exempt is stored, and moves nothing. Raises UnknownNode and ReplayedProbe.
     """
     with transaction.atomic():
         node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status").first()
@@ -79,9 +80,18 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
         event = _EVENTS.get((measurement.kind, measurement.ok))
         if event is None:
             return probe, Status(node.status)
+        if _excusable(measurement) and Exemption.objects.of_node(node).covering(at).exists():
+            event = Event.FAILED_WHILE_EXEMPT
         evidence = {"probe": str(probe.pk), "kind": measurement.kind.value, "detail": measurement.detail}
         outcome = happen(node.pk, event, by=Actor("validator", validator_id), at=at, evidence=evidence)
     return probe, outcome.state.phase.status
+
+
+def _excusable(measurement: Measurement) -> bool:
+    """A failed health probe, or an audit that did not reach the node. A false answer has no excuse."""
+    if measurement.ok:
+        return False
+    return measurement.kind is ProbeKind.HEALTH or says_out_of_reach(measurement.detail)
 
 
 _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {

@@ -135,6 +135,21 @@ def test_the_history_tab_says_it_to_the_owner_alone(node: Node, owner: User, org
         assert "AS64500" not in page
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_comparison_without_a_known_network_says_that_it_is_half_of_one(
+    owner: User, org: Org, alone: bool
+) -> None:
+    node = _node("ours", org, asn="")
+    if not alone:
+        _node("near", org, asn="")
+    offline(node, timezone.now() - HOUR)
+    browser = Browser().hold_session(owner)
+    said = "No network (ASN) of this node is known; an admin may enter it."
+    assert said in text_of(browser.get(f"/nodes/{node.pk}/?tab=history"))
+    Node.objects.filter(pk=node.pk).update(asn_hint="AS64500")
+    assert said not in text_of(browser.get(f"/nodes/{node.pk}/?tab=history"))
+
+
 def test_its_queries_do_not_grow_with_the_network(
     node: Node, owner: User, org: Org, django_assert_num_queries: object
 ) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jatevo.metrics.models import Outbox
 from nodes.lifecycle import Status
-from nodes.models import Node, Probe
+from nodes.models import Exemption, ExemptionKind, Node, Probe
 from tests.factories import NodeFactory, ValidatorFactory
 from tests.machines import Answer, Machine
 
@@ -175,3 +175,64 @@ def test_probe_that_is_replayed_after_a_loss_of_the_cache_counts_once(
     assert statuses == [201, 409, 409]
     node.refresh_from_db()
     assert (node.status, node.failed_probes) == (Status.PENDING, 1)
+
+
+def exempt(node: Node, kind: ExemptionKind) -> None:
+    now = timezone.now()
+    Exemption.objects.create(
+        kind=kind,
+        node=node if kind is ExemptionKind.MAINTENANCE else None,
+        starts_at=now - timedelta(minutes=1),
+        ends_at=now + timedelta(hours=1),
+        created_by="somebody@example.org",
+    )
+
+
+@pytest.mark.parametrize("kind", [ExemptionKind.MAINTENANCE, ExemptionKind.INCIDENT])
+def test_failed_probes_of_an_exempt_node_are_measured_and_move_nothing(
+    validator: Machine, kind: ExemptionKind
+) -> None:
+    node = probing()
+    exempt(node, kind)
+    for _ in range(4):
+        assert probe(validator, node, ok=False, detail="connection refused").json()["status"] == "pending"
+    node.refresh_from_db()
+    assert (node.status, node.failed_probes, Probe.objects.count()) == (Status.PENDING, 0, 4)
+    Exemption.objects.all().delete()
+    for _ in range(3):
+        probe(validator, node, ok=False)
+    node.refresh_from_db()
+    assert node.status == Status.QUARANTINE
+
+
+@pytest.mark.parametrize(
+    ("detail", "status"), [("timeout", "active"), ("wrong signature", "quarantine"), ("", "quarantine")]
+)
+def test_an_exempt_node_may_be_out_of_reach_of_an_audit_but_not_answer_it_wrongly(
+    validator: Machine, detail: str, status: str
+) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    exempt(node, ExemptionKind.MAINTENANCE)
+    assert probe(validator, node, kind="audit", ok=False, detail=detail).json()["status"] == status
+
+
+def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out(validator: Machine) -> None:
+    node = NodeFactory.create(status=Status.QUARANTINE, passed_audits=2)
+    exempt(node, ExemptionKind.MAINTENANCE)
+    probe(validator, node, kind="audit", ok=False, detail="timeout")
+    assert probe(validator, node, kind="audit", ok=True).json()["status"] == "active"
+
+
+def test_in_its_owners_maintenance_a_node_is_audited_but_not_asked_whether_it_is_there(
+    validator: Machine,
+) -> None:
+    working, waiting = NodeFactory.create(status=Status.ACTIVE), probing()
+    held = NodeFactory.create(status=Status.QUARANTINE)
+    everything = {working.pk: ["health", "latency", "audit"], waiting.pk: ["health"], held.pk: ["audit"]}
+    exempt(working, ExemptionKind.INCIDENT)  # of everybody: they are probed as ever
+    assert assigned(validator) == everything
+    for each in (working, waiting, held):
+        exempt(each, ExemptionKind.MAINTENANCE)
+    assert assigned(validator) == {working.pk: ["audit"], held.pk: ["audit"]}
+    Exemption.objects.filter(kind="maintenance").update(ends_at=timezone.now())
+    assert assigned(validator) == everything

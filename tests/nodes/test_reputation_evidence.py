@@ -39,6 +39,9 @@ def admin() -> User:
 
 
 def heard(node: Node, *, hours: range = range(6), mask: int = ALL_HOUR, **counts: int) -> None:
+    """Hours of heartbeats. The first that a test names holds the node's first one."""
+    first = MIDNIGHT + HOUR * hours[0] + MINUTE * ((mask & -mask).bit_length() - 1)
+    Node.objects.filter(pk=node.pk, first_heard_at=None).update(first_heard_at=first)
     NodeHour.objects.bulk_create(
         NodeHour(node=node, hour=MIDNIGHT + HOUR * number, heard=mask, **counts) for number in hours
     )
@@ -111,7 +114,7 @@ def test_probes_count_by_what_they_found(node: Node) -> None:
     heard(node, hours=range(1, 2))
     Node.objects.filter(pk=node.pk).update(status=Status.ACTIVE)
     assert seen(node, Kind.HEALTH) is None  # before the node was first heard nothing is held against it
-    NodeHour.objects.filter(hour=MIDNIGHT).update(heard=1)
+    Node.objects.update(first_heard_at=MIDNIGHT)
     assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 1, 2)
     assert seen(node, Kind.AUDIT) == Observation(Kind.AUDIT, 0, 1)
     assert seen(node, Kind.LATENCY) == Observation(Kind.LATENCY, 2, 3)
