@@ -1,15 +1,14 @@
 """What the page says of a node's reputation: the score, each point that was lost, and the way back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Max
-
 from jatevo.metrics.queries import SETTLED_AFTER
 from nodes.actions.reputation import days_of
 from nodes.lifecycle import REPUTATION_FLOOR
-from nodes.models import Exemption, ExemptionKind, ExemptionQuerySet, Node, ReputationClock
+from nodes.models import Exemption, ExemptionKind, Node, ReputationClock
 from nodes.reputation import WINDOW_DAYS, Cause, Day, Kind, Part, Reputation, SubScore, forecast, reputation
 
 FORECAST_DAYS = (1, 3, 7)
@@ -78,20 +77,21 @@ class ReputationPanel:
 
 
 def reputation_panel(node: Node, *, at: datetime) -> ReputationPanel:
-    """Five queries, whatever the node went through."""
+    """Three queries, whatever the node went through."""
     today = at.astimezone(UTC).date()
     days = days_of(node.pk, today=today)
     found = reputation(days, today=today)
     computed_at = _computed_at(node)
     since = at - timedelta(days=WINDOW_DAYS)
-    exempt = Exemption.objects.of_node(node).overlapping(since, at + timedelta(days=WINDOW_DAYS))
-    pardons = exempt.exclude(kind=ExemptionKind.OUTAGE)
+    exempt = list(Exemption.objects.of_node(node).overlapping(since, at + timedelta(days=WINDOW_DAYS)))
+    pardons = [each for each in exempt if each.kind != ExemptionKind.OUTAGE]
+    outages = [each for each in exempt if each.kind == ExemptionKind.OUTAGE]
     probes = (node.last_health_at, node.last_latency_at, node.last_audit_at)
     return ReputationPanel(
         found=found,
         groups=_groups(found),
         pardons=[_pardon(each) for each in pardons[:PARDONS_SHOWN]],
-        outages=_outages(exempt, since),
+        outages=_outages(outages, since, at),
         exempt_minutes=_exempt_minutes(days),
         outlook=_outlook(days, found, computed_at, at),
         last_probe_at=max((each for each in probes if each), default=None),
@@ -102,17 +102,14 @@ def reputation_panel(node: Node, *, at: datetime) -> ReputationPanel:
 
 def _computed_at(node: Node) -> datetime | None:
     """When R was last computed: with all others, or on demand. None if that was never."""
-    alone = node.reputation_days.aggregate(at=Max("computed_at"))["at"]
-    with_all = ReputationClock.objects.values_list("last_run_at", flat=True).first()
-    return max((each for each in (alone, with_all) if each), default=None)
+    alone = node.reputation_days.order_by().values_list("computed_at", flat=True)
+    with_all = ReputationClock.objects.values_list("last_run_at", flat=True)
+    return max(alone.union(with_all), default=None)
 
 
-def _outages(exempt: ExemptionQuerySet, since: datetime) -> Outages:
-    """The console's own, as far as they lie within the window."""
-    windows = exempt.filter(kind=ExemptionKind.OUTAGE, ends_at__isnull=False).values_list(
-        "starts_at", "ends_at"
-    )
-    away = [ends_at - max(starts_at, since) for starts_at, ends_at in windows if ends_at]
+def _outages(exempt: Sequence[Exemption], since: datetime, at: datetime) -> Outages:
+    """The console's own, as far as they lie within the window; in minutes, rounded up."""
+    away = [(each.ends_at or at) - max(each.starts_at, since) for each in exempt]
     return Outages(len(away), -int(-sum(away, timedelta(0)).total_seconds() // 60))
 
 
