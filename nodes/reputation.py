@@ -232,7 +232,7 @@ def r_alone(
             continue
         any_total = True
         rule = RULES[kind]
-        seen = _seen(rule, failed, total)
+        seen = _seen(rule, failed, total) if failed else total
         worth = min(seen, rule.full) * _UNITS[kind]
         units[rule.sub_score] += worth
         if failed:
