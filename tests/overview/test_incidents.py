@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from procrastinate.contrib.django.models import ProcrastinateJob
 
 from jatevo.accounts.models import Role, User
 from jatevo.audit.models import AuditEvent
@@ -14,7 +13,7 @@ from jatevo.overview import incident_actions
 from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate
 from nodes.actions import recompute_days
 from nodes.lifecycle import Status
-from nodes.models import Exemption, NodeHour
+from nodes.models import Exemption, NodeHour, PendingJudgement
 from nodes.tasks import judge_again
 from tests.accounts.browser import Browser, text_of
 from tests.factories import NodeFactory, UserFactory
@@ -200,15 +199,13 @@ def test_reopening_lasts_and_exempts_as_if_it_had_never_ended(admin: User) -> No
 def test_a_corrected_end_judges_the_old_and_the_new_window_again(admin: User) -> None:
     incident = opened(admin, starts_at=NOW - 9 * HOUR)
     incident_actions.resolve(incident=incident, by=admin, at=NOW)
-    ProcrastinateJob.objects.all().delete()
+    PendingJudgement.objects.all().delete()
     end = NOW - 6 * HOUR
     incident_actions.change_end(incident=incident, ended_at=end, by=admin, at=NOW + HOUR)
     assert Exemption.objects.get().ends_at == end
-    until = sorted(
-        job.args["until"] for job in ProcrastinateJob.objects.filter(task_name="nodes.judge_again")
-    )
+    until = sorted(PendingJudgement.objects.values_list("until", flat=True))
     assert len(until) == 2
-    assert until[0] < NOW.isoformat() <= until[1]
+    assert until[0] < NOW <= until[1]
     event = AuditEvent.objects.get(verb="incident.change_end")
     assert (event.details["ended_at_before"], event.details["ended_at"]) == (
         NOW.isoformat(),
@@ -305,8 +302,7 @@ def test_an_exemption_for_the_past_gives_back_what_was_lost_and_withdrawing_take
     recompute_days(since=midnight, until=timezone.now(), at=timezone.now(), node_ids=[node.pk])
 
     def judged() -> Decimal:
-        for job in ProcrastinateJob.objects.filter(task_name="nodes.judge_again"):
-            judge_again(**job.args)  # what the worker does with it
+        judge_again()  # what the worker does
         node.refresh_from_db()
         assert node.reputation is not None
         return node.reputation
