@@ -101,27 +101,42 @@ def _take_offline(
 
 
 # Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
-# A minute counts for no more than it should hold: a burst does not make up for silence. Who is exempt in any
-# part of the hour is not judged by it.
+# A minute counts for no more than it should hold: a burst does not make up for silence. Minutes in which a node is
+# exempt do not count: they are looked for among those who missed too many in all, but for who is exempt all along.
 _MISSED_SQL = """
-SELECT n.id, COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0)
-FROM nodes_node n
-LEFT JOIN nodes_heartbeatminute m ON m.node_id = n.id AND m.minute >= %(since)s AND m.minute < %(until)s
-WHERE n.status = 'active' AND n.status_since <= %(since)s AND NOT EXISTS (
+WITH sparse AS MATERIALIZED (
+    SELECT n.id, n.region
+    FROM nodes_node n
+    LEFT JOIN nodes_heartbeatminute m ON m.node_id = n.id AND m.minute >= %(since)s AND m.minute < %(until)s
+    WHERE n.status = 'active' AND n.status_since <= %(since)s AND NOT EXISTS (
+        SELECT FROM nodes_exemption e
+        WHERE e.starts_at <= %(since)s AND (e.ends_at IS NULL OR e.ends_at >= %(until)s)
+          AND (e.node_id = n.id OR (e.node_id IS NULL AND e.region IN ('', n.region))))
+    GROUP BY n.id
+    HAVING sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)) < %(least)s
+)
+SELECT s.id, sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)), count(*)
+FROM sparse s
+CROSS JOIN generate_series(%(since)s, %(until)s - interval '1 minute', interval '1 minute') AS judged
+LEFT JOIN nodes_heartbeatminute m ON m.node_id = s.id AND m.minute = judged
+WHERE NOT EXISTS (
     SELECT FROM nodes_exemption e
-    WHERE e.starts_at < %(until)s AND (e.ends_at IS NULL OR e.ends_at > %(since)s)
-      AND (e.node_id = n.id OR (e.node_id IS NULL AND e.region IN ('', n.region))))
-GROUP BY n.id
-HAVING COALESCE(sum(LEAST(m.beats, %(per_minute)s)), 0) < %(least)s
+    WHERE e.starts_at < judged + interval '1 minute' AND (e.ends_at IS NULL OR e.ends_at > judged)
+      AND (e.node_id = s.id OR (e.node_id IS NULL AND e.region IN ('', s.region))))
+GROUP BY s.id
+HAVING sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)) < %(least)s * count(*) / %(minutes)s
+   AND 2 * count(*) > %(minutes)s
 """
 
 
 def _missed(at: datetime, counting_from: datetime) -> int:
+    """Who was exempt for half of the hour or more is not judged by it."""
     # The last minute is still being counted, and lies on the node's own row.
     until = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
     since = until - MISSED_WINDOW
     if counting_from > since:
         return 0
+    minutes_in_all = MISSED_WINDOW // timedelta(minutes=1)
     expected = MISSED_WINDOW.total_seconds() / settings.HEARTBEAT_INTERVAL_SECONDS
     with connection.cursor() as cursor:
         cursor.execute(
@@ -129,16 +144,17 @@ def _missed(at: datetime, counting_from: datetime) -> int:
             {
                 "since": since,
                 "until": until,
+                "minutes": minutes_in_all,
                 "per_minute": ceil(60 / settings.HEARTBEAT_INTERVAL_SECONDS),
                 "least": expected * (1 - MISSED_SHARE_TO_QUARANTINE),
             },
         )
         sparse = cursor.fetchall()
     moved = 0
-    for node_id, received in sparse:
+    for node_id, received, minutes in sparse:
         evidence = {
             "received": int(received),
-            "expected": round(expected),
+            "expected": round(expected * minutes / minutes_in_all),
             "from": since.isoformat(),
             "to": until.isoformat(),
         }

@@ -141,11 +141,28 @@ def test_missed_heartbeats_do_not_quarantine_who_is_exempt(node: Node, owner: Us
         HeartbeatMinute.objects.create(
             node=each, minute=NOW.replace(second=0) - 30 * timedelta(minutes=1), beats=6
         )
-    start_maintenance(node=node, message="x", by=owner, at=NOW - HOUR / 2)
+    start_maintenance(node=node, message="x", by=owner, at=NOW - HOUR * 2 / 3)
     assert sweep(at=NOW).quarantined == 1
     blamed.refresh_from_db()
     node.refresh_from_db()
     assert (node.status, blamed.status) == (Status.ACTIVE, Status.QUARANTINE)
+
+
+@pytest.mark.parametrize(("heard", "quarantined"), [(42, 1), (50, 0)])
+def test_a_minute_of_maintenance_does_not_excuse_the_rest_of_the_hour(
+    node: Node, owner: User, heard: int, quarantined: int
+) -> None:
+    """Of 58 minutes that count, a fifth may be missed; what is heard while exempt makes up for nothing."""
+    SweeperClock.objects.create(last_run_at=NOW, counting_from=NOW - DAY)
+    last = NOW.replace(second=0) - timedelta(minutes=2)
+    HeartbeatMinute.objects.bulk_create(
+        HeartbeatMinute(node=node, minute=last - timedelta(minutes=back), beats=6) for back in range(heard)
+    )
+    start_maintenance(
+        node=node, message="x", by=owner, at=last - timedelta(minutes=9), until=last - timedelta(minutes=8)
+    )
+    Node.objects.filter(pk=node.pk).update(status_since=NOW - DAY, last_heartbeat_at=NOW)
+    assert sweep(at=NOW).quarantined == quarantined
 
 
 @pytest.mark.parametrize("come_back", ["sweep", "start"])
