@@ -1,8 +1,5 @@
 """/nodes/ through the front door: who sees what, filters, pages, fragments, figures, and what it costs."""
 
-import base64
-import csv
-import io
 import re
 from datetime import timedelta
 from typing import Any
@@ -11,17 +8,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from guardian.shortcuts import assign_perm
-from waffle.models import Switch
 
-from jatevo.accounts.models import Org, Role, User
-from jatevo.audit.models import AuditEvent
+from jatevo.accounts.models import Org, Role
 from nodes.lifecycle import Status
 from nodes.listing import COLUMNS, columns_for
-from nodes.models import Node, NodeStanding
+from nodes.models import Node
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, UserFactory
+from tests.nodes.node_list import names_in, stand
 
 pytestmark = pytest.mark.django_db
 
@@ -154,15 +149,6 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(operator: Browser, or
         assert text_of(operator.get("/nodes/")).count("data-open ") == 25
     assert len(many) == len(few)
     assert len(many) <= 6, [query["sql"] for query in many]
-
-
-def stand(node: Node, *, ago: timedelta = timedelta(0), **figures: float | None) -> None:
-    NodeStanding.objects.create(node=node, as_of=timezone.now() - ago, **figures)
-
-
-def names_in(page: str) -> list[str]:
-    """The nodes of the list, in its order."""
-    return re.findall(r'data-open id="open-([^"]+)"', page)
 
 
 def test_the_last_measured_p95_and_uptime_are_in_the_list(operator: Browser, org: Org) -> None:
@@ -362,143 +348,3 @@ def test_a_link_that_names_columns_does_not_choose_them_for_good(operator: Brows
     assert "9.8.7" in text_of(operator.get("/nodes/?columns=agent"))
     assert "node_columns" not in operator.cookies
     assert "9.8.7" not in text_of(operator.get("/nodes/"))
-
-
-# --- strangers
-
-
-SECRETS = {
-    "id": "real-name-01",
-    "asn_hint": "AS64500 Secret Net",
-    "wallet_address": "5ecretWa11et",
-    "endpoint": "http://203.0.113.9:11435",
-}
-
-
-def strangers() -> list[Browser]:
-    return [Browser(), Browser().hold_session(make_user(Role.VIEWER))]
-
-
-def test_strangers_see_shared_nodes_under_pseudonyms_and_nothing_of_their_owners() -> None:
-    org = OrgFactory.create(name="Hidden Org")
-    shared = NodeFactory.create(**SECRETS, org=org, shared=True, status="active")
-    NodeFactory.create(id="not-shared")
-    for stranger in strangers():
-        for path in (
-            "/nodes/",
-            "/nodes/?columns=name,org,asn,models,gpu,agent",
-            "/nodes/~export.csv?columns=org,asn,gpu",
-        ):
-            answer = stranger.get(path)
-            page = answer.getvalue().decode()
-            assert answer.status_code == 200
-            assert shared.pseudonym in page
-            for secret in [*SECRETS.values(), "Hidden Org", "not-shared"]:
-                assert secret not in page, (path, secret)
-
-
-@pytest.mark.parametrize("query", ["q=real-name", "q=Secret+Net", "q=Hidden", "q=5ecret", "q=203.0.113"])
-def test_what_strangers_may_not_know_is_not_searched_either(query: str) -> None:
-    org = OrgFactory.create(name="Hidden Org")
-    NodeFactory.create(**SECRETS, org=org, shared=True)
-    for stranger in strangers():
-        assert "No node matches" in text_of(stranger.get(f"/nodes/?{query}"))
-    assert api(UserFactory.create(role=Role.VIEWER), query)["results"] == []
-
-
-def api(viewer: User, query: str) -> Any:
-    return Browser().hold_session(viewer).get(f"/v1/nodes?{query}").json()
-
-
-def test_strangers_nodes_are_in_the_order_of_their_pseudonyms() -> None:
-    for number in range(6):
-        NodeFactory.create(id=f"n-{number}", shared=True)
-    by_pseudonym = list(Node.objects.order_by("pseudonym").values_list("pseudonym", flat=True))
-    for stranger in strangers():
-        assert names_in(text_of(stranger.get("/nodes/"))) == by_pseudonym
-    viewer = UserFactory.create(role=Role.VIEWER)
-    first = api(viewer, "limit=3")
-    second = api(viewer, f"limit=3&cursor={first['next']}")
-    assert [line["node_id"] for line in first["results"] + second["results"]] == by_pseudonym
-
-
-def test_a_cursor_tells_no_pseudonym_of_a_node_that_is_named() -> None:
-    viewer = UserFactory.create(role=Role.VIEWER)
-    for number in range(4):
-        assign_perm("nodes.view_node", viewer, NodeFactory.create(id=f"n-{number}", shared=True))
-    NodeFactory.create_batch(3, shared=True)
-    named = dict(Node.objects.filter(pk__startswith="n-").values_list("pk", "pseudonym"))
-    seen: list[str] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        body = api(viewer, f"limit=1&cursor={cursor}")
-        seen += [line["node_id"] for line in body["results"]]
-        cursor = body["next"]
-        told = base64.urlsafe_b64decode(f"{cursor or ''}===").decode()
-        assert not [pseudonym for pseudonym in named.values() if pseudonym in told]
-    assert len(seen) == 7
-    assert set(named) <= set(seen)
-    assert seen == sorted(seen)
-
-
-def test_a_viewer_knows_a_granted_node_by_its_name_once_it_is_shared() -> None:
-    viewer = make_user(Role.VIEWER)
-    browser = Browser().hold_session(viewer)
-    node = NodeFactory.create(id="granted")
-    assign_perm("nodes.view_node", viewer, node)
-    assert "No nodes are shared" in text_of(browser.get("/nodes/"))
-    Node.objects.update(shared=True)
-    assert names_in(text_of(browser.get("/nodes/"))) == ["granted"]
-    assert api(viewer, "q=granted")["results"][0]["node_id"] == "granted"
-
-
-def test_while_the_flag_is_off_visitors_are_sent_to_the_login_page() -> None:
-    Switch.objects.update_or_create(name="allow_anonymous_overview", defaults={"active": False})
-    for path in ("/nodes/?status=active", "/nodes/~export.csv"):
-        assert Browser().get(path).status_code == 302
-    assert Browser().get("/nodes/?status=active")["Location"] == "/login/?next=/nodes/%3Fstatus%3Dactive"
-
-
-# --- export
-
-
-def test_the_export_honours_filters_order_and_columns(operator: Browser, org: Org) -> None:
-    for number in range(30):
-        stand(NodeFactory.create(id=f"n-{number:02}", org=org, region="us"), p95_ms=float(number))
-    NodeFactory.create(id="elsewhere", org=org, region="eu")
-    NodeFactory.create(id="rival", region="us")
-    answer = operator.get("/nodes/~export.csv?region=us&sort=-p95&columns=p95,region")
-    lines = list(csv.reader(io.StringIO(answer.getvalue().decode())))
-    assert lines[0] == ["node_id", "region", "p95_ms", "p95_state", "p95_as_of"]
-    assert [line[0] for line in lines[1:]] == [f"n-{number:02}" for number in reversed(range(30))]
-    assert lines[1][:4] == ["n-29", "us", "29.0", "known"]
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    assert re.search(r'filename="jatevo-nodes-\d{4}-\d\d-\d\d.csv"', answer["Content-Disposition"])
-    event = AuditEvent.objects.get(verb="node.export")
-    assert event.details["query"] == "?region=us&sort=-p95&columns=p95,region"
-
-
-def test_the_export_says_how_well_each_figure_is_known_and_when(operator: Browser, org: Org) -> None:
-    now = timezone.now()
-    stand(NodeFactory.create(id="fresh", org=org), p95_ms=5.0, uptime_7d=1.0)
-    stand(NodeFactory.create(id="old", org=org), p95_ms=5.0, uptime_7d=0.0, ago=timedelta(days=3))
-    NodeFactory.create(id="unmeasured", org=org)
-    text = operator.get("/nodes/~export.csv?columns=p95,uptime").getvalue().decode()
-    fresh, old, unmeasured = csv.DictReader(io.StringIO(text))
-    assert (fresh["p95_state"], fresh["uptime_state"]) == ("known", "known")
-    assert (old["p95_ms"], old["p95_state"]) == ("5.0", "stale")
-    assert (old["uptime_7d_ratio"], old["uptime_state"]) == ("0.0", "stale")
-    for name in ("p95_as_of", "uptime_as_of"):
-        assert old[name].startswith(f"{now - timedelta(days=3):%Y-%m-%d}")
-    assert (unmeasured["p95_ms"], unmeasured["p95_state"], unmeasured["uptime_state"]) == (
-        "",
-        "unknown",
-        "unknown",
-    )
-
-
-def test_an_exported_cell_is_never_a_formula(operator: Browser, org: Org) -> None:
-    NodeFactory.create(org=org, agent_version="=cmd()", models_offered=["@SUM(A1)"])
-    text = operator.get("/nodes/~export.csv?columns=agent,models").getvalue().decode()
-    assert "'=cmd()" in text
-    assert "'@SUM(A1)" in text
