@@ -34,6 +34,9 @@ class Console:
                 "JATEVO_DEMO": "0",
                 "JATEVO_OFFLINE_AFTER_SECONDS": str(OFFLINE_AFTER_SECONDS),
                 "JATEVO_HEARTBEAT_INTERVAL_SECONDS": str(HEARTBEAT_INTERVAL_SECONDS),
+                # each test signs in anew, as the same three people
+                "JATEVO_LIMIT_LOGIN_ACCOUNT": "100/minute",
+                "JATEVO_LIMIT_LOGIN_ADDRESS": "100/minute",
             },
         )
         self._bearers: dict[str, tuple[str, float]] = {}
