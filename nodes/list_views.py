@@ -24,7 +24,7 @@ from nodes.exports import csv_lines
 from nodes.facets import Facets
 from nodes.forms import BulkForm, SavedViewForm
 from nodes.list_query import COLUMNS_COOKIE, ListQuery, canonical, in_address
-from nodes.listing import Row, chosen_columns, columns_for, rows_of, with_figures
+from nodes.listing import Row, chosen_columns, columns_for, in_that_order, rows_of
 from nodes.models import NODE_ID_PATTERN, Node, SavedView
 from nodes.sight import Sight
 
@@ -45,10 +45,11 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     sight = Sight.of(request.user)
     wanted = _query(request, sight)
     facets = wanted.facets()
-    paginator = Paginator(with_figures(wanted.nodes()), PER_PAGE)
+    # Which nodes first, then all of them: sorting ten thousand is cheaper without what a line shows.
+    paginator = Paginator(wanted.nodes().values_list("pk", flat=True), PER_PAGE)
     paginator.count = facets.total  # counted with the facets already
     page = paginator.get_page(wanted.query.get("page"))
-    rows = rows_of(page.object_list, sight, at=now)
+    rows = rows_of(in_that_order(page.object_list), sight, at=now)
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
     context = {

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from guardian.shortcuts import assign_perm
 from waffle.models import Switch
 
@@ -107,3 +108,20 @@ def test_while_the_flag_is_off_visitors_are_sent_to_the_login_page() -> None:
     for path in ("/nodes/?status=active", "/nodes/~export.csv"):
         assert Browser().get(path).status_code == 302
     assert Browser().get("/nodes/?status=active")["Location"] == "/login/?next=/nodes/%3Fstatus%3Dactive"
+
+
+def test_a_node_is_named_by_a_grant_to_see_it_whether_to_the_person_or_to_a_group() -> None:
+    singly, by_group, for_another, to_change = (
+        NodeFactory.create(id=node_id, shared=True)
+        for node_id in ("singly", "by-group", "for-another", "to-change")
+    )
+    viewer, another = UserFactory.create(role=Role.VIEWER), UserFactory.create(role=Role.VIEWER)
+    partners = Group.objects.create(name="partners")
+    viewer.groups.add(partners)
+    assign_perm("nodes.view_node", viewer, singly)
+    assign_perm("nodes.view_node", partners, by_group)
+    assign_perm("nodes.view_node", another, for_another)
+    assign_perm("nodes.change_node", viewer, to_change)
+    assert set(Node.objects.named_to(viewer)) == {singly, by_group}
+    Node.objects.filter(pk=singly.pk).update(shared=False)
+    assert set(Node.objects.named_to(viewer)) == {by_group}
