@@ -172,7 +172,9 @@ class RegionHour(models.Model):
     errors = models.PositiveBigIntegerField(null=True)
     minutes_up = models.PositiveBigIntegerField(null=True)
     minutes_expected = models.PositiveBigIntegerField(null=True)
+    # Up to when the facts behind the traffic, and behind latency and minutes, had arrived.
     computed_at = models.DateTimeField(null=True)
+    measured_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes = [models.Index(fields=["region", "hour"], name="region_hour_by_region")]

@@ -25,20 +25,15 @@ NETWORK = ""
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 HOURS_PER_RUN = 6
+# Traffic is summed up in each run. Latency and minutes of an hour that is not settled cost a large fleet more than
+# they are worth each time.
+MEASURED_EVERY = timedelta(seconds=60)
+SMALL_FLEET = 500
 # Who was silent for so long has left, and is missed no more.
 LEFT_AFTER = timedelta(days=7)
 
-_COMPUTED = (
-    "p95_ms",
-    "probes",
-    "requests",
-    "tokens_input",
-    "tokens_output",
-    "errors",
-    "minutes_up",
-    "minutes_expected",
-    "computed_at",
-)
+_TRAFFIC = ("requests", "tokens_input", "tokens_output", "errors", "computed_at")
+_COMPUTED = (*_TRAFFIC, "p95_ms", "probes", "minutes_up", "minutes_expected", "measured_at")
 _COUNTED = ("active_nodes", "models_cached")
 
 
@@ -60,8 +55,11 @@ def summarise(*, at: datetime, store: Transport | None = None, limit: int = HOUR
     until = complete_until(at=at)
     done = []
     for hour, noted_at in _noted(at)[:limit]:
-        sums = _summed_up(store, hour, until)
-        _store_sums(sums, hour, noted_at, settled=until >= hour + HOUR + queries.SETTLED_AFTER)
+        settled = until >= hour + HOUR + queries.SETTLED_AFTER
+        if settled or _is_due(hour, until):
+            _store_sums(_summed_up(store, hour, until), hour, noted_at, settled=settled)
+        else:
+            _store(_traffic_of(store, hour, until), _TRAFFIC)
         done.append(hour)
     return done
 
@@ -144,11 +142,30 @@ def _summed_up(store: Transport, hour: datetime, until: datetime) -> list[Region
             minutes_up=heard.up,
             minutes_expected=heard.expected,
             computed_at=until,
+            measured_at=until,
         )
         served = traffic.values() if region == NETWORK else [traffic[region]] if region in traffic else []
         _add_traffic(row, served)
         rows.append(row)
     return rows
+
+
+def _traffic_of(store: Transport, hour: datetime, until: datetime) -> list[RegionHour]:
+    """The hour's traffic alone, of the network and of each region that has some."""
+    traffic = {found.region: found for found in queries.traffic_by_hour(store, hour, hour + HOUR)}
+    rows = []
+    for region in sorted({NETWORK, *traffic}):
+        row = RegionHour(hour=hour, region=region, computed_at=until)
+        _add_traffic(row, traffic.values() if region == NETWORK else [traffic[region]])
+        rows.append(row)
+    return rows
+
+
+def _is_due(hour: datetime, until: datetime) -> bool:
+    """Whether an hour that is not settled may have its latency and minutes summed up again."""
+    network = RegionHour.objects.filter(hour=hour, region=NETWORK)
+    last = network.values_list("measured_at", flat=True).first()
+    return last is None or until - last >= MEASURED_EVERY or Node.objects.count() <= SMALL_FLEET
 
 
 def _add_traffic(row: RegionHour, served: Iterable[queries.HourTraffic]) -> None:

@@ -16,6 +16,7 @@ from jatevo.metrics.facts import Fact
 from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
+from jatevo.overview import summariser
 from jatevo.overview.models import RegionHour
 from jatevo.overview.summariser import summarise, take_census
 from nodes.actions.exemptions import note_outage
@@ -156,6 +157,30 @@ def test_an_hour_is_summed_up_until_all_its_minutes_are_known(chdb_store: Store)
     summarise(at=SETTLED, store=chdb_store)
     assert (hours()[ELEVEN, "eu"].minutes_up, hours()[ELEVEN, "eu"].minutes_expected) == (50, 60)
     assert noted() == []
+
+
+def test_of_a_large_fleet_the_running_hours_traffic_is_summed_up_in_each_run_and_the_rest_once_a_minute(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summariser, "SMALL_FLEET", -1)
+    ten_past = NOON + 10 * MINUTE
+
+    def figures(seconds_later: int) -> tuple[int | None, int | None, float | None]:
+        changed(NOON)
+        at = ten_past + timedelta(seconds=seconds_later)
+        summarise(at=at, store=chdb_store)
+        row = hours()[NOON, ""]
+        assert row.computed_at == at
+        return row.requests, row.probes, row.p95_ms
+
+    ship(chdb_store, *probes("eu", 100.0, at=NOON), served("r_1", "eu", at=NOON))
+    assert figures(0) == (1, 5, 100.0)
+    ship(chdb_store, *probes("us", 100.0, at=NOON), served("r_2", "eu", at=NOON))
+    assert figures(5) == (2, 5, 100.0)
+    assert hours()[NOON, "eu"].requests == 2
+    assert figures(59) == (2, 5, 100.0)
+    assert figures(60) == (2, 10, 100.0)
+    assert noted() == [NOON]
 
 
 def test_what_is_still_on_its_way_is_not_missed(chdb_store: Store) -> None:
