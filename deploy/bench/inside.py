@@ -38,8 +38,9 @@ def main() -> None:
     def sum_up_an_hour() -> None:
         at = timezone.now()
         hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
-        ChangedHour.objects.get_or_create(hour=hour)
-        summarise(at=at, limit=1)
+        ChangedHour.objects.all().delete()  # this one alone
+        ChangedHour.objects.create(hour=hour)
+        summarise(at=at)
 
     print(
         json.dumps(
