@@ -1,6 +1,6 @@
 """The last hour of heartbeats, minute by minute, as a strip of bars. Pure: geometry in SVG user units."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -72,11 +72,13 @@ def heartbeat_strip(
     at: datetime,
     interval_seconds: int,
     excused: Mapping[datetime, str] | None = None,
+    unheard: Container[datetime] = (),
 ) -> Strip:
     """The hour that ends with the minute of `at`.
 
     `beats` holds heartbeats by the start of their minute; `since` is when the node could first send one;
-    `excused` says of minutes (their starts) what keeps them from being held against the node.
+    `excused` says of minutes (their starts) what keeps them from being held against the node; in those that are
+    `unheard` none was due.
     """
     this_minute = at.replace(second=0, microsecond=0)
     minutes = [this_minute - timedelta(minutes=MINUTES - 1 - index) for index in range(MINUTES)]
@@ -92,7 +94,9 @@ def heartbeat_strip(
         )
         for index, minute in enumerate(minutes)
     ]
-    due = sum(_seconds_due(minute, since, at) for minute in minutes)
+    due = sum(
+        _seconds_due(minute, since, at) for minute in minutes if beats.get(minute, 0) or minute not in unheard
+    )
     received = sum(bar.beats for bar in bars)
     # a first heartbeat comes at once and not after an interval, so that one more than due is no surplus
     return Strip(bars, received, max(received, int(due // interval_seconds)))

@@ -9,7 +9,7 @@ from django.conf import settings
 from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.store import get_store
-from nodes.excused import ExcusedMinutes, excused_minutes
+from nodes.excused import ExcusedMinutes, excused_minutes, unheard_minutes
 from nodes.heartbeat_strip import MINUTES, heartbeat_strip
 from nodes.kept import kept
 from nodes.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
@@ -58,7 +58,9 @@ def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: d
     until = complete_until(at=at)
     found = kept(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
     stale = found.stale or at - found.as_of > STALE_AFTER
-    charts = found.value and replace(found.value, uptime=found.value.uptime.excusing(excused))
+    charts = found.value and replace(
+        found.value, uptime=found.value.uptime.excusing(excused, unheard_minutes(excused))
+    )
     drawn = charts and (
         (charts.latency.data, charts.latency.points),
         [day.cells for day in charts.uptime.days],
@@ -80,13 +82,15 @@ def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: da
     beats = _beats(node, at)
     first, last = hours_of_window(at)
     hours = dict(node.hours.filter(hour__gte=first, hour__lte=last).values_list("hour", "heard"))
-    regular = regularity(hours, beats, since=node.created_at, at=at, excused=excused)
+    unheard = unheard_minutes(excused)
+    regular = regularity(hours, beats, since=node.created_at, at=at, excused=excused, unheard=unheard)
     strip = heartbeat_strip(
         beats,
         since=node.created_at,
         at=at,
         interval_seconds=settings.HEARTBEAT_INTERVAL_SECONDS,
         excused=excused,
+        unheard=unheard,
     )
     signals = signals_of(node.last_metrics, known_only=not rights.named)
     probes = list(node.probes.order_by("-received_at")[:PROBES_SHOWN])

@@ -34,11 +34,13 @@ def regularity(
     since: datetime,
     at: datetime,
     excused: Container[datetime] = (),
+    unheard: Container[datetime] = (),
 ) -> Regularity:
     """The WINDOW that ends with the last whole minute before `at`, from `since` (when the node was there).
 
     `heard` has for each hour (its start) a bit for each minute in which a heartbeat came; `beats` counts those
-    of single minutes that the hours may not have yet; `excused` has the minutes that nobody blames the node for.
+    of single minutes that the hours may not have yet; `excused` has the minutes that nobody blames the node for,
+    and `unheard` those of them in which no heartbeat was due at all.
     """
     end = at.replace(second=0, microsecond=0)
     minute = max(end - WINDOW, _ceil_minute(since))
@@ -48,7 +50,7 @@ def regularity(
     while minute < end:
         came = bool(heard.get(minute.replace(minute=0), 0) >> minute.minute & 1 or beats.get(minute, 0))
         there = there or came
-        expected += there
+        expected += there and (came or minute not in unheard)
         heard_minutes += came
         silent = there and not came
         silence_excused += silent and minute in excused

@@ -13,7 +13,7 @@ from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
-from nodes.models import NodeStanding
+from nodes.models import Exemption, ExemptionKind, NodeStanding
 
 LATENCY_WINDOW = timedelta(hours=1)
 UPTIME_WINDOW = timedelta(days=7)
@@ -79,7 +79,12 @@ def refresh_standings(*, at: datetime) -> int:
     """
     store, as_of = get_store(), complete_until(at=at)
     latencies = queries.latest_latency(store, None, as_of - LATENCY_WINDOW, as_of + timedelta(minutes=1))
-    uptimes = queries.uptime_ratio(store, None, as_of - UPTIME_WINDOW, as_of - queries.SETTLED_AFTER)
+    since, until = as_of - UPTIME_WINDOW, as_of - queries.SETTLED_AFTER
+    ours = Exemption.objects.filter(kind=ExemptionKind.OUTAGE).overlapping(since, until)
+    unheard = [
+        (starts_at, ends_at or until) for starts_at, ends_at in ours.values_list("starts_at", "ends_at")
+    ]
+    uptimes = queries.uptime_ratio(store, None, since, until, unheard=unheard)
     ids = sorted(latencies.keys() | uptimes.keys())
     points = [latencies.get(node_id) for node_id in ids]
     with connection.cursor() as cursor:

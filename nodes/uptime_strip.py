@@ -1,6 +1,6 @@
 """Seven days of uptime, hour by hour, as a line of bars a day. Pure: geometry in SVG user units."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -42,6 +42,12 @@ class Cell:
     minutes_expected: int
     minutes_excused: int = 0
     excuse: str = ""
+    minutes_unheard: int = 0  # of the console's own outages
+
+    @property
+    def minutes_counted(self) -> int:
+        """Those expected of which anybody can know whether the node was up."""
+        return max(self.minutes_expected - self.minutes_unheard, self.minutes_up)
 
     @property
     def title(self) -> str:
@@ -65,7 +71,7 @@ class Day:
 
     @property
     def minutes_expected(self) -> int:
-        return sum(cell.minutes_expected for cell in self.cells)
+        return sum(cell.minutes_counted for cell in self.cells)
 
     @property
     def share(self) -> float | None:
@@ -82,11 +88,14 @@ class UptimeStrip:
     height: int = HEIGHT
     bar_width: int = BAR_WIDTH
 
-    def excusing(self, minutes: Mapping[datetime, str]) -> "UptimeStrip":
-        """The same with those minutes marked; `minutes` says what excuses each. What counts as up stays."""
-        by_hour: dict[datetime, list[str]] = {}
+    def excusing(self, minutes: Mapping[datetime, str], unheard: Container[datetime] = ()) -> "UptimeStrip":
+        """The same with those minutes marked; `minutes` says what excuses each.
+
+        What counts as up stays. Of those that are `unheard` too nobody can tell, and no share counts them.
+        """
+        by_hour: dict[datetime, list[tuple[str, bool]]] = {}
         for minute, excuse in minutes.items():
-            by_hour.setdefault(minute.replace(minute=0), []).append(excuse)
+            by_hour.setdefault(minute.replace(minute=0), []).append((excuse, minute in unheard))
         return replace(
             self,
             days=[
@@ -133,10 +142,15 @@ def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
     return Cell(hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected)
 
 
-def _excused(cell: Cell, excuses: list[str]) -> Cell:
+def _excused(cell: Cell, excuses: list[tuple[str, bool]]) -> Cell:
     if not excuses or cell.level is Level.UNKNOWN:
         return cell
-    cell = replace(cell, minutes_excused=len(excuses), excuse=", ".join(dict.fromkeys(excuses)))
+    cell = replace(
+        cell,
+        minutes_excused=len(excuses),
+        excuse=", ".join(dict.fromkeys(word for word, _ in excuses)),
+        minutes_unheard=sum(unheard for _, unheard in excuses),
+    )
     if cell.level is Level.FULL or cell.minutes_up + len(excuses) < cell.minutes_expected * _FULL:
         return cell
     return replace(cell, level=Level.EXCUSED, y=HEIGHT // 4, height=HEIGHT // 2)

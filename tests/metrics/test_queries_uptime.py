@@ -51,6 +51,21 @@ def test_uptime_leaves_out_minutes_that_are_not_over(store: Store) -> None:
     assert uptime_ratio(store, [NODE], NOON, NOON + 30 * SECOND) == {NODE: None}
 
 
+def test_minutes_in_which_nobody_could_be_heard_are_not_expected_unless_the_node_was_heard(
+    store: Store,
+) -> None:
+    deliver(store, *minutes(NOON, 10), uptime(NOON + 12 * MINUTE), *minutes(NOON + 15 * MINUTE, 5))
+    deliver(
+        store, uptime(NOON + 14 * MINUTE, node_id="younger"), uptime(NOON + 19 * MINUTE, node_id="younger")
+    )
+    gap = (NOON + 10 * MINUTE + 30 * SECOND, NOON + 15 * MINUTE)
+    window = (NOON, NOON + 20 * MINUTE)
+    twice = [gap, (NOON + 11 * MINUTE, NOON + 12 * MINUTE)]
+    assert uptime_ratio(store, None, *window, unheard=twice) == {NODE: 1.0, "younger": 2 / 5}
+    assert uptime_ratio(store, [NODE], *window) == {NODE: 0.8}
+    assert uptime_ratio(store, [NODE], *window, unheard=[(NOON - HOUR, NOON + HOUR)]) == {NODE: 1.0}
+
+
 def test_uptime_starts_at_the_windows_first_whole_minute(store: Store) -> None:
     deliver(store, uptime(NOON - MINUTE), uptime(NOON), uptime(NOON + 2 * MINUTE))
     assert uptime_ratio(store, [NODE], NOON + SECOND, NOON + 3 * MINUTE) == {NODE: 0.5}

@@ -116,6 +116,18 @@ def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None
     assert strip.minutes_excused == 2
 
 
+def test_in_minutes_that_nobody_could_hear_no_heartbeat_was_due() -> None:
+    beats = {NOON - back * MINUTE: 6 for back in range(1, 60)}
+    silent = [NOON - back * MINUTE for back in range(10, 20)]
+    for minute in silent[1:]:
+        del beats[minute]
+    told = {"since": NOON - timedelta(days=1), "at": NOON, "interval_seconds": 10}
+    assert heartbeat_strip(beats, **told).percent == 84  # type: ignore[arg-type]
+    excused = dict.fromkeys(silent, "console outage")
+    strip = heartbeat_strip(beats, **told, excused=excused, unheard=frozenset(silent))  # type: ignore[arg-type]
+    assert (strip.received, strip.expected, strip.percent) == (300, 300, 100)
+
+
 def test_nothing_is_expected_before_the_node_was_there() -> None:
     since = NOON - 10 * MINUTE
     strip = heartbeat_strip({}, since=since, at=NOON, interval_seconds=10)

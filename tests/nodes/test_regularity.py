@@ -47,6 +47,15 @@ def test_a_young_node_counts_from_its_first_heartbeat() -> None:
     assert (found.minutes_heard, found.minutes_expected, found.longest_gap_minutes) == (2, 10, 8)
 
 
+def test_minutes_that_nobody_could_hear_are_not_expected() -> None:
+    heard = full_day()
+    nine = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+    heard[nine] = ALL & ~(0b11 << 25)
+    unheard = {nine + minute * MINUTE for minute in (24, 25, 26)}  # in one of them it was heard all the same
+    found = regularity(heard, {}, since=LONG_AGO, at=AT, excused=unheard, unheard=unheard)
+    assert (found.minutes_heard, found.minutes_expected, found.minutes_excused) == (1438, 1438, 2)
+
+
 def test_excused_silence_is_no_part_of_the_longest() -> None:
     heard = full_day()
     nine = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)

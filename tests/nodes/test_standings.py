@@ -11,6 +11,7 @@ from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
 from jatevo.web.figures import Knowledge
 from nodes import standings
+from nodes.actions import note_outage
 from nodes.models import NodeStanding
 from nodes.standings import STALE_AFTER, refresh_standings, standing_figures
 from nodes.tasks import keep_standings
@@ -51,6 +52,18 @@ def test_minutes_that_may_still_be_on_their_way_are_not_missed(chdb_store: Store
     assert NodeStanding.objects.get().uptime_7d == 1.0
     refresh_standings(at=NOON + timedelta(minutes=1))
     assert NodeStanding.objects.get().uptime_7d == pytest.approx(6 / 7)
+
+
+def test_uptime_does_not_count_the_consoles_own_outage(chdb_store: Store) -> None:
+    node = NodeFactory.create()
+    heard = [*range(3, 13), *range(23, 33)]
+    facts: list[Fact] = [uptime(NOON - number * timedelta(minutes=1), node_id=node.pk) for number in heard]
+    write(chdb_store, uuid4(), list(enumerate(facts)))
+    refresh_standings(at=NOON)
+    assert NodeStanding.objects.get().uptime_7d == pytest.approx(20 / 30)
+    note_outage(starts_at=NOON - timedelta(minutes=22), ends_at=NOON - timedelta(minutes=12), at=NOON)
+    refresh_standings(at=NOON + timedelta(seconds=1))
+    assert NodeStanding.objects.get().uptime_7d == 1.0
 
 
 def test_a_later_refresh_replaces_and_an_earlier_one_does_not(chdb_store: Store) -> None:

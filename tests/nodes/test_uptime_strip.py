@@ -57,6 +57,18 @@ def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_ow
     assert marked.days[0].share == strip.days[0].share
 
 
+def test_no_share_counts_minutes_that_nobody_could_hear() -> None:
+    noon = AT.replace(minute=0)
+    strip = uptime_strip({noon - HOUR: 45, noon: 28}, first_minute=noon - HOUR, at=AT)
+    outage = [noon - HOUR + timedelta(minutes=minute) for minute in range(40, 60)]
+    marked = strip.excusing(dict.fromkeys(outage, "console outage"), frozenset(outage))
+    assert (strip.days[0].minutes_up, strip.days[0].minutes_expected) == (73, 88)
+    # five of the twenty were heard: they count as up, and no more than they are
+    assert (marked.days[0].minutes_up, marked.days[0].minutes_expected) == (73, 73)
+    maintenance = strip.excusing(dict.fromkeys(outage, "maintenance"))
+    assert maintenance.days[0].share == strip.days[0].share
+
+
 def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
     first = AT.replace(minute=0) - 2 * HOUR + timedelta(minutes=40)
     strip = uptime_strip({first.replace(minute=0): 20}, first_minute=first, at=AT)

@@ -4,6 +4,7 @@ The rollup has a bit for each minute of an hour, so that any window of whole min
 rollups are kept.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,21 +26,44 @@ _HOURS_BY_GROUP = "SELECT node_id, hour, groupBitOrMerge(minutes_up) AS bits FRO
 
 
 def uptime_ratio(
-    store: Transport, node_ids: Sequence[str] | None, since: datetime, until: datetime
+    store: Transport,
+    node_ids: Sequence[str] | None,
+    since: datetime,
+    until: datetime,
+    *,
+    unheard: Sequence[tuple[datetime, datetime]] = (),
 ) -> dict[str, float | None]:
     """For each node (None: all on record): minutes seen up / minutes expected, from 0 to 1.
 
-    Expected are the window's whole minutes from the node's first one on record; a node without any is None.
+    Expected are the window's whole minutes from the node's first one on record, but for those with any part in
+    `unheard`, windows in which nobody could be heard, unless the node was; without any it is None.
     """
     if node_ids is not None and not node_ids:
         return {}
     start, end = ceil_minute(since), floor_minute(until)
     ratios: dict[str, float | None] = dict.fromkeys(node_ids or ())
     minutes_up = minutes_up_by_node(store, start, end, node_ids=node_ids)
+    silent = _minutes_of(unheard, start, end)
     for node_id, first_minute in _first_minutes(store, node_ids):
-        minutes_expected = (end - max(first_minute, start)) // MINUTE
-        ratios[node_id] = minutes_up.get(node_id, 0) / minutes_expected if minutes_expected > 0 else None
+        counts_from = max(first_minute, start)
+        unknown = len(silent) - bisect_left(silent, counts_from)
+        up = minutes_up.get(node_id, 0)
+        minutes_expected = max((end - counts_from) // MINUTE - unknown, up)
+        ratios[node_id] = up / minutes_expected if minutes_expected > 0 else None
     return ratios
+
+
+def _minutes_of(
+    windows: Sequence[tuple[datetime, datetime]], start: datetime, end: datetime
+) -> list[datetime]:
+    """The whole minutes from `start` to before `end` that have any part in a window, in order."""
+    found = set()
+    for since, until in windows:
+        minute = max(floor_minute(since), start)
+        while minute < min(until, end):
+            found.add(minute)
+            minute += MINUTE
+    return sorted(found)
 
 
 def minutes_up_by_node(
