@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -121,10 +122,9 @@ def test_in_minutes_that_nobody_could_hear_no_heartbeat_was_due() -> None:
     silent = [NOON - back * MINUTE for back in range(10, 20)]
     for minute in silent[1:]:
         del beats[minute]
-    told = {"since": NOON - timedelta(days=1), "at": NOON, "interval_seconds": 10}
-    assert heartbeat_strip(beats, **told).percent == 84  # type: ignore[arg-type]
-    excused = dict.fromkeys(silent, "console outage")
-    strip = heartbeat_strip(beats, **told, excused=excused, unheard=frozenset(silent))  # type: ignore[arg-type]
+    strip_of = partial(heartbeat_strip, beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
+    assert strip_of().percent == 84
+    strip = strip_of(excused=dict.fromkeys(silent, "console outage"), unheard=frozenset(silent))
     assert (strip.received, strip.expected, strip.percent) == (300, 300, 100)
 
 
