@@ -28,7 +28,7 @@ def agent_archive() -> Archive:
 
 
 def _files() -> list[tuple[str, Path]]:
-    """Names within the archive and where they are. The wire format is a link into receipts/: followed."""
+    """Names within the archive and where they are. `wire` is a link into jatevo/, and followed."""
     found = [(name, SOURCE / name) for name in ("pyproject.toml", "README.md")]
     for folder, subfolders, names in os.walk(SOURCE / "jatevo_agent", followlinks=True):
         subfolders[:] = [each for each in subfolders if each != "__pycache__"]

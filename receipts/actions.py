@@ -16,11 +16,11 @@ from django.db import connection, transaction
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import ReceiptFact
+from jatevo.wire import schema, signing
 from nodes.actions import happen
 from nodes.authentication import KeySpan, NodeCaller
 from nodes.lifecycle import Event
 from receipts.models import ForgedReceipt, ReceiptIdentity
-from receipts.wire import schema, signing
 
 CLOCK_GRACE_SECONDS: Final = 300.0  # a key that has just been replaced may still sign what was under way
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jatevo.web.strict_json import InvalidJson, parse
+from jatevo.wire import schema, signing
 from nodes.credentials import public_key_text
 from nodes.models import NodeKey
 from receipts.actions import CLOCK_GRACE_SECONDS
 from receipts.models import Receipt, ReceiptIdentity
-from receipts.wire import schema, signing
 
 
 @dataclass(frozen=True)

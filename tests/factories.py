@@ -13,10 +13,10 @@ from factory.helpers import post_generation
 from nacl.signing import SigningKey
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.wire import signing
 from nodes.lifecycle import Status
 from nodes.models import Node, NodeAttestation, NodeKey, Runtime, Validator
 from receipts.models import Receipt, ReceiptIdentity
-from receipts.wire import signing
 
 PASSWORD = "correct horse battery staple"
 

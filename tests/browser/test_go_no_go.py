@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from receipts.wire import signing
+from jatevo.wire import signing
 from tests.browser.agent import Agent, MakeAgent
 from tests.browser.console import Console
 from tests.browser.measuring import Measure

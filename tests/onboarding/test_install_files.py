@@ -30,7 +30,7 @@ def test_the_archive_has_one_top_folder_with_a_project_in_it() -> None:
 
 
 def test_the_archive_holds_the_wire_format_itself_and_not_the_link_to_it() -> None:
-    wire = Path(__file__).resolve().parents[2] / "receipts" / "wire"
+    wire = Path(__file__).resolve().parents[2] / "jatevo" / "wire"
     with zipfile.ZipFile(BytesIO(agent_archive().content)) as archive:
         for path in wire.glob("*.py"):
             entry = archive.getinfo(f"jatevo-agent/jatevo_agent/wire/{path.name}")

@@ -9,10 +9,10 @@ from django.db import connections
 from django.test import override_settings
 
 from jatevo.metrics.models import Outbox
+from jatevo.wire import signing
 from nodes.lifecycle import Status
 from nodes.models import NodeTransition
 from receipts.models import ForgedReceipt, PayableClaim, Receipt
-from receipts.wire import signing
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Answer, Machine
 

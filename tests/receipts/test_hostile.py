@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from jatevo.wire import signing
 from nodes.lifecycle import Status
 from nodes.models import Node
 from receipts.models import Receipt, ReceiptIdentity
-from receipts.wire import signing
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signing_key_of
 from tests.machines import Machine, bearer
 

@@ -12,8 +12,8 @@ from jatevo.local.load.copying import copy_lines, copy_rows, moment
 from jatevo.local.load.fleet import HOUR, WHOLE_HOUR, Fleet, Member, dice
 from jatevo.local.load.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
+from jatevo.wire import schema, signing
 from nodes.lifecycle import Status
-from receipts.wire import schema, signing
 
 HOURS = 24
 _COLUMNS = (

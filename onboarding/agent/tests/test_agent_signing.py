@@ -175,8 +175,8 @@ def test_the_version_is_the_packages() -> None:
 def test_the_wire_format_is_the_consoles_own() -> None:
     """A link, and a relative one, so that the two cannot drift apart and every clone has it."""
     link = PACKAGE / "wire"
-    assert link.readlink() == Path("../../../receipts/wire")
-    assert (link / "signing.py").samefile(PACKAGE.parents[2] / "receipts" / "wire" / "signing.py")
+    assert link.readlink() == Path("../../../jatevo/wire")
+    assert (link / "signing.py").samefile(PACKAGE.parents[2] / "jatevo" / "wire" / "signing.py")
 
 
 def test_the_agent_needs_no_django() -> None:

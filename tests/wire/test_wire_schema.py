@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipts.wire.schema import MAX_TOKENS, FieldError, check_fields
-from receipts.wire.signing import sign
-from tests.receipts.wire.receipt_samples import NOW, SIGNING_KEY, TS_END, unsigned_receipt
+from jatevo.wire.schema import MAX_TOKENS, FieldError, check_fields
+from jatevo.wire.signing import sign
+from tests.wire.receipt_samples import NOW, SIGNING_KEY, TS_END, unsigned_receipt
 
 SIGNATURE = sign(unsigned_receipt(), SIGNING_KEY)["signature"]
 WEEK_SECONDS = 7 * 24 * 3600

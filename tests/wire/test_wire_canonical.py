@@ -9,7 +9,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receipts.wire.canonical import NotCanonicalError, canonical_bytes, canonicalize
+from jatevo.wire.canonical import NotCanonicalError, canonical_bytes, canonicalize
 
 SCALARS = (
     st.none()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from receipts.wire.canonical import NotCanonicalError
-from receipts.wire.signing import (
+from jatevo.wire.canonical import NotCanonicalError
+from jatevo.wire.signing import (
     MalformedKeyError,
     decode_public_key,
     decode_signature,
@@ -25,7 +25,7 @@ from receipts.wire.signing import (
     verify_health,
     verify_statement,
 )
-from tests.receipts.wire.receipt_samples import PUBLIC_KEY, SIGNING_KEY, unsigned_receipt
+from tests.wire.receipt_samples import PUBLIC_KEY, SIGNING_KEY, unsigned_receipt
 
 OTHER_KEY = SigningKey(bytes(32))
 NONCE = "00112233445566778899aabbccddeeff"
