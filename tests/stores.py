@@ -1,4 +1,4 @@
-"""A private PostgreSQL and Redis for this pytest run, up before Django reads its settings.
+"""A private PostgreSQL and Valkey for this pytest run, up before Django reads its settings.
 
 A plugin and not a conftest, since pytest-django loads the settings before any conftest: pyproject.toml names
 it with `-p tests.stores`. Everything is below one temporary folder, so parallel runs never meet, and it ends

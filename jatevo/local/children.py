@@ -49,7 +49,7 @@ class Children:
         self.run_dir = run_dir
         self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, Child] = {}
-        # -P: this file's folder has a redis.py, which must not stand in for the redis package
+        # -P: this file's folder has a valkey.py, which must not stand in for a package of that name
         self._guard = subprocess.Popen(
             [sys.executable, "-P", guard.__file__],
             stdin=subprocess.PIPE,

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jatevo.local import checks, console_log, postgres
+from jatevo.local import checks, console_log, postgres, valkey
 from jatevo.local.lock import sole_console
 from jatevo.local.problems import CannotStart
 from jatevo.local.steps import Steps
@@ -141,8 +141,8 @@ class Console:
             os.environ.update(self._stores.secrets())
         with self._step(f"PostgreSQL {postgres.VERSION}"):
             self._stores.start_postgres()
-        with self._step("Redis"):
-            self._stores.start_redis()
+        with self._step(f"Valkey {valkey.VERSION}"):
+            self._stores.start_valkey()
         os.environ.update(self._stores.environment())
 
     def _load_django(self) -> None:

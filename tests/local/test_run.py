@@ -126,7 +126,7 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     assert f"pid {first.process.pid} already runs" in said
 
     family = first.family()
-    assert {name for _, name in named(family)} >= {"postgres", "redis-server"}
+    assert {name for _, name in named(family)} >= {"postgres", "valkey-server"}
     first.process.kill()
     assert gone(family), "children outlived a killed console"
 
@@ -189,7 +189,7 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
     signed_in = httpx.post(f"{run.url}v1/auth/login", json=login).json()
     bearer = {"Authorization": f"Bearer {signed_in['access']}"}
 
-    killed(run, "redis-server")
+    killed(run, "valkey-server")
     for path in ("healthz", "login/", "v1/nodes"):
         answer = httpx.get(run.url + path, headers=bearer)
         assert answer.status_code == 200, answer.text
@@ -212,18 +212,18 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
     assert httpx.get(f"{run.url}v1/nodes", headers=bearer).status_code == 200
 
     family = run.family()
-    assert {name for _, name in named(family)} >= {"postgres", "redis-server"}
+    assert {name for _, name in named(family)} >= {"postgres", "valkey-server"}
     while run.process.poll() is None:  # whoever starts it, it ends again
         for process, name in named(run.family() if psutil.pid_exists(run.process.pid) else []):
-            if name == "redis-server":
+            if name == "valkey-server":
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
         time.sleep(0.05)
     code, said = run.finish()
     assert code == 1
-    assert said.count("Redis ended (code -9); started it again.") == MOST_RESTARTS
+    assert said.count("Valkey ended (code -9); started it again.") == MOST_RESTARTS
     assert said.count("PostgreSQL ended (code -9); started it again.") == 1
-    assert f"Redis ended with code -9, after {MOST_RESTARTS} restarts within 60 s" in said
+    assert f"Valkey ended with code -9, after {MOST_RESTARTS} restarts within 60 s" in said
     assert "Traceback" not in said
     assert gone(family)
 

@@ -17,9 +17,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jatevo.local import postgres, stores
+from jatevo.local import postgres, stores, valkey
 from jatevo.local.children import Children
 from jatevo.local.problems import CannotStart
+
+# Format 9, as Redis 6.2 writes it: database 0 with the one key k, no checksum.
+DUMP_OF_REDIS_6 = b"REDIS0009\xfe\x00\xfb\x01\x00\x00\x01k\x01v\xff" + bytes(8)
 
 
 @pytest.fixture
@@ -123,10 +126,8 @@ def test_home_with_a_long_path_and_spaces_works(home: Path) -> None:
         rmtree(server.socket_folder)
 
 
-def test_redis_asks_for_its_password(home: Path, children: Children) -> None:
-    from jatevo.local.redis import start
-
-    server = start(home, children)
+def test_valkey_asks_for_its_password(home: Path, children: Children) -> None:
+    server = valkey.start(home, children)
     with redis.Redis.from_url(server.url) as client:
         assert client.ping()
         port = client.connection_pool.connection_kwargs["port"]
@@ -138,6 +139,16 @@ def test_redis_asks_for_its_password(home: Path, children: Children) -> None:
     assert server.url.split("@")[0].rsplit(":")[-1] not in " ".join(
         psutil.Process(server.child.process.pid).cmdline()
     )
+
+
+@pytest.mark.parametrize("dump", [DUMP_OF_REDIS_6, b"REDIS0099 unreadable"], ids=["readable", "unreadable"])
+def test_dump_that_an_older_run_left_is_not_loaded(dump: bytes, home: Path, children: Children) -> None:
+    (children.run_dir / "dump.rdb").write_bytes(dump)
+    server = valkey.start(home, children)
+    with redis.Redis.from_url(server.url) as client:
+        assert client.dbsize() == 0
+        version = client.info("server")["valkey_version"]
+    assert version.split(".")[0] == valkey.VERSION
 
 
 def test_command_runs_in_temporary_stores_and_its_exit_code_counts() -> None:

@@ -16,7 +16,7 @@ from waffle import get_waffle_switch_model
 
 from jatevo.flags.registry import Flag, enabled
 from jatevo.local.children import Children
-from jatevo.local.redis import Redis, start
+from jatevo.local.valkey import Valkey, start
 from jatevo.overview import kpis
 from jatevo.web import throttling
 from jatevo.web.cache import BreakerCache
@@ -25,8 +25,8 @@ from tests.factories import NodeFactory
 
 
 @pytest.fixture
-def server() -> Iterator[Redis]:
-    """A Redis of its own, to be maltreated."""
+def server() -> Iterator[Valkey]:
+    """A Valkey of its own, to be maltreated."""
     home = Path(tempfile.mkdtemp(prefix="jatevo-"))
     children = Children(home / "run")
     yield start(home, children)
@@ -41,11 +41,11 @@ def closed_breaker() -> Iterator[None]:
     throttling.breaker._open_until = 0.0
 
 
-def cache_of(server: Redis) -> BreakerCache:
+def cache_of(server: Valkey) -> BreakerCache:
     return BreakerCache(server.url, settings.CACHES["default"])
 
 
-def test_what_another_release_left_there_is_missing(server: Redis) -> None:
+def test_what_another_release_left_there_is_missing(server: Valkey) -> None:
     cache = cache_of(server)
     cache.set("plain", 1)
     raw = cache.client.get_client()
@@ -63,7 +63,7 @@ def test_what_another_release_left_there_is_missing(server: Redis) -> None:
     assert cache.get("plain") == 1
 
 
-def test_keeps_what_it_is_given(server: Redis) -> None:
+def test_keeps_what_it_is_given(server: Valkey) -> None:
     cache = cache_of(server)
     assert cache.set("a", {"n": 1})
     assert cache.set_many({"b": 2, "c": 3}) == []
@@ -80,7 +80,7 @@ def test_keeps_what_it_is_given(server: Redis) -> None:
     assert throttling.breaker.closed()
 
 
-def test_hanging_redis_costs_one_time_out(server: Redis) -> None:
+def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
     cache = cache_of(server)
     cache.set("a", 1)
     os.kill(server.child.process.pid, signal.SIGSTOP)
@@ -103,7 +103,7 @@ def test_hanging_redis_costs_one_time_out(server: Redis) -> None:
     assert cache.get("a") == 1
 
 
-def test_deletion_is_tried_while_the_breaker_is_open(server: Redis) -> None:
+def test_deletion_is_tried_while_the_breaker_is_open(server: Valkey) -> None:
     cache = cache_of(server)
     cache.set_many({"a": 1, "b": 2, "c": 3})
     throttling.breaker.trip(TimeoutError("a hiccup"))
@@ -113,7 +113,7 @@ def test_deletion_is_tried_while_the_breaker_is_open(server: Redis) -> None:
     assert cache.get_many(["a", "b", "c"]) == {"c": 3}
 
 
-def test_deletion_from_a_dead_redis_is_no_error(server: Redis) -> None:
+def test_deletion_from_a_dead_redis_is_no_error(server: Valkey) -> None:
     cache = cache_of(server)
     server.child.process.kill()
     server.child.process.wait()
@@ -123,7 +123,7 @@ def test_deletion_from_a_dead_redis_is_no_error(server: Redis) -> None:
 
 
 @pytest.mark.django_db
-def test_flags_and_figures_are_the_same_without_redis(server: Redis) -> None:
+def test_flags_and_figures_are_the_same_without_redis(server: Valkey) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     get_waffle_switch_model().objects.update_or_create(
         name=Flag.ENABLE_PRIVATE_POOLS, defaults={"active": True}

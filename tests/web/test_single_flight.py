@@ -22,7 +22,7 @@ from django.core.cache import cache
 from django.test import override_settings
 
 from jatevo.local.children import Children
-from jatevo.local.redis import Redis, start
+from jatevo.local.valkey import Valkey, start
 from jatevo.web import throttling
 from jatevo.web.single_flight import SingleFlight
 
@@ -77,8 +77,8 @@ def closed_breaker() -> Iterator[None]:
 
 
 @pytest.fixture
-def server() -> Iterator[Redis]:
-    """A Redis of its own for cache and locks, to be maltreated."""
+def server() -> Iterator[Valkey]:
+    """A Valkey of its own for cache and locks, to be maltreated."""
     home = Path(tempfile.mkdtemp(prefix="jatevo-"))
     children = Children(home / "run")
     started = start(home, children)
@@ -231,7 +231,7 @@ def test_two_processes_compute_once_between_them(redis_client: redis.Redis) -> N
     assert redis_client.get("test:computed") == b"1"
 
 
-def test_without_redis_each_process_computes_once_and_remembers(server: Redis) -> None:
+def test_without_redis_each_process_computes_once_and_remembers(server: Valkey) -> None:
     server.child.process.kill()
     server.child.process.wait()
     shared, computed = flight(), Computed()
@@ -243,7 +243,7 @@ def test_without_redis_each_process_computes_once_and_remembers(server: Redis) -
     assert not throttling.breaker.closed()
 
 
-def test_what_was_remembered_alone_gives_way_to_what_all_share(server: Redis) -> None:
+def test_what_was_remembered_alone_gives_way_to_what_all_share(server: Valkey) -> None:
     shared, computed = flight(), Computed()
     shared.get(computed, at=NOON)
     throttling.breaker.trip(TimeoutError("a hiccup"))
@@ -255,7 +255,7 @@ def test_what_was_remembered_alone_gives_way_to_what_all_share(server: Redis) ->
     assert shared.get(computed, at=NOON + 2 * SECOND) == 3
 
 
-def test_hanging_redis_costs_one_time_out(server: Redis) -> None:
+def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
     shared, computed = flight(), Computed()
     os.kill(server.child.process.pid, signal.SIGSTOP)
     try:

