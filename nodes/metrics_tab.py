@@ -8,10 +8,10 @@ from django.conf import settings
 
 from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
+from jatevo.metrics.last_good import last_good
 from jatevo.metrics.store import get_store
 from nodes.excused import ExcusedMinutes, excused_minutes, unheard_minutes
 from nodes.heartbeat_strip import MINUTES, heartbeat_strip
-from nodes.kept import kept
 from nodes.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
 from nodes.models import Node
 from nodes.regularity import Regularity, hours_of_window, regularity
@@ -50,13 +50,13 @@ def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
 def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
     """The charts, stale with their age while ClickHouse is away or behind; None if they were never seen.
 
-    One query to PostgreSQL. What is kept stays drawn as of its own time: silence since then is ours, not the node's.
+    One query to PostgreSQL. The last good answer stays drawn as of its own time: silence since then is ours, not the node's.
     """
     figures = standing_figures(getattr(node, "standing", None), at=at)
     key = f"node-charts:{window}:{node.pk}"
     # What has not arrived yet is not drawn as missing: the charts end where it begins.
     until = complete_until(at=at)
-    found = kept(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
+    found = last_good(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
     stale = found.stale or at - found.as_of > STALE_AFTER
     charts = found.value and replace(
         found.value, uptime=found.value.uptime.excusing(excused, unheard_minutes(excused))

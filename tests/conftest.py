@@ -16,6 +16,8 @@ from django.conf import settings
 from jatevo.local.static_files import collect
 from jatevo.metrics.migrator import migrate
 from jatevo.metrics.store import Store, get_store
+from jatevo.web import throttling
+from jatevo.web.remembered import forget_alone
 from tests.audit.flushing import audit_log_is_flushed_between_tests
 
 __all__ = ["audit_log_is_flushed_between_tests"]  # a fixture for all
@@ -46,6 +48,13 @@ def redis_client() -> Iterator[redis.Redis]:
     """This run's private Redis."""
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def untroubled_process() -> None:
+    """What one test did to a store is not held against it in the next."""
+    throttling.breaker.reset()
+    forget_alone()
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,11 @@
 
 import atexit
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from django.conf import settings
 
-from jatevo.metrics.breaker import CircuitBreaker
 from jatevo.metrics.chdb_transport import ChdbTransport
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.transport import (
@@ -21,6 +19,7 @@ from jatevo.metrics.transport import (
     Row,
     Transport,
 )
+from jatevo.web.breaker import CircuitBreaker
 
 __all__ = [
     "MetricsError",
@@ -33,6 +32,8 @@ __all__ = [
 ]
 
 PATIENT_SECONDS = 3600.0
+FAILURES_TO_OPEN = 3
+OPEN_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -45,7 +46,9 @@ class Store:
 
     def __init__(self, transport: Transport, breaker: CircuitBreaker | None = None) -> None:
         self._transport = transport
-        self._breaker = breaker or CircuitBreaker(time.monotonic)
+        self._breaker = breaker or CircuitBreaker(
+            "ClickHouse", threshold=FAILURES_TO_OPEN, open_seconds=OPEN_SECONDS
+        )
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         return self._guarded(lambda: self._transport.execute(sql, params))
@@ -67,8 +70,8 @@ class Store:
             raise CircuitOpen("ClickHouse failed repeatedly; not asking it for a few seconds")
         try:
             answer = call()
-        except MetricsUnavailable:
-            self._breaker.failed()
+        except MetricsUnavailable as error:
+            self._breaker.failed(error)
             raise
         except QueryRefused:
             self._breaker.succeeded()

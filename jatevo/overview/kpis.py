@@ -9,15 +9,13 @@ of the moment up to which it has all, and stale too. definitions.py says in word
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import structlog
 from django.db.models import Count, F, Func, Q, TextField
 
 from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
-from jatevo.metrics.patience import patiently
-from jatevo.metrics.store import MetricsError, get_store
+from jatevo.metrics.last_good import last_good
+from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
-from jatevo.web.remembered import Remembered
 from jatevo.web.single_flight import SingleFlight
 from nodes.lifecycle import Status
 from nodes.models import Node
@@ -38,8 +36,6 @@ OTHER_REGIONS = "other"  # what those are called together
 UNREACHABLE = "The metrics store cannot be reached."
 BEHIND = "Receipts and probes are late on their way to the metrics store."
 TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,6 @@ class Snapshot:
 _snapshots: SingleFlight[Snapshot] = SingleFlight(
     "overview:snapshot:3", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
 )
-_last_traffic: Remembered[Traffic] = Remembered("overview:traffic:1", keep_seconds=KEEP_SECONDS)
 
 
 def snapshot(*, at: datetime) -> Snapshot:
@@ -203,21 +198,17 @@ def census(*, at: datetime) -> Census:
 
 def _traffic(now: Census, until: datetime) -> tuple[Traffic | None, str]:
     """What ClickHouse says, or the last that it said; and what the trouble is, if there is any."""
-    kept = _last_traffic.get()
-    try:
-        said = patiently(lambda: _ask(now, until))
-    except MetricsError as error:
-        log.warning("metrics unavailable for the overview", error=str(error))
-        return kept, UNREACHABLE
-    return said, BEHIND if now.as_of - until >= LATE else ""
+    said = last_good("overview:traffic:2", lambda: _ask(now, until), at=until)
+    if said.stale:
+        return said.value, UNREACHABLE
+    return said.value, BEHIND if now.as_of - until >= LATE else ""
 
 
 def _ask(now: Census, until: datetime) -> Traffic:
-    """Remembered at once: nobody may be waiting any more when the answer comes."""
     store = get_store()
     small = now.small_regions
     latency = queries.p95_of_network(store, until - P95_WINDOW, until, fold=small)
-    traffic = Traffic(
+    return Traffic(
         as_of=until,
         p95_ms=_tenths(latency.p95_ms),
         p95_by_region={region.region: _tenths(region.p95_ms) for region in latency.regions},
@@ -225,8 +216,6 @@ def _ask(now: Census, until: datetime) -> Traffic:
         p95_other_ms=_tenths(latency.folded_p95_ms),
         requests=queries.requests_count(store, until - REQUESTS_WINDOW, until),
     )
-    _last_traffic.set(traffic)
-    return traffic
 
 
 def _tenths(milliseconds: float | None) -> float | None:

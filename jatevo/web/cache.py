@@ -78,11 +78,13 @@ class BreakerCache(RedisCache):
             return unanswered
 
     def _ask(self, operation: Callable[..., Any], unanswered: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._try(operation, unanswered, *args, **kwargs) if breaker.closed() else unanswered
+        return self._try(operation, unanswered, *args, **kwargs) if breaker.allows() else unanswered
 
     def _try(self, operation: Callable[..., Any], unanswered: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return operation(*args, **kwargs)
+            answer = operation(*args, **kwargs)
         except redis.RedisError as error:
-            breaker.trip(error)
+            breaker.failed(error)
             return unanswered
+        breaker.succeeded()
+        return answer

@@ -1,13 +1,19 @@
 """A value in Django's cache, and in this process alone while Redis is away."""
 
 import threading
-from typing import Generic, TypeVar
+from collections import OrderedDict
+from typing import Any, Final, Generic, TypeVar
 
 from django.core.cache import cache
 
 from jatevo.web.throttling import breaker
 
 T = TypeVar("T")
+
+MOST_ALONE: Final = 1000  # values that a process remembers by itself
+
+_alone: OrderedDict[str, Any] = OrderedDict()
+_alone_lock = threading.Lock()
 
 
 class Remembered(Generic[T]):
@@ -20,18 +26,26 @@ class Remembered(Generic[T]):
     def __init__(self, key: str, *, keep_seconds: int) -> None:
         self.key = key
         self._keep_seconds = keep_seconds
-        self._lock = threading.Lock()
-        self._alone: T | None = None
 
     def get(self) -> T | None:
         """The last value, however old; None if there is none."""
         found: T | None = cache.get(self.key)
-        if found is not None or breaker.closed():
+        if found is not None or breaker.closed:
             return found
-        with self._lock:
-            return self._alone
+        with _alone_lock:
+            return _alone.get(self.key)
 
     def set(self, value: T) -> None:
         cache.set(self.key, value, timeout=self._keep_seconds)
-        with self._lock:
-            self._alone = None if breaker.closed() else value
+        with _alone_lock:
+            _alone.pop(self.key, None)
+            if not breaker.closed:
+                _alone[self.key] = value
+            while len(_alone) > MOST_ALONE:
+                _alone.popitem(last=False)
+
+
+def forget_alone() -> None:
+    """As in a process that has just started."""
+    with _alone_lock:
+        _alone.clear()

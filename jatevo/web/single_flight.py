@@ -25,7 +25,7 @@ _POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True)
-class _Kept(Generic[T]):
+class _Made(Generic[T]):
     value: T
     made_at: datetime
 
@@ -47,7 +47,7 @@ class SingleFlight(Generic[T]):
         keep_seconds: int,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._remembered: Remembered[_Kept[T]] = Remembered(key, keep_seconds=keep_seconds)
+        self._remembered: Remembered[_Made[T]] = Remembered(key, keep_seconds=keep_seconds)
         self._fresh_for = fresh_for
         self._oldest = oldest
         self._patience_seconds = patience_seconds
@@ -58,16 +58,16 @@ class SingleFlight(Generic[T]):
 
         def make() -> tuple[T, float]:
             value = compute()
-            self._remembered.set(_Kept(value, at))
+            self._remembered.set(_Made(value, at))
             return value, time.time()
 
         def known() -> tuple[T, float]:
-            kept = self._remembered.get()
+            last = self._remembered.get()
             # A value from the future comes from a clock that is ahead, or this one was put back.
-            if kept is None or not -self._fresh_for <= at - kept.made_at < self._oldest:
+            if last is None or not -self._fresh_for <= at - last.made_at < self._oldest:
                 raise NeedRegenerationException
             # Ages are ours to judge: dogpile hears "made just now" or "expired long ago".
-            return kept.value, time.time() if at - kept.made_at < self._fresh_for else 1.0
+            return last.value, time.time() if at - last.made_at < self._fresh_for else 1.0
 
         mutex = _Mutex(self._threads, f"jatevo-flight:{self._remembered.key}", self._patience_seconds)
         with Lock(mutex, make, known, 1.0) as value:
@@ -103,7 +103,7 @@ class _Mutex:
             except redis.exceptions.LockError:
                 pass  # it has expired meanwhile
             except redis.RedisError as error:
-                breaker.trip(error)
+                breaker.failed(error)
             self._shared = None
         if self._has_thread:
             self._has_thread = False
@@ -111,7 +111,7 @@ class _Mutex:
 
     def _acquire_shared(self, wait: bool, patience_seconds: float) -> bool:
         """Whether no other process computes, as far as Redis can tell."""
-        if not breaker.closed():
+        if not breaker.closed:
             return True
         lock = client().lock(
             self._name, timeout=self._patience_seconds, sleep=_POLL_SECONDS, thread_local=False
@@ -120,7 +120,7 @@ class _Mutex:
             if not lock.acquire(blocking=wait, blocking_timeout=max(patience_seconds, 0.0) if wait else None):
                 return False
         except redis.RedisError as error:
-            breaker.trip(error)
+            breaker.failed(error)
             return True
         self._shared = lock
         return True

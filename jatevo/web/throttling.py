@@ -7,11 +7,11 @@ asking again for a few seconds, and this process counts alone.
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 import redis
-import structlog
 from django.conf import settings
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage
@@ -19,30 +19,16 @@ from limits.strategies import FixedWindowRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jatevo.web.breaker import CircuitBreaker
 from jatevo.web.errors import ApiError
 
-log = structlog.get_logger(__name__)
-
-BREAK_SECONDS: Final = 5.0
 REPLAY_TTL_SECONDS: Final = 2 * 300 + 60  # longer than any timestamp stays acceptable, either side of now
 LOCAL_REPLAYS: Final = 200_000  # ids remembered per process while Redis is away
 
 
-class Breaker:
-    """Closed until a failure, then open for BREAK_SECONDS."""
+T = TypeVar("T")
 
-    def __init__(self) -> None:
-        self._open_until = 0.0
-
-    def closed(self) -> bool:
-        return time.monotonic() >= self._open_until
-
-    def trip(self, error: Exception) -> None:
-        self._open_until = time.monotonic() + BREAK_SECONDS
-        log.warning("redis unavailable; counting in this process", error=str(error))
-
-
-breaker = Breaker()
+breaker = CircuitBreaker("Redis")
 
 
 class RememberedIds:
@@ -116,14 +102,9 @@ def _limit(text: str) -> RateLimitItem:
 def hit(name: str, *keys: str) -> None:
     """Counts one request against settings.RATE_LIMITS[name] for the keys. Over it: 429 with Retry-After."""
     limit = _limit(settings.RATE_LIMITS[name])
-    if breaker.closed():
-        try:
-            allowed = _shared().hit(limit, name, *keys)
-        except redis.RedisError as error:
-            breaker.trip(error)
-            allowed = _alone().hit(limit, name, *keys)
-    else:
-        allowed = _alone().hit(limit, name, *keys)
+    allowed = _shared_or_alone(
+        lambda: _shared().hit(limit, name, *keys), lambda: _alone().hit(limit, name, *keys)
+    )
     if not allowed:
         raise ApiError(
             429,
@@ -135,30 +116,38 @@ def hit(name: str, *keys: str) -> None:
 
 def redis_is_up() -> bool:
     """Whether the limits are shared just now (for what must not be counted per process)."""
-    if not breaker.closed():
-        return False
-    try:
+
+    def ping() -> bool:
         client().ping()
-    except redis.RedisError as error:
-        breaker.trip(error)
-        return False
-    return True
+        return True
+
+    return _shared_or_alone(ping, lambda: False)
 
 
 def first_sight(scope: str, message_id: str) -> bool:
     """True if this id was not seen in the guard's span; each id is true for one caller only."""
     key = f"jatevo-seen:{scope}:{message_id}"
-    if breaker.closed():
-        try:
-            return bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS))
-        except redis.RedisError as error:
-            breaker.trip(error)
-    return _local_ids.add(key, time.monotonic())
+    return _shared_or_alone(
+        lambda: bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS)),
+        lambda: _local_ids.add(key, time.monotonic()),
+    )
 
 
 def _seconds_left(limit: RateLimitItem, *keys: str) -> int:
-    limiter = _shared() if breaker.closed() else _alone()
+    stats = _shared_or_alone(
+        lambda: _shared().get_window_stats(limit, *keys), lambda: _alone().get_window_stats(limit, *keys)
+    )
+    return max(1, int(stats.reset_time - time.time()) + 1)
+
+
+def _shared_or_alone(shared: Callable[[], T], alone: Callable[[], T]) -> T:
+    """What Redis answers, or what this process knows by itself while Redis does not answer."""
+    if not breaker.allows():
+        return alone()
     try:
-        return max(1, int(limiter.get_window_stats(limit, *keys).reset_time - time.time()) + 1)
-    except redis.RedisError:
-        return 1
+        answer = shared()
+    except redis.RedisError as error:
+        breaker.failed(error)
+        return alone()
+    breaker.succeeded()
+    return answer

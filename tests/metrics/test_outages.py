@@ -12,10 +12,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jatevo.metrics.breaker import CircuitBreaker
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store, get_store, patient_store
 from jatevo.metrics.transport import CircuitOpen, Param, Row
+from jatevo.web.breaker import CircuitBreaker
 from tests.metrics import clickhouse_server as real_server
 from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.wrappers import Intercepted
@@ -55,7 +55,7 @@ def down() -> MetricsUnavailable:
 def test_the_circuit_opens_after_three_failures_and_closes_by_one_success(chdb_store: Store) -> None:
     clock = Clock()
     transport = Scripted(chdb_store, down(), down(), down(), down(), None, None)
-    store = Store(transport, CircuitBreaker(clock, threshold=3, open_seconds=5))
+    store = Store(transport, CircuitBreaker("trial", threshold=3, open_seconds=5, clock=clock))
     for _ in range(3):
         with pytest.raises(MetricsUnavailable, match="down"):
             store.execute("SELECT 1")
@@ -76,7 +76,7 @@ def test_the_circuit_opens_after_three_failures_and_closes_by_one_success(chdb_s
 
 def test_successes_between_failures_keep_the_circuit_closed(chdb_store: Store) -> None:
     transport = Scripted(chdb_store, down(), down(), None, down(), down(), None)
-    store = Store(transport, CircuitBreaker(Clock(), threshold=3, open_seconds=5))
+    store = Store(transport, CircuitBreaker("trial", threshold=3, open_seconds=5, clock=Clock()))
     for _ in range(6):
         failing = transport.outcomes[0] is not None
         with pytest.raises(MetricsUnavailable) if failing else no_error():
@@ -86,7 +86,7 @@ def test_successes_between_failures_keep_the_circuit_closed(chdb_store: Store) -
 
 def test_a_refusal_is_an_answer_and_opens_nothing(chdb_store: Store) -> None:
     transport = Scripted(chdb_store, *[QueryRefused("syntax", 62)] * 5)
-    store = Store(transport, CircuitBreaker(Clock(), threshold=3, open_seconds=5))
+    store = Store(transport, CircuitBreaker("trial", threshold=3, open_seconds=5, clock=Clock()))
     for _ in range(5):
         with pytest.raises(QueryRefused):
             store.execute("SELEC")
@@ -94,7 +94,7 @@ def test_a_refusal_is_an_answer_and_opens_nothing(chdb_store: Store) -> None:
 
 def test_only_one_caller_tries_a_half_open_circuit() -> None:
     clock = Clock()
-    breaker = CircuitBreaker(clock, threshold=1, open_seconds=5)
+    breaker = CircuitBreaker("trial", threshold=1, open_seconds=5, clock=clock)
     assert breaker.allows()
     breaker.failed()
     clock.now += 5

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from jatevo.metrics.breaker import CircuitBreaker
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.patience import HURRIED_WAIT_SECONDS, MAX_THREADS, Helpers, patiently
 from jatevo.metrics.queries import requests_count
 from jatevo.metrics.shipper import ship
 from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.transport import CircuitOpen
+from jatevo.web.breaker import CircuitBreaker
 from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.test_outages import ROOT
 from tests.metrics.wrappers import HOUR, NOON, deliver, enqueue, receipt
@@ -174,7 +174,7 @@ def test_a_hung_server_costs_a_page_under_a_second_and_ingest_nothing(
 ) -> None:
     """And when it is back, so are the figures, without anybody's doing."""
     transport = NativeTransport(clickhouse_server.url(), timeout_seconds=2.0)
-    store = Store(transport, CircuitBreaker(time.monotonic, threshold=3, open_seconds=0.2))
+    store = Store(transport, CircuitBreaker("trial", threshold=3, open_seconds=0.2))
     for table in ("receipt_facts", "requests_minute", "requests_hour"):
         native_migrated.execute(f"TRUNCATE TABLE {table}")
     deliver(store, receipt("r_1"))

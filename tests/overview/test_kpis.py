@@ -29,6 +29,7 @@ from jatevo.overview.kpis import (
     snapshot,
 )
 from jatevo.web.figures import Knowledge
+from jatevo.web.remembered import Remembered
 from nodes.lifecycle import Status
 from nodes.models import Node
 from tests.factories import NodeFactory
@@ -224,19 +225,20 @@ def test_an_answer_that_comes_too_late_serves_the_next_page(
     ship(chdb_store, receipt(ts_end=NOON_SECONDS - 30))
     answer_now = threading.Event()
     remembered: queue.SimpleQueue[Traffic] = queue.SimpleQueue()
-    remember = kpis._last_traffic.set
+    remember = Remembered.set
 
     class SlowStore:
         def execute(self, sql: str, params: Any = None) -> Any:
             assert answer_now.wait(10)
             return chdb_store.execute(sql, params)
 
-    def remember_and_tell(traffic: Traffic) -> None:
-        remember(traffic)
-        remembered.put(traffic)
+    def remember_and_tell(place: Remembered[Any], answer: Any) -> None:
+        remember(place, answer)
+        if "traffic" in place.key:
+            remembered.put(answer.value)
 
     monkeypatch.setattr(kpis, "get_store", SlowStore)
-    monkeypatch.setattr(kpis._last_traffic, "set", remember_and_tell)
+    monkeypatch.setattr(Remembered, "set", remember_and_tell)
     begun = time.monotonic()
     assert snapshot(at=NOON).requests_24h.state is Knowledge.UNKNOWN
     assert time.monotonic() - begun < 1

@@ -36,9 +36,9 @@ def server() -> Iterator[Valkey]:
 
 @pytest.fixture(autouse=True)
 def closed_breaker() -> Iterator[None]:
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     yield
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
 
 
 def cache_of(server: Valkey) -> BreakerCache:
@@ -77,7 +77,7 @@ def test_keeps_what_it_is_given(server: Valkey) -> None:
     assert cache.get("a", "default") == "default"
     cache.clear()
     assert cache.get("d") is None
-    assert throttling.breaker.closed()
+    assert throttling.breaker.closed
 
 
 def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
@@ -96,20 +96,20 @@ def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
             assert not cache.touch("a")
             assert cache.get_or_set("a", lambda: 7) == 7
         assert time.monotonic() - begun < settings.REDIS_TIMEOUT_SECONDS + 0.25
-        assert not throttling.breaker.closed(), "the rate limits do not ask either"
+        assert not throttling.breaker.closed, "the rate limits do not ask either"
     finally:
         os.kill(server.child.process.pid, signal.SIGCONT)
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     assert cache.get("a") == 1
 
 
 def test_deletion_is_tried_while_the_breaker_is_open(server: Valkey) -> None:
     cache = cache_of(server)
     cache.set_many({"a": 1, "b": 2, "c": 3})
-    throttling.breaker.trip(TimeoutError("a hiccup"))
+    throttling.breaker.failed(TimeoutError("a hiccup"))
     assert cache.delete("a")
     assert cache.delete_many(["b"]) == 1
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     assert cache.get_many(["a", "b", "c"]) == {"c": 3}
 
 
@@ -138,7 +138,7 @@ def test_flags_and_figures_are_the_same_without_redis(server: Valkey) -> None:
             assert not enabled_after_a_change()
             assert kpis.snapshot(at=at).census.active_by_region == {node.region: 1}
         assert time.monotonic() - begun < 3
-        assert not throttling.breaker.closed()
+        assert not throttling.breaker.closed
 
 
 def enabled_after_a_change() -> bool:

@@ -89,12 +89,12 @@ def test_database_down_is_a_503_and_nothing_is_acknowledged() -> None:
 @pytest.fixture
 def redis_down() -> Iterator[None]:
     """No Redis for this process: every command fails at once, and the breaker opens."""
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     with mock.patch.object(
         redis.connection.ConnectionPool, "get_connection", side_effect=redis.ConnectionError("down")
     ):
         yield
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
 
 
 @pytest.mark.usefixtures("redis_down")
@@ -110,13 +110,13 @@ def test_redis_down_ingest_goes_on_with_limits_and_replay_guard_of_this_process(
 
 
 def test_breaker_keeps_a_dead_redis_from_being_asked_each_time() -> None:
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     with mock.patch.object(
         redis.connection.ConnectionPool, "get_connection", side_effect=redis.ConnectionError("down")
     ) as asked:
         for number in range(20):
             throttling.hit("node", "somebody", str(number))
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     assert asked.call_count < 5
 
 

@@ -71,9 +71,9 @@ def all_at_once(ask: Callable[[], T], count: int = CROWD) -> list[T]:
 
 @pytest.fixture(autouse=True)
 def closed_breaker() -> Iterator[None]:
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     yield
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_two_hundred_misses_compute_once() -> None:
     shared, computed = flight(), Computed()
     assert all_at_once(lambda: shared.get(computed, at=NOON)) == [1] * CROWD
     assert computed.times == 1
-    assert throttling.breaker.closed()
+    assert throttling.breaker.closed
 
 
 def test_a_fresh_value_is_used_again_and_an_old_one_is_made_anew() -> None:
@@ -240,16 +240,16 @@ def test_without_redis_each_process_computes_once_and_remembers(server: Valkey) 
     assert shared.get(computed, at=NOON + 4 * SECOND) == 1
     assert shared.get(computed, at=NOON + 5 * SECOND) == 2
     assert time.monotonic() - begun < 3
-    assert not throttling.breaker.closed()
+    assert not throttling.breaker.closed
 
 
 def test_what_was_remembered_alone_gives_way_to_what_all_share(server: Valkey) -> None:
     shared, computed = flight(), Computed()
     shared.get(computed, at=NOON)
-    throttling.breaker.trip(TimeoutError("a hiccup"))
+    throttling.breaker.failed(TimeoutError("a hiccup"))
     assert shared.get(computed, at=NOON + SECOND) == 2  # it cannot be read just now
     assert shared.get(computed, at=NOON + 2 * SECOND) == 2
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     assert shared.get(computed, at=NOON + 2 * SECOND) == 1
     cache.clear()
     assert shared.get(computed, at=NOON + 2 * SECOND) == 3

@@ -16,9 +16,9 @@ def first_use() -> Iterator[None]:
     """As in a process that has just started."""
     throttling._client.cache_clear()
     throttling._shared_limiter.cache_clear()
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
     yield
-    throttling.breaker._open_until = 0.0
+    throttling.breaker.reset()
 
 
 @pytest.mark.usefixtures("first_use")
@@ -36,7 +36,7 @@ def test_first_calls_of_many_threads_share_one_client() -> None:
         clients = set(pool.map(use, range(16)))
     gc.collect()
     assert len(clients) == 1
-    assert throttling.breaker.closed(), "no thread lost its connection"
+    assert throttling.breaker.closed, "no thread lost its connection"
 
 
 def test_limit_is_counted_over_the_window_and_says_when_to_come_back() -> None:

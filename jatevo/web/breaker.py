@@ -1,0 +1,84 @@
+"""A circuit breaker: when a store is down, ask it seldom instead of making every request wait for it.
+
+The one kind for PostgreSQL, Redis and ClickHouse. Breakers are of this process alone.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+OPEN_SECONDS: Final = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class CircuitBreaker:
+    """Closed, open after `threshold` failures in a row, half-open `open_seconds` later.
+
+    Half-open lets one caller try: success closes it, failure opens it again. `store` is what the log calls it,
+    `clock` is monotonic seconds. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        *,
+        threshold: int = 1,
+        open_seconds: float = OPEN_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._threshold = threshold
+        self._open_seconds = open_seconds
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._retry_at: float | None = None
+
+    def allows(self) -> bool:
+        """Whether the caller may try now. A True should be followed by succeeded() or failed()."""
+        if self._retry_at is None:  # nearly always, so without the lock
+            return True
+        with self._lock:
+            if self._retry_at is None:
+                return True
+            if self._clock() < self._retry_at:
+                return False
+            # This caller is the trial; should it never report back, the next may try after another wait.
+            self._retry_at = self._clock() + self._open_seconds
+            return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the store answered when it was last asked, as far as is known. Claims no trial."""
+        return self._retry_at is None
+
+    def succeeded(self) -> None:
+        """The store answered, be it with a refusal."""
+        if self._retry_at is None and not self._failures:
+            return
+        with self._lock:
+            was_open = self._retry_at is not None
+            self._failures = 0
+            self._retry_at = None
+        if was_open:
+            log.info("store answers again", store=self.store)
+
+    def failed(self, error: BaseException | str = "") -> None:
+        """The store did not answer."""
+        with self._lock:
+            self._failures += 1
+            opens = self._failures >= self._threshold
+            if opens:
+                self._retry_at = self._clock() + self._open_seconds
+        if opens:
+            log.warning("store unavailable", store=self.store, error=str(error))
+
+    def reset(self) -> None:
+        """As in a process that has just started."""
+        with self._lock:
+            self._failures = 0
+            self._retry_at = None
