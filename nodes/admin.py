@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from guardian.admin import GuardedModelAdmin
 
-from jatevo.accounts.models import User
+from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
 from nodes.actions import create_validator, rotate_validator_token
@@ -56,13 +56,13 @@ class ValidatorAdmin(admin.ModelAdmin):
             super().save_model(request, obj, form, change)
             _record_change(request, "validator", obj, form)
             return
-        _, token = create_validator(name=obj.pk, by=_admin(request), at=timezone.now())
+        _, token = create_validator(name=obj.pk, by=user_of(request), at=timezone.now())
         self._show(request, obj, token)
 
     @admin.action(description="New token for the chosen validators")
     def new_token(self, request: HttpRequest, chosen: QuerySet[Validator]) -> None:
         for validator in chosen:
-            self._show(request, validator, rotate_validator_token(validator=validator, by=_admin(request)))
+            self._show(request, validator, rotate_validator_token(validator=validator, by=user_of(request)))
 
     def has_delete_permission(self, request: HttpRequest, obj: Validator | None = None) -> bool:
         return False  # its probes are evidence; make it inactive instead
@@ -106,11 +106,5 @@ def _record_change(request: HttpRequest, kind: str, changed: Node | Validator, f
     if form.changed_data:
         values = {name: form.cleaned_data[name] for name in form.changed_data}
         record(
-            f"{kind}.edit", by=actor_of(_admin(request)), subject_kind=kind, subject_id=changed.pk, **values
+            f"{kind}.edit", by=actor_of(user_of(request)), subject_kind=kind, subject_id=changed.pk, **values
         )
-
-
-def _admin(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise PermissionError("not signed in")
-    return request.user

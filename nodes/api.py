@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from jatevo.accounts.authentication import JwtAuthentication
 from jatevo.accounts.models import Org, User
-from jatevo.accounts.permissions import Permission, allowed, api_permission
+from jatevo.accounts.permissions import Permission, allowed, api_permission, user_of
 from jatevo.audit.record import Actor, actor_of
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found, unauthenticated
@@ -43,7 +43,7 @@ _TOKEN_ANSWER = inline_serializer(
 @permission_classes([api_permission(Permission.ENROL_NODES)])
 def enrollments(request: Request) -> Response:
     """Ask for a node: a token that registers one node, shown once, good for 24 hours."""
-    user = _user(request)
+    user = user_of(request)
     form = EnrollmentRequest(data=request.data)
     form.is_valid(raise_exception=True)
     wanted = form.validated_data
@@ -166,7 +166,7 @@ def heartbeat(request: Request) -> Response:
 @permission_classes([api_permission(Permission.VIEW_NODES)])
 def node_list(request: Request) -> Response:
     """The nodes that you may see, by id."""
-    hit("reads", _user(request).email)
+    hit("reads", user_of(request).email)
     sight = Sight.of(request.user)
     visible = sight.with_names(Node.objects.visible_to(request.user))
     chosen = NodeFilter(request.query_params, queryset=visible, sight=sight)
@@ -191,7 +191,7 @@ def node_detail(request: Request, node_id: str) -> Response:
 
     Who may not know the node finds it under its pseudonym alone, without what would name it.
     """
-    hit("reads", _user(request).email)
+    hit("reads", user_of(request).email)
     sight = Sight.of(request.user)
     visible = Node.objects.visible_to(request.user).select_related("attestation", "standing")
     node = sight.find(visible, node_id)
@@ -207,7 +207,7 @@ def node_detail(request: Request, node_id: str) -> Response:
 @permission_classes([api_permission(Permission.MANAGE_NODES)])
 def rotate_token(request: Request, node_id: str) -> Response:
     """A new node token; the old one ends at once."""
-    user = _user(request)
+    user = user_of(request)
     node = _own_node(user, node_id)
     return Response(
         {"node_id": node.pk, "node_token": actions.rotate_token(node=node, by=user, at=timezone.now())}
@@ -360,12 +360,6 @@ def _org(user: User, wanted: dict[str, Any]) -> Org:
     if len(orgs) != 1:  # where there is one organisation, it is meant
         raise invalid_request("Some fields are invalid.", [FieldProblem("org", "say for which organisation")])
     return orgs[0]
-
-
-def _user(request: Request) -> User:
-    if not isinstance(request.user, User):
-        raise unauthenticated()
-    return request.user
 
 
 def _sign_in(request: Request) -> User:

@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from jatevo.web.time_zones import current_zone_words
 from nodes.list_query import canonical, in_address
 
 MOST_IN_A_VIEW = 1000  # as SavedView.query holds
@@ -45,13 +46,13 @@ class MaintenanceForm(forms.Form):
         help_text="Shown on the node's page to those who know it by name.",
     )
     starts_at = forms.DateTimeField(
-        label="From (UTC)",
+        label="From",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         help_text="Empty: now. It cannot begin in the past.",
     )
     until = forms.DateTimeField(
-        label="Until (UTC)",
+        label="Until",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         help_text="Empty: until you end it, and at most as long as is left.",
@@ -60,6 +61,8 @@ class MaintenanceForm(forms.Form):
     def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.now = now
+        for name in ("starts_at", "until"):  # read in the person's zone
+            self.fields[name].label = f"{self.fields[name].label} ({current_zone_words(now)})"
 
     def clean_starts_at(self) -> datetime | None:
         """None is now, and so is a moment that has only just passed."""

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from jatevo.accounts.models import User
-from jatevo.accounts.permissions import Permission, allowed, require
+from jatevo.accounts.permissions import Permission, allowed, require, user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
@@ -111,7 +111,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
             messages.error(request, " ".join(map(str, texts)))
     else:
         try:
-            view = save_view(**form.cleaned_data, by=_user(request))
+            view = save_view(**form.cleaned_data, by=user_of(request))
             messages.success(request, f"“{view.name}” is kept.")
         except NodeError as error:
             messages.error(request, str(error))
@@ -122,7 +122,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
 @require(Permission.VIEW_NODES)
 def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
     """Deletes a view of one's own."""
-    if delete_view(view_id=view_id, by=_user(request)):
+    if delete_view(view_id=view_id, by=user_of(request)):
         messages.success(request, "The view is deleted.")
     return redirect("nodes:list")
 
@@ -151,7 +151,7 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
     if not action:
         messages.error(request, "Choose what to do with the nodes.")
         return redirect(list_url)
-    results = _moderate(nodes, form, _user(request)) if asked and form.is_valid() else []
+    results = _moderate(nodes, form, user_of(request)) if asked and form.is_valid() else []
     context = {
         "nodes": nodes,
         "form": form,
@@ -257,10 +257,3 @@ def _shown(row: Row) -> tuple[object, ...]:
         row.agent_version,
         (figures.p95_ms.value, figures.uptime_7d.value, figures.old),
     )
-
-
-def _user(request: HttpRequest) -> User:
-    """The signed-in user; `require` has let nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view must be guarded by require()")
-    return request.user

@@ -11,8 +11,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from jatevo.accounts.models import User
-from jatevo.accounts.permissions import Permission, require
+from jatevo.accounts.permissions import Permission, require, user_of
 from nodes.actions import (
     NodeError,
     clear,
@@ -63,7 +62,7 @@ def rotate_node_token(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             token = rotate_token(
-                node=node, by=_user(request), at=timezone.now(), reason=form.cleaned_data["reason"]
+                node=node, by=user_of(request), at=timezone.now(), reason=form.cleaned_data["reason"]
             )
         except NodeError as error:
             form.add_error(None, str(error))
@@ -85,7 +84,7 @@ def maintain_node(request: HttpRequest, name: str) -> HttpResponse:
                 message=answers["message"],
                 starts_at=answers["starts_at"],
                 until=answers["until"],
-                by=_user(request),
+                by=user_of(request),
                 at=now,
             )
         except NodeError as error:
@@ -110,7 +109,7 @@ def end_node_maintenance(request: HttpRequest, name: str) -> HttpResponse:
     """Ends the maintenance that is under way, or takes back what was announced."""
     node = _managed(request, name)
     try:
-        end_maintenance(node=node, by=_user(request), at=timezone.now())
+        end_maintenance(node=node, by=user_of(request), at=timezone.now())
     except NodeError as error:
         messages.warning(request, str(error))
     else:
@@ -127,7 +126,7 @@ def share_node(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         sharing = form.cleaned_data["shared"] == "yes"
         try:
-            (share if sharing else unshare)(node=node, by=_user(request), at=timezone.now())
+            (share if sharing else unshare)(node=node, by=user_of(request), at=timezone.now())
         except NodeError as error:
             form.add_error(None, str(error))
         else:
@@ -152,7 +151,7 @@ def share_node(request: HttpRequest, name: str) -> HttpResponse:
 def recompute_node_reputation(request: HttpRequest, name: str) -> HttpResponse:
     """Computes the reputation now instead of within five minutes."""
     node = _managed(request, name)
-    score = recompute_reputation(node=node, by=_user(request), at=timezone.now())
+    score = recompute_reputation(node=node, by=user_of(request), at=timezone.now())
     said = "is not known yet: there is no evidence" if score is None else f"is {score}"
     messages.success(request, f"The reputation of {node.pk} {said}.")
     return _back(node, Tab.REPUTATION)
@@ -165,7 +164,7 @@ def _moderate(
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            action(node=node, by=_user(request), reason=form.cleaned_data["reason"], at=timezone.now())
+            action(node=node, by=user_of(request), reason=form.cleaned_data["reason"], at=timezone.now())
         except NodeError as error:
             form.add_error(None, str(error))
         else:
@@ -186,10 +185,3 @@ def _managed(request: HttpRequest, name: str) -> Node:
 def _back(node: Node, tab: Tab | None = None) -> HttpResponse:
     page = reverse("nodes:detail", args=[node.pk])
     return redirect(f"{page}?tab={tab}" if tab else page)
-
-
-def _user(request: HttpRequest) -> User:
-    """The signed-in user; `require` has let nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view must be guarded by require()")
-    return request.user

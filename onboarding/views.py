@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from jatevo.accounts.models import User
-from jatevo.accounts.permissions import Permission, require
+from jatevo.accounts.permissions import Permission, require, user_of
 from jatevo.web.fragments import page_or_fragment
 from nodes.actions import NodeError, enrol
 from nodes.credentials import enrollment_digest
@@ -46,7 +46,7 @@ _SESSION_KEY = "run_a_node"
 @require(Permission.ENROL_NODES)
 def start(request: HttpRequest) -> HttpResponse:
     """Steps 1 and 2. A valid POST makes the enrolment and shows its token, this once."""
-    user = _user(request)
+    user = user_of(request)
     platform = _platform(request.POST.get("platform") or request.GET.get("platform"))
     form = None
     if request.method == "POST":
@@ -76,7 +76,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """Steps 3 and 4 of one enrolment, without the token; htmx asks for the checklist alone."""
-    found = get_object_or_404(_enrollments(_user(request)).select_related("last_node"), pk=enrollment_id)
+    found = get_object_or_404(_enrollments(user_of(request)).select_related("last_node"), pk=enrollment_id)
     return _enrollment_page(request, found, token="")
 
 
@@ -85,7 +85,7 @@ def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """A new enrolment with the answers of this one, and with a token of its own."""
-    old = get_object_or_404(_enrollments(_user(request)).select_related("org"), pk=enrollment_id)
+    old = get_object_or_404(_enrollments(user_of(request)).select_related("org"), pk=enrollment_id)
     answers = {**_answers(request, old), "org": old.org}
     try:
         return _enrol(request, answers, status=201)
@@ -98,7 +98,7 @@ def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """`agent.yaml` as a download; with the token if the form posts it, since the console does not keep it."""
-    found = get_object_or_404(_enrollments(_user(request)), pk=enrollment_id)
+    found = get_object_or_404(_enrollments(user_of(request)), pk=enrollment_id)
     token = request.POST.get("token", "")
     if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
         token = ""
@@ -111,7 +111,7 @@ def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require(Permission.MANAGE_NODES)
 def node_config(request: HttpRequest, node_id: str) -> HttpResponse:
     """`agent.yaml` of a node that is registered already, without its token: the console shows that once."""
-    node = get_object_or_404(Node.objects.owned_by(_user(request)), pk=node_id)
+    node = get_object_or_404(Node.objects.owned_by(user_of(request)), pk=node_id)
     text = render_config(config_of_node(node, console=settings.BASE_URL))
     return _download(text.encode(), "agent.yaml", "application/yaml")
 
@@ -120,7 +120,7 @@ def node_config(request: HttpRequest, node_id: str) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def service_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """The launchd or systemd file as a download."""
-    found = get_object_or_404(_enrollments(_user(request)), pk=enrollment_id)
+    found = get_object_or_404(_enrollments(user_of(request)), pk=enrollment_id)
     service = _instructions(_platform_of(request, found)).service
     return _download(service.text.encode(), service.name, service.media_type)
 
@@ -140,7 +140,7 @@ def _enrol(request: HttpRequest, answers: dict[str, Any], *, status: int) -> Htt
     """Makes the enrolment; raises NodeError if it is refused."""
     made, token = enrol(
         org=answers["org"],
-        by=_user(request),
+        by=user_of(request),
         at=timezone.now(),
         node_id=answers["node_id"],
         region=answers["region"],
@@ -235,13 +235,6 @@ def _platform_of(request: HttpRequest, found: Enrollment) -> Platform:
     chosen = _platform(request.GET.get("platform")) or _platform(_answers(request, found)["platform"])
     guess = Platform.MAC if found.runtime in ("", Runtime.OLLAMA) else Platform.NVIDIA
     return chosen or guess
-
-
-def _user(request: HttpRequest) -> User:
-    """The signed-in user; `require` has let nobody else in."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view must be guarded by require()")
-    return request.user
 
 
 def _download(content: bytes, name: str, media_type: str) -> HttpResponse:

@@ -15,12 +15,17 @@ from jatevo.accounts.login_limits import count_attempt
 from jatevo.accounts.models import User
 from jatevo.accounts.sessions import SignedIn
 from jatevo.audit.record import SYSTEM, Actor, actor_of, record
+from jatevo.web.time_zones import zone_named
 
 LONGEST_EMAIL_KEPT = 320
 
 
 class WrongCredentials(Exception):
     """Unknown e-mail, wrong password, wrong one-time password or inactive user: nobody is told which."""
+
+
+class UnknownTimeZone(Exception):
+    """Nobody can choose a time zone of that name."""
 
 
 class OneTimePasswordRequired(Exception):
@@ -117,6 +122,22 @@ def save_user(*, user: User, changes: Mapping[str, tuple[str, str]], by: User, a
             subject_id=str(user.pk),
             org_id=user.org_id,
             changes={field: list(pair) for field, pair in changes.items()},
+        )
+
+
+def set_time_zone(*, by: User, name: str) -> None:
+    """The zone in which pages and exports show times to this person. Raises UnknownTimeZone."""
+    if zone_named(name) is None:
+        raise UnknownTimeZone(name)
+    with transaction.atomic():
+        User.objects.filter(pk=by.pk).update(time_zone=name)
+        record(
+            "user.time_zone",
+            by=actor_of(by),
+            subject_kind="user",
+            subject_id=str(by.pk),
+            org_id=by.org_id,
+            time_zone=name,
         )
 
 

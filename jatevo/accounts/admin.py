@@ -1,6 +1,6 @@
 """Django admin for organisations and people. Every change leaves an audit row; nobody is ever deleted."""
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from jatevo.accounts.actions import record_new_user, reset_password, save_user
 from jatevo.accounts.models import Org, User
+from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 
 admin.site.site_header = admin.site.site_title = "Jatevo staff"
@@ -73,7 +74,7 @@ class UserAdmin(NeverDeleted, admin.ModelAdmin):
     autocomplete_fields = ["org"]
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        by = cast(User, request.user)
+        by = user_of(request)
         new_password = form.cleaned_data["new_password"]
         if not change:
             obj.set_password(new_password)

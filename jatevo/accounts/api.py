@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from jatevo.accounts import cookies, sessions
 from jatevo.accounts.actions import OneTimePasswordRequired, WrongCredentials, sign_in, sign_out
 from jatevo.accounts.authentication import bearer, enforce_csrf, invalid_token
-from jatevo.accounts.models import User
+from jatevo.accounts.permissions import user_of
 from jatevo.accounts.serializers import AccessGranted, LoginRequest, Me
 from jatevo.accounts.sessions import SignedIn
 from jatevo.accounts.tokens import read_access
@@ -99,7 +99,7 @@ def logout(request: Request) -> Response:
 @extend_schema(responses={200: Me}, summary="Who am I")
 @api_view(["GET", "HEAD"])
 def me(request: Request) -> Response:
-    return Response(Me(cast(User, request.user)).data)
+    return Response(Me(user_of(request)).data)
 
 
 def _family_to_end(request: Request) -> UUID | None:

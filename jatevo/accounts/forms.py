@@ -6,6 +6,7 @@ from django import forms
 from django.contrib.auth import password_validation
 
 from jatevo.accounts.models import User
+from jatevo.web.time_zones import UTC_NAME, zone_names
 
 LONGEST_PASSWORD = 1024
 OTP_NEEDED = "This account has a second factor. Enter its one-time password, and the password again."
@@ -84,3 +85,18 @@ class PasswordForm(forms.Form):
             except forms.ValidationError as error:
                 self.add_error("new", error)
         return cleaned
+
+
+def _zone_choices() -> list[tuple[str, Any]]:
+    """UTC, then the zones by area: ("Asia", [("Asia/Jakarta", "Jakarta"), …])."""
+    areas: dict[str, list[tuple[str, str]]] = {}
+    for name in zone_names():
+        area, _, place = name.partition("/")
+        areas.setdefault(area, []).append((name, place.replace("_", " ")))
+    return [(UTC_NAME, "UTC"), *areas.items()]
+
+
+class TimeZoneForm(forms.Form):
+    """The zone in which times are shown."""
+
+    zone = forms.ChoiceField(label="Time zone", choices=_zone_choices)

@@ -55,6 +55,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     org = models.ForeignKey(Org, on_delete=models.PROTECT, null=True, blank=True, related_name="users")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
     is_active = models.BooleanField(default=True)
+    # A name of the IANA database; empty until chosen, and then UTC
+    time_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -77,7 +77,7 @@ class May:
     def __getitem__(self, name: str) -> bool:
         if name not in frozenset(Permission):
             raise UnknownPermission(name)
-        return allowed(_user(self._request), Permission(name))
+        return allowed(_user_if_known(self._request), Permission(name))
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
 
 
 def _items(request: HttpRequest) -> list[NavItem]:
-    user = _user(request)
+    user = _user_if_known(request)
     return [
         NavItem(
             place.item.label,
@@ -100,7 +100,7 @@ def _items(request: HttpRequest) -> list[NavItem]:
     ]
 
 
-def _user(request: HttpRequest) -> object:
+def _user_if_known(request: HttpRequest) -> object:
     """The user, or nobody when there is none yet (an early error page) or the database cannot tell."""
     try:
         user = getattr(request, "user", None)

@@ -13,8 +13,9 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jatevo.accounts.models import Role
+from jatevo.accounts.models import Role, User
 from jatevo.flags.registry import Flag, enabled
+from jatevo.web.errors import unauthenticated
 
 P = ParamSpec("P")
 
@@ -53,6 +54,14 @@ def allowed(user: object, permission: Permission) -> bool:
     if role is None or not getattr(user, "is_active", False):
         return False
     return permission in ROLE_PERMISSIONS[Role(role)]
+
+
+def user_of(request: HttpRequest | Request) -> User:
+    """The signed-in user, for a view that only they reach. Raises ApiError 401 if nobody is signed in."""
+    user: object = request.user
+    if not isinstance(user, User):
+        raise unauthenticated()
+    return user
 
 
 def open_to(user: object, permission: Permission, *, public_while: Flag | None = None) -> bool:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
     path("password/", views.password, name="password"),
+    path("time-zone/", views.time_zone, name="time_zone"),
     path("admin/login/", views.admin_login),
     path("admin/logout/", views.logout),
     path("admin/password_change/", views.admin_password_change),

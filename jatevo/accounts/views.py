@@ -1,6 +1,5 @@
 """Pages of signing in, signing out and one's own password."""
 
-from typing import cast
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -21,11 +20,13 @@ from jatevo.accounts.actions import (
     OneTimePasswordRequired,
     WrongCredentials,
     change_password,
+    set_time_zone,
     sign_in,
     sign_out,
 )
-from jatevo.accounts.forms import LoginForm, PasswordForm
-from jatevo.accounts.models import User
+from jatevo.accounts.forms import LoginForm, PasswordForm, TimeZoneForm
+from jatevo.accounts.permissions import user_of
+from jatevo.accounts.time_zones import remember_zone, zone_of
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError
 
@@ -86,7 +87,7 @@ def logout(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: HttpRequest) -> HttpResponse:
     """Context: `form` (current, new, again)."""
-    user = cast(User, request.user)
+    user = user_of(request)
     if request.method != "POST":
         return _password_page(request, PasswordForm(user))
     form = PasswordForm(user, request.POST)
@@ -110,6 +111,25 @@ def password(request: HttpRequest) -> HttpResponse:
     messages.success(request, "Your password is changed. Everywhere else you are signed out.")
     response = redirect("accounts:password")
     cookies.set_login(response, signed_in, at=at)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def time_zone(request: HttpRequest) -> HttpResponse:
+    """The zone in which times are shown: a person's own choice, or a visitor's cookie.
+
+    Context: `form` (zone), `next`.
+    """
+    form = TimeZoneForm(request.POST or None, initial={"zone": zone_of(request).key})
+    if not form.is_valid():
+        context = {"form": form, "next": _onward(request)}
+        return render(request, "accounts/time_zone.html", context, status=422 if form.errors else 200)
+    name = form.cleaned_data["zone"]
+    response = redirect(_onward(request))
+    if request.user.is_authenticated:
+        set_time_zone(by=user_of(request), name=name)
+    else:
+        remember_zone(response, name)
     return response
 
 

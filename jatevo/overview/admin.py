@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from jatevo.accounts.models import User
+from jatevo.accounts.permissions import user_of
 from jatevo.overview import incident_actions
 from jatevo.overview.incidents import exemption_sentence
 from jatevo.overview.models import Incident, IncidentQuerySet, IncidentUpdate
@@ -205,7 +205,7 @@ class IncidentAdmin(admin.ModelAdmin):
         """Not yet: an incident is stored together with what is said of it."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        incident, by, now = form.instance, _staff(request), timezone.now()
+        incident, by, now = form.instance, user_of(request), timezone.now()
         said = [update for formset in formsets for update in formset.save(commit=False)]
         if change:
             incident_actions.change_incident(
@@ -216,22 +216,16 @@ class IncidentAdmin(admin.ModelAdmin):
 
     @admin.action(description="Resolve the chosen incidents now", permissions=["change"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        by, now = _staff(request), timezone.now()
+        by, now = user_of(request), timezone.now()
         resolved = sum(incident_actions.resolve(incident=each, by=by, at=now) for each in queryset)
         self.message_user(request, f"{resolved} resolved.")
 
     @admin.action(description="Reopen the chosen incidents", permissions=["change"])
     def reopen(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        by, now, reopened = _staff(request), timezone.now(), 0
+        by, now, reopened = user_of(request), timezone.now(), 0
         for each in queryset:
             try:
                 reopened += incident_actions.reopen(incident=each, by=by, at=now)
             except ValidationError as error:
                 self.message_user(request, f"“{each.title}”: {' '.join(error.messages)}", messages.ERROR)
         self.message_user(request, f"{reopened} reopened.")
-
-
-def _staff(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise ValidationError("Sign in first.")
-    return request.user

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
 from django_htmx.middleware import HtmxDetails
@@ -41,7 +42,9 @@ def page_or_fragment(
     fragment = wanted_fragment(request, fragments)
     etag = None
     if fragment is not None and version is not None:
-        digest = hashlib.sha256(repr((template, fragment, version)).encode()).hexdigest()
+        digest = hashlib.sha256(
+            repr((template, fragment, version, timezone.get_current_timezone_name())).encode()
+        ).hexdigest()
         etag = quote_etag(digest[:32])
         unchanged = get_conditional_response(request, etag=etag)
         if unchanged is not None and unchanged.status_code == 304:

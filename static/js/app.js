@@ -170,6 +170,20 @@ function refreshTimes() {
   }
 }
 
+// --- The time zone: the browser knows its own, the person decides.
+
+const browserZone = document.querySelector("[data-browser-zone]");
+if (browserZone) {
+  const select = document.getElementById(browserZone.dataset.browserZone);
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  browserZone.hidden = ![...select.options].some((option) => option.value === timeZone);
+  browserZone.textContent = `Use this browser’s: ${timeZone}`;
+  browserZone.addEventListener("click", () => {
+    select.value = timeZone;
+    select.form.requestSubmit();
+  });
+}
+
 // --- Polling: an element with data-poll-seconds and hx-trigger="refresh" is asked to refresh itself while
 // the page is in sight. Unchanged content answers 304 and nothing is touched.
 

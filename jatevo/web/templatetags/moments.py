@@ -1,10 +1,15 @@
-"""Times on pages: how long ago, with the exact moment on hover; a script keeps the words up to date."""
+"""Times on pages: how long ago, with the exact moment on hover; a script keeps the words up to date.
+
+Exact moments are in the zone of the person who looks (Django's current time zone) and name it.
+"""
 
 from datetime import UTC, datetime
 
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from jatevo.web.time_zones import current_zone_words, offset_words
 
 _STEPS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -20,6 +25,17 @@ def ago(moment: datetime, *, at: datetime) -> str:
     return "now"
 
 
+def exact_words(moment: datetime) -> str:
+    """'28 Nov 2026, 17:01:53 UTC+8', in the current time zone."""
+    local = timezone.localtime(moment)
+    return f"{local:%-d %b %Y, %H:%M:%S} {offset_words(local)}"
+
+
+def times_in() -> str:
+    """`{% times_in %}`: 'Times in Asia/Shanghai (UTC+8)', for pages and forms that show or take times."""
+    return f"Times in {current_zone_words(timezone.now())}"
+
+
 def when(moment: datetime | None, empty: str = "never") -> SafeString:
     """`{% when node.last_heartbeat_at %}`: a <time>; `empty` is what stands for no time."""
     if moment is None:
@@ -28,18 +44,18 @@ def when(moment: datetime | None, empty: str = "never") -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}" data-relative>{}</time>',
         exact.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        exact.strftime("%-d %b %Y, %H:%M:%S UTC"),
+        exact_words(exact),
         ago(exact, at=timezone.now()),
     )
 
 
 def exact_time(moment: datetime | None, empty: str = "—") -> SafeString:
-    """`{% exact_time receipt.accepted_at %}`: the moment itself, to the second, in UTC."""
+    """`{% exact_time receipt.accepted_at %}`: the moment itself, to the second, with its zone."""
     if moment is None:
         return format_html('<span class="text-muted">{}</span>', empty)
     exact = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}">{}</time>',
         exact.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        exact.strftime("%-d %b %Y, %H:%M:%S UTC"),
+        exact_words(exact),
     )
