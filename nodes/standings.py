@@ -4,16 +4,20 @@ A list sorts ten thousand nodes by p95 or uptime and never waits for ClickHouse:
 seconds (`refresh_standings`), and what is shown is as old as its answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import structlog
 from django.db import connection
 
 from jatevo.metrics import queries
+from jatevo.metrics.bad_rows import store_around
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
-from nodes.models import Exemption, ExemptionKind, NodeStanding
+from nodes.models import Exemption, ExemptionKind, Node, NodeStanding
 
 LATENCY_WINDOW = timedelta(hours=1)
 UPTIME_WINDOW = timedelta(days=7)
@@ -23,6 +27,8 @@ STALE_AFTER = timedelta(minutes=3)
 UNPROBED = "No probe has measured it in the past hour."
 UNHEARD = "No minute is on record yet."
 OLD = "The metrics store has not answered, or has been behind, for a while."
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ SELECT n.id, t.p50_ms, t.p95_ms, t.p99_ms, t.measured_at, t.uptime_7d, %(at)s
 FROM unnest(%(node_id)s::varchar[], %(p50_ms)s::float8[], %(p95_ms)s::float8[], %(p99_ms)s::float8[],
             %(measured_at)s::timestamptz[], %(uptime_7d)s::float8[])
     AS t (node_id, p50_ms, p95_ms, p99_ms, measured_at, uptime_7d)
-RIGHT JOIN nodes_node n ON n.id = t.node_id
+JOIN nodes_node n ON n.id = t.node_id
 ORDER BY n.id
 ON CONFLICT (node_id) DO UPDATE SET
     p50_ms = excluded.p50_ms, p95_ms = excluded.p95_ms, p99_ms = excluded.p99_ms,
@@ -75,6 +81,7 @@ def refresh_standings(*, at: datetime) -> int:
     """Brings every node's standing up to date; returns how many were written.
 
     While facts are late on their way to ClickHouse, the standings are those of the moment up to which it has all.
+    A node whose figures cannot be stored is logged and keeps none of the others waiting.
     Raises MetricsError while ClickHouse does not answer; then nothing is written, and `as_of` grows old.
     """
     store, as_of = get_store(), complete_until(at=at)
@@ -85,19 +92,32 @@ def refresh_standings(*, at: datetime) -> int:
         (starts_at, ends_at or until) for starts_at, ends_at in ours.values_list("starts_at", "ends_at")
     ]
     uptimes = queries.uptime_ratio(store, None, since, until, unheard=unheard)
-    ids = sorted(latencies.keys() | uptimes.keys())
-    points = [latencies.get(node_id) for node_id in ids]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _UPSERT,
-            {
-                "at": as_of,
-                "node_id": ids,
-                "p50_ms": [point and point.p50_ms for point in points],
-                "p95_ms": [point and point.p95_ms for point in points],
-                "p99_ms": [point and point.p99_ms for point in points],
-                "measured_at": [point and point.ts for point in points],
-                "uptime_7d": [uptimes.get(node_id) for node_id in ids],
-            },
-        )
-        return cursor.rowcount
+    rows = [
+        _row(node_id, latencies.get(node_id), uptimes.get(node_id))
+        for node_id in Node.objects.order_by("pk").values_list("pk", flat=True)
+    ]
+    written = 0
+
+    def upsert(some: Sequence[_Row]) -> None:
+        nonlocal written
+        with connection.cursor() as cursor:
+            cursor.execute(_UPSERT, {"at": as_of, **_columns(some)})
+            written += cursor.rowcount
+
+    for row, error in store_around(rows, upsert):
+        log.error("a node's figures cannot be stored", node_id=row[0], error=str(error))
+    return written
+
+
+_COLUMNS = ("node_id", "p50_ms", "p95_ms", "p99_ms", "measured_at", "uptime_7d")
+_Row = tuple[str, float | None, float | None, float | None, datetime | None, float | None]
+
+
+def _row(node_id: str, point: queries.LatencyPoint | None, uptime: float | None) -> _Row:
+    if point is None:
+        return (node_id, None, None, None, None, uptime)
+    return (node_id, point.p50_ms, point.p95_ms, point.p99_ms, point.ts, uptime)
+
+
+def _columns(rows: Sequence[_Row]) -> dict[str, list[Any]]:
+    return {name: [row[index] for row in rows] for index, name in enumerate(_COLUMNS)}

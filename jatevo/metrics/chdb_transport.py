@@ -11,12 +11,14 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from jatevo.metrics.cells import cells_to_insert
+from jatevo.metrics.json_types import JSON_SETTINGS, reader_of
 from jatevo.metrics.quoting import bind, identifier
 from jatevo.metrics.transport import (
     TYPE_MISMATCH,
@@ -30,7 +32,6 @@ from jatevo.metrics.transport import (
 
 DATABASE = "jatevo"
 _CODE = re.compile(r"Code: (\d+)")
-_UTC_DATETIME = re.compile(r"(Nullable\()?DateTime\('UTC'\)\)?")
 
 
 class ForkedProcess(RuntimeError):
@@ -59,7 +60,10 @@ class ChdbTransport:
         names = ", ".join(identifier(column) for column in columns)
         try:
             # One JSON array a line: JSON escapes quotes and line ends, so no cell can end the statement.
-            lines = [orjson.dumps(row, default=_unix_seconds, option=_PLAIN).decode() for row in rows]
+            lines = [
+                orjson.dumps(cells_to_insert(row), default=_unix_seconds, option=_PLAIN).decode()
+                for row in rows
+            ]
         except TypeError as error:
             raise QueryRefused(f"{identifier(table)}: {error}", TYPE_MISMATCH) from error
         statement = f"INSERT INTO {identifier(table)} ({names}) FORMAT JSONCompactEachRow\n"
@@ -114,8 +118,8 @@ class ChdbTransport:
         for statement in (
             f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic",
             f"USE {DATABASE}",
-            # As in the native protocol: times are numbers, and a NULL text is refused instead of emptied.
-            "SET date_time_output_format = 'unix_timestamp'",
+            *JSON_SETTINGS,
+            # As in the native protocol: a NULL text is refused instead of emptied.
             "SET input_format_null_as_default = 0",
             f"SET max_execution_time = {self._timeout_seconds}",
         ):
@@ -145,18 +149,13 @@ def _rows(answer: bytes) -> list[Row]:
     if len(lines) < 2:
         return []
     names, types = orjson.loads(lines[0]), orjson.loads(lines[1])
-    time_columns = []
-    for index, (name, type_name) in enumerate(zip(names, types, strict=True)):
-        if _UTC_DATETIME.fullmatch(type_name):
-            time_columns.append(index)
-        elif "DateTime" in type_name:
-            raise QueryRefused(f"column {name} is a {type_name}; say DateTime('UTC')", TYPE_MISMATCH)
+    readers = [reader_of(name, type_name) for name, type_name in zip(names, types, strict=True)]
+    to_read = [(index, reader) for index, reader in enumerate(readers) if reader is not None]
     rows = []
     for line in lines[2:]:
         if line:
             cells = orjson.loads(line)
-            for index in time_columns:
-                if cells[index] is not None:
-                    cells[index] = datetime.fromtimestamp(int(cells[index]), UTC)
+            for index, reader in to_read:
+                cells[index] = reader(cells[index])
             rows.append(tuple(cells))
     return rows

@@ -5,12 +5,11 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from uuid import UUID
 
 from clickhouse_driver import Client, errors
 from clickhouse_driver.util.helpers import parse_url
 
+from jatevo.metrics.cells import cells_to_insert, plain_rows
 from jatevo.metrics.quoting import bind, identifier
 from jatevo.metrics.transport import (
     TYPE_MISMATCH,
@@ -62,10 +61,7 @@ class NativeTransport:
         if not isinstance(answer, tuple):
             return []  # a statement without rows
         rows, columns = answer
-        for name, type_name in columns:
-            if "DateTime" in type_name and "DateTime('UTC')" not in type_name:
-                raise QueryRefused(f"column {name} is a {type_name}; say DateTime('UTC')", TYPE_MISMATCH)
-        return [tuple(map(_plain, row)) for row in rows]
+        return plain_rows(columns, rows)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         if not rows:
@@ -74,7 +70,7 @@ class NativeTransport:
         statement = f"INSERT INTO {identifier(table)} ({names}) VALUES"
         with self._client() as client:
             try:
-                client.execute(statement, rows)
+                client.execute(statement, [cells_to_insert(row) for row in rows])
             except (
                 errors.TypeMismatchError,
                 errors.CannotParseUuidError,
@@ -136,13 +132,3 @@ def _translated() -> Iterator[None]:
         raise refusal(error.code, error.message) from error
     except (errors.Error, OSError, EOFError) as error:
         raise MetricsUnavailable(f"ClickHouse does not answer: {error}") from error
-
-
-def _plain(cell: object) -> object:
-    if isinstance(cell, float):
-        return None if cell != cell else cell  # NaN
-    if isinstance(cell, datetime):
-        return cell.astimezone(UTC)
-    if isinstance(cell, UUID):
-        return str(cell)
-    return cell

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
+import structlog
 from django.db import connection, transaction
 
 from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse
 from jatevo.metrics.store import get_store
-from jatevo.metrics.transport import Transport
+from jatevo.metrics.transport import QueryRefused, Transport
 from jatevo.metrics.writer import Written, write
 
 DEFAULT_LIMIT = 5000
+_MOST_LOGGED = 10  # of the rows of a batch that are set aside; the table has them all
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,17 +55,30 @@ class Shipped:
 def ship(*, at: datetime, limit: int = DEFAULT_LIMIT, store: Transport | None = None) -> Shipped:
     """Ships batches that were left behind, then claims and ships up to `limit` new rows.
 
-    Any number of processes may call it at once. Must not be called inside a transaction. Raises
-    MetricsUnavailable or QueryRefused when ClickHouse does not take a batch; its rows stay for the next call.
+    Any number of processes may call it at once. Must not be called inside a transaction. Raises MetricsUnavailable
+    when ClickHouse does not answer, and QueryRefused when it refuses a batch as a whole: after the other batches have
+    gone. The rows stay for the next call.
     """
     store = store or get_store()
     shipped = Shipped()
-    for batch in _left_behind():
-        shipped += _ship_batch(store, batch)
+    refusal: QueryRefused | None = None
+    for batch in _batches(limit, at):
+        try:
+            shipped += _ship_batch(store, batch)
+        except QueryRefused as error:
+            if refusal is not None:
+                log.error("ClickHouse refuses a batch", error=str(refusal))
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return shipped
+
+
+def _batches(limit: int, at: datetime) -> Iterator[uuid.UUID]:
+    yield from _left_behind()
     claimed = _claim(limit, at)
     if claimed is not None:
-        shipped += _ship_batch(store, claimed)
-    return shipped
+        yield claimed
 
 
 def _left_behind() -> list[uuid.UUID]:
@@ -162,6 +179,8 @@ def _finish(batch: uuid.UUID, poisoned: dict[int, str]) -> None:
     """Sets the poisoned rows aside with their reasons and deletes the rest."""
     with connection.cursor() as cursor:
         if poisoned:
+            for id, reason in sorted(poisoned.items())[:_MOST_LOGGED]:
+                log.error("outbox row set aside", outbox_id=id, reason=reason, of=len(poisoned))
             cursor.executemany(
                 "UPDATE metrics_outbox SET poisoned = %s WHERE id = %s",
                 [(reason, id) for id, reason in poisoned.items()],

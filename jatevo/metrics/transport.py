@@ -98,8 +98,10 @@ class Transport(Protocol):
     """One way to run SQL on ClickHouse. Safe to share between threads.
 
     Every method raises MetricsUnavailable or QueryRefused, within CLICKHOUSE_TIMEOUT_SECONDS of a hang.
-    Rows hold str, int, float and aware UTC datetimes; NULL and NaN are None, a UUID is a str. A result
-    column that is a DateTime without a time zone is refused, because servers disagree on what it means.
+    Rows hold values of their columns' declared types: a Float64 is a float also where it is whole. A number is an
+    int, float or Decimal, a time an aware UTC datetime, a day a date, a UUID a str, an array a list, a tuple a tuple;
+    NULL, NaN and infinities are None. A result column that is a DateTime without a time zone is refused, because
+    servers disagree on what it means.
     """
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:

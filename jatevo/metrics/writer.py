@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from jatevo.metrics.bad_rows import write_around
 from jatevo.metrics.facts import Fact, LatencyFact, ReceiptFact, UptimeFact
 from jatevo.metrics.transport import QueryRefused, Transport
 
@@ -34,6 +35,8 @@ _DAY_SECONDS = 86_400
 # ClickHouse refuses an insert that touches more than 100 partitions (max_partitions_per_insert_block);
 # none of our tables has partitions shorter than a day. Fewer, because each costs it a file system's while.
 _MAX_DAYS_PER_INSERT = 20
+# A UInt64 holds no more. A receipt may state 2^53 - 1 tokens, so that a batch of absurd ones could add up to more.
+_LARGEST = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -132,14 +135,23 @@ def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_Line]
         total[2] += fact.tokens_output
         total[3] += int(fact.cache_hit)
         total[4] += int(fact.failed)
-    return [_Line(0, ts, (ts, region, str(batch), *total)) for (ts, region), total in sums.items()]
+    return [
+        _Line(0, ts, (ts, region, str(batch), *(min(figure, _LARGEST) for figure in total)))
+        for (ts, region), total in sums.items()
+    ]
 
 
 def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_Line]) -> dict[int, str]:
     """Inserts the lines, in few enough partitions at a time; returns the refused ones and why."""
     refused: dict[int, str] = {}
     for chunk in _chunks(lines):
-        refused |= _insert_around_bad_rows(store, table, columns, chunk)
+        bad = write_around(
+            chunk,
+            lambda some: store.insert(table, columns, [line.row for line in some]),
+            # good rows that go twice are absorbed
+            lambda error: isinstance(error, QueryRefused) and error.about_rows,
+        )
+        refused |= {line.outbox_id: f"{table}: {error}" for line, error in bad}
     return refused
 
 
@@ -149,24 +161,6 @@ def _chunks(lines: list[_Line]) -> Iterator[list[_Line]]:
     days: list[list[_Line]] = [list(day) for _, day in groupby(lines, _day)]
     for start in range(0, len(days), _MAX_DAYS_PER_INSERT):
         yield [line for day in days[start : start + _MAX_DAYS_PER_INSERT] for line in day]
-
-
-def _insert_around_bad_rows(
-    store: Transport, table: str, columns: Sequence[str], lines: list[_Line]
-) -> dict[int, str]:
-    try:
-        store.insert(table, columns, [line.row for line in lines])
-    except QueryRefused as error:
-        if not error.about_rows:
-            raise
-        if len(lines) == 1:
-            return {lines[0].outbox_id: f"{table}: {error}"}
-        # Halving finds the bad rows in few inserts; the good ones that go twice are absorbed.
-        middle = len(lines) // 2
-        return _insert_around_bad_rows(store, table, columns, lines[:middle]) | _insert_around_bad_rows(
-            store, table, columns, lines[middle:]
-        )
-    return {}
 
 
 def _minute(unix_seconds: int) -> int:

@@ -6,17 +6,19 @@ all that was heard in it must have come in, so that the minutes in which nobody 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import transaction
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
 
 from jatevo.metrics import queries
+from jatevo.metrics.bad_rows import store_around
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import get_store
-from jatevo.metrics.transport import Transport
+from jatevo.metrics.transport import MetricsUnavailable, Transport
 from jatevo.overview import kpis
 from jatevo.overview.models import RegionHour
 from nodes.models import Exemption, ExemptionKind, Node
@@ -36,6 +38,8 @@ _TRAFFIC = ("requests", "tokens_input", "tokens_output", "errors", "computed_at"
 _COMPUTED = (*_TRAFFIC, "p95_ms", "probes", "minutes_up", "minutes_expected", "measured_at")
 _COUNTED = ("active_nodes", "models_cached")
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass
 class _Minutes:
@@ -48,20 +52,32 @@ class _Minutes:
 def summarise(*, at: datetime, store: Transport | None = None, limit: int = HOURS_PER_RUN) -> list[datetime]:
     """Sums up at most `limit` hours that changed, and says which.
 
-    Any number of processes may call it at once. Raises MetricsError when ClickHouse does not answer; what was
-    not summed up stays noted.
+    An hour that cannot be summed up is logged and keeps none of the others waiting. Any number of processes may call
+    it at once. Raises MetricsUnavailable when ClickHouse does not answer; what was not summed up stays noted.
     """
     store = store or get_store()
     until = complete_until(at=at)
-    done = []
-    for hour, noted_at in _noted(at)[:limit]:
-        settled = until >= hour + HOUR + queries.SETTLED_AFTER
-        if settled or _is_due(hour, until):
-            _store_sums(_summed_up(store, hour, until), hour, noted_at, settled=settled)
+    done: list[datetime] = []
+    for hour, noted_at in _noted(at):
+        if len(done) == limit:
+            break
+        try:
+            _sum_up(store, hour, noted_at, until)
+        except (MetricsUnavailable, OperationalError, InterfaceError):
+            raise  # a store is away: the others would fare no better
+        except Exception:
+            log.exception("an hour cannot be summed up", hour=hour.isoformat())
         else:
-            _store(_traffic_of(store, hour, until), _TRAFFIC)
-        done.append(hour)
+            done.append(hour)
     return done
+
+
+def _sum_up(store: Transport, hour: datetime, noted_at: datetime, until: datetime) -> None:
+    settled = until >= hour + HOUR + queries.SETTLED_AFTER
+    if settled or _is_due(hour, until):
+        _store_sums(_summed_up(store, hour, until), hour, noted_at, settled=settled)
+    else:
+        _store(_traffic_of(store, hour, until), _TRAFFIC)
 
 
 def take_census(*, at: datetime) -> None:
@@ -213,9 +229,13 @@ def _minutes_between(since: datetime, until: datetime, hour: datetime) -> int:
 
 
 def _store(rows: list[RegionHour], fields: tuple[str, ...]) -> None:
-    RegionHour.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["hour", "region"], update_fields=fields
-    )
+    def upsert(some: Sequence[RegionHour]) -> None:
+        RegionHour.objects.bulk_create(
+            some, update_conflicts=True, unique_fields=["hour", "region"], update_fields=fields
+        )
+
+    for row, error in store_around(rows, upsert):
+        log.error("a region's hour cannot be stored", hour=str(row.hour), region=row.region, error=str(error))
 
 
 def _hour_of(at: datetime) -> datetime:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
+from structlog.testing import capture_logs
 
 from jatevo.metrics.facts import Kind
 from jatevo.metrics.models import ChangedHour, Outbox
@@ -272,6 +273,38 @@ def test_a_refused_statement_sets_nothing_aside(chdb_store: Store) -> None:
         ship(at=AT, store=Intercepted(chdb_store, before=refuse))
     assert Outbox.objects.filter(poisoned=None).count() == 1
     assert ship(at=AT, store=chdb_store).receipts == 1
+
+
+def test_a_batch_that_is_refused_as_a_whole_keeps_no_other_waiting(chdb_store: Store) -> None:
+    def refuse(table: str, rows: Rows) -> None:
+        if table == "receipt_facts":
+            raise QueryRefused("no such function", 46)
+
+    enqueue(receipt())
+    with pytest.raises(QueryRefused):
+        ship(at=AT, store=Intercepted(chdb_store, before=refuse))
+    enqueue(uptime())
+    with pytest.raises(QueryRefused):
+        ship(at=AT, store=Intercepted(chdb_store, before=refuse))
+    assert list(Outbox.objects.values_list("kind", "poisoned")) == [("receipt", None)]
+    assert chdb_store.execute("SELECT count() FROM node_uptime_minute") == [(1,)]
+    assert ship(at=AT, store=chdb_store).receipts == 1
+
+
+def test_receipts_of_absurd_sizes_do_not_stop_the_sums(store: Store) -> None:
+    """3,000 times 2^53 - 1 tokens are more than a sum holds."""
+    enqueue(*[receipt(f"r_{number}", tokens_input=2**53 - 1) for number in range(3000)])
+    assert ship(at=AT, store=store) == Shipped(receipts=3000)
+    assert store.execute("SELECT count, tokens_in FROM requests_minute FINAL") == [(3000, 2**64 - 1)]
+
+
+def test_what_is_set_aside_is_in_the_log(chdb_store: Store) -> None:
+    enqueue_body("uptime", {**uptime().to_body(), "beats": -1})
+    with capture_logs() as said:
+        assert ship(at=AT, store=chdb_store).poisoned == 1
+    (line,) = said
+    assert (line["log_level"], line["outbox_id"]) == ("error", Outbox.objects.get().pk)
+    assert "beats" in line["reason"]
 
 
 def test_a_batch_across_more_days_than_one_insert_may_touch_is_taken(store: Store) -> None:

@@ -5,6 +5,7 @@ from typing import NoReturn
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.store import MetricsUnavailable, Store
@@ -64,6 +65,32 @@ def test_uptime_does_not_count_the_consoles_own_outage(chdb_store: Store) -> Non
     note_outage(starts_at=NOON - timedelta(minutes=22), ends_at=NOON - timedelta(minutes=12), at=NOON)
     refresh_standings(at=NOON + timedelta(seconds=1))
     assert NodeStanding.objects.get().uptime_7d == 1.0
+
+
+def test_a_probe_of_whole_milliseconds_stops_nobodys_figures(chdb_store: Store) -> None:
+    whole, other = NodeFactory.create(), NodeFactory.create()
+    facts: list[Fact] = [
+        latency("whole", node_id=whole.pk, p50=100, p95=200, p99=300, ts=NOON_SECONDS - 60),
+        latency("other", node_id=other.pk, p50=100.5, p95=310.25, p99=311.5, ts=NOON_SECONDS - 60),
+    ]
+    write(chdb_store, uuid4(), list(enumerate(facts)))
+    assert refresh_standings(at=NOON) == 2
+    assert {each.pk: each.p95_ms for each in NodeStanding.objects.all()} == {
+        whole.pk: 200.0,
+        other.pk: 310.25,
+    }
+
+
+def test_a_node_whose_figures_cannot_be_stored_stops_nobody_elses(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = [NodeFactory.create().pk for _ in range(4)], NodeFactory.create().pk
+    nonsense = {bad: "many", **dict.fromkeys(good, 0.5)}
+    monkeypatch.setattr(standings.queries, "uptime_ratio", lambda *_, **__: nonsense)
+    with capture_logs() as said:
+        assert refresh_standings(at=NOON) == 4
+    assert {each.pk: each.uptime_7d for each in NodeStanding.objects.all()} == dict.fromkeys(good, 0.5)
+    assert [(each["log_level"], each["node_id"]) for each in said] == [("error", bad)]
 
 
 def test_a_later_refresh_replaces_and_an_earlier_one_does_not(chdb_store: Store) -> None:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from jatevo.metrics import shipper
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.models import ChangedHour, Outbox
-from jatevo.metrics.store import MetricsUnavailable, Store
+from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.writer import write
 from jatevo.overview import summariser
 from jatevo.overview.models import RegionHour
@@ -408,4 +408,31 @@ def test_the_queries_of_a_run_do_not_depend_on_the_number_of_nodes(
     queries_of_a_run()  # the first has no earlier sums to look at
     few = queries_of_a_run()
     NodeFactory.create_batch(12, status=Status.ACTIVE)
-    assert queries_of_a_run() == few < 30
+    assert queries_of_a_run() == few < 34  # a savepoint around each write among them
+
+
+def test_an_hour_that_cannot_be_summed_up_keeps_none_waiting(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(chdb_store, served("r_1", "eu"))
+    bad = [ELEVEN - (number + 1) * HOUR for number in range(3)]
+    changed(ELEVEN, *bad)
+    minutes_up = summariser.queries.minutes_up_by_node
+
+    def fail_for_the_bad(store: Store, since: datetime, until: datetime) -> dict[str, int]:
+        if since in bad:
+            raise QueryRefused("nonsense", 43)
+        return minutes_up(store, since, until)
+
+    monkeypatch.setattr(summariser.queries, "minutes_up_by_node", fail_for_the_bad)
+    assert summarise(at=SETTLED, store=chdb_store, limit=1) == [ELEVEN]
+    assert hours()[ELEVEN, ""].requests == 1
+    assert noted() == sorted(bad)
+
+
+def test_a_region_that_cannot_be_stored_keeps_no_other_out(chdb_store: Store) -> None:
+    ship(chdb_store, served("r_1", "eu"), served("r_2", "x" * 200), served("r_3", "us"))
+    changed(ELEVEN)
+    assert summarise(at=SETTLED, store=chdb_store) == [ELEVEN]
+    found = {region: row.requests for (_, region), row in hours().items()}
+    assert found == {"": 3, "eu": 1, "us": 1}
