@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
+from jatevo.metrics import queries
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.store import MetricsUnavailable, Store
 from jatevo.metrics.writer import write
@@ -86,7 +87,7 @@ def test_a_node_whose_figures_cannot_be_stored_stops_nobody_elses(
 ) -> None:
     good, bad = [NodeFactory.create().pk for _ in range(4)], NodeFactory.create().pk
     nonsense = {bad: "many", **dict.fromkeys(good, 0.5)}
-    monkeypatch.setattr(standings.queries, "uptime_ratio", lambda *_, **__: nonsense)
+    monkeypatch.setattr(queries, "uptime_ratio", lambda *_, **__: nonsense)
     with capture_logs() as said:
         assert refresh_standings(at=NOON) == 4
     assert {each.pk: each.uptime_7d for each in NodeStanding.objects.all()} == dict.fromkeys(good, 0.5)

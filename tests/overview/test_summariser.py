@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from jatevo.metrics import shipper
+from jatevo.metrics import queries, shipper
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store
@@ -417,14 +417,14 @@ def test_an_hour_that_cannot_be_summed_up_keeps_none_waiting(
     ship(chdb_store, served("r_1", "eu"))
     bad = [ELEVEN - (number + 1) * HOUR for number in range(3)]
     changed(ELEVEN, *bad)
-    minutes_up = summariser.queries.minutes_up_by_node
+    minutes_up = queries.minutes_up_by_node
 
     def fail_for_the_bad(store: Store, since: datetime, until: datetime) -> dict[str, int]:
         if since in bad:
             raise QueryRefused("nonsense", 43)
         return minutes_up(store, since, until)
 
-    monkeypatch.setattr(summariser.queries, "minutes_up_by_node", fail_for_the_bad)
+    monkeypatch.setattr(queries, "minutes_up_by_node", fail_for_the_bad)
     assert summarise(at=SETTLED, store=chdb_store, limit=1) == [ELEVEN]
     assert hours()[ELEVEN, ""].requests == 1
     assert noted() == sorted(bad)
