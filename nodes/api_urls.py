@@ -2,15 +2,16 @@ from django.urls import path
 
 import nodes.converters  # noqa: F401 - installs <nodeid:…>
 from nodes import api
+from nodes.ingress import api as ingress
 
 urlpatterns = [
     path("enrollments", api.enrollments, name="api-enrollments"),
     path("nodes", api.node_list, name="api-nodes"),
-    path("nodes/register", api.register, name="api-register"),
-    path("nodes/heartbeat", api.heartbeat, name="api-heartbeat"),
+    path("nodes/register", ingress.register, name="api-register"),
+    path("nodes/heartbeat", ingress.heartbeat, name="api-heartbeat"),
     path("nodes/<nodeid:node_id>", api.node_detail, name="api-node"),
     path("nodes/<nodeid:node_id>/token", api.rotate_token, name="api-node-token"),
-    path("nodes/<nodeid:node_id>/keys", api.add_key, name="api-node-keys"),
-    path("probes", api.probes, name="api-probes"),
-    path("validators/assignments", api.assignments, name="api-assignments"),
+    path("nodes/<nodeid:node_id>/keys", ingress.add_key, name="api-node-keys"),
+    path("probes", ingress.probes, name="api-probes"),
+    path("validators/assignments", ingress.assignments, name="api-assignments"),
 ]

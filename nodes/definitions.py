@@ -21,7 +21,7 @@ NODE_P95 = define(
     source="latency probes of the validators",
 )
 
-# nodes/reputation.py
+# nodes/reputation/formula.py
 REPUTATION = define(
     "reputation",
     "Reputation",

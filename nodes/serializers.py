@@ -8,13 +8,13 @@ from rest_framework import serializers
 
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.web.figures import Knowledge
-from nodes.credentials import public_key_text
-from nodes.metrics_tab import known_metrics
-from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeTransition, Probe, Runtime
-from nodes.plain_versions import plain_version
-from nodes.rights import Rights
-from nodes.sight import Sight
-from nodes.standings import NodeFigures, standing_figures
+from nodes.access.names import NodeNames
+from nodes.access.rights import Rights
+from nodes.access.versions import plain_version
+from nodes.detail.metrics_tab import known_metrics
+from nodes.figures import NodeFigures, standing_figures
+from nodes.ingress.answers import KeyAnswer
+from nodes.models import Enrollment, Node, NodeAttestation, NodeTransition, Probe, Runtime
 
 
 class EnrollmentRequest(serializers.Serializer[Any]):
@@ -69,15 +69,15 @@ class NodeSummary(serializers.ModelSerializer[Node]):
         ]  # fmt: skip
 
     @property
-    def _sight(self) -> Sight:
-        sight: Sight = self.context["sight"]
-        return sight
+    def _names(self) -> NodeNames:
+        names: NodeNames = self.context["names"]
+        return names
 
     def _figures(self, node: Node) -> NodeFigures:
         return standing_figures(getattr(node, "standing", None), at=self.context["at"])
 
     def get_node_id(self, node: Node) -> str:
-        return self._sight.name(node)
+        return self._names.name(node)
 
     def get_p95_ms(self, node: Node) -> float | None:
         return self._figures(node).p95_ms.value
@@ -90,24 +90,13 @@ class NodeSummary(serializers.ModelSerializer[Node]):
         return self._figures(node).p95_ms.as_of
 
     def get_agent_version(self, node: Node) -> str:
-        return node.agent_version if self._sight.names(node) else plain_version(node.agent_version)
+        return node.agent_version if self._names.named(node) else plain_version(node.agent_version)
 
 
 class AttestationAnswer(serializers.ModelSerializer[NodeAttestation]):
     class Meta:
         model = NodeAttestation
         exclude = ("node",)
-
-
-class KeyAnswer(serializers.ModelSerializer[NodeKey]):
-    public_key = serializers.SerializerMethodField()
-
-    class Meta:
-        model = NodeKey
-        fields = ("public_key", "valid_from", "valid_to")
-
-    def get_public_key(self, key: NodeKey) -> str:
-        return public_key_text(bytes(key.public_key))
 
 
 class TransitionAnswer(serializers.ModelSerializer[NodeTransition]):

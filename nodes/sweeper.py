@@ -16,7 +16,8 @@ from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import note_outage
 from nodes.actions.transition import happen
-from nodes.lifecycle import (
+from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
+from nodes.rules.lifecycle import (
     MISSED_SHARE_TO_QUARANTINE,
     MISSED_WINDOW,
     REPUTATION_FLOOR,
@@ -25,7 +26,6 @@ from nodes.lifecycle import (
     Status,
     reputation_is_low,
 )
-from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from procrastinate.contrib.django import app
 
 from jatevo.metrics.store import MetricsError
 from nodes.actions import judge_pending, recompute
-from nodes.standings import refresh_standings
+from nodes.figures import refresh_standings
 from nodes.sweeper import sweep
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ def sweep_nodes(timestamp: int) -> None:
 
 
 @app.periodic(cron="* * * * * */15", periodic_id="node-standings")
-@app.task(name="nodes.standings", queueing_lock="node-standings", pass_context=False)
+@app.task(name="nodes.figures", queueing_lock="node-standings", pass_context=False)
 def keep_standings(timestamp: int) -> None:
     """Every fifteen seconds: what the metrics store says of the nodes. While it is away they grow old."""
     try:

@@ -2,8 +2,9 @@
 
 from django.urls import path, re_path
 
-from nodes import list_views, manage_views, views
 from nodes.converters import NodeIdConverter
+from nodes.detail import manage_views, views
+from nodes.list import views as list_views
 
 # an id, or for strangers a pseudonym
 NODE = rf"^(?P<name>{NodeIdConverter.regex})/"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nodes.lifecycle import Phase, Reason
+from nodes.rules.lifecycle import Phase, Reason
 
 SLOW_START = timedelta(seconds=60)  # from the token to the registration: installing takes a while
 SLOW_STEP = timedelta(seconds=30)  # heartbeats come every 10 s, a probe within 5 s of the first

@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from jatevo.accounts.models import Org, User
+from nodes.ingress.payloads import RESERVED_NODE_IDS
 from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Enrollment, Node, Runtime
-from nodes.payloads import RESERVED_NODE_IDS
 from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform, is_loopback
 
 # Shown as suggestions beside the regions that nodes already have.

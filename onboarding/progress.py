@@ -2,9 +2,8 @@
 
 from django.db.models import Min
 
-from nodes.actions import state_of
-from nodes.lifecycle import Reason, Status
 from nodes.models import Enrollment, Node
+from nodes.rules.lifecycle import Reason, Status
 from onboarding.checklist import LastProbe, NodeSignals, Signals
 from receipts.models import Receipt
 
@@ -26,7 +25,7 @@ def _node_signals(node: Node) -> NodeSignals:
     receipts = Receipt.objects.filter(node_id=node.pk, accepted_at__gte=node.created_at)
     return NodeSignals(
         registered_at=node.created_at,
-        phase=state_of(node).phase,
+        phase=node.lifecycle_state.phase,
         status_reason=node.status_reason,
         first_heartbeat_at=first_beat,
         last_heartbeat_at=node.last_heartbeat_at,

@@ -19,8 +19,8 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, require, user_of
 from jatevo.web.fragments import page_or_fragment
 from nodes.actions import NodeError, enrol
-from nodes.credentials import enrollment_digest
 from nodes.models import Enrollment, Node, Runtime
+from nodes.rules.credentials import enrollment_digest
 from onboarding.agent_archive import agent_archive
 from onboarding.agent_config import Platform
 from onboarding.agent_config import render as render_config

@@ -18,8 +18,8 @@ from jatevo.audit.record import Actor
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
 from nodes.actions import happen
-from nodes.authentication import KeySpan, NodeCaller
-from nodes.lifecycle import Event
+from nodes.ingress.authentication import KeySpan, NodeCaller
+from nodes.rules.lifecycle import Event
 from receipts.models import ForgedReceipt, ReceiptIdentity
 
 CLOCK_GRACE_SECONDS: Final = 300.0  # a key that has just been replaced may still sign what was under way

@@ -20,7 +20,7 @@ from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found
 from jatevo.web.paging import keyset_page, parse_limit
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
-from nodes.authentication import NodeCaller, authenticate_node
+from nodes.ingress.authentication import NodeCaller, authenticate_node
 from receipts.actions import Posted, Ruling, Verdict, accept
 from receipts.aggregates import aggregate
 from receipts.filters import ReceiptFilter

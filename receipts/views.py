@@ -10,8 +10,8 @@ from jatevo.flags.registry import Flag, enabled
 from jatevo.web.errors import ApiError
 from jatevo.web.fragments import page_or_fragment
 from jatevo.web.paging import KeysetPage, keyset_page
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from receipts.forms import ReceiptSearch
 from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
 from receipts.verify import Check, verify

@@ -14,8 +14,8 @@ from nacl.signing import SigningKey
 
 from jatevo.accounts.models import Org, Role, User
 from jatevo.wire import signing
-from nodes.lifecycle import Status
 from nodes.models import Node, NodeAttestation, NodeKey, Runtime, Validator
+from nodes.rules.lifecycle import Status
 from receipts.models import Receipt, ReceiptIdentity
 
 PASSWORD = "correct horse battery staple"

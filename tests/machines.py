@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from jatevo.accounts import sessions
 from jatevo.accounts.models import User
-from nodes.credentials import derive_secret
 from nodes.models import Node, Validator
+from nodes.rules.credentials import derive_secret
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse

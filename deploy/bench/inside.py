@@ -31,8 +31,8 @@ def main() -> None:
     from jatevo.metrics.models import ChangedHour
     from jatevo.overview.summariser import summarise, take_census
     from nodes.actions import recompute
+    from nodes.figures import refresh_standings
     from nodes.models import Node
-    from nodes.standings import refresh_standings
     from nodes.sweeper import sweep
 
     def sum_up_an_hour() -> None:

@@ -19,8 +19,9 @@ from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
 from jatevo.local.keys import write_private
-from nodes.actions import create_validator, enrol, node_token
+from nodes.actions import create_validator, enrol
 from nodes.models import Node
+from nodes.tokens import node_token
 
 log = structlog.get_logger(__name__)
 

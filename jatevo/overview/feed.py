@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nodes.explanations import reason_label
-from nodes.lifecycle import Phase
+from nodes.access.names import NodeNames
 from nodes.models import Node, NodeTransition
-from nodes.sight import Sight
+from nodes.rules.explanations import reason_label
+from nodes.rules.lifecycle import Phase
 
 SHOWN = 10
 LOOK_BACK = timedelta(days=7)
@@ -27,11 +27,11 @@ class Change:
 
 
 def recent_changes(
-    user: object, sight: Sight, *, at: datetime, region_told: Callable[[str], str]
+    user: object, names: NodeNames, *, at: datetime, region_told: Callable[[str], str]
 ) -> list[Change]:
     """The last SHOWN transitions of the nodes that a person sees, with what they are told of regions. One query."""
     transitions = NodeTransition.objects.filter(at__gte=at - LOOK_BACK).select_related("node")
-    if not (sight.everything and getattr(user, "is_admin", False)):
+    if not (names.everything and getattr(user, "is_admin", False)):
         transitions = transitions.filter(node__in=Node.objects.visible_to(user))
     transitions = transitions.only(
         "id", "at", "to_status", "reason", "node__id", "node__pseudonym", "node__region"
@@ -39,7 +39,7 @@ def recent_changes(
     return [
         Change(
             transition.pk,
-            sight.name(transition.node),
+            names.name(transition.node),
             Phase(transition.to_status).status.value,
             transition.to_status.capitalize(),
             reason_label(transition.reason),

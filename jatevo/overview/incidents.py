@@ -8,8 +8,8 @@ from django.forms import model_to_dict
 
 from jatevo.overview.kpis import SMALLEST_PUBLIC_REGION
 from jatevo.overview.models import Incident, IncidentKind, Severity
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from jatevo.metrics.last_good import last_good
 from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
 from jatevo.web.single_flight import SingleFlight
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 
 P95_WINDOW = timedelta(minutes=15)
 REQUESTS_WINDOW = timedelta(hours=24)

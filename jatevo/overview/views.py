@@ -23,7 +23,7 @@ from jatevo.overview.history import DAY_CHANGE_HOURS, HourPoint, day_changes, ne
 from jatevo.overview.kpis import FRESH_FOR, OTHER_REGIONS, Region, Snapshot, snapshot
 from jatevo.overview.models import Incident, IncidentKind, Severity
 from jatevo.web.fragments import page_or_fragment
-from nodes.sight import Sight
+from nodes.access.names import NodeNames
 
 POLL_SECONDS = 8  # what is seen is at most this, FRESH_FOR and a second or two of shipping old
 SHOWN_INCIDENTS = 3
@@ -72,28 +72,28 @@ def home(request: HttpRequest) -> HttpResponse:
 def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:
     """What the page shows of the network. Drawn once for each snapshot and audience, whoever looks."""
     network = snapshot(at=at)
-    sight = Sight.of(request.user)
+    names = NodeNames.of(request.user)
     moments = f"{network.as_of.timestamp()}:{network.census.as_of.timestamp()}:{network.stale}"
-    key = f"overview:live:{moments}:{heat.value}:{_audience(request, sight)}"
+    key = f"overview:live:{moments}:{heat.value}:{_audience(request, names)}"
     kept: str | None = cache.get(key)
     if kept is None:
-        kept = render_to_string("overview/live.html", _drawn(request, network, sight, heat, at=at), request)
+        kept = render_to_string("overview/live.html", _drawn(request, network, names, heat, at=at), request)
         cache.set(key, kept, timeout=2 * FRESH_FOR.total_seconds())
     return SafeString(kept)
 
 
-def _audience(request: HttpRequest, sight: Sight) -> str:
+def _audience(request: HttpRequest, names: NodeNames) -> str:
     """Who sees the same: all admins, an organisation's operators, and strangers but for granted nodes."""
     user = request.user
     if not isinstance(user, User):
         return "public"
-    if sight.everything:
+    if names.everything:
         return "admins" if user.is_admin else f"org-{user.org_id}"
-    return f"viewer-{user.pk}" if sight.named else "viewers"
+    return f"viewer-{user.pk}" if names.granted else "viewers"
 
 
 def _drawn(
-    request: HttpRequest, network: Snapshot, sight: Sight, heat: Heat, *, at: datetime
+    request: HttpRequest, network: Snapshot, names: NodeNames, heat: Heat, *, at: datetime
 ) -> dict[str, Any]:
     """What the template of the live part needs. Four queries."""
     fold_small = not sees_small_regions(request.user)
@@ -130,7 +130,7 @@ def _drawn(
         "under_way": under_way,
         "shown_incidents": [*under_way, *announced][:SHOWN_INCIDENTS],
         "changes": recent_changes(
-            request.user, sight, at=at, region_told=network.census.told if fold_small else str
+            request.user, names, at=at, region_told=network.census.told if fold_small else str
         ),
         "nodes_url": f"{reverse('nodes:list')}?status=active",
         "receipts_url": reverse("receipts:list") if allowed(request.user, Permission.VIEW_RECEIPTS) else "",

@@ -1,6 +1,6 @@
 """The only writers of nodes' tables: one verb a function, keyword-only, the audit row beside the change."""
 
-from nodes.actions.enrolment import Registration, enrol, node_token, register
+from nodes.actions.enrolment import Registration, enrol, register
 from nodes.actions.errors import (
     EnrollmentInvalid,
     EnrollmentMismatch,
@@ -13,11 +13,8 @@ from nodes.actions.errors import (
     UnknownNode,
 )
 from nodes.actions.exemptions import (
-    current_maintenance,
     declare,
     end_maintenance,
-    maintenance_left,
-    maintenance_of,
     note_outage,
     start_maintenance,
     withdraw,
@@ -28,8 +25,8 @@ from nodes.actions.moderation import clear, quarantine
 from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.sharing import share, unshare
-from nodes.actions.transition import happen, state_of
-from nodes.actions.validators import create_validator, rotate_validator_token, validator_token
+from nodes.actions.transition import happen
+from nodes.actions.validators import create_validator, rotate_validator_token
 
 __all__ = [
     "Beat",
@@ -47,16 +44,12 @@ __all__ = [
     "add_key",
     "clear",
     "create_validator",
-    "current_maintenance",
     "declare",
     "end_maintenance",
     "enrol",
     "happen",
     "heartbeat",
     "judge_pending",
-    "maintenance_left",
-    "maintenance_of",
-    "node_token",
     "note_outage",
     "quarantine",
     "recompute",
@@ -68,8 +61,6 @@ __all__ = [
     "rotate_validator_token",
     "share",
     "start_maintenance",
-    "state_of",
     "unshare",
-    "validator_token",
     "withdraw",
 ]

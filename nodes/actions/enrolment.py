@@ -11,8 +11,9 @@ from django.db.models import F
 from jatevo.accounts.models import Org, User
 from jatevo.audit.record import Actor, actor_of, record
 from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, NodeExists
-from nodes.credentials import derive_secret, enrollment_digest, new_enrollment_token, token_text
 from nodes.models import Enrollment, Node, NodeAttestation, NodeKey
+from nodes.rules.credentials import enrollment_digest, new_enrollment_token
+from nodes.tokens import node_token
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,6 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
             raise _taken(registration) from error
         raise
     return node, node_token(node)
-
-
-def node_token(node: Node) -> str:
-    """The node's present token."""
-    return token_text(derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version))
 
 
 def _taken(registration: Registration) -> NodeExists:

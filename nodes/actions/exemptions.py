@@ -4,16 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from procrastinate.contrib.django import app
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
 from nodes.actions.errors import NotPossible
-from nodes.explanations import Maintenance
-from nodes.lifecycle import MISSED_WINDOW, Status
+from nodes.maintenance import current_maintenance, maintenance_left
 from nodes.models import Exemption, ExemptionKind, Node, PendingJudgement
-from nodes.reputation import WINDOW_DAYS
+from nodes.reputation.formula import WINDOW_DAYS
+from nodes.rules.lifecycle import MISSED_WINDOW
 
 _GRACE = timedelta(minutes=1)  # between pressing the button and our clock
 
@@ -82,33 +81,6 @@ def end_maintenance(*, node: Node, by: User, at: datetime) -> Exemption:
             exemption.ends_at = at
             exemption.save(update_fields=["ends_at"])
         return exemption
-
-
-def current_maintenance(node: Node, *, at: datetime) -> Exemption | None:
-    """The node's maintenance that is under way or announced, the earliest first; None without one."""
-    own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE)
-    return own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
-
-
-def maintenance_of(node: Node, *, at: datetime) -> Maintenance | None:
-    """The maintenance of a node that waits in it: under way, or the last that ended. None of other nodes."""
-    if node.status not in (Status.OFFLINE, Status.PENDING):
-        return None
-    begun = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE, starts_at__lte=at)
-    last = begun.order_by(F("ends_at").desc(nulls_first=True)).first()
-    if last is None:
-        return None
-    ends_at = last.ends_at or datetime.max.replace(tzinfo=UTC)
-    return Maintenance(ends_at, under_way=ends_at > at)
-
-
-def maintenance_left(node: Node, *, at: datetime) -> timedelta:
-    """How much maintenance the node may still announce, of the days that count towards its reputation."""
-    since = at - timedelta(days=WINDOW_DAYS)
-    used = timedelta(0)
-    for each in Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE).overlapping(since, at):
-        used += min(each.ends_at or at, at) - max(each.starts_at, since)
-    return timedelta(days=settings.MAINTENANCE_DAYS_PER_WINDOW) - used
 
 
 def declare(

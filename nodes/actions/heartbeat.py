@@ -10,7 +10,7 @@ from django.db import connection
 from jatevo.audit.record import Actor
 from nodes.actions.errors import StaleHeartbeat
 from nodes.actions.transition import happen
-from nodes.lifecycle import Event, Status
+from nodes.rules.lifecycle import Event, Status
 
 # `old` locks the row. A heartbeat that is not later than the last one changes nothing: PostgreSQL knows
 # that by itself, whatever became of the replay guard. When a new minute begins, the count of the one

@@ -7,10 +7,10 @@ from django.db.models import F
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import Actor, actor_of, record
-from nodes.actions.enrolment import node_token
 from nodes.actions.errors import KeyRefused
-from nodes.credentials import public_key_text
 from nodes.models import Node, NodeKey
+from nodes.rules.credentials import public_key_text
+from nodes.tokens import node_token
 
 
 def rotate_token(*, node: Node, by: User, at: datetime, reason: str = "") -> str:

@@ -7,8 +7,8 @@ from jatevo.audit.record import actor_of
 from nodes.actions.errors import NotPossible
 from nodes.actions.reputation import recompute
 from nodes.actions.transition import happen
-from nodes.lifecycle import Event
 from nodes.models import Node
+from nodes.rules.lifecycle import Event
 
 
 def quarantine(*, node: Node, by: User, reason: str, at: datetime) -> None:

@@ -12,8 +12,8 @@ from jatevo.metrics.facts import Kind, LatencyFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
-from nodes.lifecycle import Event, Status
 from nodes.models import Exemption, Node, Probe, ProbeKind, Validator
+from nodes.rules.lifecycle import Event, Status
 from nodes.validator.faults import says_out_of_reach
 
 

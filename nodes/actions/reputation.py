@@ -6,20 +6,19 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import connection, transaction
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import actor_of, record
-from nodes.lifecycle import REPUTATION_FLOOR
-from nodes.models import Node, PendingJudgement, ReputationClock, ReputationDay
-from nodes.reputation import WINDOW_DAYS, Day, Kind, Observation, SubScore, day_scores, r_alone
-from nodes.reputation_evidence import observe, roll_up_minutes
+from nodes.models import Node, PendingJudgement, ReputationClock
+from nodes.reputation.days import KINDS, as_day, evidence_of, judged_until
+from nodes.reputation.evidence import observe, roll_up_minutes
+from nodes.reputation.formula import WINDOW_DAYS, Day, SubScore, day_scores, r_alone
+from nodes.rules.lifecycle import REPUTATION_FLOOR
 
 NODES_AT_ONCE = 500
 # What happened may be on its way for a while: each run looks so far back behind the one before.
 LATE = timedelta(hours=2)
-_KINDS = {kind.value: kind for kind in Kind}
 
 
 def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
@@ -37,12 +36,6 @@ def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
         if not new:
             ReputationClock.objects.filter(pk=clock.pk, last_run_at__lt=at).update(last_run_at=at)
     return changed
-
-
-def judged_until(*, at: datetime) -> datetime:
-    """When all reputations were last computed; before the first time, as far back as heartbeat minutes go."""
-    last = ReputationClock.objects.values_list("last_run_at", flat=True).first()
-    return last or at - timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
 
 
 def recompute_days(
@@ -86,39 +79,6 @@ def recompute_reputation(*, node: Node, by: User, at: datetime) -> Decimal | Non
             reputation=str(node.reputation),
         )
     return node.reputation
-
-
-def days_of(node_id: str, *, today: date) -> list[Day]:
-    """A node's stored days within the window, oldest first."""
-    rows = ReputationDay.objects.filter(node_id=node_id, day__gt=today - timedelta(days=WINDOW_DAYS))
-    return [as_day(day, evidence) for day, evidence in rows.order_by("day").values_list("day", "evidence")]
-
-
-def evidence_of(day: Day) -> dict[str, Any]:
-    """A day as ReputationDay.evidence keeps it."""
-    return {
-        each.kind.value: {
-            "failed": each.failed,
-            "total": each.total,
-            **({"exempt": each.exempt} if each.exempt else {}),
-            **({"note": each.note} if each.note else {}),
-        }
-        for each in day.observations
-    }
-
-
-def as_day(day: date, evidence: Mapping[str, Any]) -> Day:
-    """The inverse of `evidence_of`. Kinds that are not known (any more) are left out."""
-    return Day(
-        day,
-        tuple(
-            Observation(
-                _KINDS[kind], said["failed"], said["total"], said.get("exempt", 0), said.get("note", "")
-            )
-            for kind, said in sorted(evidence.items())
-            if kind in _KINDS
-        ),
-    )
 
 
 _UPSERT = """
@@ -181,10 +141,10 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
 def _r_of(days: Mapping[str, Mapping[str, Any]], today: date) -> Decimal | None:
     """R of the evidence by day (ISO)."""
     observations = [
-        (_KINDS[kind], said["failed"], said["total"])
+        (KINDS[kind], said["failed"], said["total"])
         for evidence in days.values()
         for kind, said in evidence.items()
-        if kind in _KINDS
+        if kind in KINDS
     ]
     return r_alone(
         observations,

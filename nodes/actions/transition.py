@@ -9,21 +9,12 @@ from django.db.models import Case, F, When
 
 from jatevo.audit.record import Actor, record
 from nodes.actions.errors import UnknownNode
-from nodes.lifecycle import REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, Status, step
 from nodes.models import Node, NodeTransition
+from nodes.rules.lifecycle import REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, step
 
 log = structlog.get_logger(__name__)
 
 _STATE_FIELDS = ("status", "probing_since", "failed_probes", "passed_audits", "fraud")
-
-
-def state_of(node: Node) -> State:
-    """The lifecycle state that a row's columns hold."""
-    if node.status == Status.PENDING:
-        phase = Phase.REGISTERED if node.probing_since is None else Phase.PROBING
-    else:
-        phase = Phase(node.status)
-    return State(phase, node.failed_probes, node.passed_audits, node.fraud)
 
 
 def happen(
@@ -45,7 +36,7 @@ def happen(
             node = Node.objects.filter(pk=node_id).only("id", "org_id", *_STATE_FIELDS).first()
             if node is None:
                 raise UnknownNode(f"There is no node {node_id}.")
-            before = state_of(node)
+            before = node.lifecycle_state
             outcome = step(before, event)
             if outcome.state == before and outcome.move is None:
                 return outcome

@@ -2,14 +2,13 @@
 
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
-from nodes.credentials import derive_secret, token_text
 from nodes.models import Validator
+from nodes.tokens import validator_token
 
 
 def create_validator(*, name: str, by: User | None, at: datetime) -> tuple[Validator, str]:
@@ -33,8 +32,3 @@ def rotate_validator_token(*, validator: Validator, by: User) -> str:
         record("validator.rotate_token", by=actor_of(by), subject_kind="validator", subject_id=validator.pk)
     validator.refresh_from_db(fields=["token_version"])
     return validator_token(validator)
-
-
-def validator_token(validator: Validator) -> str:
-    """The validator's present token."""
-    return token_text(derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version))

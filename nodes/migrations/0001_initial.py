@@ -8,7 +8,7 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
-import nodes.lifecycle
+import nodes.rules.lifecycle
 
 
 class Migration(migrations.Migration):
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                             ("quarantine", "Quarantine"),
                             ("offline", "Offline"),
                         ],
-                        default=nodes.lifecycle.Status["PENDING"],
+                        default=nodes.rules.lifecycle.Status["PENDING"],
                         max_length=12,
                     ),
                 ),

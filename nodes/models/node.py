@@ -10,7 +10,7 @@ from django.db.models.functions import MD5, Cast, Concat, Now, Substr
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from jatevo.accounts.models import Org, Role, User
-from nodes.lifecycle import Status
+from nodes.rules.lifecycle import Phase, State, Status
 
 NODE_ID_PATTERN = r"^[a-z0-9._-]{1,64}$"
 REGION_PATTERN = r"^[a-z0-9-]{1,32}$"
@@ -31,7 +31,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
     def visible_to(self, user: object) -> Self:
         """The rows a person may see: an admin all, an operator the org's, everybody else those shared.
 
-        Under which name is another question: `nodes.sight`.
+        Under which name is another question: `nodes.access.names`.
         """
         if isinstance(user, User) and user.is_active:
             if user.role == Role.ADMIN:
@@ -153,6 +153,15 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def lifecycle_state(self) -> State:
+        """What the lifecycle table decides on: pending is REGISTERED until a first heartbeat, then PROBING."""
+        if self.status == Status.PENDING:
+            phase = Phase.REGISTERED if self.probing_since is None else Phase.PROBING
+        else:
+            phase = Phase(self.status)
+        return State(phase, self.failed_probes, self.passed_audits, self.fraud)
 
 
 class NodeAttestation(models.Model):

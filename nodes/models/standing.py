@@ -9,7 +9,7 @@ class NodeStanding(models.Model):
     """What the metrics store last said of a node, for lists that sort ten thousand of them.
 
     Latencies in milliseconds of the last probe (at `measured_at`), uptime over 7 days from 0 to 1; null is
-    not known. `as_of` is when the store was asked. Derived: `nodes.standings` writes it, anybody may rebuild it.
+    not known. `as_of` is when the store was asked. Derived: `nodes.figures` writes it, anybody may rebuild it.
     """
 
     node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="standing")
@@ -27,7 +27,7 @@ class NodeStanding(models.Model):
 class ReputationDay(models.Model):
     """A node's sub-scores of one day (UTC), from 0 to 100, with the evidence that explains them.
 
-    `evidence` is what nodes/reputation.py reads and writes: per sub-score its weight and the causes of lost
+    `evidence` is what nodes/reputation/formula.py reads and writes: per sub-score its weight and the causes of lost
     points. Kept for the days that the reputation looks back on.
     """
 

@@ -11,6 +11,7 @@ import time_machine
 from jatevo.accounts.models import LoginAttempt, User
 from jatevo.audit.models import AuditEvent
 from jatevo.web import throttling
+from jatevo.web.breaker import CircuitBreaker
 from tests.accounts.browser import Browser
 from tests.accounts.people import PASSWORD
 
@@ -39,7 +40,7 @@ def counted_in(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(throttling, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0"))
-        patch.setattr(throttling, "breaker", throttling.Breaker())
+        patch.setattr(throttling, "breaker", CircuitBreaker("Redis"))
         yield "postgres"
 
 
@@ -104,6 +105,6 @@ def test_no_address_or_account_is_stored_readably(
     visitor: Browser, operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttling, "client", lambda: redis.Redis.from_url("redis://127.0.0.1:1/0"))
-    monkeypatch.setattr(throttling, "breaker", throttling.Breaker())
+    monkeypatch.setattr(throttling, "breaker", CircuitBreaker("Redis"))
     guess(visitor, operator.email)
     assert {len(attempt.key) for attempt in LoginAttempt.objects.all()} == {64}

@@ -12,8 +12,8 @@ from jatevo.accounts.models import Org, Role, User
 from jatevo.local.children import Children
 from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoNode, Fleet, Member
 from jatevo.local.seed import seed_users
-from nodes.actions import node_token
 from nodes.models import Enrollment, Node
+from nodes.tokens import node_token
 
 CONSOLE = "http://127.0.0.1:8000"
 

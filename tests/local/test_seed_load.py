@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from jatevo.metrics.store import Store
 from jatevo.overview.models import Incident, RegionHour
-from nodes.lifecycle import Status
 from nodes.models import Node, NodeHour, NodeStanding, NodeTransition, ReputationDay
+from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.factories import NodeFactory
 from tests.metrics.conftest import chdb_store

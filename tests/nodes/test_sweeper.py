@@ -9,8 +9,8 @@ from pytest_django import Settings
 from jatevo.metrics.models import Outbox
 from nodes import sweeper
 from nodes.actions import happen
-from nodes.lifecycle import Status
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
+from nodes.rules.lifecycle import Status
 from nodes.sweeper import sweep
 from tests.factories import NodeFactory
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nodes.lifecycle import Phase, Reason
+from nodes.rules.lifecycle import Phase, Reason
 from onboarding.checklist import LastProbe, NodeSignals, Signals, StepState, checklist, finished
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from jatevo.accounts.models import Org
 from jatevo.metrics.store import MetricsUnavailable
 from jatevo.overview import kpis
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, OrgFactory
 from tests.metrics.conftest import chdb_store
 

@@ -12,8 +12,8 @@ from jatevo.audit.models import AuditEvent
 from jatevo.overview import incident_actions
 from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate
 from nodes.actions import recompute_days
-from nodes.lifecycle import Status
 from nodes.models import Exemption, NodeHour, PendingJudgement
+from nodes.rules.lifecycle import Status
 from nodes.tasks import judge_again
 from tests.accounts.browser import Browser, text_of
 from tests.factories import NodeFactory, UserFactory

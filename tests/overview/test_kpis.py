@@ -30,8 +30,8 @@ from jatevo.overview.kpis import (
 )
 from jatevo.web.figures import Knowledge
 from jatevo.web.remembered import Remembered
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.conftest import clickhouse_server

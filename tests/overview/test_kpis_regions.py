@@ -10,8 +10,8 @@ from jatevo.overview.kpis import (
     Traffic,
     snapshot,
 )
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 from tests.overview.conftest import NOON
 from tests.overview.measured import probes, ship

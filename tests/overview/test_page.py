@@ -18,8 +18,8 @@ from jatevo.metrics.store import Store
 from jatevo.overview.kpis import FRESH_FOR
 from jatevo.overview.models import Incident, RegionHour, Severity
 from nodes.actions import happen
-from nodes.lifecycle import Event
 from nodes.models import Node
+from nodes.rules.lifecycle import Event
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory
 

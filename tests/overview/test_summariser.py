@@ -20,8 +20,8 @@ from jatevo.overview import summariser
 from jatevo.overview.models import RegionHour
 from jatevo.overview.summariser import summarise, take_census
 from nodes.actions.exemptions import note_outage
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 from tests.metrics.wrappers import Intercepted, enqueue, latency, receipt, uptime
 from tests.overview.conftest import NOON, DownStore

@@ -10,8 +10,8 @@ from django.test import override_settings
 
 from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
-from nodes.lifecycle import Status
 from nodes.models import NodeTransition
+from nodes.rules.lifecycle import Status
 from receipts.models import ForgedReceipt, PayableClaim, Receipt
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Answer, Machine

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from jatevo.wire import signing
-from nodes.lifecycle import Status
 from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from receipts.models import Receipt, ReceiptIdentity
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signing_key_of
 from tests.machines import Machine, bearer

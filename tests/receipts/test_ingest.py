@@ -15,8 +15,8 @@ from jatevo.accounts.models import Role
 from jatevo.audit.models import AuditEvent
 from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
-from nodes.lifecycle import Status
 from nodes.models import Node, NodeKey
+from nodes.rules.lifecycle import Status
 from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentity
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signed_receipt, signing_key_of

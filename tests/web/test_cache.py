@@ -20,7 +20,7 @@ from jatevo.local.valkey import Valkey, start
 from jatevo.overview import kpis
 from jatevo.web import throttling
 from jatevo.web.cache import BreakerCache
-from nodes.lifecycle import Status
+from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 
 

@@ -20,7 +20,7 @@ from jatevo.web.pages import csrf_failure, server_error, unavailable_page
 from jatevo.web.templatetags import charts, moments, numbers
 from jatevo.web.templatetags.tones import CHIPS
 from jatevo.web.ui import SampleForm
-from nodes.lifecycle import Status
+from nodes.rules.lifecycle import Status
 
 TEMPLATES = settings.BASE_DIR / "templates"
 TOKENS = settings.BASE_DIR / "deploy" / "css" / "src" / "tokens.css"

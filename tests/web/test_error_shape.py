@@ -11,7 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from jatevo.web import throttling
-from nodes.lifecycle import Status
+from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, signed_receipt

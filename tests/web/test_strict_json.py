@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jatevo.web.strict_json import MAX_INTEGER, InvalidJson, parse
-from nodes.lifecycle import Status
 from nodes.models import Enrollment, Node, Probe
+from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.factories import NodeFactory, ValidatorFactory
 from tests.machines import Machine

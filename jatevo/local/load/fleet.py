@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from nacl.signing import SigningKey
 
-from nodes.lifecycle import Reason, Status
+from nodes.rules.lifecycle import Reason, Status
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 WHOLE_HOUR = (1 << 60) - 1

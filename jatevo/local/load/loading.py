@@ -22,9 +22,9 @@ from jatevo.metrics.transport import Transport
 from jatevo.overview.models import RegionHour
 from jatevo.overview.summariser import summarise, take_census
 from nodes.actions import recompute
-from nodes.lifecycle import Status
+from nodes.figures import refresh_standings
 from nodes.models import Node, SweeperClock, Validator
-from nodes.standings import refresh_standings
+from nodes.rules.lifecycle import Status
 from receipts.partitions import ensure_partitions
 
 VALIDATORS = ["load-validator-1", "load-validator-2"]

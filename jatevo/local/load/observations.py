@@ -10,10 +10,18 @@ import orjson
 from jatevo.local.load.copying import copy_lines, copy_rows, moment
 from jatevo.local.load.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, Fleet, Member
 from jatevo.local.load.registry import heard_at
-from nodes.actions.reputation import evidence_of
-from nodes.lifecycle import Reason, Status
 from nodes.models import ProbeKind
-from nodes.reputation import OUTAGE_TENTHS, QUARANTINE_TENTHS, WINDOW_DAYS, Day, Kind, Observation, day_scores
+from nodes.reputation.days import evidence_of
+from nodes.reputation.formula import (
+    OUTAGE_TENTHS,
+    QUARANTINE_TENTHS,
+    WINDOW_DAYS,
+    Day,
+    Kind,
+    Observation,
+    day_scores,
+)
+from nodes.rules.lifecycle import Reason, Status
 
 BEAT_MINUTES = 70
 PROBES_PER_NODE = 10
@@ -66,7 +74,7 @@ def _hours(member: Member, times: list[tuple[int, str]], first: int, now: int) -
 
 
 def write_days(fleet: Fleet, *, days: int, receipts_per_day: float, now: int) -> None:
-    """The days before today, as nodes/reputation.py scores them; today is computed from what is stored."""
+    """The days before today, as nodes/reputation/formula.py scores them; today is computed from what is stored."""
     scored: dict[tuple[Observation, ...], tuple[Any, ...]] = {}
     columns = (
         "node_id",

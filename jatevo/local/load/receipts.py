@@ -13,7 +13,7 @@ from jatevo.local.load.fleet import HOUR, WHOLE_HOUR, Fleet, Member, dice
 from jatevo.local.load.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
-from nodes.lifecycle import Status
+from nodes.rules.lifecycle import Status
 
 HOURS = 24
 _COLUMNS = (

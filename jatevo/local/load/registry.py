@@ -9,7 +9,7 @@ import orjson
 from jatevo.audit.record import SYSTEM
 from jatevo.local.load.copying import copy_rows, moment
 from jatevo.local.load.fleet import GPUS, MINUTE, Fleet, Member
-from nodes.lifecycle import Phase, Reason, Status
+from nodes.rules.lifecycle import Phase, Reason, Status
 
 OFFLINE_AFTER = 5 * MINUTE
 _NODE = (

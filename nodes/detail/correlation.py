@@ -1,0 +1,241 @@
+"""Whether a node goes offline alone: outages of its network (ASN) or region that began with its own.
+
+An outage is a transition to offline, unless it was announced as maintenance. Two coincide if they began
+within COINCIDE of each other. What chance alone would bring is counted as if all outages of the window were
+spread over it at random and independently (Poisson): a node with o outages begins one within a given
+2 x COINCIDE with probability 1 - exp(-o * 2 * COINCIDE / WINDOW); expected is that times this node's outages.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import exp, factorial
+from typing import Any
+from uuid import UUID
+
+from django.core.cache import cache
+from django.db import connection
+
+from jatevo.accounts.models import User
+from nodes.models import Node, NodeTransition
+from nodes.rules.lifecycle import Phase, Reason
+
+WINDOW = timedelta(days=14)
+COINCIDE = timedelta(minutes=2)
+MOST_OUTAGES = 50
+COMPANIONS_SHOWN = 5
+# The group's totals change slowly, and they are the dear part.
+TOTALS_KEEP_SECONDS = 600
+_SHARE_OF_WINDOW = 2 * COINCIDE / WINDOW
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A node that the reader may know by name: with how many of the outages its own coincided."""
+
+    name: str
+    coinciding: int
+    expected: float
+
+    @property
+    def by_chance(self) -> str:
+        return in_words(self.expected)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The other nodes of the same ASN or region. `strangers` are companions of other organisations."""
+
+    label: str
+    value: str
+    others: int
+    outages: int
+    together: int  # how many others make an outage count as coinciding
+    coinciding: int
+    expected: float
+    companions: list[Companion]
+    strangers: int
+
+    @property
+    def by_chance(self) -> str:
+        return in_words(self.expected)
+
+    @property
+    def shared_cause(self) -> bool:
+        """More than once, and four times as often as chance would have it."""
+        return self.coinciding >= 2 and self.coinciding >= 4 * self.expected
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """`outages` is how many this node had in the window; groups without other nodes are left out."""
+
+    outages: int
+    groups: list[Group]
+    days: int = WINDOW.days
+    within_minutes: int = int(COINCIDE.total_seconds() // 60)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A node that began an outage with one of ours; `outages` are the numbers of those of ours."""
+
+    node_id: str
+    org_id: UUID
+    asn_hint: str
+    region: str
+    outages: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Nodes and outages of the ASN and of the region, this node and its own included."""
+
+    asn_nodes: int
+    asn_outages: int
+    region_nodes: int
+    region_outages: int
+
+    @property
+    def of_asn(self) -> tuple[int, int]:
+        return self.asn_nodes, self.asn_outages
+
+    @property
+    def of_region(self) -> tuple[int, int]:
+        return self.region_nodes, self.region_outages
+
+
+def correlation(node: Node, reader: User, *, at: datetime) -> Correlation:
+    """For those who manage the node: names are shown of their own organisation's nodes alone, to admins all."""
+    starts = _outages_of(node, at)
+    groups: list[Group] = []
+    if starts:
+        others = _coinciding(node, starts)
+        totals = _totals(node, at)
+        of_asn = [each for each in others if node.asn_hint and each.asn_hint == node.asn_hint]
+        of_region = [each for each in others if each.region == node.region]
+        if totals.asn_nodes > 1:
+            groups.append(_group("Network", node.asn_hint, totals.of_asn, len(starts), of_asn, reader))
+        if totals.region_nodes > 1:
+            groups.append(_group("Region", node.region, totals.of_region, len(starts), of_region, reader))
+    return Correlation(len(starts), _with_expectations(groups, at))
+
+
+def chance_of_at_least(together: int, rate: float) -> float:
+    """The probability that a Poisson variable of that rate is `together` or more."""
+    return max(0.0, 1 - sum(exp(-rate) * rate**count / factorial(count) for count in range(together)))
+
+
+def in_words(expected: float) -> str:
+    """To a tenth; a chance is never said to be none."""
+    return f"{expected:.1f}" if expected >= 0.05 else "under 0.1"
+
+
+def _group(
+    label: str, value: str, total: tuple[int, int], outages: int, of_group: list[_Other], reader: User
+) -> Group:
+    nodes, group_outages = total
+    together = min(2, nodes - 1)
+    per_outage = Counter(number for other in of_group for number in other.outages)
+    others_rate = max(0, group_outages - outages) * _SHARE_OF_WINDOW
+    known = [each for each in of_group if reader.is_admin or each.org_id == reader.org_id]
+    known.sort(key=lambda each: (-len(each.outages), each.node_id))
+    return Group(
+        label=label,
+        value=value,
+        others=nodes - 1,
+        outages=outages,
+        together=together,
+        coinciding=sum(count >= together for count in per_outage.values()),
+        expected=outages * chance_of_at_least(together, others_rate),
+        companions=[Companion(each.node_id, len(each.outages), 0.0) for each in known[:COMPANIONS_SHOWN]],
+        strangers=len(of_group) - len(known),
+    )
+
+
+def _with_expectations(groups: list[Group], at: datetime) -> list[Group]:
+    """One query for the outages of all companions that are shown."""
+    names = {each.name for group in groups for each in group.companions}
+    if not names:
+        return groups
+    counted = Counter(
+        NodeTransition.objects.filter(node_id__in=names, to_status=Phase.OFFLINE, at__gt=at - WINDOW)
+        .exclude(reason=Reason.MAINTENANCE)
+        .order_by()
+        .values_list("node_id", flat=True)
+    )
+    return [
+        replace(
+            group,
+            companions=[
+                replace(
+                    each,
+                    expected=group.outages * chance_of_at_least(1, counted[each.name] * _SHARE_OF_WINDOW),
+                )
+                for each in group.companions
+            ],
+        )
+        for group in groups
+    ]
+
+
+def _outages_of(node: Node, at: datetime) -> list[datetime]:
+    """When the node's outages of the window began, the newest MOST_OUTAGES."""
+    own = node.transitions.filter(to_status=Phase.OFFLINE, at__gt=at - WINDOW, at__lte=at)
+    return list(
+        own.exclude(reason=Reason.MAINTENANCE).order_by("-id").values_list("at", flat=True)[:MOST_OUTAGES]
+    )
+
+
+# For each of our outages a small range of the index on the times of outages; then the nodes by key.
+_COINCIDING = """
+SELECT n.id, n.org_id, n.asn_hint, n.region, array_agg(DISTINCT own.number)
+FROM unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS own (start, number)
+JOIN nodes_nodetransition t
+    ON t.to_status = 'offline' AND t.at BETWEEN own.start - %(within)s AND own.start + %(within)s
+JOIN nodes_node n ON n.id = t.node_id
+WHERE t.reason <> 'maintenance' AND n.id <> %(node)s
+    AND (n.region = %(region)s OR (n.asn_hint = %(asn)s AND n.asn_hint <> ''))
+GROUP BY n.id
+"""
+
+
+def _coinciding(node: Node, starts: list[datetime]) -> list[_Other]:
+    asked: dict[str, Any] = {
+        "starts": starts,
+        "within": COINCIDE,
+        "node": node.pk,
+        "region": node.region,
+        "asn": node.asn_hint,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COINCIDING, asked)
+        return [_Other(row[0], row[1], row[2], row[3], tuple(row[4])) for row in cursor.fetchall()]
+
+
+_TOTALS = """
+WITH counted AS (
+    SELECT node_id, count(*) AS outages FROM nodes_nodetransition
+    WHERE to_status = 'offline' AND reason <> 'maintenance' AND at > %(since)s GROUP BY node_id
+)
+SELECT count(*) FILTER (WHERE of_asn), coalesce(sum(outages) FILTER (WHERE of_asn), 0),
+       count(*) FILTER (WHERE of_region), coalesce(sum(outages) FILTER (WHERE of_region), 0)
+FROM (
+    SELECT n.asn_hint = %(asn)s AND n.asn_hint <> '' AS of_asn, n.region = %(region)s AS of_region, c.outages
+    FROM nodes_node n LEFT JOIN counted c ON c.node_id = n.id
+    WHERE n.region = %(region)s OR (n.asn_hint = %(asn)s AND n.asn_hint <> '')
+) AS grouped
+"""
+
+
+def _totals(node: Node, at: datetime) -> _Totals:
+    group = hashlib.sha256(f"{node.asn_hint}\n{node.region}".encode()).hexdigest()[:32]
+    key = f"outage-totals:{group}"
+    known: _Totals | None = cache.get(key)
+    if known is None:
+        with connection.cursor() as cursor:
+            cursor.execute(_TOTALS, {"since": at - WINDOW, "asn": node.asn_hint, "region": node.region})
+            known = _Totals(*map(int, cursor.fetchone()))
+        cache.set(key, known, timeout=TOTALS_KEEP_SECONDS)
+    return known

@@ -1,0 +1,114 @@
+"""What a node went through, newest first: changes of status, and the times for which nobody blames it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from nodes.access.rights import Rights
+from nodes.models import Exemption, ExemptionKind, Node, NodeTransition
+from nodes.rules.explanations import reason_label
+from nodes.rules.lifecycle import Phase
+
+TRANSITIONS_SHOWN = 30
+EXEMPTIONS_SHOWN = 20
+EXEMPTIONS_LOOK_BACK = timedelta(days=90)
+_EXEMPTIONS_LOOK_AHEAD = timedelta(days=90)
+_LONGEST_VALUE = 300
+
+_EVIDENCE_LABELS = {
+    "announced": "Announced as",
+    "deadline_s": "Deadline (s)",
+    "detail": "What was found",
+    "expected": "Heartbeats expected",
+    "floor": "Least reputation",
+    "kind": "Kind of probe",
+    "last_heartbeat_at": "Last heartbeat",
+    "note": "Reason given",
+    "probe": "Probe",
+    "received": "Heartbeats received",
+    "request_id": "Request",
+    "reputation": "Reputation",
+    "sha256": "SHA-256 of the receipt",
+}
+# said in the line itself
+_TOLD = ("note", "detail")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A member of a transition's evidence, in words."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the history: a change of status (`to_status`), or an exempt window (`exemption`).
+
+    `actor`, `note` and `evidence` are empty for a reader who does not manage the node.
+    """
+
+    at: datetime
+    title: str
+    from_label: str = ""
+    to_status: str = ""
+    to_label: str = ""
+    note: str = ""
+    actor: str = ""
+    evidence: list[Fact] = field(default_factory=list)
+    exemption: str = ""
+    ends_at: datetime | None = None
+
+
+def history_of(node: Node, rights: Rights, *, at: datetime) -> list[Event]:
+    """Two queries, both bounded."""
+    transitions = node.transitions.order_by("-id")[:TRANSITIONS_SHOWN]
+    since, until = at - EXEMPTIONS_LOOK_BACK, at + _EXEMPTIONS_LOOK_AHEAD
+    exemptions = Exemption.objects.of_node(node).overlapping(since, until)[:EXEMPTIONS_SHOWN]
+    events = [_change(each, rights) for each in transitions]
+    events += [_exempt(each, rights) for each in exemptions]
+    return sorted(events, key=lambda event: event.at, reverse=True)
+
+
+def evidence_facts(evidence: Mapping[str, Any]) -> Iterator[Fact]:
+    """The evidence member by member; what is not text or a number is shown as JSON."""
+    for key, value in evidence.items():
+        if key in _TOLD or value in (None, ""):
+            continue
+        label = _EVIDENCE_LABELS.get(key) or key.replace("_", " ").capitalize()
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        yield Fact(label[:80], text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…")
+
+
+def _change(transition: NodeTransition, rights: Rights) -> Event:
+    evidence = transition.evidence
+    note = evidence.get("note") or evidence.get("detail") or ""
+    to = transition.to_status
+    return Event(
+        at=transition.at,
+        title=reason_label(transition.reason),
+        from_label=transition.from_status.capitalize(),
+        to_status=Phase(to).status.value if to in set(Phase) else to,
+        to_label=to.capitalize(),
+        note=str(note) if rights.evidence else "",
+        actor=f"{transition.actor_kind} {transition.actor_id}" if rights.evidence else "",
+        evidence=list(evidence_facts(evidence)) if rights.evidence else [],
+    )
+
+
+def _exempt(exemption: Exemption, rights: Rights) -> Event:
+    maintenance = exemption.kind == ExemptionKind.MAINTENANCE
+    # an owner's words are for those who know the node by name; the others' messages are public
+    tells = rights.named or not maintenance
+    return Event(
+        at=exemption.starts_at,
+        title=ExemptionKind(exemption.kind).label,
+        note=exemption.message if tells else "",
+        actor=exemption.created_by if rights.owns and maintenance else "",
+        exemption=exemption.kind,
+        ends_at=exemption.ends_at,
+    )

@@ -1,0 +1,180 @@
+"""What the Metrics tab of a node shows: its charts (from ClickHouse) and what is heard of it (PostgreSQL)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from jatevo.metrics import queries
+from jatevo.metrics.completeness import complete_until
+from jatevo.metrics.last_good import last_good
+from jatevo.metrics.store import get_store
+from nodes.access.rights import Rights
+from nodes.detail.exempt_minutes import ExcusedMinutes, excused_minutes, unheard_minutes
+from nodes.detail.heartbeat_strip import MINUTES, heartbeat_strip
+from nodes.detail.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
+from nodes.detail.uptime_strip import HOURS, UptimeStrip, uptime_strip
+from nodes.figures import STALE_AFTER, standing_figures
+from nodes.models import Node
+from nodes.rules.heartbeat_regularity import Regularity, hours_of_window, regularity
+
+PROBES_SHOWN = 10
+CHARTS_POLL_SECONDS = 30
+_FRESH_FOR = {Window.DAY: timedelta(seconds=20), Window.WEEK: timedelta(minutes=2)}
+_MOST_SIGNALS = 24
+_LONGEST_SIGNAL = 80
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One of the figures that the agent sends with its heartbeats, in words."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Charts:
+    """What is drawn of a node, as of the moment that ClickHouse was asked."""
+
+    latency: LatencyChart
+    uptime: UptimeStrip
+
+
+def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
+    """What the charts and the strips leave out of blame: of the seven days that the longest of them shows."""
+    return excused_minutes(node, at - timedelta(hours=HOURS), at)
+
+
+def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
+    """The charts, stale with their age while ClickHouse is away or behind; None if they were never seen.
+
+    One query to PostgreSQL. The last good answer stays drawn as of its own time: silence since then is ours, not the node's.
+    """
+    figures = standing_figures(getattr(node, "standing", None), at=at)
+    key = f"node-charts:{window}:{node.pk}"
+    # What has not arrived yet is not drawn as missing: the charts end where it begins.
+    until = complete_until(at=at)
+    found = last_good(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
+    stale = found.stale or at - found.as_of > STALE_AFTER
+    charts = found.value and replace(
+        found.value, uptime=found.value.uptime.excusing(excused, unheard_minutes(excused))
+    )
+    drawn = charts and (
+        (charts.latency.data, charts.latency.points),
+        [day.cells for day in charts.uptime.days],
+        stale,
+    )
+    return {
+        "figures": figures,
+        "charts": charts,
+        "charts_stale": stale,
+        "charts_as_of": found.as_of,
+        "window": window,
+        "charts_poll_seconds": CHARTS_POLL_SECONDS,
+        "version": (window, drawn, [(each.value, each.state) for each in vars(figures).values()]),
+    }
+
+
+def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
+    """Heartbeats, the machine's own figures and the last probes: three queries."""
+    beats = _beats(node, at)
+    first, last = hours_of_window(at)
+    hours = dict(node.hours.filter(hour__gte=first, hour__lte=last).values_list("hour", "heard"))
+    unheard = unheard_minutes(excused)
+    regular = regularity(hours, beats, since=node.created_at, at=at, excused=excused, unheard=unheard)
+    strip = heartbeat_strip(
+        beats,
+        since=node.created_at,
+        at=at,
+        interval_seconds=settings.HEARTBEAT_INTERVAL_SECONDS,
+        excused=excused,
+        unheard=unheard,
+    )
+    signals = signals_of(node.last_metrics, known_only=not rights.named)
+    probes = list(node.probes.order_by("-received_at")[:PROBES_SHOWN])
+    return {
+        "strip": strip,
+        "regularity": regular,
+        "interval_seconds": settings.HEARTBEAT_INTERVAL_SECONDS,
+        "signals": signals,
+        "probes": probes,
+        "version": (strip, regular, signals, [probe.pk for probe in probes]),
+    }
+
+
+def regularity_in_words(found: Regularity) -> str:
+    """The longest silence, as a person says it; '' if there was none."""
+    return spell_duration(found.longest_gap_minutes * 60) if found.longest_gap_minutes else ""
+
+
+def signals_of(metrics: dict[str, Any], *, known_only: bool = False) -> list[Signal]:
+    """What an agent said of itself: the known figures with their units first, any others as they came.
+
+    Strangers get the known ones alone: who wrote an agent may have it say anything, its owner's name too.
+    """
+    signals = [
+        Signal(label, write(metrics[key]))
+        for key, (label, write) in _KNOWN.items()
+        if _number(metrics.get(key))
+    ]
+    if not known_only:
+        others = (key for key in metrics if key not in _KNOWN or not _number(metrics[key]))
+        signals += [Signal(_cut(key), _cut(str(metrics[key]))) for key in others]
+    return signals[:_MOST_SIGNALS]
+
+
+def known_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The same choice for the API: figures only, and only those that every agent may send."""
+    return {key: metrics[key] for key in _KNOWN if _number(metrics.get(key))}
+
+
+def spell_duration(seconds: float) -> str:
+    """Two units at most: 3 d 4 h, 12 min 5 s."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        amount, left = divmod(left, length)
+        if amount:
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+_KNOWN = {
+    "uptime": ("Uptime", spell_duration),
+    "gpu_util": ("GPU utilisation", lambda share: f"{share * 100:.0f} %"),
+    "cpu_percent": ("CPU utilisation", lambda percent: f"{percent:.0f} %"),
+    "mem_used_ratio": ("Memory in use", lambda share: f"{share * 100:.0f} %"),
+    "temp": ("Temperature", lambda degrees: f"{degrees:.0f} °C"),
+}
+
+
+def _ask(node_id: str, window: Window, at: datetime) -> Charts:
+    store = get_store()
+    points = ask_latencies(store, node_id, window, at=at)
+    # no later than minutes are expected: else one that came early would make up for one that was lost
+    settled = at - queries.SETTLED_AFTER
+    hours_up = queries.node_hours_up(store, node_id, at - timedelta(hours=HOURS), settled)
+    first_minute = queries.first_minute_up(store, node_id)
+    return Charts(
+        latency=latency_chart(points, window, at=at),
+        uptime=uptime_strip(hours_up, first_minute=first_minute, at=at),
+    )
+
+
+def _beats(node: Node, at: datetime) -> dict[datetime, int]:
+    """The heartbeats of the last hour by minute, the running minute included."""
+    first = at.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
+    beats = dict(node.minutes.filter(minute__gte=first).values_list("minute", "beats"))
+    if node.beat_minute is not None:  # the minute that is still being counted
+        beats[node.beat_minute] = max(beats.get(node.beat_minute, 0), node.beats)
+    return beats
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SIGNAL else f"{text[: _LONGEST_SIGNAL - 1]}…"

@@ -1,0 +1,177 @@
+"""What a node's page and its drawer show, tab by tab. Reads; never writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+
+from jatevo.accounts.models import User
+from nodes.access.rights import Rights
+from nodes.access.versions import plain_version
+from nodes.detail.correlation import correlation
+from nodes.detail.history import history_of
+from nodes.detail.latency_charts import Window
+from nodes.detail.metrics_tab import charts_context, excused_of, heard_context, regularity_in_words
+from nodes.detail.receipts_so_far import receipts_so_far
+from nodes.detail.reputation_tab import reputation_panel
+from nodes.maintenance import maintenance_of
+from nodes.models import Exemption, ExemptionKind, Node
+from nodes.rules.credentials import public_key_text
+from nodes.rules.explanations import Explanation, explain
+
+RECEIPTS_SHOWN = 10
+# announced maintenance is named this long before it begins
+_ANNOUNCED_AHEAD = timedelta(days=7)
+
+
+class Tab(StrEnum):
+    METRICS = "metrics"
+    RECEIPTS = "receipts"
+    HARDWARE = "hardware"
+    EARNINGS = "earnings"
+    REPUTATION = "reputation"
+    HISTORY = "history"
+
+    @property
+    def label(self) -> str:
+        return self.value.capitalize()
+
+
+# What names the node by its nature, or is its owner's business.
+_NAMED_TABS = {Tab.RECEIPTS, Tab.EARNINGS}
+
+
+@dataclass(frozen=True)
+class Banner:
+    """A time in which silence is not held against the node; `under_way` or announced."""
+
+    label: str
+    message: str
+    starts_at: datetime
+    ends_at: datetime | None
+    under_way: bool
+
+
+def tabs_for(rights: Rights) -> list[Tab]:
+    """The tabs that a reader may open."""
+    return [tab for tab in Tab if rights.named or tab not in _NAMED_TABS]
+
+
+def explanation_of(node: Node, *, at: datetime) -> Explanation:
+    """Why the node is where it is, and the way on."""
+    state = node.lifecycle_state
+    return explain(
+        state.phase,
+        node.status_reason,
+        failed_probes=state.failed_probes,
+        passed_audits=state.passed_audits,
+        fraud=state.fraud,
+        pardoned=node.pardoned_reputation,
+        maintenance=maintenance_of(node, at=at),
+        offline_after=timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS),
+    )
+
+
+def banners_of(node: Node, rights: Rights, *, at: datetime) -> list[Banner]:
+    """Maintenance and incidents that exempt the node now, and its own maintenance to come."""
+    exemptions = Exemption.objects.of_node(node).exclude(kind=ExemptionKind.OUTAGE)
+    return [
+        _banner(each, rights, at)
+        for each in exemptions.overlapping(at, at + _ANNOUNCED_AHEAD).order_by("starts_at")[:5]
+        if each.starts_at <= at or each.kind == ExemptionKind.MAINTENANCE
+    ]
+
+
+def tab_context(
+    tab: Tab, node: Node, rights: Rights, *, reader: object, window: Window, part: str | None, at: datetime
+) -> dict[str, Any]:
+    """What the template of a tab needs, or of the `part` that is wanted alone.
+
+    `version`, where there is one, stands for all that it shows.
+    """
+    match tab:
+        case Tab.METRICS:
+            return _metrics(node, rights, window, part, at)
+        case Tab.RECEIPTS:
+            return _receipts(node, rights)
+        case Tab.HARDWARE:
+            return _hardware(node, rights)
+        case Tab.EARNINGS:
+            return {"so_far": receipts_so_far(node, at=at)}
+        case Tab.REPUTATION:
+            return {"reputation": reputation_panel(node, at=at)}
+        case Tab.HISTORY:
+            alike = correlation(node, reader, at=at) if isinstance(reader, User) and rights.owns else None
+            return {"history": history_of(node, rights, at=at), "correlation": alike}
+
+
+def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
+    maintenance = exemption.kind == ExemptionKind.MAINTENANCE
+    return Banner(
+        label=ExemptionKind(exemption.kind).label,
+        # the owner's words may say whose node it is; an incident's are public
+        message=exemption.message if rights.named or not maintenance else "",
+        starts_at=exemption.starts_at,
+        ends_at=exemption.ends_at,
+        under_way=exemption.starts_at <= at,
+    )
+
+
+def _metrics(node: Node, rights: Rights, window: Window, part: str | None, at: datetime) -> dict[str, Any]:
+    """Charts and what is heard are followed apart: a chart that somebody reads is not drawn anew for a beat."""
+    excused = excused_of(node, at=at)
+    if part == "charts":
+        return charts_context(node, window, excused, at=at)
+    heard = heard_context(node, rights, excused, at=at)
+    heard["longest_silence"] = regularity_in_words(heard["regularity"])
+    return heard if part == "tab" else {**charts_context(node, window, excused, at=at), **heard}
+
+
+def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
+    # every receipt is younger than its node: the bound spares the older partitions
+    receipts = node.receipts.filter(accepted_at__gte=node.created_at).defer("raw", "payload")
+    last = list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN])
+    forged = node.forged_receipts.defer("raw") if rights.evidence else node.forged_receipts.none()
+    shown = list(forged[: RECEIPTS_SHOWN + 1])
+    more = len(shown) > RECEIPTS_SHOWN
+    forged_count = forged.count() if more else len(shown)
+    return {
+        "receipts": last,
+        "forged": _by_detail(shown[:RECEIPTS_SHOWN]),
+        "forged_count": forged_count,
+        "forged_more": more,
+        "version": ([receipt.id for receipt in last], forged_count),
+    }
+
+
+def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    """What was wrong, once, with the receipts that it was wrong with."""
+    groups: dict[str, list[Any]] = {}
+    for each in forged:
+        groups.setdefault(each.detail, []).append(each)
+    return list(groups.items())
+
+
+def _hardware(node: Node, rights: Rights) -> dict[str, Any]:
+    attestation = getattr(node, "attestation", None)
+    proof = attestation.energy_proof_url if attestation and rights.named else ""
+    said = str if rights.named else plain_version
+    return {
+        "attestation": attestation,
+        "agent_version": said(node.agent_version),
+        "driver_version": said(attestation.driver_version) if attestation else "",
+        "cuda_version": said(attestation.cuda_version) if attestation else "",
+        # the agent's own words: a link only if it is a plain web address
+        "energy_proof_url": proof if proof.startswith(("https://", "http://")) else "",
+        "keys": [
+            {
+                "text": public_key_text(bytes(key.public_key)),
+                "valid_from": key.valid_from,
+                "valid_to": key.valid_to,
+            }
+            for key in (node.keys.all() if rights.named else ())
+        ],
+    }

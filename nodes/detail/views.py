@@ -1,0 +1,108 @@
+"""A node, as a page of its own or in the drawer. What can be done to one: nodes/detail/manage_views.py."""
+
+from urllib.parse import urlencode
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from jatevo.accounts.permissions import Permission, require
+from jatevo.flags.registry import Flag
+from jatevo.web.fragments import page_or_fragment, wanted_fragment
+from nodes.access.names import NodeNames
+from nodes.access.rights import Rights, rights_of
+from nodes.detail.latency_charts import Window
+from nodes.detail.tabs import Tab, banners_of, explanation_of, tab_context, tabs_for
+from nodes.models import Node
+
+POLL_SECONDS = 10
+_FRAGMENTS = {
+    "drawer-body": "drawer",
+    "node-live": "live",
+    "node-status": "status",
+    "node-tab": "tab",
+    "node-charts": "charts",
+}
+# what the status part shows of the row itself
+_STATUS_FIELDS = ("status", "status_since", "last_heartbeat_at", "green_energy", "fraud", "shared")
+
+
+@require_safe
+@require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
+def detail(request: HttpRequest, name: str) -> HttpResponse:
+    """One node: a page, the drawer's content, or a part that follows the node.
+
+    `tab` chooses what is shown, `window` how far back the charts go. A visitor who may be on the way to a node
+    of his own is asked to sign in, whether there is a node of that name or not.
+    """
+    try:
+        node, rights = seen(request, name)
+    except Http404:
+        if request.user.is_authenticated:
+            raise
+        return redirect_to_login(request.get_full_path())
+    now = timezone.now()
+    tabs = tabs_for(rights)
+    tab = next((each for each in tabs if each == request.GET.get("tab")), Tab.METRICS)
+    window = next((each for each in Window if each == request.GET.get("window")), Window.DAY)
+    part = wanted_fragment(request, _FRAGMENTS)
+    in_drawer = part == "drawer" or "drawer" in request.GET
+    explanation = explanation_of(node, at=now)
+    # of what follows the node, only the status says what exempts it
+    banners = banners_of(node, rights, at=now) if part not in ("tab", "charts") else []
+    address = Address(rights, tab, window)
+    context = {
+        "node": node,
+        "rights": rights,
+        "explanation": explanation,
+        "banners": banners,
+        "tab": tab,
+        "tabs": [(each, address.of(tab=each), address.of(tab=each, drawer=in_drawer)) for each in tabs],
+        "windows": [
+            (each, address.of(window=each), address.of(window=each, drawer=in_drawer)) for each in Window
+        ],
+        "page_url": address.of(),
+        "live_url": address.of(drawer=in_drawer),
+        "in_drawer": in_drawer,
+        "poll_seconds": POLL_SECONDS,
+    }
+    version: object = None
+    if part == "status":
+        version = (explanation, rights, banners, [getattr(node, field) for field in _STATUS_FIELDS])
+    else:
+        content = tab_context(tab, node, rights, reader=request.user, window=window, part=part, at=now)
+        version = content.get("version")
+        context |= content
+    return page_or_fragment(request, "nodes/detail/page.html", context, fragments=_FRAGMENTS, version=version)
+
+
+def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:
+    """The node of that name and the reader's rights, or 404 for one that the reader may not see.
+
+    A node that is seen under its pseudonym has no other name: its id is a 404 like any invented one.
+    """
+    names = NodeNames.of(request.user)
+    nodes = Node.objects.visible_to(request.user).select_related("org", "attestation", "standing")
+    node = names.find(nodes, name)
+    if node is None:
+        raise Http404
+    return node, rights_of(request.user, node, names)
+
+
+class Address:
+    """The URLs of what is shown of a node: a tab, and for the metrics how far back."""
+
+    def __init__(self, rights: Rights, tab: Tab, window: Window) -> None:
+        self._path = reverse("nodes:detail", args=[rights.name])
+        self._tab = tab
+        self._window = window
+
+    def of(self, *, tab: Tab | None = None, window: Window | None = None, drawer: bool = False) -> str:
+        """This one, with what is given changed; `drawer` asks for fragments that stay in the drawer."""
+        shown, back = tab or self._tab, window or self._window
+        query = {"tab": shown.value}
+        if shown is Tab.METRICS and back is not Window.DAY:
+            query["window"] = back.value
+        return f"{self._path}?{urlencode(query | ({'drawer': '1'} if drawer else {}))}"

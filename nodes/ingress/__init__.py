@@ -1,0 +1,1 @@
+"""The machines' half of the API: signed requests of agents and validators."""

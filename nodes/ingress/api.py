@@ -1,0 +1,230 @@
+"""What agents and validators send: registrations, heartbeats, keys and probes."""
+
+import time
+from dataclasses import asdict
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.decorators import api_view, authentication_classes, parser_classes, permission_classes
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jatevo.accounts.authentication import JwtAuthentication
+from jatevo.accounts.models import User
+from jatevo.accounts.permissions import Permission, allowed
+from jatevo.audit.record import Actor, actor_of
+from jatevo.web.address import client_address
+from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
+from jatevo.web.strict_json import parse_object
+from jatevo.web.throttling import hit
+from nodes import actions
+from nodes.access.rights import owned_node
+from nodes.ingress import payloads
+from nodes.ingress.answers import KeyAnswer
+from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
+from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_validator
+from nodes.ingress.proof import key_statement_signed
+from nodes.ingress.refusals import refuse
+from nodes.models import Node
+from nodes.rules.credentials import public_key_text
+
+_SERVER_TIME = serializers.FloatField(help_text="unix seconds")
+
+
+@extend_schema(
+    request={"application/json": {"type": "object"}},
+    responses={
+        201: inline_serializer(
+            "Registered",
+            {
+                "node_id": serializers.CharField(),
+                "status": serializers.CharField(),
+                "node_token": serializers.CharField(),
+                "heartbeat_interval_s": serializers.IntegerField(),
+                "server_time": _SERVER_TIME,
+            },
+        )
+    },
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([])
+def register(request: Request) -> Response:
+    """An agent registers with its enrolment token (`Authorization: Bearer jve_…`)."""
+    hit("register", client_address(request._request))
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise unauthenticated()
+    wanted = payloads.registration(parse_object(request._request.body))
+    try:
+        node, node_token = actions.register(token=token.strip(), registration=wanted, at=timezone.now())
+    except actions.NodeError as error:
+        refuse(error)
+    return Response(
+        {
+            "node_id": node.pk,
+            "status": node.status,
+            "node_token": node_token,
+            "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
+            "server_time": _server_time(),
+        },
+        status=201,
+    )
+
+
+@extend_schema(
+    request={"application/json": {"type": "object"}},
+    responses=inline_serializer(
+        "HeartbeatAnswer",
+        {
+            "status": serializers.CharField(),
+            "server_time": _SERVER_TIME,
+            "heartbeat_interval_s": serializers.IntegerField(),
+        },
+    ),
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([])
+def heartbeat(request: Request) -> Response:
+    """A sign of life, signed by the node (X-Node-Id and the webhook- headers)."""
+    caller = authenticate_node(request._request, limit="node")
+    named, beat = payloads.beat(parse_object(request._request.body))
+    _require_same(caller.node_id, named)
+    if beat.ts > time.time() + settings.CLOCK_TOLERANCE_SECONDS:
+        # taken, it would make every honest heartbeat until then look old
+        raise ApiError(
+            401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
+        )
+    try:
+        status = actions.heartbeat(node_id=caller.node_id, beat=beat, at=timezone.now())
+    except actions.NodeError as error:
+        refuse(error)
+    return Response(
+        {
+            "status": status,
+            "server_time": _server_time(),
+            "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
+        }
+    )
+
+
+@extend_schema(
+    request=inline_serializer(
+        "NewKey",
+        {
+            "public_key": serializers.CharField(),
+            "signature": serializers.CharField(
+                required=False,
+                help_text="of an agent: the current key's, over `jatevo-key:{node_id}:{public_key}`",
+            ),
+        },
+    ),
+    responses={201: KeyAnswer},
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([])
+def add_key(request: Request, node_id: str) -> Response:
+    """A new public key; the one before stays on record. From the owner, or from the node itself.
+
+    The node signs the request like a heartbeat, and proves with `signature` that it still holds its key.
+    """
+    if request.headers.get(NODE_HEADER):
+        caller = authenticate_node(request._request, limit="node")
+        _require_same(caller.node_id, node_id)
+        public_key, said = payloads.new_key(parse_object(request._request.body))
+        if not key_statement_signed(node_id, said.public_key, said.signature, caller.keys[0].public_key):
+            raise ApiError(422, "invalid_signature", "The signature is not the current key's.")
+        node, by = Node.objects.get(pk=node_id), Actor("node", node_id)
+    else:
+        user = _sign_in(request)
+        if not allowed(user, Permission.MANAGE_NODES):
+            raise ApiError(403, "forbidden", "Your role may not do this.")
+        node, by = owned_node(user, node_id), actor_of(user)
+        public_key, _ = payloads.new_key(parse_object(request._request.body))
+    try:
+        key = actions.add_key(node=node, public_key=public_key, by=by, at=timezone.now())
+    except actions.NodeError as error:
+        refuse(error)
+    return Response(
+        {
+            "public_key": public_key_text(public_key),
+            "valid_from": key.valid_from,
+            "valid_to": key.valid_to,
+        },
+        status=201,
+    )
+
+
+@extend_schema(
+    request={"application/json": {"type": "object"}},
+    responses={
+        201: inline_serializer(
+            "ProbeTaken",
+            {
+                "id": serializers.UUIDField(),
+                "node_id": serializers.CharField(),
+                "status": serializers.CharField(),
+            },
+        )
+    },
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([])
+def probes(request: Request) -> Response:
+    """What a validator measured, signed by it (X-Validator-Id and the webhook- headers)."""
+    caller = authenticate_validator(request._request)
+    wanted = payloads.measurement(parse_object(request._request.body))
+    at = timezone.now()
+    if abs((at - wanted.ts).total_seconds()) > settings.CLOCK_TOLERANCE_SECONDS:
+        raise invalid_request("Some fields are invalid.", [FieldProblem("ts", "is not the present time")])
+    try:
+        probe, status = actions.record_probe(validator_id=caller.validator_id, measurement=wanted, at=at)
+    except actions.NodeError as error:
+        refuse(error)
+    return Response({"id": probe.pk, "node_id": wanted.node_id, "status": status}, status=201)
+
+
+@extend_schema(
+    responses=inline_serializer(
+        "Assignments",
+        {
+            "assignments": serializers.ListField(child=serializers.DictField()),
+            "poll_after_s": serializers.IntegerField(),
+            "server_time": _SERVER_TIME,
+        },
+    )
+)
+@api_view(["GET", "HEAD"])
+@authentication_classes([])
+@permission_classes([])
+def assignments(request: Request) -> Response:
+    """The nodes that are due for a probe, for a validator (signed over an empty body)."""
+    authenticate_validator(request._request)
+    due = [asdict(assignment) for assignment in due_assignments(at=timezone.now())]
+    return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": _server_time()})
+
+
+def _require_same(authenticated: str, named: str) -> None:
+    if authenticated != named:
+        raise ApiError(403, "node_mismatch", f"Signed by {authenticated}, but about {named}.")
+
+
+def _sign_in(request: Request) -> User:
+    """The user, on a route that machines use too and that therefore names no authentication class."""
+    found = JwtAuthentication().authenticate(request)
+    if found is None or not isinstance(found[0], User):
+        raise unauthenticated()
+    return found[0]
+
+
+def _server_time() -> float:
+    return round(time.time(), 3)

@@ -1,0 +1,89 @@
+"""What a validator is to probe now."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, F, OuterRef, Q
+
+from nodes.models import Exemption, ExemptionKind, Node, NodeKey, ProbeKind
+from nodes.rules.credentials import public_key_text
+from nodes.rules.lifecycle import Status
+
+POLL_AFTER_SECONDS = 2
+MOST_AT_ONCE = 500
+PENDING_HEALTH_EVERY = timedelta(seconds=5)
+HEALTH_EVERY = timedelta(seconds=60)
+LATENCY_EVERY = timedelta(seconds=60)
+AUDIT_EVERY = timedelta(hours=1)
+QUARANTINE_AUDIT_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A node, how to check what it signs, and which kinds of probe are due."""
+
+    node_id: str
+    endpoint: str
+    public_key: str
+    status: str
+    due: tuple[ProbeKind, ...]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """In this status, a probe of this kind is due when the last one is older than this."""
+
+    kind: ProbeKind
+    status: Status
+    every: timedelta
+    extra: Q
+
+    def condition(self, at: datetime) -> Q:
+        column = f"last_{self.kind.value}_at"
+        old = Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__lte": at - self.every})
+        if self.status is Status.PENDING:
+            # the first probe of a pending spell is due at once
+            old |= Q(**{f"{column}__lt": F("probing_since")})
+        return Q(status=self.status) & old & self.extra
+
+
+# Whose owner has announced that it is being worked on is not asked whether it is there. It is audited
+# nevertheless: that it does not answer costs it nothing, and while it serves it must not answer wrongly.
+_NOT_IN_MAINTENANCE = Q(in_maintenance=False)
+_RULES = (
+    _Rule(
+        ProbeKind.HEALTH,
+        Status.PENDING,
+        PENDING_HEALTH_EVERY,
+        Q(probing_since__isnull=False) & _NOT_IN_MAINTENANCE,
+    ),
+    _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY, _NOT_IN_MAINTENANCE),
+    _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY, _NOT_IN_MAINTENANCE),
+    _Rule(ProbeKind.AUDIT, Status.ACTIVE, AUDIT_EVERY, Q()),
+    # audits do not end a quarantine for fraud, so that none is due
+    _Rule(ProbeKind.AUDIT, Status.QUARANTINE, QUARANTINE_AUDIT_EVERY, Q(fraud=False)),
+)
+
+
+def due_assignments(*, at: datetime) -> list[Assignment]:
+    """Up to 500 nodes that a probe is due for; those that wait to become active come first.
+
+    A pending node is due once it has sent a heartbeat; a node without an endpoint cannot be probed.
+    """
+    maintenance = Exemption.objects.filter(node=OuterRef("pk"), kind=ExemptionKind.MAINTENANCE).covering(at)
+    probed = Node.objects.exclude(endpoint="").annotate(in_maintenance=Exists(maintenance))
+    due: dict[str, list[ProbeKind]] = {}
+    nodes: dict[str, Node] = {}
+    for rule in _RULES:
+        matching = probed.filter(rule.condition(at)).order_by("status_since", "id")
+        for node in matching.only("id", "endpoint", "status")[:MOST_AT_ONCE]:
+            if node.pk in due or len(due) < MOST_AT_ONCE:
+                nodes[node.pk] = node
+                due.setdefault(node.pk, []).append(rule.kind)
+    current = NodeKey.objects.filter(node_id__in=nodes, valid_to__isnull=True)
+    keys = {key.node_id: public_key_text(bytes(key.public_key)) for key in current}
+    return [
+        Assignment(node_id, nodes[node_id].endpoint, keys[node_id], nodes[node_id].status, tuple(kinds))
+        for node_id, kinds in due.items()
+        if node_id in keys
+    ]

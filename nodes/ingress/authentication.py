@@ -1,0 +1,154 @@
+"""Signed requests of agents and validators: Standard Webhooks' scheme over the exact body.
+
+The order of the checks is the contract's: the address's limit, the sender and its HMAC, the clock,
+the replay guard, the sender's limit. Until the HMAC fits, nothing about any node changes.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest
+
+from jatevo.web.address import client_address
+from jatevo.web.errors import ApiError
+from jatevo.web.throttling import first_sight, hit
+from nodes.rules.credentials import derive_secret
+
+NODE_HEADER: Final = "X-Node-Id"
+VALIDATOR_HEADER: Final = "X-Validator-Id"
+
+# A dot would let one signed text be split in two ways into id, timestamp and body.
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
+_SENDER_ID = re.compile(r"[a-z0-9._-]{1,64}")
+_TIMESTAMP = re.compile(r"[0-9]{1,11}")
+
+
+@dataclass(frozen=True)
+class NodeCaller:
+    """A node whose HMAC fitted, with what the rest of the request needs to know of it."""
+
+    node_id: str
+    status: str
+    region: str
+    keys: tuple["KeySpan", ...]
+
+
+@dataclass(frozen=True)
+class KeySpan:
+    """A public key (32 bytes) and when it was current, in unix seconds; `until` None: it still is."""
+
+    public_key: bytes
+    since: float
+    until: float | None
+
+
+@dataclass(frozen=True)
+class ValidatorCaller:
+    """A validator whose HMAC fitted."""
+
+    validator_id: str
+
+
+# One row: what the HMAC needs and what comes after it. The keys come as one array, newest first.
+_NODE_SQL = """
+SELECT n.token_version, n.status, n.region,
+       ARRAY(SELECT k.public_key FROM nodes_nodekey k WHERE k.node_id = n.id
+             ORDER BY k.valid_from DESC, k.id DESC),
+       ARRAY(SELECT extract(epoch FROM k.valid_from)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
+             ORDER BY k.valid_from DESC, k.id DESC),
+       ARRAY(SELECT extract(epoch FROM k.valid_to)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
+             ORDER BY k.valid_from DESC, k.id DESC)
+FROM nodes_node n WHERE n.id = %s
+"""
+
+
+def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
+    """The node that signed this request. Raises ApiError 401, 409 (replay) or 429.
+
+    `limit` names the node's limit in settings.RATE_LIMITS.
+    """
+    hit("address", client_address(request))
+    node_id = _sender(request, NODE_HEADER)
+    with connection.cursor() as cursor:
+        cursor.execute(_NODE_SQL, [node_id])
+        row = cursor.fetchone()
+    _check_signature(request, "node", node_id, row[0] if row else None)
+    _check_replay(request, "node", node_id)
+    hit(limit, "node", node_id)
+    spans = tuple(
+        KeySpan(bytes(key), since, until) for key, since, until in zip(row[3], row[4], row[5], strict=True)
+    )
+    return NodeCaller(node_id, row[1], row[2], spans)
+
+
+def authenticate_validator(request: HttpRequest) -> ValidatorCaller:
+    """The validator that signed this request. Raises like authenticate_node."""
+    hit("address", client_address(request))
+    validator_id = _sender(request, VALIDATOR_HEADER)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT token_version FROM nodes_validator WHERE id = %s AND is_active", [validator_id]
+        )
+        row = cursor.fetchone()
+    _check_signature(request, "validator", validator_id, row[0] if row else None)
+    _check_replay(request, "validator", validator_id)
+    hit("validator", validator_id)
+    return ValidatorCaller(validator_id)
+
+
+def _sender(request: HttpRequest, header: str) -> str:
+    sender = request.headers.get(header, "")
+    signed = all(request.headers.get(f"webhook-{part}") for part in ("id", "timestamp", "signature"))
+    if not sender or not signed:
+        raise ApiError(401, "unauthenticated", f"Send {header} and the three webhook- headers.")
+    if not _SENDER_ID.fullmatch(sender):
+        raise _wrong()
+    return sender
+
+
+def _check_signature(request: HttpRequest, kind: str, sender: str, version: int | None) -> None:
+    """401 unless a signature fits and the timestamp is near. An unknown sender costs the same time."""
+    message_id, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
+    if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp):
+        raise _wrong()
+    secret = derive_secret(settings.MASTER_KEY, kind, sender, version or 0)
+    wanted = hmac.digest(secret, f"{message_id}.{stamp}.".encode() + request.body, "sha256")
+    fits = [hmac.compare_digest(wanted, given) for given in _signatures(request.headers["webhook-signature"])]
+    if version is None or not any(fits):
+        raise _wrong()
+    now = time.time()
+    if abs(now - int(stamp)) > settings.CLOCK_TOLERANCE_SECONDS:
+        raise ApiError(
+            401,
+            "clock_skew",
+            f"The timestamp is off by more than {settings.CLOCK_TOLERANCE_SECONDS} s.",
+            server_time=round(now, 3),
+        )
+
+
+def _signatures(header: str) -> list[bytes]:
+    """The v1 signatures of the header; a sender may list several, separated by spaces."""
+    found = []
+    for part in header.split(" ")[:8]:
+        if part.startswith("v1,"):
+            try:
+                found.append(base64.b64decode(part[3:], validate=True))
+            except (binascii.Error, ValueError):
+                continue
+    return found
+
+
+def _check_replay(request: HttpRequest, kind: str, sender: str) -> None:
+    if not first_sight(f"{kind}:{sender}", request.headers["webhook-id"]):
+        raise ApiError(409, "replayed_request", "This webhook-id was used before.")
+
+
+def _wrong() -> ApiError:
+    return ApiError(401, "invalid_token", "The signature does not fit the sender and the body.")

@@ -1,0 +1,22 @@
+"""Errors of the domain as answers of the API."""
+
+from typing import NoReturn
+
+from jatevo.web.errors import ApiError
+from nodes import actions
+
+_STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
+    actions.NodeExists: (409, "node_exists"),
+    actions.EnrollmentInvalid: (401, "invalid_token"),
+    actions.EnrollmentMismatch: (403, "node_mismatch"),
+    actions.StaleHeartbeat: (409, "replayed_request"),
+    actions.ReplayedProbe: (409, "replayed_request"),
+    actions.UnknownNode: (404, "not_found"),
+    actions.KeyRefused: (422, "invalid_request"),
+}
+
+
+def refuse(error: actions.NodeError) -> NoReturn:
+    """Raises the ApiError that the contract names for it; 422 `invalid_request` for one that it does not name."""
+    status, kind = _STATUS.get(type(error), (422, "invalid_request"))
+    raise ApiError(status, kind, str(error)) from error

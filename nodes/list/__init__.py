@@ -1,0 +1,1 @@
+"""The page of all nodes: its columns, filters, order and exports."""

@@ -1,0 +1,146 @@
+"""What the URL of the node list asks for, and the URLs that ask for a little more or less."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from nodes.access.names import NodeNames
+from nodes.list.columns import Column, Sort, chosen_columns, ordered, parse_sort
+from nodes.list.facets import ATTENTION, NEED_ATTENTION, Facets, count_facets
+from nodes.list.filters import NodeFilter
+from nodes.models import Node, NodeQuerySet
+
+FILTERS = ("q", "status", "region", "runtime", "reputation_range", "mine")
+KEPT = (*FILTERS, "sort", "columns")  # what a saved view keeps, and the export honours
+COLUMNS_COOKIE = "node_columns"
+_LATER_PAGE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A filter that is on: its words, and the URL without it."""
+
+    label: str
+    url: str
+
+
+def canonical(query: QueryDict) -> QueryDict:
+    """The same without what says nothing, and with the two ends of the reputation as one range.
+
+    The first page needs no number, and what is no number is no page.
+    """
+    clean = QueryDict(mutable=True)
+    for name in (*KEPT, "page"):
+        if value := query.get(name, "").strip():
+            clean[name] = value
+    if not _LATER_PAGE.fullmatch(clean.get("page", "")) or clean["page"] == "1":
+        clean.pop("page", None)
+    if "mine" in clean:
+        mine = clean.pop("mine")[-1]
+        if mine in ("1", "true"):
+            clean["mine"] = "1"
+    low, high = query.get("reputation_min", "").strip(), query.get("reputation_max", "").strip()
+    if low or high:
+        clean["reputation_range"] = f"{low or 0}-{high or 100}"
+    elif "reputation_min" in query:
+        clean.pop("reputation_range", None)
+    if clean.get("reputation_range") == "0-100":
+        del clean["reputation_range"]
+    if columns := query.getlist("column"):
+        clean["columns"] = ",".join(columns)
+    return clean
+
+
+def in_address(query: QueryDict) -> str:
+    """The query as the list's address has it, with its question mark; empty if nothing is asked."""
+    return f"?{query.urlencode(safe=',')}" if query else ""
+
+
+class ListQuery:
+    """The list that a person asked for. `problems` says which parameters make no sense; then nothing fits."""
+
+    def __init__(self, query: QueryDict, user: Any, names: NodeNames, *, default_columns: str = "") -> None:
+        self.query = canonical(query)
+        self.names = names
+        self.org = getattr(user, "org", None) if names.everything else None
+        self.visible: NodeQuerySet = names.annotated(Node.objects.visible_to(user))
+        self._narrowed = NodeFilter(
+            {name: self.query.get(name, "") for name in ("q", "reputation_range")},
+            queryset=self.visible,
+            names=names,
+        )
+        self.chosen = {name: self.query.get(name, "") for name in ("status", "region", "runtime", "mine")}
+        self.problems: dict[str, str] = {
+            name: " ".join(map(str, texts)) for name, texts in self._narrowed.errors.items()
+        }
+        if "\x00" in "".join(self.chosen.values()):
+            self.problems["q"] = "Null characters are not allowed."
+        self.sort: Sort = parse_sort(self.query.get("sort", ""), user)
+        self.columns: list[Column] = chosen_columns(self.query.get("columns", default_columns), user)
+
+    @property
+    def filtered(self) -> bool:
+        return any(self.query.get(name) for name in FILTERS)
+
+    @property
+    def reputation(self) -> tuple[str, str]:
+        """The two ends that were asked for, as text for the form; '' for none."""
+        low, _, high = self.query.get("reputation_range", "").partition("-")
+        return low if low != "0" else "", high if high != "100" else ""
+
+    def facets(self) -> Facets:
+        """One query."""
+        return count_facets(self._base(), self.chosen, org=self.org)
+
+    def nodes(self) -> NodeQuerySet:
+        """The nodes that fit, in the order asked for."""
+        found = self._base()
+        if self.chosen["status"] == ATTENTION:
+            found = found.filter(status__in=NEED_ATTENTION)
+        elif self.chosen["status"]:
+            found = found.filter(status=self.chosen["status"])
+        for name in ("region", "runtime"):
+            if self.chosen[name]:
+                found = found.filter(**{name: self.chosen[name]})
+        if self.chosen["mine"]:
+            found = found.filter(org=self.org) if self.org is not None else found.none()
+        return ordered(found, self.sort)
+
+    def url(self, **changes: str | None) -> str:
+        """The list with some parameters changed ('' or None takes one away), from its first page."""
+        return f"{reverse('nodes:list')}{self.suffix(**changes)}"
+
+    def suffix(self, **changes: str | None) -> str:
+        """The query string of that, with its question mark; empty if nothing is asked."""
+        query = self.query.copy()
+        query.pop("page", None)
+        for name, value in changes.items():
+            if value:
+                query[name] = value
+            else:
+                query.pop(name, None)
+        return in_address(query)
+
+    def applied(self, labels: Mapping[str, str]) -> list[Applied]:
+        """The filters that are on; `labels` are the words of chosen values, where they have some."""
+        names = {"q": "", "status": "Status", "region": "Region", "runtime": "Runtime"}
+        names |= {"reputation_range": "Reputation", "mine": ""}
+        found = []
+        for name in FILTERS:
+            value = self.query.get(name, "")
+            if not value:
+                continue
+            words = {"q": f"“{value}”", "mine": "Mine"}.get(name, labels.get(name, value))
+            text = f"{names[name]}: {words}" if names[name] else words
+            found.append(Applied(text, self.url(**{name: None})))
+        return found
+
+    def _base(self) -> NodeQuerySet:
+        if self.problems:
+            return self.visible.none()
+        found: NodeQuerySet = self._narrowed.qs
+        return found

@@ -1,0 +1,259 @@
+"""The page of all nodes: the list itself, its export, saved views, and what admins do to many at once."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from jatevo.accounts.models import User
+from jatevo.accounts.permissions import Permission, allowed, require, user_of
+from jatevo.audit.record import actor_of, record
+from jatevo.flags.registry import Flag
+from jatevo.web.fragments import page_or_fragment, wanted_fragment
+from nodes.access.names import NodeNames
+from nodes.actions import NodeError, clear, quarantine
+from nodes.actions.saved_views import delete_view, save_view
+from nodes.list.columns import Row, chosen_columns, columns_for, in_that_order, rows_of
+from nodes.list.exports import csv_lines
+from nodes.list.facets import Facets
+from nodes.list.forms import BulkForm, SavedViewForm
+from nodes.list.query import COLUMNS_COOKIE, ListQuery, canonical, in_address
+from nodes.models import NODE_ID_PATTERN, Node, SavedView
+
+PER_PAGE = 25
+POLL_SECONDS = 10
+_FRAGMENTS = {"nodes-list": "rows", "nodes-page": "page"}
+_YEAR_SECONDS = 365 * 86_400
+
+
+@require_safe
+@require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
+def list_nodes(request: HttpRequest) -> HttpResponse:
+    """The nodes that the person sees, filtered, sorted and laid out by the URL, 25 a page."""
+    tidy = canonical(request.GET)
+    if tidy != request.GET and not request.headers.get("HX-Request"):
+        return _remembering(request, redirect(f"{request.path}{in_address(tidy)}"))
+    now = timezone.now()
+    names = NodeNames.of(request.user)
+    wanted = _query(request, names)
+    facets = wanted.facets()
+    # Which nodes first, then all of them: sorting ten thousand is cheaper without what a line shows.
+    paginator = Paginator(wanted.nodes().values_list("pk", flat=True), PER_PAGE)
+    paginator.count = facets.total  # counted with the facets already
+    page = paginator.get_page(wanted.query.get("page"))
+    rows = rows_of(in_that_order(page.object_list), names, at=now)
+    may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
+    here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
+    context = {
+        "wanted": wanted,
+        "here": here,
+        "facets": facets,
+        "applied": wanted.applied(_words(facets)),
+        "page": page,
+        "rows": rows,
+        "columns": wanted.columns,
+        "headers": _headers(wanted),
+        "available": [(column, column in wanted.columns) for column in columns_for(request.user)],
+        "views": _views(request, wanted),
+        "may_save": isinstance(request.user, User),
+        "any_visible": facets.total > 0 or wanted.visible.exists(),
+        "old": next((row.figures.p95_ms.as_of for row in rows if row.figures.old), None),
+        "may_enrol": allowed(request.user, Permission.ENROL_NODES),
+        "may_moderate": may_moderate,
+        "bulk_actions": BulkForm.ACTIONS if may_moderate else (),
+        "poll_seconds": POLL_SECONDS,
+    }
+    version = (facets, page.number, [_shown(row) for row in rows], wanted.suffix(), wanted.columns)
+    answer = page_or_fragment(request, "nodes/list/page.html", context, fragments=_FRAGMENTS, version=version)
+    if wanted_fragment(request, _FRAGMENTS) == "page":  # a poll of the rows goes nowhere
+        answer["HX-Push-Url"] = f"{request.path}{here}"
+    return _remembering(request, answer)
+
+
+@require_safe
+@require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
+def export_nodes(request: HttpRequest) -> HttpResponseBase:
+    """The list as CSV: all of its pages, with the same filters, order and columns."""
+    names = NodeNames.of(request.user)
+    wanted = _query(request, names)
+    now = timezone.now()
+    if isinstance(request.user, User):
+        with transaction.atomic():
+            record(
+                "node.export",
+                by=actor_of(request.user),
+                subject_kind="nodes",
+                subject_id="list",
+                query=wanted.suffix(),
+            )
+    lines = csv_lines(wanted.nodes(), wanted.columns, names, at=now)
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="jatevo-nodes-{now:%Y-%m-%d}.csv"'
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+@require_POST
+@require(Permission.VIEW_NODES)
+def keep_view(request: HttpRequest) -> HttpResponse:
+    """Saves the present filters, order and columns under a name."""
+    form = SavedViewForm(request.POST)
+    if not form.is_valid():
+        for texts in form.errors.values():
+            messages.error(request, " ".join(map(str, texts)))
+    else:
+        try:
+            view = save_view(**form.cleaned_data, by=user_of(request))
+            messages.success(request, f"“{view.name}” is kept.")
+        except NodeError as error:
+            messages.error(request, str(error))
+    return redirect(f"{reverse('nodes:list')}{form.cleaned_data.get('query', '')}")
+
+
+@require_POST
+@require(Permission.VIEW_NODES)
+def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
+    """Deletes a view of one's own."""
+    if delete_view(view_id=view_id, by=user_of(request)):
+        messages.success(request, "The view is deleted.")
+    return redirect("nodes:list")
+
+
+@require_POST
+@require(Permission.QUARANTINE_NODES)
+def moderate_many(request: HttpRequest) -> HttpResponse:
+    """Lists the chosen nodes and asks for a reason; with one, does it to each and says how it went."""
+    query = canonical(QueryDict(request.POST.get("query", "").removeprefix("?")))
+    list_url = f"{reverse('nodes:list')}{in_address(query)}"
+    chosen = list(dict.fromkeys(request.POST.getlist("node")))
+    if not chosen:
+        messages.warning(request, "Choose some nodes first.")
+        return redirect(list_url)
+    if len(chosen) > BulkForm.MOST:
+        messages.error(request, f"At most {BulkForm.MOST} nodes at a time.")
+        return redirect(list_url)
+    # what cannot be an id is no node; PostgreSQL would refuse a null character with an error
+    named = [name for name in chosen if re.fullmatch(NODE_ID_PATTERN, name)]
+    nodes = list(Node.objects.visible_to(request.user).filter(pk__in=named).order_by("pk"))
+    ids = [node.pk for node in nodes]
+    asked = "reason" in request.POST
+    initial = {"action": request.POST.get("action"), "node": ids}
+    form = BulkForm(request.POST if asked else None, initial=initial, node_ids=ids)
+    action = dict(BulkForm.ACTIONS).get(request.POST.get("action", ""), "")
+    if not action:
+        messages.error(request, "Choose what to do with the nodes.")
+        return redirect(list_url)
+    results = _moderate(nodes, form, user_of(request)) if asked and form.is_valid() else []
+    context = {
+        "nodes": nodes,
+        "form": form,
+        "action": action,
+        "results": results,
+        "query": in_address(query),
+        "list_url": list_url,
+    }
+    return render(request, "nodes/list/bulk.html", context, status=422 if form.errors else 200)
+
+
+def _moderate(nodes: list[Node], form: BulkForm, by: User) -> list[tuple[Node, str]]:
+    """Each node, and why it was refused ('' if it was done). One that fails keeps no other from it."""
+    act = {"quarantine": quarantine, "clear": clear}[form.cleaned_data["action"]]
+    results = []
+    for node in nodes:
+        try:
+            act(node=node, by=by, reason=form.cleaned_data["reason"], at=timezone.now())
+            results.append((node, ""))
+        except NodeError as error:
+            results.append((node, str(error)))
+    return results
+
+
+def _remembering(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
+    """Keeps the columns for a year if the form that chooses them was sent; a link to some is no choice."""
+    if chosen := request.GET.getlist("column"):
+        answer.set_cookie(
+            COLUMNS_COOKIE,
+            ",".join(column.key for column in chosen_columns(",".join(chosen), request.user)),
+            max_age=_YEAR_SECONDS,
+            samesite="Lax",
+            secure=request.is_secure(),
+            httponly=True,
+        )
+    return answer
+
+
+def _query(request: HttpRequest, names: NodeNames) -> ListQuery:
+    return ListQuery(
+        request.GET, request.user, names, default_columns=request.COOKIES.get(COLUMNS_COOKIE, "")
+    )
+
+
+def _headers(wanted: ListQuery) -> list[dict[str, Any]]:
+    """The heads of the columns, with where a click on them leads."""
+    headers = []
+    for column in wanted.columns:
+        sorted_by = wanted.sort.column == column
+        turned = (
+            wanted.sort.other_way if sorted_by else replace(wanted.sort, column=column, down=column.number)
+        )
+        headers.append(
+            {
+                "column": column,
+                "url": wanted.url(sort=str(turned)) if column.order else "",
+                "aria_sort": ("descending" if wanted.sort.down else "ascending") if sorted_by else "",
+            }
+        )
+    return headers
+
+
+def _views(request: HttpRequest, wanted: ListQuery) -> list[dict[str, Any]]:
+    """The tabs above the list: views that everybody has, then one's own."""
+    here = wanted.suffix()
+    views: list[dict[str, Any]] = [
+        {"name": "All", "suffix": ""},
+        {"name": "Needs attention", "suffix": "?status=attention"},
+    ]
+    if wanted.org is not None and getattr(request.user, "is_admin", False):
+        views.append({"name": "Mine", "suffix": "?mine=1"})
+    if isinstance(request.user, User):
+        views += [
+            {"name": view.name, "suffix": view.query, "pk": view.pk}
+            for view in SavedView.objects.filter(user=request.user)
+        ]
+    for view in views:
+        view["active"] = view["suffix"] == here
+    return views
+
+
+def _words(facets: Facets) -> dict[str, str]:
+    chosen = {
+        name: next((each.label for each in getattr(facets, name) if each.chosen), "")
+        for name in ("status", "region", "runtime")
+    }
+    return {name: label for name, label in chosen.items() if label}
+
+
+def _shown(row: Row) -> tuple[object, ...]:
+    """All that a line shows; how long ago is kept fresh by the page itself."""
+    node, figures = row.node, row.figures
+    return (
+        row.name,
+        node.region,
+        node.runtime,
+        node.status,
+        node.status_since,
+        node.reputation,
+        node.last_heartbeat_at,
+        node.green_energy,
+        node.models_offered,
+        row.agent_version,
+        (figures.p95_ms.value, figures.uptime_7d.value, figures.old),
+    )

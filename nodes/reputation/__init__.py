@@ -1,0 +1,1 @@
+"""A node's reputation: the formula, the evidence for it, and the stored days."""

@@ -1,0 +1,158 @@
+"""What a node's status means, in words for its operator: why, and what to do. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from nodes.rules.lifecycle import (
+    AUDITS_TO_CLEAR,
+    PROBE_FAILURES_TO_QUARANTINE,
+    REPUTATION_FLOOR,
+    Phase,
+    Reason,
+)
+
+REASON_LABELS: dict[str, str] = {
+    Reason.FIRST_HEARTBEAT: "First heartbeat",
+    Reason.PROBE_PASSED: "Probe passed",
+    Reason.PROBES_FAILED: "Probes failed",
+    Reason.AUDIT_FAILED: "Audit failed",
+    Reason.AUDITS_PASSED: "Audits passed",
+    Reason.NO_HEARTBEAT: "No heartbeat",
+    Reason.MAINTENANCE: "Announced maintenance",
+    Reason.HEARTBEATS_MISSED: "Heartbeats missed",
+    Reason.REPUTATION_LOW: "Reputation too low",
+    Reason.RECEIPT_FORGED: "Forged receipt",
+    Reason.ADMIN: "By an admin",
+    Reason.CLEARED: "Cleared by an admin",
+}
+
+_QUARANTINED: dict[str, tuple[str, str]] = {
+    Reason.PROBES_FAILED: (
+        f"{PROBE_FAILURES_TO_QUARANTINE} probes in a row failed: validators could not confirm the endpoint.",
+        "Check that the agent runs and that its endpoint can be reached from outside your network.",
+    ),
+    Reason.AUDIT_FAILED: (
+        "An audit failed: the node did not answer every challenge with its own key.",
+        "Check that the agent at this endpoint is this node's, with its own state folder.",
+    ),
+    Reason.HEARTBEATS_MISSED: (
+        "More than 20 % of the heartbeats of an hour were missing.",
+        "Check the machine's network and load; the agent must be able to send one every 10 seconds.",
+    ),
+    Reason.REPUTATION_LOW: (
+        f"The reputation fell below {REPUTATION_FLOOR}.",
+        "See which probes and audits failed; the reputation recovers as new ones pass. Once the quarantine has"
+        " ended, only a further fall begins another.",
+    ),
+    Reason.RECEIPT_FORGED: (
+        "The node sent a receipt whose signature does not verify with its key.",
+        "Stop the agent, check that nobody else holds the node's token, and write to an admin.",
+    ),
+    Reason.ADMIN: (
+        "An admin put the node into quarantine.",
+        "The history says why. Write to an admin when it is mended.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a node is where it is (`what`) and the way on from there (`next`); neither is empty."""
+
+    what: str
+    next: str
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """Announced maintenance that lasts or lasted until `ends_at` (UTC)."""
+
+    ends_at: datetime
+    under_way: bool
+
+
+def explain(
+    phase: Phase,
+    reason: str,
+    *,
+    failed_probes: int = 0,
+    passed_audits: int = 0,
+    fraud: bool = False,
+    pardoned: Decimal | None = None,
+    maintenance: Maintenance | None = None,
+    offline_after: timedelta,
+) -> Explanation:
+    """The words for a state. An unknown reason is named as it is.
+
+    `pardoned` is the R at which the node's last quarantine ended, `maintenance` the last that its owner announced.
+    """
+    if phase is Phase.REGISTERED:
+        return Explanation(
+            "Registered. No heartbeat has arrived yet.",
+            "Start the agent. Its first heartbeat calls a validator.",
+        )
+    if phase is Phase.PROBING:
+        failed = (
+            f" {failed_probes} of {PROBE_FAILURES_TO_QUARANTINE} have failed so far." if failed_probes else ""
+        )
+        if maintenance is not None and maintenance.under_way:
+            return Explanation(
+                "Heartbeats arrive. While the announced maintenance lasts no validator probes it.",
+                "End the maintenance: then a passed probe makes it active.",
+            )
+        return Explanation(
+            "Heartbeats arrive; validators are probing the health endpoint." + failed,
+            f"A passed probe makes it active; {PROBE_FAILURES_TO_QUARANTINE} failures quarantine it.",
+        )
+    if phase is Phase.ACTIVE:
+        if pardoned is not None:
+            return Explanation(
+                f"In service on probation: cleared at R {pardoned}; a further fall quarantines it.",
+                f"Probation ends when R reaches {REPUTATION_FLOOR}.",
+            )
+        return Explanation("In service: a validator confirmed it.", "Nothing to do.")
+    if phase is Phase.OFFLINE and reason == Reason.MAINTENANCE:
+        return _explain_maintenance(maintenance)
+    if phase is Phase.OFFLINE:
+        return Explanation(
+            f"No heartbeat for {_spell(offline_after)}.",
+            "Start the agent again. A heartbeat and a passed probe bring it back.",
+        )
+    return _explain_quarantine(reason, passed_audits, fraud)
+
+
+def reason_label(reason: str) -> str:
+    """A reason in a few words."""
+    return REASON_LABELS.get(reason) or reason.replace("_", " ").capitalize()
+
+
+def _explain_maintenance(maintenance: Maintenance | None) -> Explanation:
+    if maintenance is not None and maintenance.under_way:
+        return Explanation(
+            "Offline for announced maintenance. It costs no reputation.",
+            "Start the agent again and end the maintenance. A heartbeat and a passed probe bring it back.",
+        )
+    ended = f" at {maintenance.ends_at:%H:%M} UTC on {maintenance.ends_at:%-d %b %Y}" if maintenance else ""
+    return Explanation(
+        f"Still offline after announced maintenance, which ended{ended}. Since then silence costs reputation.",
+        "Start the agent again. A heartbeat and a passed probe bring it back.",
+    )
+
+
+def _explain_quarantine(reason: str, passed_audits: int, fraud: bool) -> Explanation:
+    unknown = (f"Quarantined: {reason_label(reason).lower() or 'no reason recorded'}.", "")
+    what, to_do = _QUARANTINED.get(reason, unknown)
+    if fraud:
+        way_out = "Audits do not end a quarantine for fraud: an admin must clear it."
+    else:
+        audits = f"{AUDITS_TO_CLEAR} passed audits in a row ({passed_audits} so far)"
+        way_out = f"It ends after {audits} or when an admin clears it."
+    return Explanation(what, f"{to_do} {way_out}".strip())
+
+
+def _spell(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    if seconds % 60:
+        return f"{seconds} seconds"
+    return "a minute" if seconds == 60 else f"{seconds // 60} minutes"

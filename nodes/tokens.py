@@ -1,0 +1,16 @@
+"""The present HMAC tokens of nodes and validators, derived afresh each time: none is stored."""
+
+from django.conf import settings
+
+from nodes.models import Node, Validator
+from nodes.rules.credentials import derive_secret, token_text
+
+
+def node_token(node: Node) -> str:
+    """The node's present token."""
+    return token_text(derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version))
+
+
+def validator_token(validator: Validator) -> str:
+    """The validator's present token."""
+    return token_text(derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version))

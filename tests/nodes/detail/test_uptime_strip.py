@@ -1,0 +1,82 @@
+"""Seven days by the hour: what a cell stands for, and how it is told apart without colour."""
+
+from datetime import UTC, datetime, timedelta
+
+from nodes.detail.uptime_strip import HEIGHT, HOURS, Cell, Level, uptime_strip
+
+AT = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LONG_AGO = AT - timedelta(days=90)
+
+
+def test_the_week_is_168_cells_in_days_newest_first() -> None:
+    strip = uptime_strip({}, first_minute=LONG_AGO, at=AT)
+    assert sum(len(day.cells) for day in strip.days) == HOURS
+    assert strip.days[0].day == AT.date()
+    assert strip.days[0].cells[-1].hour == AT.replace(minute=0)
+    assert strip.days[-1].cells[0].hour == AT.replace(minute=0) - (HOURS - 1) * HOUR
+
+
+def test_each_level_has_a_shape_of_its_own() -> None:
+    noon = AT.replace(minute=0)
+    hours_up = {noon - 3 * HOUR: 60, noon - 2 * HOUR: 57, noon - HOUR: 56}
+    cells = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT).days[0].cells[-6:]
+    assert [cell.level for cell in cells] == [
+        Level.UNKNOWN, Level.DOWN, Level.FULL, Level.FULL, Level.PARTIAL, Level.DOWN,
+    ]  # fmt: skip
+    heights = {cell.level: cell.height for cell in cells}
+    assert heights[Level.UNKNOWN] < heights[Level.PARTIAL] < heights[Level.FULL] == HEIGHT
+
+
+def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
+    def running(minutes_up: int) -> Cell:
+        strip = uptime_strip({AT.replace(minute=0): minutes_up}, first_minute=LONG_AGO, at=AT)
+        return strip.days[0].cells[-1]
+
+    cell = running(28)  # the last two may still be on their way
+    assert (cell.minutes_up, cell.minutes_expected, cell.level) == (28, 28, Level.FULL)
+    assert cell.title == "10 Mar, 12:00 UTC: up 28 of 28 minutes"
+    assert running(26).level is Level.PARTIAL
+
+
+def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_own() -> None:
+    noon = AT.replace(minute=0)
+    hours_up = {noon - 4 * HOUR: 60, noon - 3 * HOUR: 30, noon - 2 * HOUR: 5}
+    strip = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT)
+    half = [hour + timedelta(minutes=minute) for hour in hours_up for minute in range(30, 60)]
+    before = noon - 5 * HOUR  # when nothing was expected
+    marked = strip.excusing({**dict.fromkeys(half, "maintenance"), before: "incident"})
+    cells = {cell.hour: cell for cell in marked.days[0].cells}
+    assert [cells[noon - back * HOUR].level for back in (5, 4, 3, 2, 1)] == [
+        Level.UNKNOWN, Level.FULL, Level.EXCUSED, Level.PARTIAL, Level.DOWN,
+    ]  # fmt: skip
+    excused = cells[noon - 3 * HOUR]
+    assert excused.title == "10 Mar, 09:00 UTC: up 30 of 60 minutes, 30 excused (maintenance)"
+    assert 0 < excused.y < excused.y + excused.height < HEIGHT  # no other touches neither edge
+    assert cells[noon - 2 * HOUR].minutes_excused == 30  # too few for what is missing
+    assert marked.days[0].share == strip.days[0].share
+
+
+def test_no_share_counts_minutes_that_nobody_could_hear() -> None:
+    noon = AT.replace(minute=0)
+    strip = uptime_strip({noon - HOUR: 45, noon: 28}, first_minute=noon - HOUR, at=AT)
+    outage = [noon - HOUR + timedelta(minutes=minute) for minute in range(40, 60)]
+    marked = strip.excusing(dict.fromkeys(outage, "console outage"), frozenset(outage))
+    assert (strip.days[0].minutes_up, strip.days[0].minutes_expected) == (73, 88)
+    # five of the twenty were heard: they count as up, and no more than they are
+    assert (marked.days[0].minutes_up, marked.days[0].minutes_expected) == (73, 73)
+    maintenance = strip.excusing(dict.fromkeys(outage, "maintenance"))
+    assert maintenance.days[0].share == strip.days[0].share
+
+
+def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
+    first = AT.replace(minute=0) - 2 * HOUR + timedelta(minutes=40)
+    strip = uptime_strip({first.replace(minute=0): 20}, first_minute=first, at=AT)
+    cell = next(cell for cell in strip.days[0].cells if cell.hour == first.replace(minute=0))
+    assert (cell.minutes_expected, cell.level) == (20, Level.FULL)
+    assert strip.days[1].share is None
+
+
+def test_a_day_is_the_sum_of_its_hours() -> None:
+    day = uptime_strip({AT.replace(minute=0): 14}, first_minute=AT.replace(minute=0), at=AT).days[0]
+    assert (day.minutes_up, day.minutes_expected, day.share) == (14, 28, 0.5)

@@ -1,0 +1,176 @@
+"""What a node's page says, as pure rules: reasons in words, the strip of heartbeats, an agent's figures."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+import pytest
+
+from nodes.detail.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
+from nodes.detail.metrics_tab import signals_of, spell_duration
+from nodes.rules.explanations import REASON_LABELS, Maintenance, explain, reason_label
+from nodes.rules.lifecycle import Phase, Reason
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+FIVE_MINUTES = timedelta(minutes=5)
+QUARANTINE_REASONS = [
+    Reason.PROBES_FAILED,
+    Reason.AUDIT_FAILED,
+    Reason.HEARTBEATS_MISSED,
+    Reason.REPUTATION_LOW,
+    Reason.RECEIPT_FORGED,
+    Reason.ADMIN,
+]
+
+
+def test_every_reason_of_the_lifecycle_has_words() -> None:
+    assert set(REASON_LABELS) == set(Reason)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_phase_says_what_and_what_next(phase: Phase) -> None:
+    told = explain(phase, Reason.ADMIN, offline_after=FIVE_MINUTES)
+    assert told.what
+    assert told.next
+
+
+def test_each_quarantine_reason_has_words_of_its_own() -> None:
+    told = {
+        explain(Phase.QUARANTINE, reason, offline_after=FIVE_MINUTES).what for reason in QUARANTINE_REASONS
+    }
+    assert len(told) == len(QUARANTINE_REASONS)
+
+
+def test_fraud_is_not_ended_by_audits_and_others_say_how_far_they_are() -> None:
+    fraud = explain(Phase.QUARANTINE, Reason.RECEIPT_FORGED, fraud=True, offline_after=FIVE_MINUTES)
+    assert "Audits do not end" in fraud.next
+    other = explain(Phase.QUARANTINE, Reason.AUDIT_FAILED, passed_audits=2, offline_after=FIVE_MINUTES)
+    assert "3 passed audits in a row (2 so far)" in other.next
+
+
+def test_a_reason_that_nobody_foresaw_is_named() -> None:
+    assert reason_label("slo_breach") == "Slo breach"
+    told = explain(Phase.QUARANTINE, "slo_breach", offline_after=FIVE_MINUTES)
+    assert told.what == "Quarantined: slo breach."
+
+
+@pytest.mark.parametrize(
+    ("deadline", "words"),
+    [(FIVE_MINUTES, "5 minutes"), (MINUTE, "a minute"), (timedelta(seconds=8), "8 seconds")],
+)
+def test_offline_names_the_deadline_that_is_set(deadline: timedelta, words: str) -> None:
+    assert explain(Phase.OFFLINE, "", offline_after=deadline).what == f"No heartbeat for {words}."
+
+
+def test_maintenance_that_is_over_is_not_said_to_cost_nothing() -> None:
+    def told(phase: Phase, maintenance: Maintenance | None) -> str:
+        said = explain(phase, Reason.MAINTENANCE, maintenance=maintenance, offline_after=FIVE_MINUTES)
+        return f"{said.what} {said.next}"
+
+    lasting, over = Maintenance(NOON, under_way=True), Maintenance(NOON, under_way=False)
+    assert "costs no reputation" in told(Phase.OFFLINE, lasting)
+    ended = told(Phase.OFFLINE, over)
+    assert "costs no reputation" not in ended
+    assert "ended at 12:00 UTC on 4 Mar 2026. Since then silence costs reputation." in ended
+    assert "which ended. Since" in told(Phase.OFFLINE, None)
+    assert "no validator probes it" in told(Phase.PROBING, lasting)
+    assert "validators are probing" in told(Phase.PROBING, over)
+
+
+def test_who_serves_on_probation_reads_why() -> None:
+    told = explain(Phase.ACTIVE, Reason.AUDITS_PASSED, pardoned=Decimal("30.00"), offline_after=FIVE_MINUTES)
+    assert told.what == "In service on probation: cleared at R 30.00; a further fall quarantines it."
+
+
+def test_the_strip_is_an_hour_that_ends_now() -> None:
+    at = NOON + timedelta(seconds=30)
+    strip = heartbeat_strip({}, since=NOON - timedelta(days=1), at=at, interval_seconds=10)
+    assert len(strip.bars) == MINUTES
+    assert strip.bars[-1].minute == NOON
+    assert strip.bars[0].minute == NOON - 59 * MINUTE
+    assert (strip.received, strip.expected, strip.percent) == (0, 357, 0)  # 59 minutes and a half
+
+
+def test_a_full_minute_is_good_a_thin_one_partial_an_empty_one_missed() -> None:
+    beats = {NOON - 4 * MINUTE: 6, NOON - 3 * MINUTE: 5, NOON - 2 * MINUTE: 4}
+    strip = heartbeat_strip(beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
+    levels = [bar.level for bar in strip.bars[-5:-1]]
+    assert levels == [Level.GOOD, Level.GOOD, Level.PARTIAL, Level.MISSED]
+    heights = [bar.height for bar in strip.bars[-5:-2]]
+    assert heights == sorted(heights, reverse=True)
+    assert strip.bars[-2].height == strip.height  # an empty frame, told from the others by its shape
+    assert heights[0] == HEIGHT
+    assert heights[-1] > 0
+
+
+def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None:
+    beats = {NOON - 4 * MINUTE: 6, NOON - 3 * MINUTE: 2}
+    excused = dict.fromkeys([NOON - back * MINUTE for back in (4, 3, 2)], "maintenance")
+    strip = heartbeat_strip(
+        beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10, excused=excused
+    )
+    bars = strip.bars[-5:-1]
+    assert [bar.level for bar in bars] == [Level.GOOD, Level.EXCUSED, Level.EXCUSED, Level.MISSED]
+    assert 0 < bars[1].y < bars[1].y + bars[1].height < HEIGHT
+    assert bars[2].title == "11:58 UTC: 0 received, maintenance"
+    assert strip.minutes_excused == 2
+
+
+def test_in_minutes_that_nobody_could_hear_no_heartbeat_was_due() -> None:
+    beats = {NOON - back * MINUTE: 6 for back in range(1, 60)}
+    silent = [NOON - back * MINUTE for back in range(10, 20)]
+    for minute in silent[1:]:
+        del beats[minute]
+    strip_of = partial(heartbeat_strip, beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
+    assert strip_of().percent == 84
+    strip = strip_of(excused=dict.fromkeys(silent, "console outage"), unheard=frozenset(silent))
+    assert (strip.received, strip.expected, strip.percent) == (300, 300, 100)
+
+
+def test_nothing_is_expected_before_the_node_was_there() -> None:
+    since = NOON - 10 * MINUTE
+    strip = heartbeat_strip({}, since=since, at=NOON, interval_seconds=10)
+    assert strip.expected == 60
+    assert {bar.level for bar in strip.bars if bar.minute < since} == {Level.UNKNOWN}
+    assert {bar.level for bar in strip.bars if since <= bar.minute < NOON} == {Level.MISSED}
+
+
+def test_a_minute_that_has_just_begun_is_not_called_missed() -> None:
+    at = NOON + timedelta(seconds=12)
+    strip = heartbeat_strip({}, since=NOON - timedelta(days=1), at=at, interval_seconds=10)
+    assert strip.bars[-1].level is Level.UNKNOWN
+
+
+def test_a_node_that_is_too_eager_does_not_leave_the_drawing() -> None:
+    strip = heartbeat_strip({NOON: 600}, since=NOON, at=NOON + MINUTE / 2, interval_seconds=10)
+    assert strip.bars[-1].height == HEIGHT
+    assert strip.percent == 100
+
+
+def test_a_brand_new_node_has_no_percentage() -> None:
+    assert heartbeat_strip({}, since=NOON, at=NOON, interval_seconds=10).percent is None
+
+
+def test_known_figures_have_units_and_strange_ones_come_as_they_are() -> None:
+    signals = signals_of({"disk": "ok", "gpu_util": 0.375, "uptime": 93784, "temp": None, "cpu_util": True})
+    assert [(each.label, each.value) for each in signals] == [
+        ("Uptime", "1 d 2 h"),
+        ("GPU utilisation", "38 %"),
+        ("disk", "ok"),
+        ("temp", "None"),
+        ("cpu_util", "True"),
+    ]
+
+
+def test_an_agent_cannot_flood_the_page() -> None:
+    signals = signals_of({f"{number}" * 100: "x" * 10_000 for number in range(64)})
+    assert len(signals) <= 24
+    assert all(len(each.label) <= 80 and len(each.value) <= 80 for each in signals)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3600, "1 h"), (90_061, "1 d 1 h")]
+)
+def test_durations_take_two_units_at_most(seconds: float, words: str) -> None:
+    assert spell_duration(seconds) == words

@@ -1,0 +1,238 @@
+"""POST /v1/probes and what validators are assigned, through the front door."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.utils import timezone
+
+from jatevo.metrics.models import Outbox
+from nodes.models import Exemption, ExemptionKind, Node, Probe
+from nodes.rules.lifecycle import Status
+from tests.factories import NodeFactory, ValidatorFactory
+from tests.machines import Answer, Machine
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def validator() -> Machine:
+    return Machine.validator(ValidatorFactory.create())
+
+
+def probing(**fields: Any) -> Node:
+    return NodeFactory.create(status=Status.PENDING, probing_since=timezone.now(), **fields)
+
+
+def probe(validator: Machine, node: Node, **members: Any) -> Answer:
+    body = {"node_id": node.pk, "kind": "health", "ok": True, "ts": time.time(), **members}
+    return validator.send("/v1/probes", body)
+
+
+def test_passed_health_probe_makes_a_probing_node_active(validator: Machine) -> None:
+    node = probing()
+    answer = probe(validator, node, p50=10.0, p95=20.0, p99=30.0, tps=40.5, detail="answered")
+    assert (answer.status_code, answer.json()["status"]) == (201, "active")
+    node.refresh_from_db()
+    assert node.status == Status.ACTIVE
+    assert node.transitions.get().actor_id == validator.sender
+    (fact,) = Outbox.objects.filter(kind="latency")
+    assert (fact.body["p95"], fact.body["node_id"]) == (20.0, node.pk)
+
+
+def test_registered_node_needs_a_heartbeat_before_a_probe_counts(validator: Machine) -> None:
+    node = NodeFactory.create()
+    assert probe(validator, node).json()["status"] == "pending"
+    node.refresh_from_db()
+    assert node.status == Status.PENDING
+
+
+def test_three_failed_probes_in_a_row_quarantine(validator: Machine) -> None:
+    node = probing()
+    statuses = [probe(validator, node, ok=False, detail="refused").json()["status"] for _ in range(3)]
+    assert statuses == ["pending", "pending", "quarantine"]
+    node.refresh_from_db()
+    assert node.transitions.get(to_status="quarantine").evidence["detail"] == "refused"
+
+
+def test_failed_audit_quarantines_and_three_passed_ones_end_it(validator: Machine) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    assert probe(validator, node, kind="audit", ok=False).json()["status"] == "quarantine"
+    outcomes = [True, True, False, True, True, True]
+    statuses = [probe(validator, node, kind="audit", ok=ok).json()["status"] for ok in outcomes]
+    assert statuses == ["quarantine"] * 5 + ["active"]
+
+
+def test_audits_do_not_end_a_quarantine_for_fraud(validator: Machine) -> None:
+    node = NodeFactory.create(status=Status.QUARANTINE, fraud=True)
+    for _ in range(5):
+        assert probe(validator, node, kind="audit").json()["status"] == "quarantine"
+
+
+def test_latency_probe_is_measured_and_moves_nothing(validator: Machine) -> None:
+    node = probing()
+    assert probe(validator, node, kind="latency", p95=12.5).json()["status"] == "pending"
+    assert Outbox.objects.filter(kind="latency").count() == 1
+    assert Probe.objects.get().p95_ms == 12.5
+
+
+@pytest.mark.parametrize(
+    ("members", "status", "field"),
+    [
+        ({"kind": "ping"}, 422, "kind"),
+        ({"ok": "yes"}, 422, "ok"),
+        ({"p95": -1}, 422, "p95"),
+        ({"detail": "x" * 501}, 422, "detail"),
+        ({"ts": 1}, 422, "ts"),
+    ],
+)
+def test_wrong_field_is_named_and_nothing_kept(
+    validator: Machine, members: dict[str, Any], status: int, field: str
+) -> None:
+    answer = probe(validator, probing(), **members)
+    assert answer.status_code == status
+    assert answer.json()["error"]["details"][0]["field"] == field
+    assert not Probe.objects.exists()
+
+
+def test_unknown_node_is_not_found(validator: Machine) -> None:
+    answer = validator.send(
+        "/v1/probes", {"node_id": "nobody", "kind": "health", "ok": True, "ts": time.time()}
+    )
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+
+
+def test_node_is_no_validator() -> None:
+    node = probing()
+    answer = Machine.node(node).send(
+        "/v1/probes", {"node_id": node.pk, "kind": "health", "ok": True, "ts": 1}
+    )
+    assert answer.status_code == 401
+    forged = Machine("X-Validator-Id", node.pk, Machine.node(node).secret)
+    assert probe(forged, node).status_code == 401
+    node.refresh_from_db()
+    assert node.status == Status.PENDING
+
+
+def test_dismissed_validator_is_refused() -> None:
+    validator = ValidatorFactory.create(is_active=False)
+    assert probe(Machine.validator(validator), probing()).status_code == 401
+
+
+def assigned(validator: Machine) -> dict[str, list[str]]:
+    answer = validator.get("/v1/validators/assignments")
+    assert answer.status_code == 200
+    return {line["node_id"]: line["due"] for line in answer.json()["assignments"]}
+
+
+def test_assignments_are_what_is_due(validator: Machine) -> None:
+    now = timezone.now()
+    NodeFactory.create(id="registered")
+    NodeFactory.create(id="offline", status=Status.OFFLINE)
+    NodeFactory.create(id="nowhere", status=Status.ACTIVE, endpoint="")
+    NodeFactory.create(id="fraud", status=Status.QUARANTINE, fraud=True)
+    NodeFactory.create(id="quarantined", status=Status.QUARANTINE)
+    NodeFactory.create(
+        id="fresh", status=Status.ACTIVE, last_health_at=now, last_latency_at=now, last_audit_at=now
+    )
+    old = now - timedelta(minutes=2)
+    NodeFactory.create(
+        id="stale", status=Status.ACTIVE, last_health_at=old, last_latency_at=now, last_audit_at=now
+    )
+    probing(id="waiting")
+    probing(id="again", last_health_at=now - timedelta(seconds=1))
+    probing(id="just-probed", last_health_at=now + timedelta(seconds=1))
+    assert assigned(validator) == {
+        "waiting": ["health"],
+        "again": ["health"],
+        "stale": ["health"],
+        "quarantined": ["audit"],
+    }
+
+
+def test_assignment_leaves_the_list_once_probed(validator: Machine) -> None:
+    node = probing()
+    assert assigned(validator) == {node.pk: ["health"]}
+    probe(validator, node, ok=False)
+    assert assigned(validator) == {}
+
+
+def test_assignments_are_for_validators_alone() -> None:
+    assert Machine.node(probing()).get("/v1/validators/assignments").status_code == 401
+
+
+def test_probe_that_is_replayed_after_a_loss_of_the_cache_counts_once(
+    validator: Machine, redis_client: redis.Redis
+) -> None:
+    node = probing()
+    body = {"node_id": node.pk, "kind": "health", "ok": False, "ts": time.time()}
+    statuses = []
+    for _ in range(3):
+        statuses.append(validator.send("/v1/probes", body, message_id="msg_same").status_code)
+        redis_client.flushall()
+    assert statuses == [201, 409, 409]
+    node.refresh_from_db()
+    assert (node.status, node.failed_probes) == (Status.PENDING, 1)
+
+
+def exempt(node: Node, kind: ExemptionKind) -> None:
+    now = timezone.now()
+    Exemption.objects.create(
+        kind=kind,
+        node=node if kind is ExemptionKind.MAINTENANCE else None,
+        starts_at=now - timedelta(minutes=1),
+        ends_at=now + timedelta(hours=1),
+        created_by="somebody@example.org",
+    )
+
+
+@pytest.mark.parametrize("kind", [ExemptionKind.MAINTENANCE, ExemptionKind.INCIDENT])
+def test_failed_probes_of_an_exempt_node_are_measured_and_move_nothing(
+    validator: Machine, kind: ExemptionKind
+) -> None:
+    node = probing()
+    exempt(node, kind)
+    for _ in range(4):
+        assert probe(validator, node, ok=False, detail="connection refused").json()["status"] == "pending"
+    node.refresh_from_db()
+    assert (node.status, node.failed_probes, Probe.objects.count()) == (Status.PENDING, 0, 4)
+    Exemption.objects.all().delete()
+    for _ in range(3):
+        probe(validator, node, ok=False)
+    node.refresh_from_db()
+    assert node.status == Status.QUARANTINE
+
+
+@pytest.mark.parametrize(
+    ("detail", "status"), [("timeout", "active"), ("wrong signature", "quarantine"), ("", "quarantine")]
+)
+def test_an_exempt_node_may_be_out_of_reach_of_an_audit_but_not_answer_it_wrongly(
+    validator: Machine, detail: str, status: str
+) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    exempt(node, ExemptionKind.MAINTENANCE)
+    assert probe(validator, node, kind="audit", ok=False, detail=detail).json()["status"] == status
+
+
+def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out(validator: Machine) -> None:
+    node = NodeFactory.create(status=Status.QUARANTINE, passed_audits=2)
+    exempt(node, ExemptionKind.MAINTENANCE)
+    probe(validator, node, kind="audit", ok=False, detail="timeout")
+    assert probe(validator, node, kind="audit", ok=True).json()["status"] == "active"
+
+
+def test_in_its_owners_maintenance_a_node_is_audited_but_not_asked_whether_it_is_there(
+    validator: Machine,
+) -> None:
+    working, waiting = NodeFactory.create(status=Status.ACTIVE), probing()
+    held = NodeFactory.create(status=Status.QUARANTINE)
+    everything = {working.pk: ["health", "latency", "audit"], waiting.pk: ["health"], held.pk: ["audit"]}
+    exempt(working, ExemptionKind.INCIDENT)  # of everybody: they are probed as ever
+    assert assigned(validator) == everything
+    for each in (working, waiting, held):
+        exempt(each, ExemptionKind.MAINTENANCE)
+    assert assigned(validator) == {working.pk: ["audit"], held.pk: ["audit"]}
+    Exemption.objects.filter(kind="maintenance").update(ends_at=timezone.now())
+    assert assigned(validator) == everything
