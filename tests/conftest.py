@@ -19,8 +19,9 @@ from jatevo.metrics.store import Store, get_store
 from jatevo.web import throttling
 from jatevo.web.remembered import forget_alone
 from tests.audit.flushing import audit_log_is_flushed_between_tests
+from tests.web.middleware import one_chain_of_middleware
 
-__all__ = ["audit_log_is_flushed_between_tests"]  # a fixture for all
+__all__ = ["audit_log_is_flushed_between_tests", "one_chain_of_middleware"]  # fixtures for all
 
 
 @pytest.fixture(scope="session", autouse=True)
