@@ -182,10 +182,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
+PASSWORD_HASHERS = ["jatevo.accounts.hashers.CappedArgon2"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -280,6 +277,7 @@ RATE_LIMITS = {
     "register": env.str("JATEVO_LIMIT_REGISTER", default="300/second"),
     "login_address": env.str("JATEVO_LIMIT_LOGIN_ADDRESS", default="30/minute"),
     "login_account": env.str("JATEVO_LIMIT_LOGIN_ACCOUNT", default="10/minute"),
+    "login_device": env.str("JATEVO_LIMIT_LOGIN_DEVICE", default="10/minute"),
     "reads": env.str("JATEVO_LIMIT_READS", default="100/second"),
 }
 

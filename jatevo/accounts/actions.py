@@ -11,6 +11,7 @@ from django.db import transaction
 from django_otp import devices_for_user, match_token
 
 from jatevo.accounts import sessions
+from jatevo.accounts.devices import known_device
 from jatevo.accounts.login_limits import count_attempt
 from jatevo.accounts.models import User
 from jatevo.accounts.sessions import SignedIn
@@ -32,21 +33,27 @@ class OneTimePasswordRequired(Exception):
     """The password was right, and the account has a second factor."""
 
 
-def sign_in(*, email: str, password: str, otp: str, address: str, at: datetime) -> SignedIn:
-    """Checks the credentials and opens a session.
+def sign_in(*, email: str, password: str, otp: str, address: str, at: datetime, device: str = "") -> SignedIn:
+    """Checks the credentials and opens a session. `device` is the text of the browser's device cookie.
 
-    Raises WrongCredentials, OneTimePasswordRequired, and ApiError 429 over the limits by address and account.
+    Raises WrongCredentials, OneTimePasswordRequired, ApiError 429 over the limits of address and account
+    (for a known device: its own), and 503 if too many passwords are being checked at once.
     """
-    count_attempt(email=email, address=address, at=at)
+    count_attempt(email=email, address=address, at=at, known_as=known_device(device, email=email))
     user = _proven(email, password)
-    if user is not None and _has_second_factor(user):
+    if user is None:
+        _record_failure(email, address, verb="session.login_failed")
+        raise WrongCredentials
+    if _has_second_factor(user):
         if not otp:
+            _record_failure(email, address, verb="session.otp_asked", user=user)
             raise OneTimePasswordRequired
         if match_token(user, otp) is None:
-            user = None
-    signed_in = _open_session(user, address, at) if user is not None else None
-    if signed_in is None:
-        _record_failure(email, address)
+            _record_failure(email, address, verb="session.otp_failed", user=user)
+            raise WrongCredentials
+    signed_in = _open_session(user, address, at)
+    if signed_in is None:  # deactivated, or given another password, while we checked
+        _record_failure(email, address, verb="session.login_failed")
         raise WrongCredentials
     return signed_in
 
@@ -64,21 +71,24 @@ def change_password(*, by: User, current: str, new: str, address: str, at: datet
 
     Raises WrongCredentials if `current` is wrong, and ApiError 429 over the limits of signing in.
     """
-    count_attempt(email=by.email, address=address, at=at)
+    count_attempt(email=by.email, address=address, at=at, known_as=f"user {by.pk}")
     if not by.check_password(current):
+        _record_failure(by.email, address, verb="user.password_change_failed", user=by)
         raise WrongCredentials
+    hashed = make_password(new)  # before the row is locked: it takes its time
     with transaction.atomic():
         user = _still_proven(by)
         if user is None:
             raise WrongCredentials
-        _store_password(user, new, by=actor_of(user), at=at)
+        _store_password(user, hashed, by=actor_of(user), at=at)
         return sessions.start(user=user, at=at)
 
 
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
     """An admin gives somebody a new password; all logins of that person end."""
+    hashed = make_password(new)
     with transaction.atomic():
-        _store_password(user, new, by=actor_of(by), at=at)
+        _store_password(user, hashed, by=actor_of(by), at=at)
 
 
 def create_user(*, by: User | None, password: str | None = None, **fields: Any) -> tuple[User, str]:
@@ -142,7 +152,7 @@ def set_time_zone(*, by: User, name: str) -> None:
 
 
 def _proven(email: str, password: str) -> User | None:
-    """The active user with that e-mail and password. Takes one password hash's time in every case."""
+    """The active user with that e-mail and password. Takes the time of one password hash in every case."""
     user = User.objects.filter(email=email.strip().lower()).first()
     if user is None:
         make_password(password)
@@ -173,19 +183,21 @@ def _open_session(proven: User, address: str, at: datetime) -> SignedIn | None:
         return sessions.start(user=user, at=at)
 
 
-def _record_failure(email: str, address: str) -> None:
+def _record_failure(email: str, address: str, *, verb: str, user: User | None = None) -> None:
+    """`user` only where the password was right, or they are signed in: else the row would tell who exists."""
     with transaction.atomic():
         record(
-            "session.login_failed",
+            verb,
             by=Actor("anonymous", address[:64]),
-            subject_kind="login",
-            subject_id=email[:160],
+            subject_kind="user" if user else "login",
+            subject_id=str(user.pk) if user else email[:160],
+            org_id=user.org_id if user else None,
             email=email[:LONGEST_EMAIL_KEPT],
         )
 
 
-def _store_password(user: User, new: str, *, by: Actor, at: datetime) -> None:
-    user.set_password(new)
+def _store_password(user: User, hashed: str, *, by: Actor, at: datetime) -> None:
+    user.password = hashed
     user.save(update_fields=["password"])
     sessions.revoke_all(user, at=at)
     record("user.password_change", by=by, subject_kind="user", subject_id=str(user.pk), org_id=user.org_id)

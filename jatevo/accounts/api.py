@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from jatevo.accounts import cookies, sessions
 from jatevo.accounts.actions import OneTimePasswordRequired, WrongCredentials, sign_in, sign_out
 from jatevo.accounts.authentication import bearer, enforce_csrf, invalid_token
+from jatevo.accounts.devices import device_in, remember_device
 from jatevo.accounts.permissions import user_of
 from jatevo.accounts.serializers import AccessGranted, LoginRequest, Me
 from jatevo.accounts.sessions import SignedIn
@@ -40,7 +41,12 @@ def login(request: Request) -> Response:
     body.is_valid(raise_exception=True)
     at = timezone.now()
     try:
-        signed_in = sign_in(**body.validated_data, address=client_address(request._request), at=at)
+        signed_in = sign_in(
+            **body.validated_data,
+            address=client_address(request._request),
+            device=device_in(request._request),
+            at=at,
+        )
     except OneTimePasswordRequired as error:
         raise _unauthenticated(OTP_MISSING) from error
     except WrongCredentials as error:
@@ -48,6 +54,7 @@ def login(request: Request) -> Response:
     rotate_token(request._request)
     response = _granted(signed_in)
     cookies.set_login(response, signed_in, at=at)
+    remember_device(response, signed_in.user)
     return response
 
 

@@ -1,5 +1,8 @@
 """How often one may try to sign in: by address and by account, and still counted when Redis is away.
 
+Who is known (a device of the account's owner, or somebody who is signed in) is counted alone, so that
+strangers who use up the account's tries do not lock its owner out.
+
 Guessing passwords must not become cheap because a cache went down, nor multiply with the processes. So
 while Redis is down the tries are rows in PostgreSQL, counted over a sliding window.
 """
@@ -16,9 +19,14 @@ from jatevo.web.errors import ApiError
 from jatevo.web.throttling import hit, redis_is_up
 
 
-def count_attempt(*, email: str, address: str, at: datetime) -> None:
-    """Counts one try, known account or not. Raises ApiError 429 with Retry-After when there were too many."""
-    for limit, subject in (("login_address", address), ("login_account", email.lower())):
+def count_attempt(*, email: str, address: str, at: datetime, known_as: str = "") -> None:
+    """Counts one try, whether or not the account exists.
+
+    `known_as` names a known device or a signed-in person. Raises ApiError 429 with Retry-After when there
+    were too many.
+    """
+    strangers = (("login_address", address), ("login_account", email.strip().lower()))
+    for limit, subject in (("login_device", known_as),) if known_as else strangers:
         key = sha256(subject.encode()).hexdigest()
         if redis_is_up():
             hit(limit, key)

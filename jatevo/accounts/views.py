@@ -24,6 +24,7 @@ from jatevo.accounts.actions import (
     sign_in,
     sign_out,
 )
+from jatevo.accounts.devices import device_in, remember_device
 from jatevo.accounts.forms import LoginForm, PasswordForm, TimeZoneForm
 from jatevo.accounts.permissions import user_of
 from jatevo.accounts.time_zones import remember_zone, zone_of
@@ -54,6 +55,7 @@ def login(request: HttpRequest) -> HttpResponse:
             password=form.cleaned_data["password"],
             otp=form.cleaned_data.get("otp", ""),
             address=client_address(request),
+            device=device_in(request),
             at=at,
         )
     except OneTimePasswordRequired:
@@ -63,11 +65,12 @@ def login(request: HttpRequest) -> HttpResponse:
         form.add_error(None, NO_MATCH_WITH_OTP if "otp" in form.fields else NO_MATCH)
         return _login_page(request, form, status=422)
     except ApiError as refused:
-        form.add_error(None, _too_often(refused))
+        form.add_error(None, _refusal_words(refused))
         return _refusal(_login_page(request, form, status=refused.status), refused)
     rotate_token(request)
     response = redirect(onward)
     cookies.set_login(response, signed_in, at=at)
+    remember_device(response, signed_in.user)
     return response
 
 
@@ -106,11 +109,12 @@ def password(request: HttpRequest) -> HttpResponse:
         form.add_error("current", "This is not your current password.")
         return _password_page(request, form, status=422)
     except ApiError as refused:
-        form.add_error(None, _too_often(refused))
+        form.add_error(None, _refusal_words(refused))
         return _refusal(_password_page(request, form, status=refused.status), refused)
     messages.success(request, "Your password is changed. Everywhere else you are signed out.")
     response = redirect("accounts:password")
     cookies.set_login(response, signed_in, at=at)
+    remember_device(response, signed_in.user)
     return response
 
 
@@ -163,7 +167,10 @@ def _password_page(request: HttpRequest, form: PasswordForm, status: int = 200) 
     return render(request, "accounts/password.html", {"form": form}, status=status)
 
 
-def _too_often(refused: ApiError) -> str:
+def _refusal_words(refused: ApiError) -> str:
+    """For the 429 of the limits and the 503 of a crowd."""
+    if refused.status != 429:
+        return refused.message
     return f"Too many tries. Wait {refused.headers['Retry-After']} seconds."
 
 

@@ -13,7 +13,7 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, to_response
-from jatevo.web.pages import unavailable_page
+from jatevo.web.pages import refused_page, unavailable_page
 from jatevo.web.request_id import HEADER, adopt
 
 Next = Callable[[HttpRequest], HttpResponse]
@@ -76,6 +76,8 @@ class ApiGateMiddleware:
             return to_response(from_exception(error))
         if isinstance(error, (OperationalError, InterfaceError)):
             return unavailable_page(request)
+        if isinstance(error, ApiError):  # a limit, or a cap
+            return refused_page(request, error)
         return None
 
 

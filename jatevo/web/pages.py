@@ -12,6 +12,19 @@ def unavailable_page(request: HttpRequest) -> HttpResponse:
     return _page(request, "errors/503.html", 503)
 
 
+def refused_page(request: HttpRequest, refused: ApiError) -> HttpResponse:
+    """What /v1 would answer in the error shape, as a page: mostly 429 and the 503 of a cap."""
+    context = {
+        "request_id": current_request_id(),
+        "refused": refused,
+        "retry_after": refused.headers.get("Retry-After"),
+    }
+    page = render(request, "errors/refused.html", context, status=refused.status)
+    for name, value in refused.headers.items():
+        page[name] = value
+    return page
+
+
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW: the error shape below /v1, a page elsewhere."""
     if request.path_info.startswith("/v1/"):

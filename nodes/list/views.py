@@ -17,6 +17,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, require, user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
+from jatevo.web.capped_work import EXPORTS
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
 from nodes.actions import NodeError, clear, quarantine
@@ -94,7 +95,7 @@ def export_nodes(request: HttpRequest) -> HttpResponseBase:
                 subject_id="list",
                 query=wanted.suffix(),
             )
-    lines = csv_lines(wanted.nodes(), wanted.columns, names, at=now)
+    lines = EXPORTS.held_through(csv_lines(wanted.nodes(), wanted.columns, names, at=now))
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="jatevo-nodes-{now:%Y-%m-%d}.csv"'
     answer["Cache-Control"] = "private, no-store"

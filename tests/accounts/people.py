@@ -2,14 +2,15 @@
 
 from functools import cache
 
-from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
+from django.contrib.auth.hashers import make_password
 
+from jatevo.accounts.hashers import CappedArgon2
 from jatevo.accounts.models import Org, Role, User
 
 PASSWORD = "correct horse battery staple"
 
 
-class QuickArgon2(Argon2PasswordHasher):
+class QuickArgon2(CappedArgon2):
     """The console's hasher at a cost that tests can pay."""
 
     time_cost = 1

@@ -55,7 +55,7 @@ def test_weak_passwords_are_refused(visitor: Browser, operator: User) -> None:
 
 
 def test_guessing_the_current_password_is_limited(visitor: Browser, operator: User, settings: Any) -> None:
-    settings.RATE_LIMITS = settings.RATE_LIMITS | {"login_account": "2/minute"}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | {"login_device": "2/minute"}
     visitor.hold_session(operator)
     statuses = [change(visitor, current="guess").status_code for _ in range(3)]
     assert statuses == [422, 422, 429]

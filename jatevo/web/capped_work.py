@@ -1,0 +1,90 @@
+"""A cap on work that is expensive for us and free for a stranger, apart from any rate limit.
+
+Hashing a password takes memory and a core, an export takes a database connection and a thread. A rate limit
+says how often somebody may ask; it does not keep thirty requests of one second from running at once. A cap
+does: so many run, a few more wait a moment, and the rest are told at once to come back. All caps together
+leave most of the server's threads (sixteen in the one-machine run) to everybody else.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from jatevo.web.errors import ApiError
+
+RETRY_AFTER_SECONDS: Final = 2
+
+
+class Cap:
+    """At most `at_once` of one kind of work in this process; `waiting` more wait up to `wait_seconds`.
+
+    Past either, ApiError 503 with Retry-After: nothing was done. `work` is what the message calls it.
+    """
+
+    def __init__(self, work: str, *, at_once: int, waiting: int, wait_seconds: float) -> None:
+        self.work = work
+        self._wait_seconds = wait_seconds
+        self._places = threading.BoundedSemaphore(at_once + waiting)
+        self._running = threading.BoundedSemaphore(at_once)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """`with cap.held():` around the work itself, and nothing that waits for something else."""
+        self._take()
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    def held_through(self, parts: Iterable[str]) -> Iterator[str]:
+        """Takes a place now, and gives it back once the parts of a streamed answer are sent or given up."""
+        self._take()
+        return _Held(iter(parts), self)
+
+    def _take(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise self._refusal()
+        if not self._running.acquire(timeout=self._wait_seconds):
+            self._places.release()
+            raise self._refusal()
+
+    def _give_back(self) -> None:
+        self._running.release()
+        self._places.release()
+
+    def _refusal(self) -> ApiError:
+        return ApiError(
+            503,
+            "unavailable",
+            f"{self.work} is busy with others just now. Try again in a few seconds.",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
+
+
+class _Held(Iterator[str]):
+    """An iterator that holds a place. A generator would not do: one that never began has no `finally`."""
+
+    def __init__(self, parts: Iterator[str], cap: Cap) -> None:
+        self._parts = parts
+        self._cap: Cap | None = cap
+
+    def __next__(self) -> str:
+        try:
+            return next(self._parts)
+        except BaseException:  # the last part, or an error
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Called by the server, also when the client has gone."""
+        if self._cap is not None:
+            cap, self._cap = self._cap, None
+            cap._give_back()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+# A file of many rows: each holds a thread, and a database connection, for as long as it is read.
+EXPORTS: Final = Cap("Exporting", at_once=2, waiting=1, wait_seconds=2.0)
