@@ -97,4 +97,4 @@ def test_page_of_a_crowd_says_when_to_come_back(db: None) -> None:
     assert (busy.status_code, busy["Retry-After"]) == (503, "2")
     assert "Busy just now" in busy.content.decode()
     export = Browser().get("/nodes/~export.csv")
-    assert export.status_code == 200 and list(export.streaming_content)
+    assert export.status_code == 200 and export.getvalue()
