@@ -60,11 +60,14 @@ def enrollments(request: Request) -> Response:
 @extend_schema(
     operation_id="nodes_list",
     parameters=[
-        OpenApiParameter("status"),
+        OpenApiParameter(
+            "status", description="one of the statuses, or `attention` for quarantine and offline"
+        ),
         OpenApiParameter("region"),
         OpenApiParameter("runtime"),
         OpenApiParameter("reputation_range", description="such as 40-90"),
         OpenApiParameter("q", description="part of the node's name, region, models or GPU"),
+        OpenApiParameter("mine", description="`1`: those of your organisation"),
         OpenApiParameter("cursor"),
         OpenApiParameter("limit", int),
     ],
@@ -79,7 +82,7 @@ def node_list(request: Request) -> Response:
     hit("reads", user_of(request).email)
     names = NodeNames.of(request.user)
     visible = names.annotated(Node.objects.visible_to(request.user))
-    chosen = NodeFilter(request.query_params, queryset=visible, names=names)
+    chosen = NodeFilter(request.query_params, queryset=visible, names=names, org=user_of(request).org)
     if not chosen.is_valid():
         raise _bad_parameters(chosen.errors)
     page = keyset_page(

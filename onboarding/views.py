@@ -174,13 +174,11 @@ def _enrollment_page(
         "service_url": f"{reverse('onboarding:service', args=[found.pk])}?platform={platform}",
         "checklist_url": reverse("onboarding:enrollment", args=[found.pk]),
     }
-    # `steps` holds every word of the checklist
     return page_or_fragment(
         request,
         "onboarding/enrollment.html",
         context,
         fragments={"checklist": "checklist"},
-        version=steps,
         status=status,
     )
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Q
-from django.forms import model_to_dict
 
 from jatevo.overview.kpis import SMALLEST_PUBLIC_REGION
 from jatevo.overview.models import Incident, IncidentKind, Severity
@@ -52,11 +51,6 @@ def exemption_sentence(incident: Incident, *, fold_small: bool) -> str:
     else:
         subject = f"1 node {where} loses" if found == 1 else f"{found:,} nodes {where} lose"
     return f"{subject} no reputation {_span(incident)}."
-
-
-def as_told(incident: Incident) -> tuple[object, object]:
-    """All that readers see of an incident and its updates; it changes when any of that does."""
-    return model_to_dict(incident), [model_to_dict(update) for update in incident.updates.all()]
 
 
 def _span(incident: Incident) -> str:

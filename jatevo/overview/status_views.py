@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jatevo.overview.access import may_see_overview, sees_small_regions
-from jatevo.overview.incidents import as_told, exemption_sentence, overall
+from jatevo.overview.incidents import exemption_sentence, overall
 from jatevo.overview.models import Incident
 from jatevo.overview.status import DAYS, by_day, history
 from jatevo.overview.status_chart import HEIGHT, Level, drawings
@@ -43,18 +43,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "poll_seconds": POLL_SECONDS,
         "now": now,
     }
-    version = (
-        strips,
-        [as_told(each) for each in under_way],
-        [as_told(each) for each in announced],
-        [
-            (each.pk, each.title, each.severity, each.region, each.resolved_at, each.ends_at)
-            for each in recent
-        ],
-    )
-    return page_or_fragment(
-        request, "overview/status.html", context, fragments={"status-live": "live"}, version=version
-    )
+    return page_or_fragment(request, "overview/status.html", context, fragments={"status-live": "live"})
 
 
 @require_safe

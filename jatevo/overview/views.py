@@ -64,9 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "may_enrol": allowed(request.user, Permission.ENROL_NODES),
         "poll_seconds": POLL_SECONDS,
     }
-    return page_or_fragment(
-        request, "overview/home.html", context, fragments={"overview-live": "live"}, version=live
-    )
+    return page_or_fragment(request, "overview/home.html", context, fragments={"overview-live": "live"})
 
 
 def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:

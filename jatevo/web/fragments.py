@@ -4,12 +4,12 @@ The element that htmx will fill (HX-Target) names the part. A history restore is
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 from django.utils.http import quote_etag
 from django_htmx.middleware import HtmxDetails
@@ -32,31 +32,34 @@ def page_or_fragment(
     context: Mapping[str, Any],
     *,
     fragments: Mapping[str, str],
-    version: object = None,
     status: int = 200,
 ) -> HttpResponse:
     """The page, or the part that was asked for.
 
-    `version` stands for all that a fragment shows; while it stays the same, a poll is answered with 304.
+    A part bears an ETag of what it shows, so that a poll is answered with 304 while nothing of that changes.
     """
     fragment = wanted_fragment(request, fragments)
-    etag = None
-    if fragment is not None and version is not None:
-        digest = hashlib.sha256(
-            repr((template, fragment, version, timezone.get_current_timezone_name())).encode()
-        ).hexdigest()
-        etag = quote_etag(digest[:32])
-        unchanged = get_conditional_response(request, etag=etag)
-        if unchanged is not None and unchanged.status_code == 304:
-            return _guarded(unchanged, etag)
-    name = template if fragment is None else f"{template}#{fragment}"
-    return _guarded(render(request, name, context, status=status), etag)
+    if fragment is None:
+        return _guarded(render(request, template, context, status=status))
+    part = render(request, f"{template}#{fragment}", context, status=status)
+    if status != 200:
+        return _guarded(part)
+    part["ETag"] = etag = etag_of(part.content)
+    unchanged = get_conditional_response(request, etag=etag)
+    return _guarded(part if unchanged is None else unchanged)
 
 
-def _guarded(response: HttpResponse, etag: str | None) -> HttpResponse:
+# What is new in every rendering without being news: words that the page itself keeps fresh, a masked CSRF token.
+_ALWAYS_NEW = re.compile(rb"(?<= data-relative>)[^<]*|(?<=name=\"csrfmiddlewaretoken\" value=\")[^\"]*")
+
+
+def etag_of(rendered: bytes) -> str:
+    """An ETag of what a part shows: of its HTML, but for the words of relative times and CSRF tokens."""
+    return quote_etag(hashlib.sha256(_ALWAYS_NEW.sub(b"", rendered)).hexdigest()[:32])
+
+
+def _guarded(response: HttpResponse) -> HttpResponse:
     """Keeps caches from mixing the page with its parts, or one person's with another's."""
-    if etag:
-        response["ETag"] = etag
     patch_vary_headers(response, ["HX-Request", "HX-Target", "Cookie"])
     patch_cache_control(response, private=True, no_cache=True)
     return response

@@ -61,11 +61,6 @@ def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: d
     charts = found.value and replace(
         found.value, uptime=found.value.uptime.excusing(excused, unheard_minutes(excused))
     )
-    drawn = charts and (
-        (charts.latency.data, charts.latency.points),
-        [day.cells for day in charts.uptime.days],
-        stale,
-    )
     return {
         "figures": figures,
         "charts": charts,
@@ -73,7 +68,6 @@ def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: d
         "charts_as_of": found.as_of,
         "window": window,
         "charts_poll_seconds": CHARTS_POLL_SECONDS,
-        "version": (window, drawn, [(each.value, each.state) for each in vars(figures).values()]),
     }
 
 
@@ -100,7 +94,6 @@ def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: da
         "interval_seconds": settings.HEARTBEAT_INTERVAL_SECONDS,
         "signals": signals,
         "probes": probes,
-        "version": (strip, regular, signals, [probe.pk for probe in probes]),
     }
 
 

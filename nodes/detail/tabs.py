@@ -143,7 +143,6 @@ def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
         "forged": _by_detail(shown[:RECEIPTS_SHOWN]),
         "forged_count": forged_count,
         "forged_more": more,
-        "version": ([receipt.id for receipt in last], forged_count),
     }
 
 

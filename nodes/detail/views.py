@@ -26,7 +26,6 @@ _FRAGMENTS = {
     "node-charts": "charts",
 }
 # what the status part shows of the row itself
-_STATUS_FIELDS = ("status", "status_since", "last_heartbeat_at", "green_energy", "fraud", "shared")
 
 
 @require_safe
@@ -68,14 +67,9 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "in_drawer": in_drawer,
         "poll_seconds": POLL_SECONDS,
     }
-    version: object = None
-    if part == "status":
-        version = (explanation, rights, banners, [getattr(node, field) for field in _STATUS_FIELDS])
-    else:
-        content = tab_context(tab, node, rights, reader=request.user, window=window, part=part, at=now)
-        version = content.get("version")
-        context |= content
-    return page_or_fragment(request, "nodes/detail/page.html", context, fragments=_FRAGMENTS, version=version)
+    if part != "status":
+        context |= tab_context(tab, node, rights, reader=request.user, window=window, part=part, at=now)
+    return page_or_fragment(request, "nodes/detail/page.html", context, fragments=_FRAGMENTS)
 
 
 def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:

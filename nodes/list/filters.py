@@ -1,19 +1,22 @@
 """The filters of the node list, for the page, its export and GET /v1/nodes alike."""
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import F, Func, Q, TextField, Value
 
+from jatevo.accounts.models import Org
 from nodes.access.names import NodeNames
+from nodes.list.facets import ATTENTION, NEED_ATTENTION, Facets, count_facets
 from nodes.models import Node, NodeQuerySet, Runtime
 from nodes.rules.lifecycle import Status
 
-STATUS_CHOICES = [(status.value, status.label) for status in Status]
+STATUS_CHOICES = [*((status.value, status.label) for status in Status), (ATTENTION, "Needs attention")]
 _RANGE = re.compile(r"([0-9]{1,3})-([0-9]{1,3})", re.ASCII)
 
 
@@ -40,24 +43,56 @@ class ReputationRangeFilter(django_filters.Filter):
 
 
 class NodeFilter(django_filters.FilterSet):
-    """`status`, `region`, `runtime`, `reputation_range` (40-90), and `q`: free text.
+    """`q` (free text), `status`, `region`, `runtime`, `reputation_range` (40-90) and `mine` (1).
 
     The queryset must come from `NodeNames.annotated`: what a person may not know is not searched either.
+    `org` is whose nodes are "mine"; without one there are none.
     """
 
+    # A page offers these with the number of nodes that each choice would leave; the others narrow before that.
+    COUNTED: Final = ("status", "region", "runtime", "mine")
+
     q = django_filters.CharFilter(method="search", label="Search", max_length=64)
-    status = django_filters.ChoiceFilter(choices=STATUS_CHOICES, label="Status", empty_label="Any status")
+    status = django_filters.ChoiceFilter(
+        choices=STATUS_CHOICES, method="by_status", label="Status", empty_label="Any status"
+    )
     region = django_filters.CharFilter(label="Region", max_length=32)
     runtime = django_filters.ChoiceFilter(choices=Runtime.choices, label="Runtime", empty_label="Any runtime")
     reputation_range = ReputationRangeFilter(label="Reputation")
+    mine = django_filters.ChoiceFilter(choices=[("1", "Mine")], method="by_owner", label="Mine")
 
     class Meta:
         model = Node
-        fields = ("q", "status", "region", "runtime", "reputation_range")
+        fields = ("q", "status", "region", "runtime", "reputation_range", "mine")
 
-    def __init__(self, *args: Any, names: NodeNames, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, names: NodeNames, org: Org | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.names = names
+        self.org = org
+
+    def facets(self) -> Facets:
+        """How many nodes each choice of the counted filters would leave. One query; nothing fits a bad filter."""
+        narrowing = [name for name in self.filters if name not in self.COUNTED]
+        nodes = self._filtered(narrowing) if self.is_valid() else self.queryset.none()
+        return count_facets(nodes, {name: self.data.get(name, "") for name in self.COUNTED}, org=self.org)
+
+    def filter_queryset(self, queryset: NodeQuerySet) -> NodeQuerySet:
+        """The nodes that fit all filters."""
+        return self._filtered(self.filters)
+
+    def _filtered(self, names: Iterable[str]) -> NodeQuerySet:
+        found: NodeQuerySet = self.queryset.all()
+        for name in names:
+            found = self.filters[name].filter(found, self.form.cleaned_data[name])
+        return found
+
+    def by_status(self, nodes: NodeQuerySet, name: str, status: str) -> NodeQuerySet:
+        """One status, or the two that need attention."""
+        return nodes.filter(status__in=NEED_ATTENTION if status == ATTENTION else [status])
+
+    def by_owner(self, nodes: NodeQuerySet, name: str, mine: str) -> NodeQuerySet:
+        """Those of `org`."""
+        return nodes.filter(org=self.org) if self.org is not None else nodes.none()
 
     def search(self, nodes: NodeQuerySet, name: str, text: str) -> NodeQuerySet:
         """Part of the name, the region, a model or the GPU; for who knows them, of the ASN and the org."""

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from nodes.access.names import NodeNames
 from nodes.list.columns import Column, Sort, chosen_columns, ordered, parse_sort
-from nodes.list.facets import ATTENTION, NEED_ATTENTION, Facets, count_facets
+from nodes.list.facets import Facets
 from nodes.list.filters import NodeFilter
 from nodes.models import Node, NodeQuerySet
 
@@ -68,17 +68,10 @@ class ListQuery:
         self.names = names
         self.org = getattr(user, "org", None) if names.everything else None
         self.visible: NodeQuerySet = names.annotated(Node.objects.visible_to(user))
-        self._narrowed = NodeFilter(
-            {name: self.query.get(name, "") for name in ("q", "reputation_range")},
-            queryset=self.visible,
-            names=names,
-        )
-        self.chosen = {name: self.query.get(name, "") for name in ("status", "region", "runtime", "mine")}
+        self._filter = NodeFilter(self.query, queryset=self.visible, names=names, org=self.org)
         self.problems: dict[str, str] = {
-            name: " ".join(map(str, texts)) for name, texts in self._narrowed.errors.items()
+            name: " ".join(map(str, texts)) for name, texts in self._filter.errors.items()
         }
-        if "\x00" in "".join(self.chosen.values()):
-            self.problems["q"] = "Null characters are not allowed."
         self.sort: Sort = parse_sort(self.query.get("sort", ""), user)
         self.columns: list[Column] = chosen_columns(self.query.get("columns", default_columns), user)
 
@@ -94,20 +87,11 @@ class ListQuery:
 
     def facets(self) -> Facets:
         """One query."""
-        return count_facets(self._base(), self.chosen, org=self.org)
+        return self._filter.facets()
 
     def nodes(self) -> NodeQuerySet:
         """The nodes that fit, in the order asked for."""
-        found = self._base()
-        if self.chosen["status"] == ATTENTION:
-            found = found.filter(status__in=NEED_ATTENTION)
-        elif self.chosen["status"]:
-            found = found.filter(status=self.chosen["status"])
-        for name in ("region", "runtime"):
-            if self.chosen[name]:
-                found = found.filter(**{name: self.chosen[name]})
-        if self.chosen["mine"]:
-            found = found.filter(org=self.org) if self.org is not None else found.none()
+        found: NodeQuerySet = self.visible.none() if self.problems else self._filter.qs
         return ordered(found, self.sort)
 
     def url(self, **changes: str | None) -> str:
@@ -137,10 +121,4 @@ class ListQuery:
             words = {"q": f"“{value}”", "mine": "Mine"}.get(name, labels.get(name, value))
             text = f"{names[name]}: {words}" if names[name] else words
             found.append(Applied(text, self.url(**{name: None})))
-        return found
-
-    def _base(self) -> NodeQuerySet:
-        if self.problems:
-            return self.visible.none()
-        found: NodeQuerySet = self._narrowed.qs
         return found

@@ -22,7 +22,7 @@ from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
 from nodes.actions import NodeError, clear, quarantine
 from nodes.actions.saved_views import delete_view, save_view
-from nodes.list.columns import Row, chosen_columns, columns_for, in_that_order, rows_of
+from nodes.list.columns import chosen_columns, columns_for, in_that_order, rows_of
 from nodes.list.exports import csv_lines
 from nodes.list.facets import Facets
 from nodes.list.forms import BulkForm, SavedViewForm
@@ -50,7 +50,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     paginator = Paginator(wanted.nodes().values_list("pk", flat=True), PER_PAGE)
     paginator.count = facets.total  # counted with the facets already
     page = paginator.get_page(wanted.query.get("page"))
-    rows = rows_of(in_that_order(page.object_list), names, at=now)
+    rows = rows_of(in_that_order(page.object_list, wanted.columns), names, at=now)
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
     context = {
@@ -72,8 +72,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "bulk_actions": BulkForm.ACTIONS if may_moderate else (),
         "poll_seconds": POLL_SECONDS,
     }
-    version = (facets, page.number, [_shown(row) for row in rows], wanted.suffix(), wanted.columns)
-    answer = page_or_fragment(request, "nodes/list/page.html", context, fragments=_FRAGMENTS, version=version)
+    answer = page_or_fragment(request, "nodes/list/page.html", context, fragments=_FRAGMENTS)
     if wanted_fragment(request, _FRAGMENTS) == "page":  # a poll of the rows goes nowhere
         answer["HX-Push-Url"] = f"{request.path}{here}"
     return _remembering(request, answer)
@@ -240,21 +239,3 @@ def _words(facets: Facets) -> dict[str, str]:
         for name in ("status", "region", "runtime")
     }
     return {name: label for name, label in chosen.items() if label}
-
-
-def _shown(row: Row) -> tuple[object, ...]:
-    """All that a line shows; how long ago is kept fresh by the page itself."""
-    node, figures = row.node, row.figures
-    return (
-        row.name,
-        node.region,
-        node.runtime,
-        node.status,
-        node.status_since,
-        node.reputation,
-        node.last_heartbeat_at,
-        node.green_energy,
-        node.models_offered,
-        row.agent_version,
-        (figures.p95_ms.value, figures.uptime_7d.value, figures.old),
-    )
