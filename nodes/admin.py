@@ -84,8 +84,8 @@ class NodeTransitionAdmin(ReadOnlyAdmin):
 
 @admin.register(Probe)
 class ProbeAdmin(ReadOnlyAdmin):
-    list_display = ("received_at", "node", "validator", "kind", "ok", "p95_ms", "detail")
-    list_filter = ("kind", "ok", "validator")
+    list_display = ("received_at", "node", "validator", "kind", "ok", "fault", "p95_ms", "detail")
+    list_filter = ("kind", "ok", "fault", "validator")
     search_fields = ("node__id",)
 
 

@@ -15,6 +15,7 @@ from nodes.detail.metrics_tab import known_metrics
 from nodes.figures import NodeFigures, standing_figures
 from nodes.ingress.answers import KeyAnswer
 from nodes.models import Enrollment, Node, NodeAttestation, NodeTransition, Probe, Runtime
+from nodes.rules.probes import ProbeFault
 
 
 class EnrollmentRequest(serializers.Serializer[Any]):
@@ -106,9 +107,13 @@ class TransitionAnswer(serializers.ModelSerializer[NodeTransition]):
 
 
 class ProbeAnswer(serializers.ModelSerializer[Probe]):
+    fault = serializers.ChoiceField(
+        choices=["", *(fault.value for fault in ProbeFault)], help_text="what failed; '' if it passed"
+    )
+
     class Meta:
         model = Probe
-        fields = ("kind", "ok", "ts", "p50_ms", "p95_ms", "p99_ms", "tps", "detail")
+        fields = ("kind", "ok", "fault", "ts", "p50_ms", "p95_ms", "p99_ms", "tps", "detail")
 
 
 class NodeDetail(NodeSummary):

@@ -12,19 +12,23 @@ from jatevo.metrics.facts import Kind, LatencyFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
-from nodes.models import Exemption, Node, Probe, ProbeKind, Validator
+from nodes.models import Exemption, Node, Probe, Validator
 from nodes.rules.lifecycle import Event, Status
-from nodes.validator.faults import says_out_of_reach
+from nodes.rules.probes import ProbeFault, ProbeKind, counts_as, known_fault
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A probe's body, checked. Latencies in milliseconds, tps in tokens a second."""
+    """A probe's body, checked. Latencies in milliseconds, tps in tokens a second.
+
+    `fault` says what failed; None of a failed probe is unreachable.
+    """
 
     node_id: str
     kind: ProbeKind
     ok: bool
     ts: datetime
+    fault: ProbeFault | None = None
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
@@ -43,8 +47,11 @@ _EVENTS: dict[tuple[ProbeKind, bool], Event] = {
 def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -> tuple[Probe, Status]:
     """Stores the probe, lets it act on the node's life, and sends latencies to the metrics store.
 
-    What does not reach a node that is exempt is stored, and moves nothing. Raises UnknownNode and ReplayedProbe.
+    What does not reach a node that is exempt is stored, and moves nothing. A validator's own trouble is stored, and
+    leaves the probe due. Raises UnknownNode and ReplayedProbe.
     """
+    fault = known_fault(measurement.ok, measurement.fault)
+    counted = counts_as(measurement.kind, fault)
     with transaction.atomic():
         node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status").first()
         if node is None:
@@ -54,6 +61,8 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
             validator_id=validator_id,
             kind=measurement.kind,
             ok=measurement.ok,
+            fault=fault or "",
+            counts_as=counted or "",
             ts=measurement.ts,
             received_at=at,
             p50_ms=measurement.p50_ms,
@@ -62,9 +71,11 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
             tps=measurement.tps,
             detail=measurement.detail,
         )
-        Node.objects.filter(pk=node.pk).update(**{f"last_{measurement.kind.value}_at": at})
-        _count(measurement, at)
         Validator.objects.filter(pk=validator_id).update(last_seen_at=at)
+        if counted is None:
+            return probe, Status(node.status)
+        Node.objects.filter(pk=node.pk).update(**{f"last_{measurement.kind.value}_at": at})
+        _count(measurement, counted, at)
         if measurement.ok and measurement.p95_ms is not None:
             fact = LatencyFact(
                 probe_id=str(probe.pk),
@@ -77,21 +88,17 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
                 tps=measurement.tps,
             )
             Outbox.objects.create(kind=Kind.LATENCY, body=fact.to_body())
-        event = _EVENTS.get((measurement.kind, measurement.ok))
+        event = _EVENTS.get((counted, measurement.ok))
         if event is None:
             return probe, Status(node.status)
-        if _excusable(measurement) and Exemption.objects.of_node(node).covering(at).exists():
+        excusable = fault is not None and not fault.is_false_answer
+        if excusable and Exemption.objects.of_node(node).covering(at).exists():
             event = Event.FAILED_WHILE_EXEMPT
         evidence = {"probe": str(probe.pk), "kind": measurement.kind.value, "detail": measurement.detail}
+        if fault is not None:
+            evidence["fault"] = fault.value
         outcome = happen(node.pk, event, by=Actor("validator", validator_id), at=at, evidence=evidence)
     return probe, outcome.state.phase.status
-
-
-def _excusable(measurement: Measurement) -> bool:
-    """A failed health probe, or an audit that did not reach the node. A false answer has no excuse."""
-    if measurement.ok:
-        return False
-    return measurement.kind is ProbeKind.HEALTH or says_out_of_reach(measurement.detail)
 
 
 _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {
@@ -104,16 +111,16 @@ _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {
 }
 
 
-def _count(measurement: Measurement, at: datetime) -> None:
-    """Adds the probe to the node's hour, the evidence of its reputation.
+def _count(measurement: Measurement, counted: ProbeKind, at: datetime) -> None:
+    """Adds the probe to the node's hour, the evidence of its reputation, as what it counts.
 
     A latency probe passed if it was measured and within the target of today.
     """
     passed = measurement.ok
-    if measurement.kind is ProbeKind.LATENCY:
+    if counted is ProbeKind.LATENCY:
         target_ms = settings.REPUTATION_P95_TARGET_MS
         passed = passed and measurement.p95_ms is not None and measurement.p95_ms <= target_ms
-    column = _HOUR_COLUMNS[measurement.kind, passed]
+    column = _HOUR_COLUMNS[counted, passed]
     hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, OuterRef, Q
 
-from nodes.models import Exemption, ExemptionKind, Node, NodeKey, ProbeKind
+from nodes.models import Exemption, ExemptionKind, Node, NodeKey
 from nodes.rules.credentials import public_key_text
 from nodes.rules.lifecycle import Status
+from nodes.rules.probes import ProbeKind
 
 POLL_AFTER_SECONDS = 2
 MOST_AT_ONCE = 500

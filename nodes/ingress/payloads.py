@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from jatevo.web.errors import FieldProblem, invalid_request
 from nodes.actions import Beat, Measurement, Registration
-from nodes.models import ProbeKind
 from nodes.rules.credentials import BadPublicKey, parse_public_key
+from nodes.rules.probes import ProbeFault, ProbeKind
 
 NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
 Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
@@ -74,6 +74,7 @@ class _Probe(Struct):
     kind: ProbeKind
     ok: bool
     ts: Seconds
+    fault: ProbeFault | None = None
     p50: Milliseconds | None = None
     p95: Milliseconds | None = None
     p99: Milliseconds | None = None
@@ -131,11 +132,14 @@ def beat(body: dict[str, Any]) -> tuple[str, Beat]:
 def measurement(body: dict[str, Any]) -> Measurement:
     """POST /v1/probes. Raises ApiError 422."""
     said = _convert(body, _Probe)
+    if said.ok and said.fault is not None:
+        raise _invalid("fault", "a probe that passed has none")
     return Measurement(
         node_id=said.node_id,
         kind=said.kind,
         ok=said.ok,
         ts=datetime.fromtimestamp(said.ts, UTC),
+        fault=said.fault,
         p50_ms=said.p50,
         p95_ms=said.p95,
         p99_ms=said.p99,

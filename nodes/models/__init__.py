@@ -11,7 +11,7 @@ from nodes.models.node import (
     NodeQuerySet,
     Runtime,
 )
-from nodes.models.observation import HeartbeatMinute, NodeHour, Probe, ProbeKind, SweeperClock, Validator
+from nodes.models.observation import HeartbeatMinute, NodeHour, Probe, SweeperClock, Validator
 from nodes.models.saved_view import SavedView
 from nodes.models.standing import NodeStanding, ReputationClock, ReputationDay
 
@@ -32,7 +32,6 @@ __all__ = [
     "NodeTransition",
     "PendingJudgement",
     "Probe",
-    "ProbeKind",
     "ReputationClock",
     "ReputationDay",
     "Runtime",

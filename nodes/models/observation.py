@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from nodes.models.node import NODE_ID_PATTERN, Node
+from nodes.rules.probes import FALSE_ANSWERS, ProbeFault, ProbeKind
 
 
 class HeartbeatMinute(models.Model):
@@ -68,27 +69,28 @@ class Validator(models.Model):
         return self.id
 
 
-class ProbeKind(models.TextChoices):
-    HEALTH = "health", "Health"
-    LATENCY = "latency", "Latency"
-    AUDIT = "audit", "Audit"
-
-
 class Probe(models.Model):
-    """What a validator measured of a node. Latencies in milliseconds, tps in tokens a second."""
+    """What a validator measured of a node. Latencies in milliseconds, tps in tokens a second.
+
+    A failed probe has a `fault`, which decides what it `counts_as` (nodes/rules/probes.py); '' is nothing.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="probes")
     validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="probes")
-    kind = models.CharField(max_length=8, choices=ProbeKind.choices)
+    kind = models.CharField(max_length=8, choices=[(each.value, each.label) for each in ProbeKind])
     ok = models.BooleanField()
+    fault = models.CharField(
+        max_length=16, blank=True, db_default="", choices=[(each.value, each.label) for each in ProbeFault]
+    )
+    counts_as = models.CharField(max_length=8, blank=True, db_default="", editable=False)
     ts = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now())
     p50_ms = models.FloatField(null=True)
     p95_ms = models.FloatField(null=True)
     p99_ms = models.FloatField(null=True)
     tps = models.FloatField(null=True)
-    detail = models.CharField(max_length=500, blank=True)
+    detail = models.CharField(max_length=500, blank=True, help_text="for people; never judged")
 
     class Meta:
         ordering = ["-received_at"]
@@ -97,12 +99,19 @@ class Probe(models.Model):
             # what no exemption excuses is looked for among these
             models.Index(
                 fields=["node", "received_at"],
-                name="probe_failed_audits",
-                condition=models.Q(kind="audit", ok=False),
+                name="probe_false_answers",
+                condition=models.Q(fault__in=FALSE_ANSWERS),
             ),
         ]
         constraints = [
-            models.CheckConstraint(condition=models.Q(kind__in=ProbeKind.values), name="probe_kind_known"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=[each.value for each in ProbeKind]), name="probe_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(fault="")
+                | models.Q(ok=False, fault__in=[each.value for each in ProbeFault]),
+                name="probe_fault_known",
+            ),
             # the guard against replays that does not go with the cache
             models.UniqueConstraint(fields=["validator", "node", "kind", "ts"], name="probe_once"),
         ]

@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Case, Count, DateTimeField, OuterRef, Q, Subquery, When
 
 from jatevo.metrics.queries import SETTLED_AFTER
-from nodes.models import Exemption, ExemptionKind, Node, NodeTransition, Probe, ProbeKind
+from nodes.models import Exemption, ExemptionKind, Node, NodeTransition, Probe
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,
     QUARANTINE_TENTHS,
@@ -27,7 +27,7 @@ from nodes.reputation.formula import (
     conduct_tenths,
 )
 from nodes.rules.lifecycle import MISSED_WINDOW, PROBE_FAILURES_TO_QUARANTINE, Phase, Reason
-from nodes.validator.faults import OUT_OF_REACH, says_out_of_reach
+from nodes.rules.probes import FALSE_ANSWERS, ProbeKind
 
 _HOUR = timedelta(hours=1)
 _WHOLE_HOUR = (1 << 60) - 1
@@ -84,10 +84,12 @@ SELECT node_id,
 FROM minutes GROUP BY node_id
 """  # noqa: S608 - a constant
 
-# Of the hours that an exemption touches: the probes of the other minutes by their own moment, and the audits
-# that were answered wrongly at any. Hours that are wholly exempt are not read for the former.
+_FALSE_ANSWERS = ", ".join(f"'{fault}'" for fault in FALSE_ANSWERS)
+# Of the hours that an exemption touches: the probes of the other minutes by their own moment, and those that
+# were answered wrongly at any. Hours that are wholly exempt are not read for the former.
 _PROBES_OF_TOUCHED_HOURS = f"""{_PARDONED}
-SELECT p.node_id, sum(health_passed), sum(health_failed), sum(audits_passed), sum(audits_failed + false_audits),
+SELECT p.node_id, sum(health_passed), sum(health_failed + false_health), sum(audits_passed),
+       sum(audits_failed + false_audits),
        sum(latency_passed), sum(latency_slow)
 FROM pardoned p
 JOIN nodes_node n ON n.id = p.node_id AND n.first_heard_at < p.hour + interval '1 hour'
@@ -99,18 +101,19 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE kind = 'latency' AND within) AS latency_passed,
            count(*) FILTER (WHERE kind = 'latency' AND NOT within) AS latency_slow
     FROM (
-        SELECT kind, ok, ok AND COALESCE(p95_ms <= %(target_ms)s, false) AS within FROM nodes_probe
+        SELECT counts_as AS kind, ok, ok AND COALESCE(p95_ms <= %(target_ms)s, false) AS within FROM nodes_probe
         WHERE p.probe_mask <> %(whole)s AND node_id = p.node_id
             AND received_at >= p.hour AND received_at < p.hour + interval '1 hour'
             AND (p.probe_mask >> extract(minute FROM received_at AT TIME ZONE 'UTC')::int) & 1 = 0
     ) AS judged
 ) AS counted
 CROSS JOIN LATERAL (
-    SELECT count(*) AS false_audits FROM nodes_probe
-    WHERE node_id = p.node_id AND kind = 'audit' AND NOT ok
+    SELECT count(*) FILTER (WHERE counts_as = 'audit') AS false_audits,
+           count(*) FILTER (WHERE counts_as = 'health') AS false_health
+    FROM nodes_probe
+    WHERE node_id = p.node_id AND fault IN ({_FALSE_ANSWERS})
         AND received_at >= p.hour AND received_at < p.hour + interval '1 hour'
         AND (p.probe_mask >> extract(minute FROM received_at AT TIME ZONE 'UTC')::int) & 1 = 1
-        AND NOT detail LIKE ANY(%(out_of_reach)s)
 ) AS answered_wrongly
 WHERE p.probe_mask <> 0
 GROUP BY p.node_id
@@ -256,7 +259,6 @@ def _probes_of_touched_hours(
     asked = {
         "target_ms": settings.REPUTATION_P95_TARGET_MS,
         "whole": _WHOLE_HOUR,
-        "out_of_reach": [f"{words}%" for words in OUT_OF_REACH],
         **_pardons(_hours(start, end), excusing),
         **_named(node_ids),
     }
@@ -312,7 +314,7 @@ def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:
 
 
 def _blamed_since(
-    reason: str, at: datetime, *, first_failed: datetime | None, detail: object
+    reason: str, at: datetime, *, first_failed: datetime | None, fault: object
 ) -> datetime | None:
     """When what the transition blames began: the node was out of reach. None if nothing excuses it."""
     match reason:
@@ -322,7 +324,7 @@ def _blamed_since(
             return max(first_failed or at, at - MISSED_WINDOW)
         case Reason.HEARTBEATS_MISSED:
             return at - _LOOK_BACK
-        case Reason.AUDIT_FAILED if says_out_of_reach(str(detail or "")):
+        case Reason.AUDIT_FAILED if fault and fault not in FALSE_ANSWERS:
             return at
         case _:
             return None
@@ -364,7 +366,7 @@ def _breaches(
         fell | silent, _some(node_ids, "node_id"), at__gte=start, at__lt=start + timedelta(days=1)
     )
     failed = Probe.objects.filter(
-        node=OuterRef("node"), kind=ProbeKind.HEALTH, ok=False, received_at__lte=OuterRef("at")
+        node=OuterRef("node"), counts_as=ProbeKind.HEALTH, ok=False, received_at__lte=OuterRef("at")
     )
     nth = PROBE_FAILURES_TO_QUARANTINE
     first = failed.order_by("-received_at").values("received_at")[nth - 1 : nth]
@@ -374,10 +376,10 @@ def _breaches(
         )
     )
     breaches: dict[str, dict[str, int]] = defaultdict(lambda: {"quarantines": 0, "outages": 0})
-    for node_id, region, to_status, reason, at, first_failed, detail in blamed.order_by().values_list(
-        "node_id", "node__region", "to_status", "reason", "at", "first_failed", "evidence__detail"
+    for node_id, region, to_status, reason, at, first_failed, fault in blamed.order_by().values_list(
+        "node_id", "node__region", "to_status", "reason", "at", "first_failed", "evidence__fault"
     ):
-        since = _blamed_since(reason, at, first_failed=first_failed, detail=detail)
+        since = _blamed_since(reason, at, first_failed=first_failed, fault=fault)
         if since is None or not any(
             window.covers(node_id, region) and window.excuses(since=since, at=at) for window in windows
         ):

@@ -12,10 +12,10 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
-from enum import StrEnum
 
 import httpx
 
+from nodes.rules.probes import ProbeKind
 from nodes.validator.probe import Result, Target
 
 REQUEST_TIMEOUT_SECONDS = 5.0
@@ -25,21 +25,13 @@ _WHSEC = "whsec_"
 _PUBLIC_KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
 
 
-class Kind(StrEnum):
-    """What a probe was for."""
-
-    HEALTH = "health"
-    LATENCY = "latency"
-    AUDIT = "audit"
-
-
 @dataclass(frozen=True)
 class Assignment:
     """A node that the console wants probed, its status, and the kinds of probe that it wants."""
 
     target: Target
     status: str
-    due: frozenset[Kind]
+    due: frozenset[ProbeKind]
 
 
 @dataclass(frozen=True)
@@ -104,13 +96,15 @@ def signed_headers(
     }
 
 
-def report(node_id: str, kind: Kind, result: Result, *, at: float) -> Report:
+def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> Report:
     """Put an outcome into the contract's words; `at` in unix seconds."""
     body: dict[str, object] = {"node_id": node_id, "kind": kind.value, "ok": result.ok, "ts": round(at, 3)}
     if result.latency is not None:
         body["p50"] = round(result.latency.p50_ms, 3)
         body["p95"] = round(result.latency.p95_ms, 3)
         body["p99"] = round(result.latency.p99_ms, 3)
+    if result.fault is not None:
+        body["fault"] = result.fault.value
     if result.detail:
         body["detail"] = result.detail[:MAX_DETAIL_CHARACTERS]
     return Report(message_id=fresh_message_id(), body=json.dumps(body).encode())
@@ -207,11 +201,11 @@ def _assignment(row: object) -> Assignment | None:
             return None
     if decoded is None:
         return None
-    known = {kind.value for kind in Kind}
+    known = {kind.value for kind in ProbeKind}
     return Assignment(
         target=Target(node_id=node_id, endpoint=endpoint, public_key=base64.b64decode(decoded[1])),
         status=status,
-        due=frozenset(Kind(word) for word in due if isinstance(word, str) and word in known),
+        due=frozenset(ProbeKind(word) for word in due if isinstance(word, str) and word in known),
     )
 
 

@@ -1,10 +1,12 @@
-"""Why probes fail. The console reads these words again, in what a validator posts as `detail`."""
+"""What goes wrong with a probe, in the words that the node's operator reads, and the fault that each is."""
 
 from enum import StrEnum
 
+from nodes.rules.probes import ProbeFault
 
-class Fault(StrEnum):
-    """Why a probe failed, in the words that the node's operator reads."""
+
+class Cause(StrEnum):
+    """Why a probe failed, more closely than its fault says: posted as `detail`."""
 
     BAD_ENDPOINT = "endpoint is not a valid URL"
     ADDRESS = "endpoint address is not allowed"
@@ -20,17 +22,28 @@ class Fault(StrEnum):
     WRONG_NODE = "wrong node id"
     WRONG_NONCE = "wrong nonce"
     WRONG_SIGNATURE = "wrong signature"
+    OURS = "the validator failed"
 
     @property
-    def is_false_answer(self) -> bool:
-        """The node answered, and what it said is false. Everything else may be the network's doing."""
-        return self in (Fault.WRONG_NODE, Fault.WRONG_NONCE, Fault.WRONG_SIGNATURE)
+    def fault(self) -> ProbeFault:
+        return _FAULTS[self]
 
 
-# Each of these may be the network's doing.
-OUT_OF_REACH = tuple(fault.value for fault in Fault if not fault.is_false_answer)
-
-
-def says_out_of_reach(detail: str) -> bool:
-    """Whether a validator's `detail` begins with such a fault. No words, or others, do not say so."""
-    return detail.startswith(OUT_OF_REACH)
+_FAULTS = {
+    Cause.BAD_ENDPOINT: ProbeFault.UNREACHABLE,
+    Cause.ADDRESS: ProbeFault.UNREACHABLE,
+    Cause.UNRESOLVED: ProbeFault.UNREACHABLE,
+    Cause.REFUSED: ProbeFault.REFUSED,
+    Cause.UNREACHABLE: ProbeFault.UNREACHABLE,
+    Cause.TLS: ProbeFault.UNREACHABLE,
+    Cause.TIMEOUT: ProbeFault.TIMEOUT,
+    Cause.BROKEN: ProbeFault.UNREACHABLE,
+    Cause.STATUS: ProbeFault.BAD_STATUS,
+    # A proxy's error page rather than the node's answer: not what an answer may look like, but no false one.
+    Cause.OVERSIZE: ProbeFault.BAD_STATUS,
+    Cause.NOT_JSON: ProbeFault.BAD_STATUS,
+    Cause.WRONG_NODE: ProbeFault.BAD_ANSWER,
+    Cause.WRONG_NONCE: ProbeFault.BAD_ANSWER,
+    Cause.WRONG_SIGNATURE: ProbeFault.BAD_SIGNATURE,
+    Cause.OURS: ProbeFault.VALIDATOR,
+}

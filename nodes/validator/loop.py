@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
     Assignment,
     Console,
     ConsoleError,
-    Kind,
     NotAcceptedError,
     Report,
     TokenRefusedError,
     report,
 )
+from nodes.validator.faults import Cause
 from nodes.validator.probe import Prober, Result
 from nodes.validator.spacing import Spacing, priority
 
@@ -36,23 +37,11 @@ def backoff_seconds(attempt: int, *, spread: Callable[[], float] = random.random
     return bound * (0.5 + 0.5 * spread())
 
 
-def reportable(node: Assignment, kind: Kind, result: Result) -> tuple[Kind, Result]:
-    """The kind under which an outcome is posted.
-
-    A failed audit quarantines. An active node that merely could not be reached has told no lie, and its
-    silence has a rule of its own (offline), so that is posted as a failed health probe.
-    """
-    unreached = result.fault is not None and not result.fault.is_false_answer
-    if kind is Kind.AUDIT and node.status != "quarantine" and unreached:
-        return Kind.HEALTH, result
-    return kind, result
-
-
 @dataclass(order=True)
 class _Task:
     rank: tuple[int, int]  # priority, then order of arrival
     node: Assignment = field(compare=False)
-    kind: Kind = field(compare=False)
+    kind: ProbeKind = field(compare=False)
 
 
 class Loop:
@@ -67,7 +56,7 @@ class Loop:
         self._concurrency = concurrency
         self._spacing = Spacing()
         self._queue: asyncio.PriorityQueue[_Task] = asyncio.PriorityQueue()
-        self._waiting: set[tuple[str, Kind]] = set()
+        self._waiting: set[tuple[str, ProbeKind]] = set()
         self._arrivals = 0
         self._named: dict[str, Assignment] = {}  # by the console's latest answer
         self._answered = asyncio.Condition()
@@ -130,17 +119,18 @@ class Loop:
             node_id = task.node.target.node_id
             try:
                 result = await self._probe(task.node, task.kind)
-                if task.kind is Kind.AUDIT and result.fault is not None and result.fault.is_false_answer:
+                if task.kind is ProbeKind.AUDIT and result.is_false_answer:
                     confirmed = await self._audit_again(node_id)
                     if confirmed is None:
                         continue
                     result = confirmed
-                kind, result = reportable(task.node, task.kind, result)
                 self._say(node_id, f"{task.node.status}, {'answers' if result.ok else result.detail}")
-                await self._deliver(report(node_id, kind, result, at=time.time()))
+                await self._deliver(report(node_id, task.kind, result, at=time.time()))
             except Exception:
                 # Strangers write what is parsed here: one node's answer must not end the work for all.
                 log.exception("%s: a probe ended in a fault of the validator", node_id)
+                ours = Result(cause=Cause.OURS, detail=Cause.OURS.value)
+                await self._deliver(report(node_id, task.kind, ours, at=time.time()))
             finally:
                 self._waiting.discard((node_id, task.kind))
 
@@ -154,17 +144,17 @@ class Loop:
         async with self._answered:
             await self._answered.wait_for(lambda: self._last_poll_answered >= next_poll)
         node = self._named.get(node_id)
-        if node is None or Kind.AUDIT not in node.due:
+        if node is None or ProbeKind.AUDIT not in node.due:
             return None
-        return await self._probe(node, Kind.AUDIT)
+        return await self._probe(node, ProbeKind.AUDIT)
 
-    async def _probe(self, node: Assignment, kind: Kind) -> Result:
+    async def _probe(self, node: Assignment, kind: ProbeKind) -> Result:
         match kind:
-            case Kind.HEALTH:
+            case ProbeKind.HEALTH:
                 return await self._prober.health(node.target)
-            case Kind.LATENCY:
+            case ProbeKind.LATENCY:
                 return await self._prober.latency(node.target)
-            case Kind.AUDIT:
+            case ProbeKind.AUDIT:
                 return await self._prober.audit(node.target)
 
     async def _deliver(self, probe: Report) -> None:

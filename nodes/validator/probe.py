@@ -20,6 +20,7 @@ import httpx
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from nodes.rules.probes import ProbeFault
 from nodes.validator.address import (
     AddressPolicy,
     AddressRefusedError,
@@ -32,7 +33,7 @@ from nodes.validator.address import (
     system_resolver,
     vetted_addresses,
 )
-from nodes.validator.faults import Fault
+from nodes.validator.faults import Cause
 
 REQUEST_TIMEOUT_SECONDS = 5.0  # all of a request: name, connection, TLS, and the answer to its last byte
 CONNECT_TIMEOUT_SECONDS = 2.0  # for one of several addresses, so that a dead one leaves time for the next
@@ -44,12 +45,12 @@ AUDIT_CHALLENGES = 3
 
 
 class ProbeError(Exception):
-    """A probe that failed, with its fault and at most a few words more."""
+    """A probe that failed, with its cause and at most a few words more."""
 
-    def __init__(self, fault: Fault, more: str = "") -> None:
-        super().__init__(fault, more)
-        self.fault = fault
-        self.detail = f"{fault} ({more})" if more else str(fault)
+    def __init__(self, cause: Cause, more: str = "") -> None:
+        super().__init__(cause, more)
+        self.cause = cause
+        self.detail = f"{cause} ({more})" if more else str(cause)
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,23 @@ class Latency:
 
 @dataclass(frozen=True)
 class Result:
-    """What a probe found. `fault` is None exactly if it passed."""
+    """What a probe found. `cause` is None exactly if it passed."""
 
-    fault: Fault | None = None
+    cause: Cause | None = None
     detail: str = ""
     latency: Latency | None = None
 
     @property
     def ok(self) -> bool:
-        return self.fault is None
+        return self.cause is None
+
+    @property
+    def fault(self) -> ProbeFault | None:
+        return None if self.cause is None else self.cause.fault
+
+    @property
+    def is_false_answer(self) -> bool:
+        return self.fault is not None and self.fault.is_false_answer
 
 
 class Prober:
@@ -122,7 +131,7 @@ class Prober:
         try:
             return Result(latency=await probe)
         except ProbeError as error:
-            return Result(fault=error.fault, detail=error.detail)
+            return Result(cause=error.cause, detail=error.detail)
 
     async def _health(self, target: Target) -> None:
         async with self._route(target) as route:
@@ -197,7 +206,7 @@ class _Route:
             async with asyncio.timeout(self._timeout_seconds):
                 body = await self._get(f"/healthz?nonce={nonce}")
         except TimeoutError as error:
-            raise ProbeError(Fault.TIMEOUT) from error
+            raise ProbeError(Cause.TIMEOUT) from error
         return verified_signature(body, target=target, nonce=nonce)
 
     async def _get(self, path: str) -> bytes:
@@ -205,7 +214,7 @@ class _Route:
             endpoint = parse_endpoint(self._endpoint_text)
         except EndpointError as error:
             raise ProbeError(
-                Fault.BAD_ENDPOINT, "" if self._endpoint_text else "none is registered"
+                Cause.BAD_ENDPOINT, "" if self._endpoint_text else "none is registered"
             ) from error
         if not self._addresses:
             self._addresses = await self._vetted(endpoint)
@@ -214,23 +223,23 @@ class _Route:
                 body = await self._get_from(endpoint, address, path)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if position == len(self._addresses):
-                    raise ProbeError(_connection_fault(error)) from error
+                    raise ProbeError(_connection_cause(error)) from error
             except httpx.TimeoutException as error:
-                raise ProbeError(Fault.TIMEOUT) from error
+                raise ProbeError(Cause.TIMEOUT) from error
             except httpx.HTTPError as error:
-                raise ProbeError(Fault.BROKEN) from error
+                raise ProbeError(Cause.BROKEN) from error
             else:
                 self._addresses = (address,)
                 return body
-        raise ProbeError(Fault.UNRESOLVED)
+        raise ProbeError(Cause.UNRESOLVED)
 
     async def _vetted(self, endpoint: Endpoint) -> Sequence[IPAddress]:
         try:
             return (await vetted_addresses(endpoint, self._policy, self._resolve))[:MAX_ADDRESSES_TRIED]
         except NameUnresolvedError as error:
-            raise ProbeError(Fault.UNRESOLVED) from error
+            raise ProbeError(Cause.UNRESOLVED) from error
         except AddressRefusedError as error:
-            raise ProbeError(Fault.ADDRESS) from error
+            raise ProbeError(Cause.ADDRESS) from error
 
     async def _get_from(self, endpoint: Endpoint, address: IPAddress, path: str) -> bytes:
         request = self._client.build_request(
@@ -242,12 +251,12 @@ class _Route:
         response = await self._client.send(request, stream=True)
         try:
             if response.status_code != 200:
-                raise ProbeError(Fault.STATUS, str(response.status_code))
+                raise ProbeError(Cause.STATUS, str(response.status_code))
             body = b""
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise ProbeError(Fault.OVERSIZE)
+                    raise ProbeError(Cause.OVERSIZE)
             return body
         finally:
             await response.aclose()
@@ -263,22 +272,22 @@ def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
     try:
         answer = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise ProbeError(Fault.NOT_JSON) from error
+        raise ProbeError(Cause.NOT_JSON) from error
     if not isinstance(answer, dict):
-        raise ProbeError(Fault.NOT_JSON)
+        raise ProbeError(Cause.NOT_JSON)
     if answer.get("node_id") != target.node_id:
-        raise ProbeError(Fault.WRONG_NODE)
+        raise ProbeError(Cause.WRONG_NODE)
     if answer.get("nonce") != nonce:
-        raise ProbeError(Fault.WRONG_NONCE)
+        raise ProbeError(Cause.WRONG_NONCE)
     signature = answer.get("signature")
     statement = f"jatevo-health:{target.node_id}:{nonce}".encode()
     try:
         if not isinstance(signature, str) or not signature.startswith("ed25519:"):
-            raise ProbeError(Fault.WRONG_SIGNATURE)
+            raise ProbeError(Cause.WRONG_SIGNATURE)
         raw = base64.b64decode(signature.removeprefix("ed25519:"), validate=True)
         VerifyKey(target.public_key).verify(statement, raw)
     except (binascii.Error, BadSignatureError, ValueError) as error:
-        raise ProbeError(Fault.WRONG_SIGNATURE) from error
+        raise ProbeError(Cause.WRONG_SIGNATURE) from error
     return signature
 
 
@@ -295,18 +304,18 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def _is_false_answer(error: BaseException) -> bool:
-    return isinstance(error, ProbeError) and error.fault.is_false_answer
+    return isinstance(error, ProbeError) and error.cause.fault.is_false_answer
 
 
-def _connection_fault(error: BaseException) -> Fault:
+def _connection_cause(error: BaseException) -> Cause:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            return Fault.TLS
+            return Cause.TLS
         if isinstance(cause, ConnectionRefusedError):
-            return Fault.REFUSED
+            return Cause.REFUSED
         if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
-            return Fault.TIMEOUT
-    return Fault.UNREACHABLE
+            return Cause.TIMEOUT
+    return Cause.UNREACHABLE
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

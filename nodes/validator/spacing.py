@@ -1,13 +1,14 @@
 """Which of the console's wishes to follow now.
 
 The console says what is due; it decides how often. But it learns of a probe only when its outcome arrives,
-and not every outcome settles the wish (see `reportable`). So a probe of one kind of one node is not
+and one that failed by the validator's own trouble settles nothing. So a probe of one kind of one node is not
 repeated sooner than the least time below, unless the node's status has changed.
 """
 
 from collections.abc import Iterable
 
-from nodes.validator.console import Assignment, Kind
+from nodes.rules.probes import ProbeKind
+from nodes.validator.console import Assignment
 
 LEAST_SECONDS = 30.0
 # Three failures in a row quarantine a node that starts up, so not so close that a slow start does.
@@ -31,9 +32,9 @@ class Spacing:
     """Remembers what was probed when, and in which status. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._started: dict[tuple[str, Kind], tuple[str, float]] = {}
+        self._started: dict[tuple[str, ProbeKind], tuple[str, float]] = {}
 
-    def take(self, nodes: Iterable[Assignment], *, at: float) -> list[tuple[Assignment, Kind]]:
+    def take(self, nodes: Iterable[Assignment], *, at: float) -> list[tuple[Assignment, ProbeKind]]:
         """What to probe now, soonest first; it counts as started."""
         self._forget_before(at - FORGET_AFTER_SECONDS)
         taken = []

@@ -17,7 +17,8 @@ from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
 from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
 from jatevo.metrics.retention_policy import Applied, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
-from nodes.models import HeartbeatMinute, NodeHour, Probe, ProbeKind, ReputationDay, Validator
+from nodes.models import HeartbeatMinute, NodeHour, Probe, ReputationDay, Validator
+from nodes.rules.probes import ProbeKind
 from receipts.models import PayableClaim, Receipt, ReceiptIdentity
 from receipts.partitions import ensure_partitions, months
 from tests.factories import NodeFactory, ReceiptFactory

@@ -15,9 +15,10 @@ from jatevo_agent.config import load_config
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.record import Actor
 from nodes.actions import Measurement, Registration, happen, record_probe, register
-from nodes.models import Enrollment, Node, ProbeKind
+from nodes.models import Enrollment, Node
 from nodes.rules.credentials import enrollment_digest
 from nodes.rules.lifecycle import Event
+from nodes.rules.probes import ProbeKind
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, ValidatorFactory, signing_key_of

@@ -10,7 +10,6 @@ import orjson
 from jatevo.local.load.copying import copy_lines, copy_rows, moment
 from jatevo.local.load.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, Fleet, Member
 from jatevo.local.load.registry import heard_at
-from nodes.models import ProbeKind
 from nodes.reputation.days import evidence_of
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,
@@ -22,6 +21,7 @@ from nodes.reputation.formula import (
     day_scores,
 )
 from nodes.rules.lifecycle import Reason, Status
+from nodes.rules.probes import ProbeKind
 
 BEAT_MINUTES = 70
 PROBES_PER_NODE = 10
@@ -146,7 +146,7 @@ def _conduct(quarantined: bool, outages: int) -> Observation:
 
 def write_probes(fleet: Fleet, validators: list[str], *, now: int) -> None:
     """The last ten of each node that was ever probed."""
-    columns = ("id", "node_id", "validator_id", "kind", "ok", "ts", "received_at", "p50_ms", "p95_ms", "p99_ms", "tps", "detail")  # fmt: skip
+    columns = ("id", "node_id", "validator_id", "kind", "ok", "ts", "received_at", "p50_ms", "p95_ms", "p99_ms", "tps", "fault", "counts_as", "detail")  # fmt: skip
     rows = (row for member in fleet.members if member.measured for row in _probes(member, validators, now))
     copy_rows("nodes_probe", columns, rows)
 
@@ -163,4 +163,16 @@ def _probes(member: Member, validators: list[str], now: int) -> Iterator[tuple[A
             figures = (member.p50_ms, member.p50_ms * 2.1, member.p50_ms * 2.8, 9000 / member.p50_ms)
         number = UUID(bytes=member.digest(f"probe {at:%F %T}")[:16])
         validator = validators[member.number % len(validators)]
-        yield number, member.node_id, validator, kind.value, True, at, at + timedelta(seconds=1), *figures, ""
+        yield (
+            number,
+            member.node_id,
+            validator,
+            kind.value,
+            True,
+            at,
+            at + timedelta(seconds=1),
+            *figures,
+            "",
+            kind.value,
+            "",
+        )

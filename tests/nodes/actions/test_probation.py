@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.record import SYSTEM
 from nodes.actions import Beat, Measurement, clear, happen, heartbeat, quarantine, recompute, record_probe
-from nodes.models import Node, NodeHour, ProbeKind, SweeperClock
+from nodes.models import Node, NodeHour, SweeperClock
 from nodes.reputation.evidence import observe
 from nodes.reputation.formula import Kind
 from nodes.rules.lifecycle import REPUTATION_FLOOR, Event, Reason, Status, reputation_is_low
+from nodes.rules.probes import ProbeKind
 from nodes.sweeper import sweep
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user

@@ -59,10 +59,99 @@ def test_three_failed_probes_in_a_row_quarantine(validator: Machine) -> None:
 
 def test_failed_audit_quarantines_and_three_passed_ones_end_it(validator: Machine) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
-    assert probe(validator, node, kind="audit", ok=False).json()["status"] == "quarantine"
-    outcomes = [True, True, False, True, True, True]
-    statuses = [probe(validator, node, kind="audit", ok=ok).json()["status"] for ok in outcomes]
+    wrong = {"kind": "audit", "ok": False, "fault": "wrong_output"}
+    assert probe(validator, node, **wrong).json()["status"] == "quarantine"
+    evidence = node.transitions.get().evidence
+    assert (evidence["kind"], evidence["fault"]) == ("audit", "wrong_output")
+    outcomes: list[dict[str, Any]] = [{}, {}, wrong, {}, {}, {}]
+    statuses = [probe(validator, node, **{"kind": "audit", **each}).json()["status"] for each in outcomes]
     assert statuses == ["quarantine"] * 5 + ["active"]
+
+
+FALSE_ANSWERS = ["bad_answer", "bad_signature", "wrong_output"]
+OUT_OF_REACH = ["unreachable", "timeout", "refused", "bad_status", "too_slow", None]
+# What used to decide: words that a validator writes for people.
+WORDS = ["wrong signature", "timeout", "connection refused", ""]
+
+
+def hour_of(node: Node) -> dict[str, int]:
+    names = (
+        "health_passed",
+        "health_failed",
+        "audits_passed",
+        "audits_failed",
+        "latency_passed",
+        "latency_slow",
+    )
+    hour = node.hours.first()
+    counted = {name: int(getattr(hour, name, 0)) for name in names}
+    return {name: count for name, count in counted.items() if count}
+
+
+@pytest.mark.parametrize("detail", WORDS)
+@pytest.mark.parametrize("fault", FALSE_ANSWERS)
+def test_a_false_answer_fails_an_audit_for_what_it_is(validator: Machine, fault: str, detail: str) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    answer = probe(validator, node, kind="audit", ok=False, fault=fault, detail=detail)
+    assert answer.json()["status"] == "quarantine"
+    assert hour_of(node) == {"audits_failed": 1}
+
+
+@pytest.mark.parametrize("detail", WORDS)
+@pytest.mark.parametrize("fault", OUT_OF_REACH)
+def test_an_audit_that_never_reached_its_node_convicts_nobody(
+    validator: Machine, fault: str | None, detail: str
+) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    for _ in range(4):
+        answer = probe(validator, node, kind="audit", ok=False, fault=fault, detail=detail)
+        assert answer.json()["status"] == "active"
+    assert hour_of(node) == {"health_failed": 4}
+    kept = Probe.objects.first()
+    assert kept is not None
+    assert (kept.kind, kept.fault, kept.counts_as) == ("audit", fault or "unreachable", "health")
+
+
+@pytest.mark.parametrize("fault", [*FALSE_ANSWERS, *OUT_OF_REACH])
+def test_a_health_probe_fails_by_any_fault_of_the_node(validator: Machine, fault: str | None) -> None:
+    node = probing()
+    statuses = [probe(validator, node, ok=False, fault=fault).json()["status"] for _ in range(3)]
+    assert statuses == ["pending", "pending", "quarantine"]
+    assert hour_of(node) == {"health_failed": 3}
+
+
+@pytest.mark.parametrize("kind", ["health", "audit", "latency"])
+def test_a_validators_own_trouble_counts_for_nothing(validator: Machine, kind: str) -> None:
+    node = probing()
+    for _ in range(4):
+        answer = probe(validator, node, kind=kind, ok=False, fault="validator", detail="wrong signature")
+        assert (answer.status_code, answer.json()["status"]) == (201, "pending")
+    node.refresh_from_db()
+    assert (node.failed_probes, hour_of(node), Probe.objects.count()) == (0, {}, 4)
+    assert node.last_health_at is None  # so that the probe is still due
+
+
+@pytest.mark.parametrize("fault", OUT_OF_REACH)
+def test_an_audit_out_of_reach_fails_a_pending_node_as_a_health_probe_does(
+    validator: Machine, fault: str | None
+) -> None:
+    node = probing()
+    statuses = [
+        probe(validator, node, kind="audit", ok=False, fault=fault).json()["status"] for _ in range(3)
+    ]
+    assert statuses == ["pending", "pending", "quarantine"]
+
+
+@pytest.mark.parametrize(("fault", "quarantined"), [("bad_answer", True), ("timeout", False)])
+def test_no_exemption_covers_a_false_answer_to_a_health_probe(
+    validator: Machine, fault: str, quarantined: bool
+) -> None:
+    node = probing()
+    exempt(node, ExemptionKind.INCIDENT)
+    for _ in range(3):
+        probe(validator, node, ok=False, fault=fault)
+    node.refresh_from_db()
+    assert (node.status == Status.QUARANTINE) is quarantined
 
 
 def test_audits_do_not_end_a_quarantine_for_fraud(validator: Machine) -> None:
@@ -85,6 +174,8 @@ def test_latency_probe_is_measured_and_moves_nothing(validator: Machine) -> None
         ({"ok": "yes"}, 422, "ok"),
         ({"p95": -1}, 422, "p95"),
         ({"detail": "x" * 501}, 422, "detail"),
+        ({"ok": False, "fault": "bad luck"}, 422, "fault"),
+        ({"ok": True, "fault": "timeout"}, 422, "fault"),
         ({"ts": 1}, 422, "ts"),
     ],
 )
@@ -206,20 +297,20 @@ def test_failed_probes_of_an_exempt_node_are_measured_and_move_nothing(
 
 
 @pytest.mark.parametrize(
-    ("detail", "status"), [("timeout", "active"), ("wrong signature", "quarantine"), ("", "quarantine")]
+    ("fault", "status"), [("timeout", "active"), ("bad_signature", "quarantine"), (None, "active")]
 )
 def test_an_exempt_node_may_be_out_of_reach_of_an_audit_but_not_answer_it_wrongly(
-    validator: Machine, detail: str, status: str
+    validator: Machine, fault: str | None, status: str
 ) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     exempt(node, ExemptionKind.MAINTENANCE)
-    assert probe(validator, node, kind="audit", ok=False, detail=detail).json()["status"] == status
+    assert probe(validator, node, kind="audit", ok=False, fault=fault).json()["status"] == status
 
 
 def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out(validator: Machine) -> None:
     node = NodeFactory.create(status=Status.QUARANTINE, passed_audits=2)
     exempt(node, ExemptionKind.MAINTENANCE)
-    probe(validator, node, kind="audit", ok=False, detail="timeout")
+    probe(validator, node, kind="audit", ok=False, fault="timeout")
     assert probe(validator, node, kind="audit", ok=True).json()["status"] == "active"
 
 

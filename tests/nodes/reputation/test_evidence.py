@@ -12,11 +12,12 @@ from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import SYSTEM
 from nodes.actions import Measurement, happen, recompute, recompute_days, recompute_reputation, record_probe
 from nodes.actions.exemptions import declare, note_outage, start_maintenance, withdraw
-from nodes.models import HeartbeatMinute, Node, NodeHour, ProbeKind, ReputationDay
+from nodes.models import HeartbeatMinute, Node, NodeHour, ReputationDay
 from nodes.reputation.days import as_day, days_of, evidence_of
 from nodes.reputation.evidence import observe, roll_up_minutes
 from nodes.reputation.formula import Kind, Observation
 from nodes.rules.lifecycle import PROBE_FAILURES_TO_QUARANTINE, Event, Status
+from nodes.rules.probes import ProbeKind
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
 
 pytestmark = pytest.mark.django_db

@@ -9,11 +9,11 @@ from jatevo.accounts.models import Role, User
 from jatevo.audit.record import SYSTEM
 from nodes.actions import Measurement, declare, happen, note_outage, record_probe, start_maintenance
 from nodes.actions.reputation import recompute
-from nodes.models import Exemption, ExemptionKind, Node, NodeHour, NodeTransition, ProbeKind, ReputationDay
+from nodes.models import Exemption, ExemptionKind, Node, NodeHour, NodeTransition, ReputationDay
 from nodes.reputation.evidence import observe
 from nodes.reputation.formula import Kind, Observation
 from nodes.rules.lifecycle import Event, Phase, Reason, Status
-from nodes.validator.faults import Fault
+from nodes.rules.probes import ProbeFault, ProbeKind
 from tests.factories import NodeFactory, UserFactory, ValidatorFactory
 
 pytestmark = pytest.mark.django_db
@@ -147,21 +147,22 @@ def test_probes_count_while_the_console_was_away_in_part_of_the_hour(node: Node)
 
 
 @pytest.mark.parametrize(
-    ("detail", "counts"),
+    ("fault", "counts"),
     [
-        (Fault.TIMEOUT.value, False),
-        (f"{Fault.STATUS} (503)", False),
-        (Fault.WRONG_SIGNATURE.value, True),
-        (Fault.WRONG_NODE.value, True),
-        ("", True),  # a validator that does not say why
+        (ProbeFault.TIMEOUT, False),
+        (ProbeFault.BAD_STATUS, False),
+        (ProbeFault.BAD_SIGNATURE, True),
+        (ProbeFault.BAD_ANSWER, True),
+        (ProbeFault.WRONG_OUTPUT, True),
+        (None, False),  # a validator that does not say why
     ],
 )
 @pytest.mark.parametrize("whole_hour", [True, False])
 def test_an_audit_that_was_answered_wrongly_is_never_exempt(
-    node: Node, admin: User, detail: str, counts: bool, whole_hour: bool
+    node: Node, admin: User, fault: ProbeFault | None, counts: bool, whole_hour: bool
 ) -> None:
     at = MIDNIGHT + HOUR + 20 * MINUTE
-    audit = Measurement(node.pk, ProbeKind.AUDIT, ok=False, ts=at, detail=detail)
+    audit = Measurement(node.pk, ProbeKind.AUDIT, ok=False, ts=at, fault=fault, detail="wrong signature")
     record_probe(validator_id=ValidatorFactory.create().pk, measurement=audit, at=at)
     incident(admin, HOUR, 2 * HOUR if whole_hour else HOUR + 30 * MINUTE)
     assert seen(node, Kind.AUDIT) == (Observation(Kind.AUDIT, 1, 1) if counts else None)

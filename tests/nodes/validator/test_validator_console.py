@@ -9,11 +9,11 @@ from typing import TypeVar
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
     Assignments,
     Console,
     ConsoleError,
-    Kind,
     NotAcceptedError,
     Report,
     SecretError,
@@ -23,7 +23,7 @@ from nodes.validator.console import (
     secret_from,
     signed_headers,
 )
-from nodes.validator.faults import Fault
+from nodes.validator.faults import Cause
 from nodes.validator.probe import Latency, Result
 from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, assignment, console
 from tests.nodes.validator.loopback_node import NODE_ID, PUBLIC_KEY, closed_port
@@ -44,7 +44,7 @@ def using(url: str, act: Callable[[Console], Awaitable[T]], token: str = TOKEN) 
     return asyncio.run(run())
 
 
-def sent(result: Result, kind: Kind = Kind.HEALTH) -> dict[str, object]:
+def sent(result: Result, kind: ProbeKind = ProbeKind.HEALTH) -> dict[str, object]:
     body = json.loads(report(NODE_ID, kind, result, at=AT).body)
     assert isinstance(body, dict)
     return body
@@ -71,19 +71,19 @@ def test_passed_health_probe_is_reported() -> None:
 
 
 def test_failed_probe_is_reported_with_its_reason() -> None:
-    told = sent(Result(fault=Fault.STATUS, detail="status is not 200 (503)"))
-    assert (told["ok"], told["detail"]) == (False, "status is not 200 (503)")
+    told = sent(Result(cause=Cause.STATUS, detail="status is not 200 (503)"))
+    assert (told["ok"], told["fault"], told["detail"]) == (False, "bad_status", "status is not 200 (503)")
 
 
 def test_latency_is_reported_in_milliseconds() -> None:
-    told = sent(Result(latency=Latency(p50_ms=1.23456, p95_ms=4.0, p99_ms=5.5)), Kind.LATENCY)
+    told = sent(Result(latency=Latency(p50_ms=1.23456, p95_ms=4.0, p99_ms=5.5)), ProbeKind.LATENCY)
     assert (told["p50"], told["p95"], told["p99"]) == (1.235, 4.0, 5.5)
     assert "tps" not in told
 
 
 def test_assignments_are_fetched_and_probes_posted() -> None:
     async def act(client: Console) -> Assignments:
-        await client.post(report(NODE_ID, Kind.HEALTH, Result(), at=AT))
+        await client.post(report(NODE_ID, ProbeKind.HEALTH, Result(), at=AT))
         return await client.assignments()
 
     with console() as server:
@@ -95,7 +95,7 @@ def test_assignments_are_fetched_and_probes_posted() -> None:
         "http://1.1.1.1",
         PUBLIC_KEY,
     )
-    assert (node.status, node.due) == ("active", {Kind.LATENCY, Kind.AUDIT})
+    assert (node.status, node.due) == ("active", {ProbeKind.LATENCY, ProbeKind.AUDIT})
     assert server.probes == [{"node_id": NODE_ID, "kind": "health", "ok": True, "ts": AT}]
     assert not set(server.message_ids["GET"]) & set(server.message_ids["POST"])
 
@@ -171,7 +171,7 @@ def test_malformed_assignment_is_left_out_and_the_rest_kept(change: dict[str, ob
 def test_unknown_kind_of_probe_is_left_out() -> None:
     rows = [assignment("http://1.1.1.1", due=("health", "inference"))]
     (node,) = parse_assignments(json.dumps({"assignments": rows}).encode()).nodes
-    assert node.due == {Kind.HEALTH}
+    assert node.due == {ProbeKind.HEALTH}
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,16 @@ from contextlib import contextmanager
 import pytest
 from nacl.signing import SigningKey
 
+from nodes.rules.probes import ProbeKind
 from nodes.validator.__main__ import main
-from nodes.validator.console import Assignment, Console, Kind
-from nodes.validator.faults import Fault
+from nodes.validator.console import Assignment, Console
 from nodes.validator.loop import (
     FIRST_BACKOFF_SECONDS,
     LONGEST_BACKOFF_SECONDS,
     Loop,
     backoff_seconds,
-    reportable,
 )
-from nodes.validator.probe import AUDIT_CHALLENGES, Result, Target
+from nodes.validator.probe import AUDIT_CHALLENGES, Target
 from nodes.validator.spacing import LEAST_SECONDS, PENDING_LEAST_SECONDS, Spacing
 from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, FakeConsole, assignment, console
 from tests.nodes.validator.loopback_node import PUBLIC_KEY, Handler, closed_port, honest, prober, serving
@@ -34,11 +33,11 @@ DEADLINE_SECONDS = 10
 OTHER_PUBLIC_KEY = bytes(SigningKey(bytes(range(1, 33))).verify_key)
 
 
-def node(status: str, *due: Kind, node_id: str = "n") -> Assignment:
+def node(status: str, *due: ProbeKind, node_id: str = "n") -> Assignment:
     return Assignment(Target(node_id, "http://1.1.1.1", PUBLIC_KEY), status, frozenset(due))
 
 
-def taken(spacing: Spacing, at: float, *nodes: Assignment) -> list[tuple[str, Kind]]:
+def taken(spacing: Spacing, at: float, *nodes: Assignment) -> list[tuple[str, ProbeKind]]:
     return [(wish.target.node_id, kind) for wish, kind in spacing.take(nodes, at=at)]
 
 
@@ -82,61 +81,41 @@ def process(url: str, *options: str) -> Iterator["subprocess.Popen[str]"]:
 def test_wish_is_followed_at_once_and_then_not_before_the_least_time() -> None:
     for status, seconds in (("pending", PENDING_LEAST_SECONDS), ("active", LEAST_SECONDS)):
         spacing = Spacing()
-        wish = node(status, Kind.HEALTH)
-        assert taken(spacing, 0, wish) == [("n", Kind.HEALTH)]
+        wish = node(status, ProbeKind.HEALTH)
+        assert taken(spacing, 0, wish) == [("n", ProbeKind.HEALTH)]
         assert taken(spacing, seconds - 0.1, wish) == []
-        assert taken(spacing, seconds, wish) == [("n", Kind.HEALTH)]
+        assert taken(spacing, seconds, wish) == [("n", ProbeKind.HEALTH)]
 
 
 def test_node_that_is_not_named_for_a_while_keeps_its_spacing() -> None:
     spacing = Spacing()
-    assert taken(spacing, 0, node("active", Kind.AUDIT))
+    assert taken(spacing, 0, node("active", ProbeKind.AUDIT))
     assert taken(spacing, 2) == []
-    assert taken(spacing, 4, node("active", Kind.AUDIT)) == []
+    assert taken(spacing, 4, node("active", ProbeKind.AUDIT)) == []
 
 
 def test_kinds_and_nodes_are_spaced_each_by_itself() -> None:
     spacing = Spacing()
-    assert taken(spacing, 0, node("active", Kind.AUDIT))
-    assert taken(spacing, 1, node("active", Kind.AUDIT, Kind.LATENCY)) == [("n", Kind.LATENCY)]
-    assert taken(spacing, 1, node("active", Kind.AUDIT, node_id="m")) == [("m", Kind.AUDIT)]
+    assert taken(spacing, 0, node("active", ProbeKind.AUDIT))
+    assert taken(spacing, 1, node("active", ProbeKind.AUDIT, ProbeKind.LATENCY)) == [("n", ProbeKind.LATENCY)]
+    assert taken(spacing, 1, node("active", ProbeKind.AUDIT, node_id="m")) == [("m", ProbeKind.AUDIT)]
 
 
 def test_change_of_status_makes_a_wish_worth_following_at_once() -> None:
     spacing = Spacing()
-    assert taken(spacing, 0, node("active", Kind.HEALTH))
-    assert taken(spacing, 1, node("active", Kind.HEALTH)) == []
-    assert taken(spacing, 2, node("pending", Kind.HEALTH)) == [("n", Kind.HEALTH)]
+    assert taken(spacing, 0, node("active", ProbeKind.HEALTH))
+    assert taken(spacing, 1, node("active", ProbeKind.HEALTH)) == []
+    assert taken(spacing, 2, node("pending", ProbeKind.HEALTH)) == [("n", ProbeKind.HEALTH)]
 
 
 def test_only_what_the_console_wants_is_probed() -> None:
-    assert taken(Spacing(), 0, node("active", Kind.LATENCY)) == [("n", Kind.LATENCY)]
+    assert taken(Spacing(), 0, node("active", ProbeKind.LATENCY)) == [("n", ProbeKind.LATENCY)]
     assert taken(Spacing(), 0, node("active")) == []
 
 
 def test_pending_nodes_come_first() -> None:
-    nodes = [node(status, Kind.HEALTH, node_id=status) for status in ("active", "quarantine", "pending")]
+    nodes = [node(status, ProbeKind.HEALTH, node_id=status) for status in ("active", "quarantine", "pending")]
     assert [node_id for node_id, _ in taken(Spacing(), 0, *nodes)] == ["pending", "quarantine", "active"]
-
-
-@pytest.mark.parametrize(
-    ("status", "fault", "kind"),
-    [
-        ("active", Fault.REFUSED, Kind.HEALTH),
-        ("active", Fault.TIMEOUT, Kind.HEALTH),
-        ("active", Fault.STATUS, Kind.HEALTH),
-        ("active", Fault.WRONG_SIGNATURE, Kind.AUDIT),
-        ("active", Fault.WRONG_NODE, Kind.AUDIT),
-        ("active", None, Kind.AUDIT),
-        ("quarantine", Fault.REFUSED, Kind.AUDIT),
-        ("quarantine", Fault.WRONG_NONCE, Kind.AUDIT),
-    ],
-)
-def test_active_node_fails_an_audit_only_by_a_false_answer(
-    status: str, fault: Fault | None, kind: Kind
-) -> None:
-    result = Result(fault=fault, detail=fault or "")
-    assert reportable(node(status, Kind.AUDIT), Kind.AUDIT, result) == (kind, result)
 
 
 def test_backoff_doubles_with_jitter_up_to_a_bound() -> None:
@@ -158,14 +137,15 @@ def test_each_kind_is_probed_and_posted() -> None:
     assert len(server.probes) == 3
 
 
-def test_unreachable_active_node_is_reported_unhealthy_and_not_as_a_failed_audit() -> None:
+def test_an_audit_that_did_not_reach_its_node_says_so() -> None:
     with console() as server:
         server.assignments = [
             assignment(f"http://127.0.0.1:{closed_port()}", status="active", due=("audit",))
         ]
         run_until(server, lambda: bool(server.probes))
-    assert (server.probes[0]["kind"], server.probes[0]["ok"]) == ("health", False)
-    assert server.probes[0]["detail"] == "connection refused"
+    told = server.probes[0]
+    assert (told["kind"], told["ok"], told["fault"]) == ("audit", False, "refused")
+    assert told["detail"] == "connection refused"
 
 
 def with_key(assigned: dict[str, object], public_key: bytes) -> dict[str, object]:
@@ -192,7 +172,7 @@ def test_node_that_signs_with_a_key_that_is_not_its_own_fails_its_audit() -> Non
         server.assignments = [with_key(assigned, OTHER_PUBLIC_KEY)]
         run_until(server, lambda: bool(server.probes))
     (probe,) = server.probes
-    assert (probe["kind"], probe["ok"], probe["detail"]) == ("audit", False, "wrong signature")
+    assert (probe["kind"], probe["ok"], probe["fault"]) == ("audit", False, "bad_signature")
     assert len(endpoint.seen.paths) == 2 * AUDIT_CHALLENGES
 
 

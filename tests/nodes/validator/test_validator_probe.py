@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from nodes.rules.probes import ProbeFault
 from nodes.validator.address import AddressPolicy, IPAddress
-from nodes.validator.faults import Fault
+from nodes.validator.faults import Cause
 from nodes.validator.probe import (
     AUDIT_CHALLENGES,
     LATENCY_SAMPLES,
@@ -102,39 +103,39 @@ def test_honest_node_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("respond", "fault"),
+    ("respond", "cause"),
     [
-        (saying(node_id="macbook-002"), Fault.WRONG_NODE),
-        (saying(node_id=None), Fault.WRONG_NODE),
-        (saying(nonce=NONCE), Fault.WRONG_NONCE),
-        (saying(nonce=7), Fault.WRONG_NONCE),
-        (saying(signature=signature(NODE_ID, NONCE)), Fault.WRONG_SIGNATURE),
-        (saying(signature=None), Fault.WRONG_SIGNATURE),
-        (saying(signature=["ed25519:"]), Fault.WRONG_SIGNATURE),
-        (saying(signature="ed25519:"), Fault.WRONG_SIGNATURE),
-        (saying(signature="ed25519:!!!!"), Fault.WRONG_SIGNATURE),
-        (saying(signature="ed25519:ü"), Fault.WRONG_SIGNATURE),
-        (saying(signature="rsa:" + signature(NODE_ID, NONCE)[8:]), Fault.WRONG_SIGNATURE),
-        (body(b""), Fault.NOT_JSON),
-        (body(b"<html>It works!</html>"), Fault.NOT_JSON),
-        (body(b"[]"), Fault.NOT_JSON),
-        (body(b"\xff\xfe"), Fault.NOT_JSON),
-        (body(b"[" * MAX_ANSWER_BYTES), Fault.NOT_JSON),
-        (body(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"), Fault.NOT_JSON),
-        (body(b"{}", 500), Fault.STATUS),
-        (body(b"{}", 404), Fault.STATUS),
-        (body(b"", 204), Fault.STATUS),
-        (body(b"{}" + b" " * MAX_ANSWER_BYTES), Fault.OVERSIZE),
-        (endless, Fault.OVERSIZE),
-        (hang_up, Fault.BROKEN),
-        (not_http, Fault.BROKEN),
+        (saying(node_id="macbook-002"), Cause.WRONG_NODE),
+        (saying(node_id=None), Cause.WRONG_NODE),
+        (saying(nonce=NONCE), Cause.WRONG_NONCE),
+        (saying(nonce=7), Cause.WRONG_NONCE),
+        (saying(signature=signature(NODE_ID, NONCE)), Cause.WRONG_SIGNATURE),
+        (saying(signature=None), Cause.WRONG_SIGNATURE),
+        (saying(signature=["ed25519:"]), Cause.WRONG_SIGNATURE),
+        (saying(signature="ed25519:"), Cause.WRONG_SIGNATURE),
+        (saying(signature="ed25519:!!!!"), Cause.WRONG_SIGNATURE),
+        (saying(signature="ed25519:ü"), Cause.WRONG_SIGNATURE),
+        (saying(signature="rsa:" + signature(NODE_ID, NONCE)[8:]), Cause.WRONG_SIGNATURE),
+        (body(b""), Cause.NOT_JSON),
+        (body(b"<html>It works!</html>"), Cause.NOT_JSON),
+        (body(b"[]"), Cause.NOT_JSON),
+        (body(b"\xff\xfe"), Cause.NOT_JSON),
+        (body(b"[" * MAX_ANSWER_BYTES), Cause.NOT_JSON),
+        (body(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"), Cause.NOT_JSON),
+        (body(b"{}", 500), Cause.STATUS),
+        (body(b"{}", 404), Cause.STATUS),
+        (body(b"", 204), Cause.STATUS),
+        (body(b"{}" + b" " * MAX_ANSWER_BYTES), Cause.OVERSIZE),
+        (endless, Cause.OVERSIZE),
+        (hang_up, Cause.BROKEN),
+        (not_http, Cause.BROKEN),
     ],
 )
-def test_fault_is_named(respond: Respond, fault: Fault) -> None:
+def test_cause_is_named(respond: Respond, cause: Cause) -> None:
     result = health(respond)
     assert not result.ok
-    assert result.fault is fault
-    assert result.detail.startswith(fault.value)
+    assert result.cause is cause
+    assert result.detail.startswith(cause.value)
 
 
 def test_signature_of_another_key_fails() -> None:
@@ -142,11 +143,11 @@ def test_signature_of_another_key_fails() -> None:
         forged = {**honest_answer(nonce), "signature": signature(NODE_ID, nonce, OTHER_KEY)}
         handler.reply(json.dumps(forged).encode())
 
-    assert health(respond).fault is Fault.WRONG_SIGNATURE
+    assert health(respond).cause is Cause.WRONG_SIGNATURE
 
 
 def test_old_answer_sent_again_fails() -> None:
-    assert health(saying(**honest_answer(NONCE))).fault is Fault.WRONG_NONCE
+    assert health(saying(**honest_answer(NONCE))).cause is Cause.WRONG_NONCE
 
 
 def test_status_is_told_in_the_detail() -> None:
@@ -164,13 +165,13 @@ def test_largest_answer_is_read() -> None:
 def test_redirect_is_not_followed(location: str) -> None:
     with serving(body(b"", 302, Location=location)) as server:
         result = asyncio.run(prober().health(target(server.url)))
-    assert result.fault in (Fault.STATUS, Fault.BROKEN)
+    assert result.cause in (Cause.STATUS, Cause.BROKEN)
     assert len(server.seen.paths) == 1
 
 
 def test_closed_port_is_refused() -> None:
     result = asyncio.run(prober().health(target(f"http://127.0.0.1:{closed_port()}")))
-    assert result.fault is Fault.REFUSED
+    assert result.cause is Cause.REFUSED
 
 
 def test_silent_server_times_out() -> None:
@@ -181,11 +182,11 @@ def test_silent_server_times_out() -> None:
 
     result = health(hang, timeout_seconds=0.3)
     release.set()
-    assert result.fault is Fault.TIMEOUT
+    assert result.cause is Cause.TIMEOUT
 
 
 def test_drip_cannot_outlast_the_deadline() -> None:
-    assert health(drip, timeout_seconds=0.4).fault is Fault.TIMEOUT
+    assert health(drip, timeout_seconds=0.4).cause is Cause.TIMEOUT
 
 
 def test_slow_name_counts_against_the_deadline() -> None:
@@ -194,19 +195,19 @@ def test_slow_name_counts_against_the_deadline() -> None:
         return []
 
     slow = Prober(AddressPolicy(), resolve=never, timeout_seconds=0.1)
-    assert asyncio.run(slow.health(target("http://node.example"))).fault is Fault.TIMEOUT
+    assert asyncio.run(slow.health(target("http://node.example"))).cause is Cause.TIMEOUT
 
 
 def test_plain_server_asked_for_tls_fails() -> None:
     with serving() as server:
         result = asyncio.run(prober().health(target(server.url.replace("http:", "https:"))))
-    assert result.fault is Fault.TLS
+    assert result.cause is Cause.TLS
 
 
 def test_refused_address_is_never_connected_to() -> None:
     with serving() as server:
         result = asyncio.run(Prober(AddressPolicy()).health(target(server.url)))
-    assert result == Result(fault=Fault.ADDRESS, detail="endpoint address is not allowed")
+    assert result == Result(cause=Cause.ADDRESS, detail="endpoint address is not allowed")
     assert server.seen.paths == []
 
 
@@ -219,7 +220,7 @@ def test_refused_address_is_never_connected_to() -> None:
 )
 def test_unusable_endpoint_fails(endpoint: str, detail: str) -> None:
     result = asyncio.run(prober().health(target(endpoint)))
-    assert (result.fault, result.detail) == (Fault.BAD_ENDPOINT, detail)
+    assert (result.cause, result.detail) == (Cause.BAD_ENDPOINT, detail)
 
 
 def test_name_is_resolved_once_and_the_checked_address_is_used() -> None:
@@ -270,7 +271,7 @@ def test_latency_round_with_one_wrong_answer_has_no_figures() -> None:
         handler.reply(json.dumps(honest_answer(nonce if len(answered) < 4 else NONCE)).encode())
 
     result = latency_round(respond)
-    assert (result.fault, result.latency) == (Fault.WRONG_NONCE, None)
+    assert (result.cause, result.latency) == (Cause.WRONG_NONCE, None)
 
 
 def audit(respond: Respond) -> tuple[Result, int]:
@@ -307,7 +308,7 @@ def test_audit_fails_on_one_wrong_answer_whatever_the_others_say() -> None:
             honest(handler, nonce)
 
     result, _ = audit(respond)
-    assert result.fault is Fault.WRONG_SIGNATURE
+    assert result.cause is Cause.WRONG_SIGNATURE
 
 
 def test_audit_fails_when_one_answer_serves_all() -> None:
@@ -320,7 +321,7 @@ def test_audit_fails_when_one_answer_serves_all() -> None:
         honest(handler, first[0])
 
     result, _ = audit(respond)
-    assert result.fault is Fault.WRONG_NONCE
+    assert result.cause is Cause.WRONG_NONCE
 
 
 def test_nonces_are_32_hex_and_fresh() -> None:
@@ -362,3 +363,21 @@ def test_arbitrary_members_fail_as_a_fault_and_nothing_else(changes: dict[str, o
 )
 def test_percentile_interpolates(samples: list[float], share: float, expected: float) -> None:
     assert percentile(samples, share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("cause", "fault"),
+    [
+        (Cause.WRONG_NODE, ProbeFault.BAD_ANSWER),
+        (Cause.WRONG_NONCE, ProbeFault.BAD_ANSWER),
+        (Cause.WRONG_SIGNATURE, ProbeFault.BAD_SIGNATURE),
+        (Cause.TIMEOUT, ProbeFault.TIMEOUT),
+        (Cause.REFUSED, ProbeFault.REFUSED),
+        (Cause.STATUS, ProbeFault.BAD_STATUS),
+        (Cause.NOT_JSON, ProbeFault.BAD_STATUS),
+        (Cause.OURS, ProbeFault.VALIDATOR),
+    ],
+)
+def test_every_cause_has_its_fault_in_the_contract(cause: Cause, fault: ProbeFault) -> None:
+    assert Result(cause=cause).fault is fault
+    assert all(isinstance(each.fault, ProbeFault) for each in Cause)
