@@ -100,9 +100,9 @@ def _fill(env: dict[str, str], options: argparse.Namespace, report: Report) -> N
         row = connection.execute("SELECT count(*) FROM nodes_node").fetchone()
     begun = time.perf_counter()
     if row is not None and row[0]:
-        consoles.django_command("seed_load", "--extend", *wish, env=env)
+        consoles.load("--extend", *wish, env=env)
         return
-    consoles.django_command("seed_load", "--nodes", str(options.nodes), *wish, env=env)
+    consoles.load("--nodes", str(options.nodes), *wish, env=env)
     report.facts["seeding, s"] = f"{time.perf_counter() - begun:.0f}"
 
 

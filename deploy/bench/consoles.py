@@ -31,6 +31,11 @@ def django_command(*words: str, env: dict[str, str]) -> None:
     subprocess.run([sys.executable, "manage.py", *words], cwd=BASE_DIR, env=env, check=True)
 
 
+def load(*words: str, env: dict[str, str]) -> None:
+    """Runs `python -m bench.load …`; its lines go to the terminal."""
+    subprocess.run([sys.executable, "-m", "bench.load", *words], cwd=BASE_DIR, env=env, check=True)
+
+
 @contextmanager
 def one_machine(env: dict[str, str], log: Path) -> Iterator[str]:
     """The base URL of the console as `make run` has it."""

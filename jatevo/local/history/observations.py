@@ -7,9 +7,9 @@ from uuid import UUID
 
 import orjson
 
-from jatevo.local.load.copying import copy_lines, copy_rows, moment
-from jatevo.local.load.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, Fleet, Member
-from jatevo.local.load.registry import heard_at
+from jatevo.local.history.copying import copy_lines, copy_rows, moment
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, Fleet, Member
+from jatevo.local.history.registry import heard_at
 from nodes.reputation.days import evidence_of
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,

@@ -1,21 +1,20 @@
-"""The invented nodes' receipts of the last day: exact bytes and a signature that verifies."""
+"""Invented nodes' receipts: exact bytes, and a signature that verifies."""
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from jatevo.local.load.copying import copy_lines, copy_rows, moment
-from jatevo.local.load.fleet import HOUR, WHOLE_HOUR, Fleet, Member, dice
-from jatevo.local.load.measurements import ACCEPTED_AFTER_SECONDS
+from jatevo.local.history.copying import copy_lines, copy_rows, moment
+from jatevo.local.history.fleet import HOUR, WHOLE_HOUR, Fleet, Member, dice
+from jatevo.local.history.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
 from nodes.rules.lifecycle import Status
 
-HOURS = 24
 _COLUMNS = (
     "accepted_at", "node_id", "request_id", "region", "model_id", "ts_start", "ts_end", "tokens_input", "tokens_output",
     "p95_ms", "hedged", "cache_hit", "failed", "payable", "node_status", "public_key", "sha256", "raw", "payload",
@@ -30,16 +29,27 @@ class Written:
     fact: ReceiptFact
 
 
-def write_receipts(fleet: Fleet, *, per_node_day: float, seed: int, now: int) -> list[ReceiptFact]:
-    """Receipts with identities and claims since HOURS before the running hour; what ClickHouse should know of them."""
-    first = now - now % HOUR - HOURS * HOUR
+def write_receipts(
+    fleet: Fleet,
+    *,
+    hours: int,
+    per_node_day: float,
+    seed: int,
+    now: int,
+    marks: Mapping[str, Any] | None = None,
+) -> list[ReceiptFact]:
+    """Receipts with identities and claims since so many hours before the running one; what ClickHouse should know of them.
+
+    `marks` are further members of each, signed like the rest.
+    """
+    first = now - now % HOUR - hours * HOUR
     draw = dice(seed, "receipts")
     facts: list[ReceiptFact] = []
     identities: list[tuple[Any, ...]] = []
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for member in fleet.members:
-            for written in _receipts(member, first, per_node_day, now, draw):
+            for written in _receipts(member, first, per_node_day, now, draw, marks or {}):
                 facts.append(written.fact)
                 identities.append((written.fact, written.row[16]))
                 yield written.row
@@ -62,7 +72,7 @@ def write_receipts(fleet: Fleet, *, per_node_day: float, seed: int, now: int) ->
 
 
 def _receipts(
-    member: Member, first: int, per_node_day: float, now: int, draw: random.Random
+    member: Member, first: int, per_node_day: float, now: int, draw: random.Random, marks: Mapping[str, Any]
 ) -> Iterator[Written]:
     gaps = member.gaps(first, until=now)
     for hour in range(first, now, HOUR):
@@ -71,10 +81,10 @@ def _receipts(
         for _ in range(count):
             if gaps.get(hour) != WHOLE_HOUR:
                 ends = hour + draw.randrange(min(HOUR, max(1, now - 5 - hour)))
-                yield _receipt(member, ends, draw)
+                yield _receipt(member, ends, draw, marks)
 
 
-def _receipt(member: Member, ends: int, draw: random.Random) -> Written:
+def _receipt(member: Member, ends: int, draw: random.Random, marks: Mapping[str, Any]) -> Written:
     seconds = draw.randint(1, 20)
     failed = draw.random() < 0.01
     payload: dict[str, Any] = {
@@ -93,6 +103,7 @@ def _receipt(member: Member, ends: int, draw: random.Random) -> Written:
         "s3_checkpoints": [100],
         "hedged": draw.random() < 0.05,
         "cache_hit": draw.random() < 0.2,
+        **marks,
     }
     if failed:
         payload["outcome"] = schema.Outcome.ERROR.value

@@ -1,4 +1,4 @@
-"""A large invented fleet with its history, for benchmarks and for looking at full pages: `manage.py seed_load`.
+"""A large invented fleet with its history, for benchmarks and for looking at full pages: `python -m bench.load`.
 
 What is synthetic: everything. Nodes, measurements and incidents are drawn from a seed and never happened. What
 is real: the forms. Receipts are signed with their node's key and verify, reputations follow from the stored

@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F, Max, Sum
 from pytest_django import Settings
 
+from bench.load.command import Command
 from jatevo.metrics.store import Store
 from jatevo.overview.models import Incident, RegionHour
 from nodes.models import Node, NodeHour, NodeStanding, NodeTransition, ReputationDay
@@ -24,7 +25,7 @@ NODES, DAYS = 40, 2
 def seed(**options: Any) -> str:
     said = io.StringIO()
     call_command(
-        "seed_load", **{"nodes": NODES, "days": DAYS, "receipts_per_node_day": 3.0, **options}, stdout=said
+        Command(), **{"nodes": NODES, "days": DAYS, "receipts_per_node_day": 3.0, **options}, stdout=said
     )
     return said.getvalue()
 

@@ -7,8 +7,8 @@ from uuid import UUID
 import orjson
 
 from jatevo.audit.record import SYSTEM
-from jatevo.local.load.copying import copy_rows, moment
-from jatevo.local.load.fleet import GPUS, MINUTE, Fleet, Member
+from jatevo.local.history.copying import copy_rows, moment
+from jatevo.local.history.fleet import MINUTE, Fleet, Member
 from nodes.rules.lifecycle import Phase, Reason, Status
 
 OFFLINE_AFTER = 5 * MINUTE
@@ -62,7 +62,7 @@ def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
         False,
         1,
         list(member.models),
-        f"http://192.0.2.{member.number % 254 + 1}:8900",
+        member.endpoint,
         member.agent_version,
         "solana",
         f"So1{member.digest('wallet').hex()[:40]}",
@@ -84,12 +84,11 @@ def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
 
 
 def _attestation(member: Member) -> tuple[Any, ...]:
-    _, model, vram_gb, _ = GPUS[member.gpu]
-    nvidia = model.startswith("NVIDIA")
+    nvidia = member.gpu_model.startswith("NVIDIA")
     return (
         member.node_id,
-        model,
-        vram_gb,
+        member.gpu_model,
+        member.vram_gb,
         "550.90.07" if nvidia else "",
         "12.4" if nvidia else "",
         f"blake3:{member.digest('hardware').hex()}",

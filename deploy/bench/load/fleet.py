@@ -1,21 +1,11 @@
-"""The invented fleet: who its nodes are and when they were silent. Pure: the same seed and moment, the same fleet.
+"""A large invented fleet. The same seed and moment, the same fleet. Times are unix seconds (UTC)."""
 
-Times are unix seconds (UTC), and silences whole minutes, as heartbeats are counted.
-"""
-
-import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
-from nacl.signing import SigningKey
-
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, Fleet, Member, Silence, dice
 from nodes.rules.lifecycle import Reason, Status
-
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-WHOLE_HOUR = (1 << 60) - 1
 
 # Of unequal size; the last two are so small that they are never shown to the public by themselves.
 REGIONS = {
@@ -58,97 +48,6 @@ HIT_BY_A_NETWORK_OUTAGE = 0.8
 LONGEST_MEMBERSHIP_DAYS = 200
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Silence:
-    """The node was not heard from `since` to before `until`; None is until today."""
-
-    since: int
-    until: int | None
-
-    def minutes_in(self, hour: int) -> int:
-        """Its minutes in the hour that starts then, as bits."""
-        first = max(0, (self.since - hour) // MINUTE)
-        last = 60 if self.until is None else min(60, (self.until - hour) // MINUTE)
-        return (WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
-
-
-@dataclass(frozen=True)
-class Member:
-    """A node. `org` counts from 0; `status_since` is when its present status began, `joined` when it enrolled."""
-
-    number: int
-    node_id: str
-    org: int
-    region: str
-    runtime: str
-    status: Status
-    reason: Reason | None
-    status_since: int
-    joined: int
-    gpu: int
-    models: tuple[str, ...]
-    asn: str
-    agent_version: str
-    shared: bool
-    green: bool
-    probing: bool  # of a pending node: it has been heard
-    p50_ms: float
-    seed: int
-    silences: tuple[Silence, ...]
-
-    @cached_property
-    def signing_key(self) -> SigningKey:
-        return SigningKey(self.digest("key"))
-
-    def digest(self, what: str) -> bytes:
-        """32 bytes of the node's own, for whatever has to look random."""
-        return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()
-
-    @property
-    def measured(self) -> bool:
-        """Whether it has a past: heartbeats, probes, receipts."""
-        return self.status is not Status.PENDING
-
-    @property
-    def first_whole_hour(self) -> int:
-        """The first hour that began with the node there."""
-        return -(-self.joined // HOUR) * HOUR
-
-    def gaps(self, first_hour: int, *, until: int) -> dict[int, int]:
-        """The hours from the first one on that are not wholly heard, each with its silent minutes as bits.
-
-        The hours up to that of `until` alone; what is after `until`, or before the node joined, is silent.
-        """
-        last_hour = until - until % HOUR
-        if not self.measured:
-            return dict.fromkeys(range(first_hour, last_hour + 1, HOUR), WHOLE_HOUR)
-        found: dict[int, int] = {}
-        for silence in (Silence(0, self.joined), *self.silences, Silence(until, None)):
-            end = last_hour + HOUR if silence.until is None else silence.until
-            start = max(first_hour, silence.since - silence.since % HOUR)
-            for hour in range(start, min(end, last_hour + HOUR), HOUR):
-                if mask := silence.minutes_in(hour):
-                    found[hour] = found.get(hour, 0) | mask
-        return found
-
-
-@dataclass(frozen=True)
-class Fleet:
-    members: tuple[Member, ...]
-    orgs: int
-
-    def of_region(self) -> dict[str, list[Member]]:
-        found: dict[str, list[Member]] = {}
-        for member in self.members:
-            found.setdefault(member.region, []).append(member)
-        return found
-
-
-def dice(seed: int, what: str) -> random.Random:
-    """Draws for one purpose, the same for the same seed."""
-    return random.Random(f"{seed} {what}")  # noqa: S311 (nothing here is secret)
 
 
 def invent(*, nodes: int, days: int, seed: int, now: int) -> Fleet:
@@ -215,7 +114,8 @@ def _member(
         reason=reason,
         status_since=changed,
         joined=joined,
-        gpu=gpu,
+        gpu_model=GPUS[gpu][1],
+        vram_gb=GPUS[gpu][2],
         models=tuple(sorted(draw.sample(MODELS, draw.randint(1, 4)))),
         asn=asn,
         agent_version=draw.choice(AGENT_VERSIONS),
@@ -223,6 +123,7 @@ def _member(
         green=draw.random() < GREEN_SHARE,
         probing=draw.random() < 0.5,
         p50_ms=round(GPUS[gpu][3] * draw.uniform(0.7, 1.5), 1),
+        endpoint=f"http://192.0.2.{number % 254 + 1}:8900",
         seed=seed,
         silences=tuple(each for each in silences if each.since > joined + HOUR),
     )

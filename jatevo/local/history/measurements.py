@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from types import TracebackType
 
-from jatevo.local.load.copying import moment
-from jatevo.local.load.fleet import HOUR, WHOLE_HOUR
+from jatevo.local.history.copying import moment
+from jatevo.local.history.fleet import HOUR, WHOLE_HOUR
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.queries.windows import joined
 from jatevo.metrics.transport import Cell, Param, Transport

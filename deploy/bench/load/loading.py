@@ -9,17 +9,20 @@ from pathlib import Path
 from django.db import connection, transaction
 from django.db.models import F, Max
 
+from bench.load import network
+from bench.load.fleet import invent
 from jatevo.accounts.models import Org
-from jatevo.local.load import network, observations, receipts, registry
-from jatevo.local.load.copying import moment, unchecked_references
-from jatevo.local.load.fleet import DAY, HOUR, Fleet, invent
-from jatevo.local.load.measurements import Measured, Measurements
+from jatevo.local.history import hours, observations, receipts, registry
+from jatevo.local.history.copying import moment, unchecked_references
+from jatevo.local.history.fleet import DAY, HOUR, Fleet
+from jatevo.local.history.measurements import Measured, Measurements
 from jatevo.local.seed import ORG_NAME, Login, seed_users
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import get_store, patient_store
 from jatevo.metrics.transport import Transport
 from jatevo.overview.models import RegionHour
+from jatevo.overview.status import DAYS as STATUS_DAYS
 from jatevo.overview.summariser import summarise, take_census
 from nodes.actions import recompute
 from nodes.figures import refresh_standings
@@ -30,6 +33,8 @@ from receipts.partitions import ensure_partitions
 VALIDATORS = ["load-validator-1", "load-validator-2"]
 # The last hours are summed up by the summariser itself, as many as a day's trend needs; those before by formula.
 SUMMED_UP_HOURS = 25
+# Receipts that PostgreSQL has, exact bytes and all; those before are in ClickHouse alone.
+SIGNED_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,9 @@ class Loading:
         with self._step("last probes"):
             observations.write_probes(fleet, VALIDATORS, now=now)
         with self._step("signed receipts of a day"):
-            facts = receipts.write_receipts(fleet, per_node_day=per_day, seed=wish.seed, now=now)
+            facts = receipts.write_receipts(
+                fleet, hours=SIGNED_HOURS, per_node_day=per_day, seed=wish.seed, now=now
+            )
         SweeperClock.objects.update_or_create(
             pk=1, defaults={"last_run_at": moment(now), "counting_from": moment(now)}
         )
@@ -146,12 +153,20 @@ class Loading:
         wish = self._wish
         by = next(login.user.email for login in logins if login.user.is_admin)
         # `_derive` sums the last of them up from what was measured, but nobody counted nodes in them
-        network.write_hours(
-            fleet, receipts_per_day=wish.receipts_per_node_day, seed=wish.seed, until=wish.running_hour
+        hours.write_hours(
+            fleet,
+            first=wish.running_hour - wish.running_hour % DAY - (STATUS_DAYS - 1) * DAY,
+            until=wish.running_hour,
+            seed=wish.seed,
+            traffic=self._traffic,
         )
         network.write_incidents(fleet, by=by, seed=wish.seed, now=wish.now)
         network.write_maintenance(fleet, by=by, now=wish.now)
         network.write_views([login.user for login in logins])
+
+    def _traffic(self, region: str, hour: int, active: int) -> hours.Traffic:
+        requests = round(active * self._wish.receipts_per_node_day / 24 * hours.daily_curve(hour))
+        return hours.Traffic(requests, requests * 1500, requests * 450, requests // 100)
 
     def _clickhouse(self, store: Transport, fleet: Fleet, facts: list[ReceiptFact]) -> None:
         wish = self._wish
@@ -165,7 +180,7 @@ class Loading:
             for hour, silent in member.gaps(wish.first_hour, until=wish.measured_until).items()
         ]
         with Measurements(store, known, gaps, seed=wish.seed) as found:
-            signed_from = wish.running_hour - receipts.HOURS * HOUR
+            signed_from = wish.running_hour - SIGNED_HOURS * HOUR
             with self._step("receipts"):
                 found.copy_receipts(facts)
                 if wish.first_hour < signed_from:

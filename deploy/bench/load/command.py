@@ -7,13 +7,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError
 
-from jatevo.local.load.loading import Loading, Wish
+from bench.load.loading import Loading, Wish
 from jatevo.metrics.store import MetricsError
 from nodes.models import Node
 
 
 class Command(BaseCommand):
-    """`manage.py seed_load`: a large invented fleet with its history, for benchmarks."""
+    """`python -m bench.load`: a large invented fleet with its history, for benchmarks."""
 
     help = "Fill an empty installation with invented nodes, their measurements, receipts and history."
 

@@ -1,0 +1,114 @@
+"""Invented nodes: who they are and when they were silent. Pure: the same seed, the same node.
+
+Times are unix seconds (UTC), and silences whole minutes, as heartbeats are counted.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+from nacl.signing import SigningKey
+
+from nodes.rules.lifecycle import Reason, Status
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+WHOLE_HOUR = (1 << 60) - 1
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The node was not heard from `since` to before `until`; None is until today."""
+
+    since: int
+    until: int | None
+
+    def minutes_in(self, hour: int) -> int:
+        """Its minutes in the hour that starts then, as bits."""
+        first = max(0, (self.since - hour) // MINUTE)
+        last = 60 if self.until is None else min(60, (self.until - hour) // MINUTE)
+        return (WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node. `org` counts from 0; `status_since` is when its present status began, `joined` when it enrolled."""
+
+    number: int
+    node_id: str
+    org: int
+    region: str
+    runtime: str
+    status: Status
+    reason: Reason | None
+    status_since: int
+    joined: int
+    gpu_model: str
+    vram_gb: int
+    models: tuple[str, ...]
+    asn: str
+    agent_version: str
+    shared: bool
+    green: bool
+    probing: bool  # of a pending node: it has been heard
+    p50_ms: float
+    endpoint: str
+    seed: int
+    silences: tuple[Silence, ...]
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        return SigningKey(self.digest("key"))
+
+    def digest(self, what: str) -> bytes:
+        """32 bytes of the node's own, for whatever has to look random."""
+        return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has a past: heartbeats, probes, receipts."""
+        return self.status is not Status.PENDING
+
+    @property
+    def first_whole_hour(self) -> int:
+        """The first hour that began with the node there."""
+        return -(-self.joined // HOUR) * HOUR
+
+    def gaps(self, first_hour: int, *, until: int) -> dict[int, int]:
+        """The hours from the first one on that are not wholly heard, each with its silent minutes as bits.
+
+        The hours up to that of `until` alone; what is after `until`, or before the node joined, is silent.
+        """
+        last_hour = until - until % HOUR
+        if not self.measured:
+            return dict.fromkeys(range(first_hour, last_hour + 1, HOUR), WHOLE_HOUR)
+        found: dict[int, int] = {}
+        for silence in (Silence(0, self.joined), *self.silences, Silence(until, None)):
+            end = last_hour + HOUR if silence.until is None else silence.until
+            start = max(first_hour, silence.since - silence.since % HOUR)
+            for hour in range(start, min(end, last_hour + HOUR), HOUR):
+                if mask := silence.minutes_in(hour):
+                    found[hour] = found.get(hour, 0) | mask
+        return found
+
+
+@dataclass(frozen=True)
+class Fleet:
+    members: tuple[Member, ...]
+    orgs: int
+
+    @property
+    def models(self) -> set[str]:
+        """All that any node of it offers."""
+        return {model for member in self.members for model in member.models}
+
+    def of_region(self) -> dict[str, list[Member]]:
+        found: dict[str, list[Member]] = {}
+        for member in self.members:
+            found.setdefault(member.region, []).append(member)
+        return found
+
+
+def dice(seed: int, what: str) -> random.Random:
+    """Draws for one purpose, the same for the same seed."""
+    return random.Random(f"{seed} {what}")  # noqa: S311 (nothing here is secret)
