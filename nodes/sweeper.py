@@ -1,4 +1,4 @@
-"""Finding what does not come: silent nodes, missed heartbeats, low reputation.
+"""Finding what does not come: silent nodes, missed heartbeats, low reputation; and whom a fraud concerns.
 
 Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start and
 after a gap between two runs, all deadlines count from then (SweeperClock.counting_from).
@@ -15,6 +15,7 @@ from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import note_outage
+from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 from nodes.rules.lifecycle import (
@@ -40,7 +41,7 @@ def sweep(*, at: datetime) -> Swept:
     """One run. Safe to run anywhere any number of times: each transition is won once."""
     counting_from = _counting_from(at)
     offline = _silent(at, counting_from)
-    quarantined = _missed(at, counting_from) + _reputation_low(at)
+    quarantined = _missed(at, counting_from) + _reputation_low(at) + relate(at=at)
     kept = timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
     HeartbeatMinute.objects.filter(minute__lt=at - kept).delete()
     return Swept(offline, quarantined)

@@ -17,9 +17,9 @@ from django.db import connection, transaction
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
-from nodes.actions import happen
+from nodes.actions import find_fraud
 from nodes.ingress.authentication import KeySpan, NodeCaller
-from nodes.rules.lifecycle import Event
+from nodes.models import FraudCause
 from receipts.models import ForgedReceipt, ReceiptIdentity
 
 CLOCK_GRACE_SECONDS: Final = 300.0  # a key that has just been replaced may still sign what was under way
@@ -59,13 +59,13 @@ class _Sound:
 
     posted: Posted
     sha256: bytes
-    public_key: bytes
+    key: KeySpan
 
 
 def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> list[Verdict]:
     """Judges the receipts that a node posted and stores the good ones; verdicts in the order given.
 
-    A receipt that the node signed wrongly is kept as evidence, and quarantines the node in a transaction
+    A receipt that no key of the node has signed is kept as evidence, and opens a finding of fraud in a transaction
     of its own, which no later failure takes back.
     """
     verdicts: list[Verdict | None] = [None] * len(posted)
@@ -102,20 +102,18 @@ def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdic
     ]
     if problems:
         return Verdict(name, Ruling.INVALID, tuple(problems))
-    for public_key in keys_for(caller.keys, payload["ts_end"]):
-        if signing.verify(payload, public_key):
-            return _Sound(posted, hashlib.sha256(posted.raw).digest(), public_key)
+    # Forged is what no key of the node, current or former, has signed. An agent that never heard that its key
+    # was changed goes on with the old one: whether such a receipt is paid is judged later, by the key's life.
+    for key in sorted(caller.keys, key=lambda key: not in_key_life(key, payload["ts_end"])):
+        if signing.verify(payload, key.public_key):
+            return _Sound(posted, hashlib.sha256(posted.raw).digest(), key)
     return Verdict(name, Ruling.FORGED)
 
 
-def keys_for(keys: Sequence[KeySpan], ts_end: float) -> list[bytes]:
-    """The keys that may have signed at `ts_end` (unix seconds), the current one first."""
-    return [
-        span.public_key
-        for span in keys
-        if span.until is None
-        or span.since - CLOCK_GRACE_SECONDS <= ts_end <= span.until + CLOCK_GRACE_SECONDS
-    ]
+def in_key_life(key: KeySpan, ts_end: float) -> bool:
+    """Whether the key was current at `ts_end` (unix seconds), with a grace at both ends."""
+    ended = key.until is not None and ts_end > key.until + CLOCK_GRACE_SECONDS
+    return key.since - CLOCK_GRACE_SECONDS <= ts_end and not ended
 
 
 def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -> None:
@@ -126,7 +124,7 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
             request_id=one.payload["request_id"],
             raw=one.raw,
             public_key=caller.keys[0].public_key,
-            detail="the ed25519 signature does not verify with any key of the node for its time",
+            detail="the ed25519 signature does not verify with any key that the node has or had",
             received_at=at,
         )
         for one in forged
@@ -135,9 +133,9 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
     with transaction.atomic():
         # the same forgery again is the same evidence
         ForgedReceipt.objects.bulk_create(rows, ignore_conflicts=True)
-        happen(
+        find_fraud(
             caller.node_id,
-            Event.RECEIPT_FORGED,
+            cause=FraudCause.RECEIPT_FORGED,
             by=Actor("node", caller.node_id),
             at=at,
             evidence=evidence,
@@ -152,10 +150,10 @@ WITH input AS MATERIALIZED (
         %(ts_start)s::timestamptz[], %(ts_end)s::timestamptz[],
         %(tokens_input)s::bigint[], %(tokens_output)s::bigint[], %(p95_ms)s::float8[],
         %(hedged)s::boolean[], %(cache_hit)s::boolean[], %(failed)s::boolean[],
-        %(public_key)s::bytea[], %(sha256)s::bytea[], %(raw)s::bytea[],
+        %(public_key)s::bytea[], %(in_key_life)s::boolean[], %(sha256)s::bytea[], %(raw)s::bytea[],
         %(payload)s::jsonb[], %(fact)s::jsonb[]
     ) AS t (request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
-            hedged, cache_hit, failed, public_key, sha256, raw, payload, fact)
+            hedged, cache_hit, failed, public_key, in_key_life, sha256, raw, payload, fact)
     ORDER BY request_id
 ), node AS (
     SELECT status, region FROM nodes_node WHERE id = %(node)s
@@ -166,17 +164,23 @@ WITH input AS MATERIALIZED (
     RETURNING request_id
 ), claim AS (
     INSERT INTO receipts_payableclaim (request_id, node_id)
-    SELECT request_id, %(node)s FROM identity, node WHERE node.status = 'active'
+    SELECT request_id, %(node)s FROM identity JOIN input USING (request_id) CROSS JOIN node
+    WHERE node.status = 'active' AND input.in_key_life
     ON CONFLICT DO NOTHING
     RETURNING request_id
 ), stored AS (
     INSERT INTO receipts_receipt (
         accepted_at, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
-        p95_ms, hedged, cache_hit, failed, payable, node_status, public_key, sha256, raw, payload)
+        p95_ms, hedged, cache_hit, failed, payable, node_status, node_status_at_end, public_key, sha256, raw,
+        payload)
     SELECT %(at)s, %(node)s, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
            i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, c.request_id IS NOT NULL, node.status,
-           i.public_key, i.sha256, i.raw, i.payload
+           COALESCE(was.status, ''), i.public_key, i.sha256, i.raw, i.payload
     FROM input i JOIN identity USING (request_id) LEFT JOIN claim c USING (request_id) CROSS JOIN node
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
+        FROM nodes_nodetransition WHERE node_id = %(node)s AND at <= i.ts_end ORDER BY id DESC LIMIT 1
+    ) was ON true
     RETURNING request_id, payable
 ), fact AS (
     INSERT INTO metrics_outbox (kind, body)
@@ -260,7 +264,8 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
         "ts_end": [datetime.fromtimestamp(payload["ts_end"], UTC) for payload in payloads],
         "p95_ms": [float(payload["p95_ms"]) for payload in payloads],
         "failed": failed,
-        "public_key": [receipt.public_key for receipt in receipts],
+        "public_key": [receipt.key.public_key for receipt in receipts],
+        "in_key_life": [in_key_life(receipt.key, receipt.posted.payload["ts_end"]) for receipt in receipts],
         "sha256": [receipt.sha256 for receipt in receipts],
         "raw": [receipt.posted.raw for receipt in receipts],
         # not the raw text: jsonb cannot hold every number that JSON can spell

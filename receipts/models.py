@@ -75,7 +75,10 @@ class Receipt(models.Model):
     failed = models.BooleanField()
     payable = models.BooleanField()
     node_status = models.CharField(max_length=12)  # the node's, when it was accepted
-    public_key = models.BinaryField(max_length=32)  # the key that verified it
+    # the node's at ts_end, by its transitions: '' before the first, null where it was not recorded yet
+    node_status_at_end = models.CharField(max_length=12, null=True)
+    # the key that verified it: current or former; its life is that of the node's NodeKey
+    public_key = models.BinaryField(max_length=32)
     sha256 = models.BinaryField(max_length=32)
     raw = models.BinaryField()
     payload = models.JSONField()
@@ -91,7 +94,7 @@ class Receipt(models.Model):
 
 
 class ForgedReceipt(models.Model):
-    """Evidence: a receipt that came authenticated as its node and whose ed25519 signature is wrong."""
+    """Evidence: a receipt that came authenticated as its node and that no key of the node's has signed."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="forged_receipts")

@@ -18,7 +18,7 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
         fields = [
             "request_id", "node_id", "region", "model_id", "ts_start", "ts_end", "accepted_at",
             "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payable",
-            "node_status", "sha256",
+            "node_status", "node_status_at_end", "sha256",
         ]  # fmt: skip
 
     def get_sha256(self, receipt: Receipt) -> str:

@@ -76,15 +76,12 @@ def _key_checks(receipt: Receipt, payload: dict[str, object]) -> list[Check]:
     public_key = bytes(receipt.public_key)
     text = public_key_text(public_key)
     key = NodeKey.objects.filter(node_id=receipt.node_id, public_key=public_key).first()
-    in_time = key is not None and (
-        _was_current(key, receipt.accepted_at) or _was_current(key, receipt.ts_end)
-    )
     return [
         _check(
             "key",
-            in_time,
-            f"{text} is on record as the node's at that time",
-            f"{text} is not on record as the node's at that time",
+            key is not None,
+            f"{text} is on record as the node's, {_life(key, receipt.ts_end) if key else ''}",
+            f"{text} is not on record as a key of the node's",
         ),
         _check(
             "signature",
@@ -99,6 +96,11 @@ def _check(name: str, ok: bool, holds: str, fails: str) -> Check:
     return Check(name, ok, holds if ok else fails)
 
 
-def _was_current(key: NodeKey, at: datetime) -> bool:
+def _life(key: NodeKey, ts_end: datetime) -> str:
+    """When the key was current. Outside of that a receipt is as genuine; it is not paid."""
     grace = timedelta(seconds=CLOCK_GRACE_SECONDS)
-    return key.valid_from - grace <= at and (key.valid_to is None or at <= key.valid_to + grace)
+    if ts_end < key.valid_from - grace:
+        return f"but only since {key.valid_from:%F %T} UTC, after the request ended"
+    if key.valid_to is not None and ts_end > key.valid_to + grace:
+        return f"but only until {key.valid_to:%F %T} UTC, before the request ended"
+    return "and was current when the request ended"

@@ -13,7 +13,7 @@ from jatevo.web.paging import KeysetPage, keyset_page
 from nodes.models import Node
 from nodes.rules.lifecycle import Status
 from receipts.forms import ReceiptSearch
-from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
+from receipts.models import PayableClaim, Receipt, ReceiptIdentity, ReceiptQuerySet
 from receipts.verify import Check, verify
 from receipts.viewer import pretty
 
@@ -118,4 +118,6 @@ def _payable_reason(receipt: Receipt) -> str:
         return "The node was active, and this is the request's one payable receipt."
     if receipt.node_status != Status.ACTIVE:
         return f"The node was not active when it was accepted ({Status(receipt.node_status).label.lower()})."
-    return "Another receipt of the same request is the payable one."
+    if PayableClaim.objects.filter(request_id=receipt.request_id).exists():
+        return "Another receipt of the same request is the payable one."
+    return "The key that signed it was not current when the request ended."

@@ -4,7 +4,7 @@ from nodes.actions.enrolment import Registration, enrol, register
 from nodes.actions.errors import (
     EnrollmentInvalid,
     EnrollmentMismatch,
-    KeyRefused,
+    KeyExists,
     NodeError,
     NodeExists,
     NotPossible,
@@ -19,6 +19,7 @@ from nodes.actions.exemptions import (
     start_maintenance,
     withdraw,
 )
+from nodes.actions.fraud import confirm_fraud, find_fraud, relate, suspect
 from nodes.actions.heartbeat import Beat, heartbeat
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
@@ -32,7 +33,7 @@ __all__ = [
     "Beat",
     "EnrollmentInvalid",
     "EnrollmentMismatch",
-    "KeyRefused",
+    "KeyExists",
     "Measurement",
     "NodeError",
     "NodeExists",
@@ -43,10 +44,12 @@ __all__ = [
     "UnknownNode",
     "add_key",
     "clear",
+    "confirm_fraud",
     "create_validator",
     "declare",
     "end_maintenance",
     "enrol",
+    "find_fraud",
     "happen",
     "heartbeat",
     "judge_pending",
@@ -57,10 +60,12 @@ __all__ = [
     "recompute_reputation",
     "record_probe",
     "register",
+    "relate",
     "rotate_token",
     "rotate_validator_token",
     "share",
     "start_maintenance",
+    "suspect",
     "unshare",
     "withdraw",
 ]

@@ -10,9 +10,11 @@ from django.db.models import F
 
 from jatevo.accounts.models import Org, User
 from jatevo.audit.record import Actor, actor_of, record
-from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, NodeExists
-from nodes.models import Enrollment, Node, NodeAttestation, NodeKey
+from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, KeyExists, NodeExists
+from nodes.actions.fraud import note_refused_key, relate
+from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeMark
 from nodes.rules.credentials import enrollment_digest, new_enrollment_token
+from nodes.rules.marks import MarkKind, endpoint_mark, hardware_mark
 from nodes.tokens import node_token
 
 
@@ -75,7 +77,8 @@ def enrol(
 def register(*, token: str, registration: Registration, at: datetime) -> tuple[Node, str]:
     """Uses up the token and makes the node; returns it with its node token. All or nothing.
 
-    Raises EnrollmentInvalid, EnrollmentMismatch, and NodeExists, which leaves the token unused.
+    A node that a finding of fraud of its org concerns starts in quarantine. Raises EnrollmentInvalid,
+    EnrollmentMismatch, and NodeExists or KeyExists, which leave the token unused.
     """
     digest = enrollment_digest(token)
     enrollment = Enrollment.objects.filter(token_sha256=digest).select_related("org").first()
@@ -95,9 +98,15 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
                 raise EnrollmentInvalid("The enrolment token has been used; make a new one.")
             node = _create(registration, enrollment, at)
             Enrollment.objects.filter(pk=enrollment.pk).update(last_node=node)
+            if relate(at=at, node_id=node.pk):
+                node.refresh_from_db()
     except IntegrityError as error:
         if Node.objects.filter(pk=registration.node_id).exists():
             raise _taken(registration) from error
+        if NodeKey.objects.filter(public_key=registration.public_key).exists():
+            by = Actor("node", registration.node_id, org_id=enrollment.org_id)
+            note_refused_key(registration.public_key, node_id=registration.node_id, by=by)
+            raise KeyExists("This public key is another node's; make a fresh one.") from error
         raise
     return node, node_token(node)
 
@@ -124,6 +133,13 @@ def _create(registration: Registration, enrollment: Enrollment, at: datetime) ->
     NodeAttestation.objects.create(node=node, updated_at=at, **registration.attestation)
     NodeKey.objects.create(
         node=node, public_key=registration.public_key, valid_from=at, added_by=f"enrolment {enrollment.pk}"
+    )
+    marks = {
+        MarkKind.HARDWARE: hardware_mark(registration.attestation.get("hardware_hash", "")),
+        MarkKind.ENDPOINT: endpoint_mark(registration.endpoint),
+    }
+    NodeMark.objects.bulk_create(
+        NodeMark(node=node, kind=kind, value=value, gained_at=at) for kind, value in marks.items() if value
     )
     record(
         "node.register",

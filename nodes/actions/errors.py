@@ -33,5 +33,5 @@ class NotPossible(NodeError):
     """The node's state does not allow it."""
 
 
-class KeyRefused(NodeError):
-    """The public key cannot be added."""
+class KeyExists(NodeError):
+    """A node holds or held the public key."""

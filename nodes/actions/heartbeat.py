@@ -9,15 +9,18 @@ from django.db import connection
 
 from jatevo.audit.record import Actor
 from nodes.actions.errors import StaleHeartbeat
+from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
 from nodes.rules.lifecycle import Event, Status
+from nodes.rules.marks import endpoint_mark
 
 # `old` locks the row. A heartbeat that is not later than the last one changes nothing: PostgreSQL knows
 # that by itself, whatever became of the replay guard. When a new minute begins, the count of the one
-# before is kept (for the missed-heartbeats rule) and sent to the metrics store.
+# before is kept (for the missed-heartbeats rule) and sent to the metrics store. Another endpoint is a mark that
+# findings of fraud go by.
 _SQL = """
 WITH old AS MATERIALIZED (
-    SELECT id, last_heartbeat_ts, beat_minute, beats FROM nodes_node WHERE id = %(node)s FOR UPDATE
+    SELECT id, last_heartbeat_ts, beat_minute, beats, endpoint FROM nodes_node WHERE id = %(node)s FOR UPDATE
 ), changed AS (
     UPDATE nodes_node n SET
         first_heard_at = COALESCE(n.first_heard_at, %(at)s),
@@ -30,7 +33,16 @@ WITH old AS MATERIALIZED (
         beats = CASE WHEN old.beat_minute = %(minute)s THEN old.beats + 1 ELSE 1 END
     FROM old
     WHERE n.id = old.id AND (old.last_heartbeat_ts IS NULL OR old.last_heartbeat_ts < %(ts)s)
-    RETURNING n.status, n.probing_since, old.beat_minute AS ended_minute, old.beats AS ended_beats
+    RETURNING n.status, n.probing_since, old.beat_minute AS ended_minute, old.beats AS ended_beats,
+              n.endpoint <> old.endpoint AS moved
+), mark AS (
+    INSERT INTO nodes_nodemark (node_id, kind, value, gained_at)
+    SELECT %(node)s, 'endpoint', %(endpoint_mark)s, %(at)s FROM changed
+    WHERE moved AND %(endpoint_mark)s <> '' AND %(endpoint_mark)s IS DISTINCT FROM (
+        SELECT value FROM nodes_nodemark WHERE node_id = %(node)s AND kind = 'endpoint'
+        ORDER BY gained_at DESC, id DESC LIMIT 1)
+    ON CONFLICT (node_id, kind, value) DO UPDATE SET gained_at = excluded.gained_at
+    RETURNING value
 ), minute AS (
     INSERT INTO nodes_heartbeatminute (node_id, minute, beats)
     SELECT %(node)s, ended_minute, ended_beats FROM changed WHERE ended_minute < %(minute)s
@@ -41,7 +53,7 @@ WITH old AS MATERIALIZED (
                                         'minute', extract(epoch FROM ended_minute)::bigint)
     FROM changed WHERE ended_minute < %(minute)s
 )
-SELECT status, probing_since IS NOT NULL FROM changed
+SELECT status, probing_since IS NOT NULL, EXISTS (SELECT FROM mark) FROM changed
 """
 
 
@@ -72,12 +84,15 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
                 "metrics": orjson.dumps(beat.metrics).decode(),
                 "models": None if beat.models is None else list(beat.models),
                 "endpoint": beat.endpoint,
+                "endpoint_mark": endpoint_mark(beat.endpoint or ""),
             },
         )
         row = cursor.fetchone()
     if row is None:
         raise StaleHeartbeat("The heartbeat's ts is not later than the node's last one.")
-    status, probing = Status(row[0]), row[1]
+    status, probing, gained_mark = Status(row[0]), row[1], row[2]
+    if gained_mark and relate(at=at, node_id=node_id):  # should it fail, the sweeper does it
+        return Status.QUARANTINE
     if status is Status.OFFLINE or (status is Status.PENDING and not probing):
         # a transaction of its own: should it fail, the next heartbeat does it
         outcome = happen(node_id, Event.HEARTBEAT, by=Actor("node", node_id), at=at)

@@ -7,7 +7,8 @@ from django.db.models import F
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import Actor, actor_of, record
-from nodes.actions.errors import KeyRefused
+from nodes.actions.errors import KeyExists
+from nodes.actions.fraud import note_refused_key
 from nodes.models import Node, NodeKey
 from nodes.rules.credentials import public_key_text
 from nodes.tokens import node_token
@@ -33,7 +34,7 @@ def rotate_token(*, node: Node, by: User, at: datetime, reason: str = "") -> str
 def add_key(*, node: Node, public_key: bytes, by: Actor, at: datetime) -> NodeKey:
     """Makes the key the node's current one; the one before stays on record with its dates.
 
-    Raises KeyRefused for a key that this node has had before.
+    Raises KeyExists for a key that any node holds or held, this one included.
     """
     try:
         with transaction.atomic():
@@ -50,5 +51,6 @@ def add_key(*, node: Node, public_key: bytes, by: Actor, at: datetime) -> NodeKe
                 public_key=public_key_text(public_key),
             )
     except IntegrityError as error:
-        raise KeyRefused("This node has had that key before; make a fresh one.") from error
+        note_refused_key(public_key, node_id=node.pk, by=Actor(by.kind, by.id, by.user_id, node.org_id))
+        raise KeyExists("A node holds or held this public key; make a fresh one.") from error
     return key

@@ -10,7 +10,7 @@ from django.db.models import Case, F, When
 from jatevo.audit.record import Actor, record
 from nodes.actions.errors import UnknownNode
 from nodes.models import Node, NodeTransition
-from nodes.rules.lifecycle import REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, step
+from nodes.rules.lifecycle import FRAUD, REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, Status, step
 
 log = structlog.get_logger(__name__)
 
@@ -33,23 +33,38 @@ def happen(
     """
     while True:
         with transaction.atomic():
-            node = Node.objects.filter(pk=node_id).only("id", "org_id", *_STATE_FIELDS).first()
+            node = (
+                Node.objects.filter(pk=node_id).only("id", "org_id", "status_reason", *_STATE_FIELDS).first()
+            )
             if node is None:
                 raise UnknownNode(f"There is no node {node_id}.")
             before = node.lifecycle_state
             outcome = step(before, event)
-            if outcome.state == before and outcome.move is None:
+            marked_as_fraud = outcome.move is None and _changes_fraud(node, event)
+            if outcome.state == before and outcome.move is None and not marked_as_fraud:
                 return outcome
             unchanged = Node.objects.filter(
                 pk=node_id,
                 **{field: getattr(node, field) for field in _STATE_FIELDS if field != "probing_since"},
             ).filter(probing_since__isnull=node.probing_since is None)
-            if unchanged.update(**_columns(before, outcome, at)):
-                if outcome.state.fraud and not before.fraud and outcome.move is None:
-                    _record_fraud(node, by=by, evidence=evidence or {})
+            columns = _columns(before, outcome, at)
+            if marked_as_fraud:
+                columns["status_reason"] = FRAUD[event]
+            if unchanged.update(**columns):
+                if marked_as_fraud:
+                    _record_fraud(node, event, by=by, evidence=evidence or {})
                 if outcome.move is not None:
                     _record(node, before, outcome, by=by, at=at, reason=reason, evidence=evidence or {})
                 return outcome
+
+
+def _changes_fraud(node: Node, event: Event) -> bool:
+    """Whether the event makes a quarantine one for fraud, or one for another's fraud one for the node's own."""
+    if event not in FRAUD or node.status != Status.QUARANTINE:
+        return False
+    return not node.fraud or (
+        node.status_reason == Reason.RELATED_TO_FRAUD and event is not Event.RELATED_TO_FRAUD
+    )
 
 
 def _columns(before: State, outcome: Outcome, at: datetime) -> dict[str, Any]:
@@ -59,8 +74,6 @@ def _columns(before: State, outcome: Outcome, at: datetime) -> dict[str, Any]:
         "passed_audits": state.passed_audits,
         "fraud": state.fraud,
     }
-    if state.fraud:
-        columns["status_reason"] = Reason.RECEIPT_FORGED
     if outcome.move is not None:
         columns |= {
             "status": state.phase.status,
@@ -75,15 +88,15 @@ def _columns(before: State, outcome: Outcome, at: datetime) -> dict[str, Any]:
     return columns
 
 
-def _record_fraud(node: Node, *, by: Actor, evidence: dict[str, Any]) -> None:
-    """A forgery by a node in quarantine: no transition, but from now on audits do not end it."""
+def _record_fraud(node: Node, event: Event, *, by: Actor, evidence: dict[str, Any]) -> None:
+    """Fraud of a node in quarantine: no transition, but from now on audits do not end it."""
     record(
         "node.quarantine_for_fraud",
         by=by,
         subject_kind="node",
         subject_id=node.pk,
         org_id=node.org_id,
-        reason=Reason.RECEIPT_FORGED,
+        reason=FRAUD[event],
         **evidence,
     )
 

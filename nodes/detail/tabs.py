@@ -18,7 +18,7 @@ from nodes.detail.metrics_tab import charts_context, excused_of, heard_context, 
 from nodes.detail.receipts_so_far import receipts_so_far
 from nodes.detail.reputation_tab import reputation_panel
 from nodes.maintenance import maintenance_of
-from nodes.models import Exemption, ExemptionKind, Node
+from nodes.models import Exemption, ExemptionKind, FindingState, Node
 from nodes.rules.credentials import public_key_text
 from nodes.rules.explanations import Explanation, explain
 
@@ -69,6 +69,7 @@ def explanation_of(node: Node, *, at: datetime) -> Explanation:
         failed_probes=state.failed_probes,
         passed_audits=state.passed_audits,
         fraud=state.fraud,
+        fraud_confirmed=state.fraud and node.fraud_findings.filter(state=FindingState.CONFIRMED).exists(),
         pardoned=node.pardoned_reputation,
         maintenance=maintenance_of(node, at=at),
         offline_after=timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS),

@@ -133,12 +133,21 @@ def heartbeat(request: Request) -> Response:
 def add_key(request: Request, node_id: str) -> Response:
     """A new public key; the one before stays on record. From the owner, or from the node itself.
 
-    The node signs the request like a heartbeat, and proves with `signature` that it still holds its key.
+    The node signs the request like a heartbeat, and proves with `signature` that it still holds its key. A key that
+    it has or had already is 409 `key_exists`, with the one that is current as `current_key`: an agent whose answer
+    was lost asks again and learns what became of it.
     """
     if request.headers.get(NODE_HEADER):
         caller = authenticate_node(request._request, limit="node")
         _require_same(caller.node_id, node_id)
         public_key, said = payloads.new_key(parse_object(request._request.body))
+        if public_key in {span.public_key for span in caller.keys}:
+            raise ApiError(
+                409,
+                "key_exists",
+                "This node holds or held this public key.",
+                current_key=public_key_text(caller.keys[0].public_key),
+            )
         if not key_statement_signed(node_id, said.public_key, said.signature, caller.keys[0].public_key):
             raise ApiError(422, "invalid_signature", "The signature is not the current key's.")
         node, by = Node.objects.get(pk=node_id), Actor("node", node_id)

@@ -12,7 +12,7 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
     actions.StaleHeartbeat: (409, "replayed_request"),
     actions.ReplayedProbe: (409, "replayed_request"),
     actions.UnknownNode: (404, "not_found"),
-    actions.KeyRefused: (422, "invalid_request"),
+    actions.KeyExists: (409, "key_exists"),
 }
 
 

@@ -1,6 +1,14 @@
 """Tables of nodes: who they are, how they enrol, what was heard of them and what they went through."""
 
 from nodes.models.enrolment import Enrollment
+from nodes.models.fraud import (
+    FindingState,
+    FraudCause,
+    FraudFinding,
+    FraudRelation,
+    NodeMark,
+    RelationGround,
+)
 from nodes.models.life import Exemption, ExemptionKind, ExemptionQuerySet, NodeTransition, PendingJudgement
 from nodes.models.node import (
     NODE_ID_PATTERN,
@@ -22,16 +30,22 @@ __all__ = [
     "Exemption",
     "ExemptionKind",
     "ExemptionQuerySet",
+    "FindingState",
+    "FraudCause",
+    "FraudFinding",
+    "FraudRelation",
     "HeartbeatMinute",
     "Node",
     "NodeAttestation",
     "NodeHour",
     "NodeKey",
+    "NodeMark",
     "NodeQuerySet",
     "NodeStanding",
     "NodeTransition",
     "PendingJudgement",
     "Probe",
+    "RelationGround",
     "ReputationClock",
     "ReputationDay",
     "Runtime",

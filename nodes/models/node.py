@@ -188,6 +188,8 @@ class NodeKey(models.Model):
     valid_from = models.DateTimeField(db_default=Now())
     valid_to = models.DateTimeField(null=True)
     added_by = models.CharField(max_length=320)
+    # another node had this key first, from before the database refused that; nothing makes new ones
+    duplicate = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["-valid_from"]
@@ -196,6 +198,10 @@ class NodeKey(models.Model):
                 fields=["node"], condition=models.Q(valid_to__isnull=True), name="node_key_one_current"
             ),
             models.UniqueConstraint(fields=["node", "public_key"], name="node_key_used_once"),
+            # a key is one node's for ever, whether it is current or not
+            models.UniqueConstraint(
+                fields=["public_key"], condition=models.Q(duplicate=False), name="node_key_of_one_node"
+            ),
         ]
 
     def __str__(self) -> str:

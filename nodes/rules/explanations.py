@@ -23,6 +23,8 @@ REASON_LABELS: dict[str, str] = {
     Reason.HEARTBEATS_MISSED: "Heartbeats missed",
     Reason.REPUTATION_LOW: "Reputation too low",
     Reason.RECEIPT_FORGED: "Forged receipt",
+    Reason.FRAUD_SUSPECTED: "Suspected fraud",
+    Reason.RELATED_TO_FRAUD: "Related to fraud",
     Reason.ADMIN: "By an admin",
     Reason.CLEARED: "Cleared by an admin",
 }
@@ -46,8 +48,17 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
         " ended, only a further fall begins another.",
     ),
     Reason.RECEIPT_FORGED: (
-        "The node sent a receipt whose signature does not verify with its key.",
+        "The node sent a receipt that none of its keys, current or former, has signed.",
         "Stop the agent, check that nobody else holds the node's token, and write to an admin.",
+    ),
+    Reason.FRAUD_SUSPECTED: (
+        "An admin suspects the node of fraud.",
+        "The history says why. Write to an admin.",
+    ),
+    Reason.RELATED_TO_FRAUD: (
+        "Another node of your organisation is suspected of fraud, and this node has its hardware or its endpoint, or"
+        " was registered after the fraud was confirmed.",
+        "If it is another machine, write to an admin: the history says which node it is held with.",
     ),
     Reason.ADMIN: (
         "An admin put the node into quarantine.",
@@ -79,6 +90,7 @@ def explain(
     failed_probes: int = 0,
     passed_audits: int = 0,
     fraud: bool = False,
+    fraud_confirmed: bool = False,
     pardoned: Decimal | None = None,
     maintenance: Maintenance | None = None,
     offline_after: timedelta,
@@ -119,7 +131,7 @@ def explain(
             f"No heartbeat for {_spell(offline_after)}.",
             "Start the agent again. A heartbeat and a passed probe bring it back.",
         )
-    return _explain_quarantine(reason, passed_audits, fraud)
+    return _explain_quarantine(reason, passed_audits, fraud, fraud_confirmed)
 
 
 def reason_label(reason: str) -> str:
@@ -140,9 +152,11 @@ def _explain_maintenance(maintenance: Maintenance | None) -> Explanation:
     )
 
 
-def _explain_quarantine(reason: str, passed_audits: int, fraud: bool) -> Explanation:
+def _explain_quarantine(reason: str, passed_audits: int, fraud: bool, fraud_confirmed: bool) -> Explanation:
     unknown = (f"Quarantined: {reason_label(reason).lower() or 'no reason recorded'}.", "")
     what, to_do = _QUARANTINED.get(reason, unknown)
+    if fraud_confirmed:
+        return Explanation(f"{what} An admin confirmed the fraud.", "This quarantine does not end.")
     if fraud:
         way_out = "Audits do not end a quarantine for fraud: an admin must clear it."
     else:

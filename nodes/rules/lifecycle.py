@@ -62,6 +62,8 @@ class Event(StrEnum):
         "failed_while_exempt"  # a probe or audit did not reach it, for which nobody blames it
     )
     RECEIPT_FORGED = "receipt_forged"
+    FRAUD_SUSPECTED = "fraud_suspected"  # an admin opened a finding of fraud about it
+    RELATED_TO_FRAUD = "related_to_fraud"  # a finding about another node of its org concerns it
     QUARANTINED_BY_ADMIN = "quarantined_by_admin"
     CLEARED_BY_ADMIN = "cleared_by_admin"
 
@@ -79,8 +81,18 @@ class Reason(StrEnum):
     HEARTBEATS_MISSED = "heartbeats_missed"
     REPUTATION_LOW = "reputation_low"
     RECEIPT_FORGED = "receipt_forged"
+    FRAUD_SUSPECTED = "fraud_suspected"
+    RELATED_TO_FRAUD = "related_to_fraud"
     ADMIN = "admin"
     CLEARED = "cleared"
+
+
+# Events of fraud, with the reason that stands while the quarantine lasts. Audits end none of them.
+FRAUD: Mapping[Event, Reason] = {
+    Event.RECEIPT_FORGED: Reason.RECEIPT_FORGED,
+    Event.FRAUD_SUSPECTED: Reason.FRAUD_SUSPECTED,
+    Event.RELATED_TO_FRAUD: Reason.RELATED_TO_FRAUD,
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ class Move:
 
 
 _TO_QUARANTINE: Mapping[Event, Move] = {
-    Event.RECEIPT_FORGED: Move(Phase.QUARANTINE, Reason.RECEIPT_FORGED),
+    **{event: Move(Phase.QUARANTINE, reason) for event, reason in FRAUD.items()},
     Event.AUDIT_FAILED: Move(Phase.QUARANTINE, Reason.AUDIT_FAILED),
     Event.QUARANTINED_BY_ADMIN: Move(Phase.QUARANTINE, Reason.ADMIN),
 }
@@ -154,8 +166,7 @@ def step(state: State, event: Event) -> Outcome:
         or (counted.fraud and move.reason is Reason.AUDITS_PASSED)
     ):
         return Outcome(counted, None)
-    fraud = move.to is Phase.QUARANTINE and move.reason is Reason.RECEIPT_FORGED
-    return Outcome(State(move.to, fraud=fraud), move)
+    return Outcome(State(move.to, fraud=event in FRAUD), move)
 
 
 def reputation_is_low(reputation: Decimal | None, *, pardoned: Decimal | None) -> bool:
@@ -177,7 +188,7 @@ def _count(state: State, event: Event) -> State:
             return replace(state, passed_audits=min(state.passed_audits + 1, AUDITS_TO_CLEAR))
         if event is Event.AUDIT_FAILED:
             return replace(state, passed_audits=0)
-        if event is Event.RECEIPT_FORGED:
+        if event in FRAUD:
             return replace(state, fraud=True, passed_audits=0)
     return state
 

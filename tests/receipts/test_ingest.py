@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
@@ -13,11 +13,14 @@ from pytest_django import DjangoAssertNumQueries
 
 from jatevo.accounts.models import Role
 from jatevo.audit.models import AuditEvent
+from jatevo.audit.record import SYSTEM
 from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
+from nodes.actions import happen
 from nodes.models import Node, NodeKey
-from nodes.rules.lifecycle import Status
+from nodes.rules.lifecycle import Event, Status
 from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentity
+from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Machine, bearer
@@ -154,8 +157,65 @@ def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(node: Node,
     now = int(time.time())
     spooled = signed_receipt(node.pk, ts_start=now - 7216, ts_end=now - 7200)
     assert machine.send(URL, spooled).status_code == 201
-    too_late = signed_receipt(node.pk, ts_start=now - 16, ts_end=now)
-    assert machine.send(URL, too_late).json()["error"]["type"] == "invalid_signature"
+    assert Receipt.objects.get().payable
+
+
+def test_receipt_by_a_former_key_is_genuine_whenever_it_ended_and_not_paid(
+    node: Node, machine: Machine
+) -> None:
+    """The answer to a change of keys was lost: the agent goes on with the key that it knows."""
+    old = bytes(signing_key_of(node.pk).verify_key)
+    change_key(node, at=timezone.now() - timedelta(seconds=600))
+    payload = signed_receipt(node.pk)
+    answer = machine.send(URL, payload)
+    assert (answer.status_code, answer.json()["verified"]) == (201, True)
+    receipt = Receipt.objects.get()
+    assert (bytes(receipt.public_key), receipt.payable) == (old, False)
+    assert not PayableClaim.objects.exists(), (
+        "what is not paid takes nothing from the hedged request's others"
+    )
+    assert not ForgedReceipt.objects.exists()
+    node.refresh_from_db()
+    assert node.status == Status.ACTIVE
+    checks = {check.name: check for check in verify(receipt).checks}
+    assert verify(receipt).valid
+    assert "but only until" in checks["key"].detail
+
+
+@pytest.mark.parametrize(("seconds_ago", "paid"), [(290, True), (320, False)])
+def test_a_former_keys_receipts_are_payable_for_five_minutes_more(
+    node: Node, machine: Machine, seconds_ago: int, paid: bool
+) -> None:
+    change_key(node, at=timezone.now() - timedelta(seconds=seconds_ago))
+    assert machine.send(URL, signed_receipt(node.pk)).status_code == 201
+    assert Receipt.objects.get().payable is paid
+
+
+def test_receipt_by_another_nodes_key_is_a_forgery(node: Node, machine: Machine) -> None:
+    other = NodeFactory.create(status=Status.ACTIVE)
+    stolen = signing.sign(receipt_payload(node.pk), signing_key_of(other.pk))
+    assert machine.send(URL, stolen).json()["error"]["type"] == "invalid_signature"
+
+
+def test_receipt_records_the_nodes_status_when_the_request_ended(machine: Machine, node: Node) -> None:
+    now = timezone.now()
+    for minutes_ago, event in ((30, Event.SILENT), (20, Event.HEARTBEAT), (10, Event.PROBE_PASSED)):
+        happen(node.pk, event, by=SYSTEM, at=now - timedelta(minutes=minutes_ago))
+    ends = {"before": 40, "offline": 25, "pending": 15, "active": 0}
+    for name, minutes_ago in ends.items():
+        ended = int((now - timedelta(minutes=minutes_ago)).timestamp())
+        payload = signed_receipt(node.pk, request_id=name, ts_start=ended - 1, ts_end=ended)
+        assert machine.send(URL, payload).status_code == 201
+    stored = dict(Receipt.objects.values_list("request_id", "node_status_at_end"))
+    assert stored == {"before": "", "offline": "offline", "pending": "pending", "active": "active"}
+    assert set(Receipt.objects.values_list("node_status", flat=True)) == {"active"}
+
+
+def change_key(node: Node, *, at: datetime) -> None:
+    """The node's key ends at that moment, and a fresh one begins."""
+    node.keys.update(valid_to=at)
+    fresh = bytes(SigningKey.generate().verify_key)
+    NodeKey.objects.create(node=node, public_key=fresh, valid_from=at, added_by="test")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +345,8 @@ def test_forgery_during_another_quarantine_is_recorded_and_makes_it_one_for_frau
     Machine.node(node).send(URL, signing.sign(receipt_payload(node.pk), SigningKey.generate()))
     node.refresh_from_db()
     assert (node.fraud, node.status_reason) == (True, "receipt_forged")
-    assert AuditEvent.objects.get(subject_id=node.pk).verb == "node.quarantine_for_fraud"
+    verbs = AuditEvent.objects.filter(subject_id=node.pk).values_list("verb", flat=True)
+    assert set(verbs) == {"node.quarantine_for_fraud", "fraud.open"}
 
 
 def test_long_request_id_is_not_echoed_whole(machine: Machine, node: Node) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nodes.detail.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
 from nodes.detail.metrics_tab import signals_of, spell_duration
 from nodes.rules.explanations import REASON_LABELS, Maintenance, explain, reason_label
-from nodes.rules.lifecycle import Phase, Reason
+from nodes.rules.lifecycle import FRAUD, Phase, Reason
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -20,6 +20,8 @@ QUARANTINE_REASONS = [
     Reason.HEARTBEATS_MISSED,
     Reason.REPUTATION_LOW,
     Reason.RECEIPT_FORGED,
+    Reason.FRAUD_SUSPECTED,
+    Reason.RELATED_TO_FRAUD,
     Reason.ADMIN,
 ]
 
@@ -42,9 +44,26 @@ def test_each_quarantine_reason_has_words_of_its_own() -> None:
     assert len(told) == len(QUARANTINE_REASONS)
 
 
-def test_fraud_is_not_ended_by_audits_and_others_say_how_far_they_are() -> None:
-    fraud = explain(Phase.QUARANTINE, Reason.RECEIPT_FORGED, fraud=True, offline_after=FIVE_MINUTES)
+@pytest.mark.parametrize("reason", list(FRAUD.values()))
+def test_fraud_is_not_ended_by_audits(reason: Reason) -> None:
+    fraud = explain(Phase.QUARANTINE, reason, fraud=True, offline_after=FIVE_MINUTES)
     assert "Audits do not end" in fraud.next
+    assert "so far" not in fraud.next
+
+
+def test_confirmed_fraud_is_said_to_last() -> None:
+    told = explain(
+        Phase.QUARANTINE,
+        Reason.RECEIPT_FORGED,
+        fraud=True,
+        fraud_confirmed=True,
+        offline_after=FIVE_MINUTES,
+    )
+    assert "confirmed" in told.what
+    assert told.next == "This quarantine does not end."
+
+
+def test_other_quarantines_say_how_far_their_audits_are() -> None:
     other = explain(Phase.QUARANTINE, Reason.AUDIT_FAILED, passed_audits=2, offline_after=FIVE_MINUTES)
     assert "3 passed audits in a row (2 so far)" in other.next
 

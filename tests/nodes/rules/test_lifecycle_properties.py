@@ -24,11 +24,14 @@ STATES = st.builds(
 
 BLAMES = {
     Event.RECEIPT_FORGED: Reason.RECEIPT_FORGED,
+    Event.FRAUD_SUSPECTED: Reason.FRAUD_SUSPECTED,
+    Event.RELATED_TO_FRAUD: Reason.RELATED_TO_FRAUD,
     Event.AUDIT_FAILED: Reason.AUDIT_FAILED,
     Event.QUARANTINED_BY_ADMIN: Reason.ADMIN,
     Event.HEARTBEATS_MISSED: Reason.HEARTBEATS_MISSED,
     Event.REPUTATION_LOW: Reason.REPUTATION_LOW,
 }
+OF_FRAUD = {Event.RECEIPT_FORGED, Event.FRAUD_SUSPECTED, Event.RELATED_TO_FRAUD}
 WATCHED_ONLY = {Event.HEARTBEATS_MISSED, Event.REPUTATION_LOW}  # judged of active nodes alone
 
 
@@ -38,20 +41,20 @@ class Model:
     def __init__(self) -> None:
         self.phase = Phase.REGISTERED
         self.spell: list[Event] = []  # what happened since the node came to its present phase
-        self.forged = False  # a forgery since the node was last cleared
+        self.fraud = False  # fraud, its own or another's, since the node was last cleared
 
     def happen(self, event: Event) -> Reason | None:
         """Take the event in; the reason of the move that it makes, if any."""
         self.spell.append(event)
-        if event is Event.RECEIPT_FORGED:
-            self.forged = True
+        if event in OF_FRAUD:
+            self.fraud = True
         verdict = self._verdict(event)
         if verdict is None:
             return None
         self.phase, reason = verdict
         self.spell = []
         if event is Event.CLEARED_BY_ADMIN:
-            self.forged = False
+            self.fraud = False
         return reason
 
     def _verdict(self, event: Event) -> tuple[Phase, Reason] | None:
@@ -77,7 +80,7 @@ class Model:
         if event is Event.CLEARED_BY_ADMIN:
             return Phase.REGISTERED, Reason.CLEARED
         audits = [e for e in self.spell if e in (Event.AUDIT_PASSED, Event.AUDIT_FAILED)]
-        if event is Event.AUDIT_PASSED and audits[-3:] == [Event.AUDIT_PASSED] * 3 and not self.forged:
+        if event is Event.AUDIT_PASSED and audits[-3:] == [Event.AUDIT_PASSED] * 3 and not self.fraud:
             return Phase.ACTIVE, Reason.AUDITS_PASSED
         return None
 
@@ -116,8 +119,8 @@ class LifeMachine(RuleBasedStateMachine):
         assert self.state.phase is self.model.phase
 
     @invariant()
-    def fraud_is_a_quarantine_with_a_forgery_since_the_last_clear(self) -> None:
-        assert self.state.fraud is (self.model.forged and self.state.phase is Phase.QUARANTINE)
+    def fraud_is_a_quarantine_with_fraud_since_the_last_clear(self) -> None:
+        assert self.state.fraud is (self.model.fraud and self.state.phase is Phase.QUARANTINE)
         assert not self.state.fraud or self.state.phase is Phase.QUARANTINE
 
 
@@ -205,7 +208,7 @@ def test_runs_start_anew_in_a_new_phase(state: State, event: Event) -> None:
 def test_event_outside_its_phase_changes_nothing_at_all(state: State, event: Event) -> None:
     counted = {
         Phase.PROBING: {Event.PROBE_FAILED},
-        Phase.QUARANTINE: {Event.AUDIT_PASSED, Event.AUDIT_FAILED, Event.RECEIPT_FORGED},
+        Phase.QUARANTINE: {Event.AUDIT_PASSED, Event.AUDIT_FAILED, *OF_FRAUD},
     }
     if event not in TABLE[state.phase] and event not in counted.get(state.phase, set()):
         assert step(state, event) == Outcome(state, None)
