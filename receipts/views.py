@@ -21,6 +21,7 @@ PER_PAGE = 25
 MOST_OTHERS = 10
 POLL_SECONDS = 1  # a receipt is to be on the screen within two seconds of its post
 NEWEST_FIRST = ("-accepted_at", "-id")
+_FRAGMENTS = {"receipts-list": "rows", "receipts-found": "found"}
 
 
 @require_safe
@@ -37,11 +38,12 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
         "search": search,
         "page": page,
         "live": live,
+        "here": request.get_full_path(),
         "filtered": search.in_use,
         "has_nodes": bool(page.rows) or Node.objects.named_to(request.user).exists(),
-        "poll_seconds": POLL_SECONDS,
+        "poll_seconds": POLL_SECONDS if live else None,
     }
-    return page_or_fragment(request, "receipts/list.html", context, fragments={"receipts-list": "rows"})
+    return page_or_fragment(request, "receipts/list.html", context, fragments=_FRAGMENTS)
 
 
 @require_safe

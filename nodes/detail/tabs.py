@@ -89,10 +89,7 @@ def banners_of(node: Node, rights: Rights, *, at: datetime) -> list[Banner]:
 def tab_context(
     tab: Tab, node: Node, rights: Rights, *, reader: object, window: Window, part: str | None, at: datetime
 ) -> dict[str, Any]:
-    """What the template of a tab needs, or of the `part` that is wanted alone.
-
-    `version`, where there is one, stands for all that it shows.
-    """
+    """What the template of a tab needs, or of the `part` that is wanted alone."""
     match tab:
         case Tab.METRICS:
             return _metrics(node, rights, window, part, at)

@@ -25,7 +25,6 @@ _FRAGMENTS = {
     "node-tab": "tab",
     "node-charts": "charts",
 }
-# what the status part shows of the row itself
 
 
 @require_safe
@@ -66,6 +65,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "live_url": address.of(drawer=in_drawer),
         "in_drawer": in_drawer,
         "poll_seconds": POLL_SECONDS,
+        "tab_poll_seconds": POLL_SECONDS if tab in (Tab.METRICS, Tab.RECEIPTS) else None,
     }
     if part != "status":
         context |= tab_context(tab, node, rights, reader=request.user, window=window, part=part, at=now)

@@ -56,6 +56,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     context = {
         "wanted": wanted,
         "here": here,
+        "list_url": f"{request.path}{here}",
         "facets": facets,
         "applied": wanted.applied(_words(facets)),
         "page": page,

@@ -164,7 +164,9 @@ const clockAhead = serverNow && Math.abs(serverNow - answered) > 2000 ? serverNo
 
 function refreshTimes() {
   const now = Date.now() + clockAhead;
+  const selection = getSelection();
   for (const time of document.querySelectorAll("time[data-relative]")) {
+    if (!selection.isCollapsed && selection.containsNode(time, true)) continue; // new words would end the selection
     const words = relative(Date.parse(time.dateTime), now);
     if (time.textContent !== words) time.textContent = words;
   }
@@ -184,70 +186,69 @@ if (browserZone) {
   });
 }
 
-// --- Polling: an element with data-poll-seconds and hx-trigger="refresh" is asked to refresh itself while
-// the page is in sight. Unchanged content answers 304 and nothing is touched.
+// --- Polling: a {% live_part %} (data-poll-seconds, hx-trigger="refresh") is asked to refresh itself while the page
+// is in sight. Unchanged content answers 304 and nothing is touched; morph.js leaves alone what has not changed.
 
 const due = new WeakMap();
+const failures = new WeakMap(); // how many answers in a row were errors
 const etags = new Map();
+let signedOut = false;
 
 function poll() {
   if (document.hidden) return;
   refreshTimes();
+  if (signedOut) return;
   const now = Date.now();
   for (const element of document.querySelectorAll("[data-poll-seconds]")) {
-    const interval = Number(element.dataset.pollSeconds) * 1000;
-    if (!due.has(element)) due.set(element, now + interval);
+    if (!due.has(element)) due.set(element, now + intervalOf(element));
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
-    // A choice is being made or a note is being read: nothing moves under it.
-    if (element.querySelector("[data-pick]:checked, :popover-open, [data-reading]:focus-visible, [data-reading]:active")) continue;
-    due.set(element, now + interval);
+    // Nodes are being picked or a chart is being read: nothing moves under it.
+    if (element.querySelector("[data-pick]:checked, [data-reading]:focus-visible, [data-reading]:active")) continue;
+    due.set(element, now + intervalOf(element));
     htmx.trigger(element, "refresh");
   }
 }
 setInterval(poll, 1000);
 document.addEventListener("visibilitychange", poll);
 
+// After errors a part asks less often, at least once a minute, and not before the server wants to be asked.
+const intervalOf = (element) =>
+  Math.min(Number(element.dataset.pollSeconds) * 1000 * 2 ** (failures.get(element) ?? 0), 60_000);
+
 const triggerOf = (detail) => (detail.requestConfig ?? detail).triggeringEvent;
 const isPoll = (detail) =>
   detail.elt.matches("[data-poll-seconds]") && triggerOf(detail)?.type === "refresh";
-const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path || location.href}`;
+const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path}`;
 
 document.addEventListener("htmx:configRequest", ({ detail }) => {
-  // hx-get="" means the page that it stands on, also while the address is that of the drawer
-  if (!detail.path) detail.path = page;
   const etag = isPoll(detail) && etags.get(pollKey(detail));
   if (etag) detail.headers["If-None-Match"] = etag;
 });
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  if (!isPoll(detail)) return;
+  if (detail.successful) return failures.delete(detail.elt);
+  failures.set(detail.elt, (failures.get(detail.elt) ?? 0) + 1);
+  const wanted = 1000 * (Number(detail.xhr.getResponseHeader("retry-after")) || 0);
+  due.set(detail.elt, Date.now() + Math.max(intervalOf(detail.elt), wanted));
+});
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  // A session that ended: the login page belongs in the window, not in a fragment.
+  const { xhr } = detail;
   const login = document.body.dataset.loginUrl;
-  const landed = detail.xhr.responseURL ? new URL(detail.xhr.responseURL).pathname : "";
-  if (detail.xhr.status === 401 || (landed === login && location.pathname !== login)) {
+  const landed = xhr.responseURL ? new URL(xhr.responseURL).pathname : "";
+  if (xhr.status === 401 || (landed === login && location.pathname !== login)) {
+    // The session has ended. Who clicked is asked to sign in; a refresh leaves the page as it is.
     detail.shouldSwap = false;
-    location.assign(`${login}?next=${encodeURIComponent(location.pathname + location.search)}`);
+    const address = `${login}?next=${encodeURIComponent(location.pathname + location.search)}`;
+    if (!isPoll(detail)) return location.assign(address);
+    signedOut = true;
+    complain("Your session has ended.", { href: address, label: "Sign in" });
+  } else if (detail.shouldSwap && /^\s*<!doctype/i.test(xhr.responseText)) {
+    // A whole page is never put into a part of one.
+    detail.shouldSwap = false;
+    if (isPoll(detail)) complain("A part of this page could not be refreshed. Reload the page.");
+    else location.assign(xhr.responseURL);
   }
-});
-// A list that is refreshed stays where it was scrolled to.
-let scrolled = [];
-const scrollers = (target) => [...(target.querySelectorAll?.(".table-scroll") ?? [])];
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  scrolled = isPoll(detail) ? scrollers(detail.target).map((list) => [list.scrollLeft, list.scrollTop]) : [];
-});
-document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  scrollers(document.getElementById(detail.target.id) ?? detail.target).forEach((list, index) => {
-    if (scrolled[index]) [list.scrollLeft, list.scrollTop] = scrolled[index];
-  });
-  scrolled = [];
-});
-// What a reader has opened in it stays open.
-let opened = [];
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  opened = isPoll(detail) ? [...detail.target.querySelectorAll("details[open][id]")].map((each) => each.id) : [];
-});
-document.addEventListener("htmx:afterSwap", () => {
-  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
-  opened = [];
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const etag = detail.xhr.getResponseHeader("etag");
@@ -326,7 +327,7 @@ document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentEl
 
 // --- What went wrong with a request is said, not swallowed. Polls say it once.
 
-function complain(text) {
+function complain(text, link) {
   const toasts = document.getElementById("toasts");
   if ([...toasts.children].some((toast) => toast.dataset.said === text)) return;
   const toast = document.createElement("div");
@@ -335,14 +336,16 @@ function complain(text) {
   toast.dataset.said = text;
   toast.textContent = text;
   toasts.append(toast);
-  setTimeout(() => toast.remove(), 10000);
+  if (!link) return void setTimeout(() => toast.remove(), 10000);
+  const anchor = Object.assign(document.createElement("a"), { className: "link", href: link.href, textContent: link.label });
+  toast.append(anchor);
 }
 document.addEventListener("htmx:sendError", () => complain("The console cannot be reached. Trying again."));
 document.addEventListener("htmx:timeout", () => complain("The console takes too long to answer."));
 document.addEventListener("htmx:responseError", ({ detail }) => {
   if (detail.xhr.status === 401) return;
-  const id = detail.xhr.getResponseHeader("x-request-id");
-  complain(`The console answered ${detail.xhr.status}.${id ? ` Request ${id}.` : ""}`);
+  const id = !isPoll(detail) && detail.xhr.getResponseHeader("x-request-id");
+  complain(`The console answered ${detail.xhr.status}.${id ? ` Request ${id}.` : isPoll(detail) ? " Trying again." : ""}`);
   if (drawer.open && detail.target?.id === "drawer-body" && !isPoll(detail)) drawer.close();
 });
 

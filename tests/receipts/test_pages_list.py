@@ -91,7 +91,7 @@ def test_the_newest_come_first_and_pages_meet_without_gap_or_overlap(operator: B
         if 'rel="next" href="' in page:
             onward = page.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
             assert "node_id=macbook-001" in onward
-            url = f"/receipts/{onward}"
+            url = onward
     assert len(seen) == 60
     assert 'rel="next"' not in page
 
@@ -122,7 +122,7 @@ def test_only_the_first_page_follows(operator: Browser, node: Node) -> None:
     page = text_of(operator.get("/receipts/"))
     assert 'data-poll-seconds="1"' in page
     onward = page.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
-    second = text_of(operator.get(f"/receipts/{onward}"))
+    second = text_of(operator.get(onward))
     assert "data-poll-seconds" not in second
     assert 'rel="first"' in second
 

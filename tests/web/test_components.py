@@ -107,6 +107,32 @@ def test_no_template_needs_what_the_content_security_policy_forbids(path: Path) 
     assert not re.search(r"""(src|href)="(https?:)?//""", source)
 
 
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TEMPLATES)))
+def test_no_part_refreshes_by_the_browsers_address(path: Path) -> None:
+    """While a drawer is open the browser's address is another page's: see `live_part`."""
+    source = path.read_text()
+    for address in re.findall(r"""\bhx-get\s*=\s*["']([^"']?)""", source):
+        assert address not in ("", "?", "#", ".")
+    assert not re.search(r"\bhx-(get|trigger)(?=[\s>])(?!\s*=)", source)
+    if path.name != "live_part.html":
+        assert "data-poll-seconds" not in source
+        assert not re.search(r"hx-trigger\s*=\s*[\"'][^\"']*\b(refresh|every)\b", source)
+
+
+@pytest.mark.parametrize("address", ["", "?tab=metrics", "receipts/", "//elsewhere.example/"])
+def test_a_live_part_without_an_address_of_its_own_is_an_error(address: str) -> None:
+    with pytest.raises(ValueError, match="its own address"):
+        rendered('{% live_part id="a" url=address every=5 %}{% endlive_part %}', address=address)
+
+
+def test_a_live_part_that_stands_still_asks_nothing() -> None:
+    still = rendered('{% live_part id="a" url="/a/" every=None %}words{% endlive_part %}')
+    assert still == '<div id="a">words</div>'
+    live = rendered('{% live_part id="a" url=url every=5 %}words{% endlive_part %}', url="/a/?b=1&c=2")
+    assert 'hx-get="/a/?b=1&amp;c=2"' in live
+    assert 'data-poll-seconds="5"' in live
+
+
 @pytest.mark.django_db
 @pytest.mark.urls("tests.web.ui_urls")
 def test_every_component_is_shown_on_the_ui_page() -> None:
@@ -255,7 +281,7 @@ def test_pages_keep_the_other_parameters() -> None:
     request = RequestFactory().get("/nodes/", {"status": "active", "page": "2"})
     page = Paginator(range(100), 25).page(2)
     html = rendered("{% pagination page %}", page=page, request=request)
-    assert 'href="?status=active&amp;page=3"' in html
+    assert 'href="/nodes/?status=active&amp;page=3"' in html
     assert "26 to 50 of 100" in html
 
 
@@ -266,8 +292,8 @@ def test_one_page_needs_no_pagination() -> None:
 def test_a_cursor_leads_on_and_back_to_the_start() -> None:
     request = RequestFactory().get("/receipts/", {"q": "r_1", "cursor": "here"})
     html = rendered("{% cursor_pagination cursor %}", cursor="there", request=request)
-    assert 'href="?q=r_1&amp;cursor=there"' in html
-    assert 'href="?q=r_1"' in html
+    assert 'href="/receipts/?q=r_1&amp;cursor=there"' in html
+    assert 'href="/receipts/?q=r_1"' in html
 
 
 def test_a_code_block_shows_text_as_it_is() -> None:

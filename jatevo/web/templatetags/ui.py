@@ -172,6 +172,18 @@ def alert(content: str, tone: str = "info", title: str = "", role: str = "") -> 
 
 
 @register.simple_block_tag
+def live_part(content: str, id: str, url: str, every: int | None, classes: str = "") -> SafeString:
+    """`{% live_part id="nodes-list" url=here every=10 %}…`: a part that refreshes itself every so many seconds.
+
+    `url` is its own address, from the root on: what a relative one means changes with the address that a drawer
+    pushes. With None for `every` it stays as it is. Raises ValueError on a relative address.
+    """
+    if not url.startswith("/") or url.startswith("//"):
+        raise ValueError(f"the live part {id} must name its own address from the root on, not {url!r}")
+    return _render("live_part", content=content, id=id, url=url, every=every, classes=classes)
+
+
+@register.simple_block_tag
 def drawer(content: str, title: str, href: str = "", status: str = "") -> SafeString:
     """`{% drawer title=node.id href=… status=node.status %}…`: all of a drawer's fragment."""
     return _render("drawer", content=content, title=title, href=href, chip=CHIPS.get(str(status)))
@@ -268,24 +280,27 @@ def pagination(
 
     They are those of the request, or of `query` where the page has a tidier one.
     """
-    asked = context["request"].GET if query is None else query
+    request = context["request"]
+    asked = request.GET if query is None else query
     numbered = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
     return {
         "page": page,
-        "links": [(number, _page_url(asked, number)) for number in numbered],
-        "previous_url": _page_url(asked, page.previous_page_number()) if page.has_previous() else "",
-        "next_url": _page_url(asked, page.next_page_number()) if page.has_next() else "",
+        "links": [(number, _page_url(request.path, asked, number)) for number in numbered],
+        "previous_url": _page_url(request.path, asked, page.previous_page_number())
+        if page.has_previous()
+        else "",
+        "next_url": _page_url(request.path, asked, page.next_page_number()) if page.has_next() else "",
         "target": target,
     }
 
 
-def _page_url(query: QueryDict, number: int | str) -> str:
+def _page_url(path: str, query: QueryDict, number: int | str) -> str:
     """That page of the same list; the first needs no number."""
     asked = query.copy()
     asked.pop("page", None)
     if number != 1:
         asked["page"] = str(number)
-    return f"?{asked.urlencode(safe=',')}"
+    return f"{path}?{asked.urlencode(safe=',')}" if asked else path
 
 
 @register.inclusion_tag("components/cursor_pagination.html", takes_context=True)

@@ -73,7 +73,7 @@ def test_twenty_five_a_page_and_the_links_keep_the_filters(operator: Browser, or
     NodeFactory.create_batch(27, org=org, region="us-east")
     first = text_of(operator.get("/nodes/?region=us-east"))
     assert first.count("data-open ") == 25
-    assert 'href="?region=us-east&amp;page=2"' in first
+    assert 'href="/nodes/?region=us-east&amp;page=2"' in first
     second = text_of(operator.get("/nodes/?region=us-east&page=2"))
     assert second.count("data-open ") == 2
     assert text_of(operator.get("/nodes/?region=us-east&page=999")).count("data-open ") == 2
@@ -89,7 +89,7 @@ def test_links_to_pages_are_as_tidy_as_the_address(operator: Browser, org: Org) 
     messy = "q=&region=us-east&reputation_min=&reputation_max=&column=p95&column=region"
     page = text_of(operator.get(f"/nodes/?{messy}&page=2", headers=asked))
     kept = "region=us-east&amp;columns=p95,region"
-    for url in (f"?{kept}", f"?{kept}&amp;page=3"):
+    for url in (f"/nodes/?{kept}", f"/nodes/?{kept}&amp;page=3"):
         assert f'href="{url}" hx-get="{url}"' in page
     assert f'hx-get="/nodes/?{kept}&amp;page=2" hx-trigger="refresh"' in page
     assert "reputation_min=" not in page

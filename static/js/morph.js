@@ -1,0 +1,39 @@
+// hx-swap="morph": a live part is brought up to date in place. What has not changed stays the same element, and with
+// it the focus, the selection, the scroll position, an open popover, an opened <details> and what a person typed.
+
+// What a person decides about an element is not the server's to take back.
+const TYPED = "input:not([type=hidden]), textarea, select, option";
+
+function isThePersons(attribute, element) {
+  if (attribute === "open") return element.localName === "details";
+  return ["value", "checked", "selected"].includes(attribute) && element.matches(TYPED);
+}
+
+const same = (element, next) => [...next.attributes].every(({ name, value }) => element.getAttribute(name) === value);
+
+const callbacks = {
+  beforeAttributeUpdated: (attribute, element) => !isThePersons(attribute, element),
+  beforeNodeMorphed(node, next) {
+    if (node.nodeType !== Node.ELEMENT_NODE) return true;
+    // its words are kept fresh by app.js
+    if (node.matches("time[data-relative]")) return node.dateTime !== next.dateTime || node.title !== next.title;
+    return !node.matches("[data-equipped], [data-readout]"); // a module draws in it
+  },
+};
+
+// A module draws once in an element: with other data it gets another element.
+function renewEquipped(target, fragment) {
+  for (const element of target.querySelectorAll("[data-equipped][id]")) {
+    const next = fragment.querySelector(`#${CSS.escape(element.id)}`);
+    if (next && !same(element, next)) element.replaceWith(next.cloneNode(true));
+  }
+}
+
+window.htmx.defineExtension("morph", {
+  handleSwap(style, target, fragment) {
+    if (style !== "morph") return false;
+    renewEquipped(target, fragment);
+    window.Idiomorph.morph(target, [...fragment.childNodes], { morphStyle: "innerHTML", callbacks });
+    return [target];
+  },
+});
