@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
-from math import log10
 
 from jatevo.overview.history import HourPoint, RegionHours
-from jatevo.overview.kpis import Region
-from jatevo.web.templatetags.numbers import short
+from jatevo.overview.kpis import OTHER_REGIONS, Region
+from jatevo.overview.shades import Scale, Shade, scale_over
+from jatevo.web.templatetags.numbers import milliseconds, short
 
-SHADES = 5
-# Milliseconds from which on the next shade begins; 2,000 is where latency begins to cost reputation.
-P95_STEPS = (250.0, 500.0, 1000.0, 2000.0)
+# How wide the bar is on a telephone of 360 px and on a desk, and what a letter of its labels takes, in pixels.
+_NARROW_BAR, _WIDE_BAR, _LETTER, _LABEL_MARGIN = 290.0, 600.0, 7.0, 12.0
 
 
 class Heat(StrEnum):
@@ -27,12 +25,20 @@ class Heat(StrEnum):
         return {"p95": "p95", "requests": "Requests"}[self.value]
 
 
-@dataclass(frozen=True)
-class Shade:
-    """One step of a legend: `number` 1 (lightest) to SHADES, and the range in words."""
+class Room(StrEnum):
+    """On which screens a segment has room for a label."""
 
-    number: int
+    ALL = "all"
+    WIDE = "wide"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words in a segment, and where there is room for them; the table below has them all."""
+
     words: str
+    room: Room
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,16 @@ class Segment:
     shade: int
     url: str
     unknown: str
+    name: Label
+    value: Label
+
+
+@dataclass(frozen=True)
+class RegionBar:
+    """The bar and its legend, whose steps follow the regions that are shown."""
+
+    segments: list[Segment]
+    legend: list[Shade]
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,7 @@ class Heatmap:
     heat: Heat
     hours: list[datetime]
     lines: list[Line]
-    legend: list[Shade]
+    legend: list[Shade]  # its steps follow the cells
 
 
 @dataclass(frozen=True)
@@ -103,42 +119,42 @@ class Trend:
 TREND_WIDTH, TREND_HEIGHT, _GAP = 240.0, 64.0, 0.2
 
 
-def segments(regions: Sequence[Region], urls: Sequence[str], unknown: Sequence[str]) -> list[Segment]:
+def region_bar(regions: Sequence[Region], urls: Sequence[str], unknown: Sequence[str]) -> RegionBar:
     """Each region's share of the active nodes, shaded by its p95; `unknown` says why one has none."""
     total = sum(region.nodes for region in regions) or 1
+    scale = scale_over(region.p95_ms for region in regions)
     found, x = [], 0.0
     for region, url, why in zip(regions, urls, unknown, strict=True):
         width = 100 * region.nodes / total
-        found.append(Segment(region, round(x, 3), round(width, 3), shade_of_p95(region.p95_ms), url, why))
+        name = "Other" if region.name == OTHER_REGIONS else region.name
+        value = milliseconds(region.p95_ms) if not why else "—"
+        found.append(
+            Segment(
+                region,
+                round(x, 3),
+                round(width, 3),
+                _shade(scale, region.p95_ms),
+                url,
+                why,
+                Label(name, _room(name, width)),
+                Label(value, _room(value, width)),
+            )
+        )
         x += width
-    return found
-
-
-def shade_of_p95(p95_ms: float | None) -> int:
-    """1 to SHADES by P95_STEPS; 0 for None."""
-    return 0 if p95_ms is None else 1 + sum(p95_ms >= step for step in P95_STEPS)
-
-
-def p95_legend() -> list[Shade]:
-    bounds = [f"{step:,.0f}" for step in P95_STEPS]
-    ranges = [f"{low} to {high}" for low, high in pairwise(bounds)]
-    words = [f"under {bounds[0]} ms", *(f"{each} ms" for each in ranges), f"{bounds[-1]} ms or more"]
-    return [Shade(number, text) for number, text in enumerate(words, 1)]
+    return RegionBar(found, _p95_legend(scale))
 
 
 def heatmap(regions: Sequence[RegionHours], heat: Heat) -> Heatmap:
-    """Regions by hours. Requests are shaded by fifths of a round number above the busiest hour."""
+    """Regions by hours, shaded by fifths of the cells."""
     hours = [point.hour for point in regions[0].hours] if regions else []
+    points = [point for each in regions for point in each.hours]
     if heat is Heat.P95:
-        lines = [Line(each.name, [_p95_cell(point) for point in each.hours]) for each in regions]
-        return Heatmap(heat, hours, lines, p95_legend())
-    top = _round_above(max((point.requests or 0 for each in regions for point in each.hours), default=0))
-    lines = [Line(each.name, [_requests_cell(point, top) for point in each.hours]) for each in regions]
-    fifth = top / SHADES
-    legend = [
-        Shade(number, f"{short(fifth * (number - 1))} to {short(fifth * number)}")
-        for number in range(1, SHADES + 1)
-    ]
+        scale, cell = scale_over(point.p95_ms for point in points), _p95_cell
+        legend = _p95_legend(scale)
+    else:
+        scale, cell = scale_over(point.requests for point in points), _requests_cell
+        legend = scale.legend(short) if scale else []
+    lines = [Line(each.name, [cell(point, scale) for point in each.hours]) for each in regions]
     return Heatmap(heat, hours, lines, legend)
 
 
@@ -171,25 +187,33 @@ def bar_width(count: int) -> float:
     return round(TREND_WIDTH / max(count, 1) * (1 - _GAP), 2)
 
 
-def _p95_cell(point: HourPoint) -> Cell:
+def _shade(scale: Scale | None, value: float | None) -> int:
+    return scale.shade(value) if scale else 0
+
+
+def _p95_legend(scale: Scale | None) -> list[Shade]:
+    return scale.legend(lambda bound: f"{bound:,.0f}", "ms") if scale else []
+
+
+def _room(words: str, width: float) -> Room:
+    """`width` in percent of the bar."""
+    needed = _LETTER * len(words) + _LABEL_MARGIN
+    if width / 100 * _NARROW_BAR >= needed:
+        return Room.ALL
+    return Room.WIDE if width / 100 * _WIDE_BAR >= needed else Room.NONE
+
+
+def _p95_cell(point: HourPoint, scale: Scale | None) -> Cell:
     when = f"{point.hour:%H:%M} UTC"
     if point.p95_ms is None:
         return Cell("·", f"{when}: p95 not known", 0)
-    return Cell(short(point.p95_ms), f"{when}: p95 {point.p95_ms:,.0f} ms", shade_of_p95(point.p95_ms))
+    return Cell(short(point.p95_ms), f"{when}: p95 {milliseconds(point.p95_ms)}", _shade(scale, point.p95_ms))
 
 
-def _requests_cell(point: HourPoint, top: float) -> Cell:
+def _requests_cell(point: HourPoint, scale: Scale | None) -> Cell:
     when = f"{point.hour:%H:%M} UTC"
     if point.requests is None:
         return Cell("·", f"{when}: requests not known", 0)
-    shade = min(SHADES, 1 + int(SHADES * point.requests / top)) if top else 1
     running = " so far" if point.running else ""
-    return Cell(short(point.requests), f"{when}: {point.requests:,} requests{running}", shade)
-
-
-def _round_above(value: float) -> float:
-    """The next of 5, 10, 25, 50, 100, 250 …, so that a legend has round numbers."""
-    if value <= 5:
-        return 5
-    scale = 10 ** int(log10(value))
-    return next(factor * scale for factor in (1, 2.5, 5, 10) if factor * scale >= value)
+    words = f"{when}: {point.requests:,} requests{running}"
+    return Cell(short(point.requests), words, _shade(scale, point.requests))

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.overview.access import may_see_overview, sees_small_regions
-from jatevo.overview.charts import Heat, bar_width, heatmap, p95_legend, segments, trend
+from jatevo.overview.charts import Heat, bar_width, heatmap, region_bar, trend
 from jatevo.overview.feed import recent_changes
 from jatevo.overview.history import DAY_CHANGE_HOURS, HourPoint, day_changes, network_hours, region_hours
 from jatevo.overview.kpis import FRESH_FOR, OTHER_REGIONS, Region, Snapshot, snapshot
@@ -68,11 +68,12 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:
-    """What the page shows of the network. Drawn once for each snapshot and audience, whoever looks."""
+    """What the page shows of the network. Drawn once for each snapshot, audience and time zone, whoever looks."""
     network = snapshot(at=at)
     names = NodeNames.of(request.user)
     moments = f"{network.as_of.timestamp()}:{network.census.as_of.timestamp()}:{network.stale}"
-    key = f"overview:live:{moments}:{heat.value}:{_audience(request, names)}"
+    zone = timezone.get_current_timezone_name()
+    key = f"overview:live:{moments}:{heat.value}:{zone}:{_audience(request, names)}"
     kept: str | None = cache.get(key)
     if kept is None:
         kept = render_to_string("overview/live.html", _drawn(request, network, names, heat, at=at), request)
@@ -107,12 +108,11 @@ def _drawn(
         "nodes_hint": f"Of {network.census.nodes:,} registered",
         "compared": day_changes(network, past, at=at),
         "sparks": _sparks(today),
-        "segments": segments(
+        "bar": region_bar(
             regions,
             [_region_url(region) for region in regions],
             [network.why_unknown(region) for region in regions],
         ),
-        "legend": p95_legend(),
         "heatmap": heatmap(by_hour, heat),
         "late": _late(network, today, at=at),
         "heats": [

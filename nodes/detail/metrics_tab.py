@@ -10,6 +10,7 @@ from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.last_good import last_good
 from jatevo.metrics.store import get_store
+from jatevo.web.templatetags.numbers import percent, written
 from nodes.access.rights import Rights
 from nodes.detail.exempt_minutes import ExcusedMinutes, excused_minutes, unheard_minutes
 from nodes.detail.heartbeat_strip import MINUTES, heartbeat_strip
@@ -136,10 +137,10 @@ def spell_duration(seconds: float) -> str:
 
 _KNOWN = {
     "uptime": ("Uptime", spell_duration),
-    "gpu_util": ("GPU utilisation", lambda share: f"{share * 100:.0f} %"),
-    "cpu_percent": ("CPU utilisation", lambda percent: f"{percent:.0f} %"),
-    "mem_used_ratio": ("Memory in use", lambda share: f"{share * 100:.0f} %"),
-    "temp": ("Temperature", lambda degrees: f"{degrees:.0f} °C"),
+    "gpu_util": ("GPU utilisation", lambda share: percent(share, 0)),
+    "cpu_percent": ("CPU utilisation", lambda hundredths: percent(hundredths / 100, 0)),
+    "mem_used_ratio": ("Memory in use", lambda share: percent(share, 0)),
+    "temp": ("Temperature", lambda degrees: f"{written(degrees)} °C"),
 }
 
 

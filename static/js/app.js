@@ -227,8 +227,8 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
 });
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
   if (!isPoll(detail)) return;
-  if (detail.successful) return failures.delete(detail.elt);
-  failures.set(detail.elt, (failures.get(detail.elt) ?? 0) + 1);
+  if (detail.successful && !failures.has(detail.elt)) return;
+  failures.set(detail.elt, detail.successful ? 0 : (failures.get(detail.elt) ?? 0) + 1);
   const wanted = 1000 * (Number(detail.xhr.getResponseHeader("retry-after")) || 0);
   due.set(detail.elt, Date.now() + Math.max(intervalOf(detail.elt), wanted));
 });

@@ -17,7 +17,12 @@ function load({ script, style }) {
   return library;
 }
 
-const milliseconds = (value) => (value == null ? "—" : `${value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString("en-GB")} ms`);
+// `milliseconds` of jatevo/web/templatetags/numbers.py; adding 0 turns -0 into 0
+const milliseconds = (value) => {
+  if (!Number.isFinite(value)) return "—";
+  const rounded = (Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value)) + 0;
+  return `${rounded.toLocaleString("en-GB", { minimumFractionDigits: Math.abs(value) < 10 ? 1 : 0 })} ms`;
+};
 const moment = (seconds) =>
   new Date(seconds * 1000).toLocaleString("en-GB", { timeZone: "UTC", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 

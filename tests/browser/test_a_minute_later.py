@@ -30,7 +30,8 @@ OCCUPY = """() => {
   active?.focus({ preventScroll: true });
   const help = [...scope.querySelectorAll("[popover]")].at(-1);
   help?.showPopover();
-  const words = [...scope.querySelectorAll("[data-open], h2, h1")].filter((each) => each.textContent.trim()).at(-1);
+  const rows = [...scope.querySelectorAll("[data-open]")]; // of a short list they may leave within seconds
+  const words = rows.length > 20 ? rows[0] : [...scope.querySelectorAll("h2, h1")].filter((each) => each.textContent.trim()).at(-1);
   if (words) getSelection().selectAllChildren(words);
   window.occupied = { active: document.activeElement, details, help, text: getSelection().toString(), url: location.href,
     scrolled: scrollers.map((each) => [each, each.scrollTop]), history: history.length };
@@ -54,7 +55,7 @@ TORN = """() => {
   const torn = twice.map((id) => `id ${id} twice`);
   for (const name of ["main", "nav[aria-label=Main]", "h1"]) {
     const count = document.querySelectorAll(name).length;
-    if (count !== (name.startsWith("nav") ? 2 : 1)) torn.push(`${count} of ${name}`);
+    if (name.startsWith("nav") ? count > 2 : count !== 1) torn.push(`${count} of ${name}`);
   }
   return torn;
 }"""
@@ -116,7 +117,7 @@ def problems_of(minute: Minute, places: Iterator[Place]) -> list[str]:
 def viewers_places() -> Iterator[Place]:
     yield Place("Overview of a viewer", "/", "Active nodes")
     yield Place("Nodes of a viewer", "/nodes/", "No nodes are shared")
-    yield Place("Receipts of a viewer", "/receipts/", "Receipts")
+    yield Place("Receipts of a viewer", "/receipts/", "No receipts are shared")
     yield Place("Status of a viewer", "/status/", "Availability by region")
 
 
@@ -145,7 +146,7 @@ def test_every_page_is_whole_after_a_minute_and_keeps_what_a_person_is_at(
     receipt = a_receipt(page, busy_node)
     problems += problems_of(Minute(page), operators_places(busy_node, receipt))
     problems += problems_of(Minute(visitors.sign_in("admin")), admins_places(busy_node, receipt))
-    assert problems == []
+    assert problems == [], "\n".join(problems)
 
 
 @pytest.mark.timeout(300)
