@@ -12,6 +12,7 @@ from django.db.models import F, OrderBy, Value
 from django.db.models.functions import NullIf
 
 from jatevo.accounts.models import Role, User
+from jatevo.web.csv_export import Cell
 from nodes.access.names import NodeNames
 from nodes.access.versions import plain_version
 from nodes.figures import NodeFigures, standing_figures
@@ -40,7 +41,7 @@ class Row:
 
 
 # A heading of the CSV, and the value below it: text, a number, a moment, or None for unknown.
-CsvValue = tuple[str, Callable[[Row], object]]
+CsvValue = tuple[str, Callable[[Row], Cell]]
 
 
 @dataclass(frozen=True)

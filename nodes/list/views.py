@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -15,15 +15,16 @@ from django.views.decorators.http import require_POST, require_safe
 
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, require, user_of
+from jatevo.accounts.time_zones import zone_of
 from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
-from jatevo.web.capped_work import EXPORTS
+from jatevo.web.csv_export import csv_answer
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
 from nodes.actions import NodeError, clear, quarantine
 from nodes.actions.saved_views import delete_view, save_view
 from nodes.list.columns import chosen_columns, columns_for, in_that_order, rows_of
-from nodes.list.exports import csv_lines
+from nodes.list.exports import csv_header, csv_rows
 from nodes.list.facets import Facets
 from nodes.list.forms import BulkForm, SavedViewForm
 from nodes.list.query import COLUMNS_COOKIE, ListQuery, canonical, in_address
@@ -95,11 +96,10 @@ def export_nodes(request: HttpRequest) -> HttpResponseBase:
                 subject_id="list",
                 query=wanted.suffix(),
             )
-    lines = EXPORTS.held_through(csv_lines(wanted.nodes(), wanted.columns, names, at=now))
-    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="jatevo-nodes-{now:%Y-%m-%d}.csv"'
-    answer["Cache-Control"] = "private, no-store"
-    return answer
+    rows = csv_rows(wanted.nodes(), wanted.columns, names, at=now)
+    zone = zone_of(request)
+    name = f"jatevo-nodes-{now.astimezone(zone):%Y-%m-%d}.csv"
+    return csv_answer(csv_header(wanted.columns), rows, name=name, zone=zone)
 
 
 @require_POST

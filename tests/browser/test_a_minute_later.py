@@ -30,21 +30,21 @@ OCCUPY = """() => {
   active?.focus({ preventScroll: true });
   const help = [...scope.querySelectorAll("[popover]")].at(-1);
   help?.showPopover();
-  const rows = [...scope.querySelectorAll("[data-open]")]; // of a short list they may leave within seconds
-  const words = rows.length > 20 ? rows[0] : [...scope.querySelectorAll("h2, h1")].filter((each) => each.textContent.trim()).at(-1);
+  const words = scope.querySelector("[data-open][id]") ?? [...scope.querySelectorAll("h2, h1")].filter((each) => each.textContent.trim()).at(-1);
   if (words) getSelection().selectAllChildren(words);
-  window.occupied = { active: document.activeElement, details, help, text: getSelection().toString(), url: location.href,
+  window.occupied = { active: document.activeElement, details, help, words, text: getSelection().toString(), url: location.href,
     scrolled: scrollers.map((each) => [each, each.scrollTop]), history: history.length };
   return window.occupied.text;
 }"""
 LOST = """() => {
-  const { active, details, help, text, url, scrolled, history: length } = window.occupied;
+  const { active, details, help, words, text, url, scrolled, history: length } = window.occupied;
+  const left = words?.id && !document.getElementById(words.id); // its row is on the next page by now
   const lost = [];
   if (document.activeElement !== active) lost.push(`the focus, now on ${document.activeElement.outerHTML.slice(0, 120)}`);
   if (details.some((each) => !each.isConnected || !each.open)) lost.push("an opened <details>");
   if (help && !(help.isConnected && help.matches(":popover-open"))) lost.push("an open popover");
-  if (getSelection().toString() !== text) lost.push(`the selection of ${text}, now ${getSelection()}`);
-  if (scrolled.some(([each, top]) => !each.isConnected || each.scrollTop < Math.min(top, 3))) lost.push("a scroll position");
+  if (!left && getSelection().toString() !== text) lost.push(`the selection of ${text}, now ${getSelection()}`);
+  for (const [each, top] of scrolled) if (!each.isConnected || each.scrollTop < Math.min(top, 3)) lost.push(`the scroll position of ${each.outerHTML.slice(0, 90)}`);
   if (location.href !== url) lost.push(`the address ${url}, now ${location.href}`);
   if (history.length !== length) lost.push("the history");
   return lost;

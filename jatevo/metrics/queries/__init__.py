@@ -18,6 +18,7 @@ from jatevo.metrics.queries.latency import (
     latest_latency,
     p95_of_network,
 )
+from jatevo.metrics.queries.models import ModelTraffic, traffic_by_model
 from jatevo.metrics.queries.receipts import ReceiptTotals, receipt_presence, receipt_totals
 from jatevo.metrics.queries.requests import (
     HourCount,
@@ -41,6 +42,7 @@ __all__ = [
     "HourLatency",
     "HourTraffic",
     "LatencyPoint",
+    "ModelTraffic",
     "NetworkLatency",
     "ReceiptTotals",
     "RegionLatency",
@@ -57,5 +59,6 @@ __all__ = [
     "requests_by_hour",
     "requests_count",
     "traffic_by_hour",
+    "traffic_by_model",
     "uptime_ratio",
 ]

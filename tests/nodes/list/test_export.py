@@ -23,7 +23,7 @@ def test_the_export_honours_filters_order_and_columns(operator: Browser, org: Or
     NodeFactory.create(id="elsewhere", org=org, region="eu")
     NodeFactory.create(id="rival", region="us")
     answer = operator.get("/nodes/~export.csv?region=us&sort=-p95&columns=p95,region")
-    lines = list(csv.reader(io.StringIO(answer.getvalue().decode())))
+    lines = list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
     assert lines[0] == ["node_id", "region", "p95_ms", "p95_state", "p95_as_of"]
     assert [line[0] for line in lines[1:]] == [f"n-{number:02}" for number in reversed(range(30))]
     assert lines[1][:4] == ["n-29", "us", "29.0", "known"]
@@ -38,7 +38,7 @@ def test_the_export_says_how_well_each_figure_is_known_and_when(operator: Browse
     stand(NodeFactory.create(id="fresh", org=org), p95_ms=5.0, uptime_7d=1.0)
     stand(NodeFactory.create(id="old", org=org), p95_ms=5.0, uptime_7d=0.0, ago=timedelta(days=3))
     NodeFactory.create(id="unmeasured", org=org)
-    text = operator.get("/nodes/~export.csv?columns=p95,uptime").getvalue().decode()
+    text = operator.get("/nodes/~export.csv?columns=p95,uptime").getvalue().decode("utf-8-sig")
     fresh, old, unmeasured = csv.DictReader(io.StringIO(text))
     assert (fresh["p95_state"], fresh["uptime_state"]) == ("known", "known")
     assert (old["p95_ms"], old["p95_state"]) == ("5.0", "stale")
@@ -52,8 +52,20 @@ def test_the_export_says_how_well_each_figure_is_known_and_when(operator: Browse
     )
 
 
+def test_the_export_is_in_the_persons_zone_and_opens_in_a_spreadsheet(operator: Browser, org: Org) -> None:
+    NodeFactory.create(org=org, id="n-1", agent_version="\n=cmd()", models_offered=["青岛"])
+    operator.user.time_zone = "Asia/Shanghai"
+    operator.user.save()
+    raw = operator.get("/nodes/~export.csv?columns=registered,agent,models").getvalue()
+    assert raw.startswith(b"\xef\xbb\xbfnode_id")
+    (line,) = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+    assert line["registered"].endswith("+08:00")
+    assert line["agent"] == "'\n=cmd()"
+    assert line["models"] == "青岛"
+
+
 def test_an_exported_cell_is_never_a_formula(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, agent_version="=cmd()", models_offered=["@SUM(A1)"])
-    text = operator.get("/nodes/~export.csv?columns=agent,models").getvalue().decode()
+    text = operator.get("/nodes/~export.csv?columns=agent,models").getvalue().decode("utf-8-sig")
     assert "'=cmd()" in text
     assert "'@SUM(A1)" in text
