@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.template import RequestContext, Template, TemplateSyntaxError
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+from jatevo.overview.shades import SHADES
 from jatevo.web.figures import Figure
 from jatevo.web.pages import csrf_failure, server_error, unavailable_page
 from jatevo.web.templatetags import charts, moments, numbers
@@ -52,6 +54,16 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("shade", range(1, SHADES + 1))
+def test_every_shade_stands_out_from_the_panel_and_its_words_from_it(shade: int, theme: int) -> None:
+    ground, words = tokens()[f"heat-{shade}"][theme], tokens()[f"on-heat-{shade}"][theme]
+    assert contrast(ground, tokens()["panel"][theme]) >= 3
+    assert contrast(words, ground) >= 4.5
+    if shade > 1:
+        assert contrast(ground, tokens()[f"heat-{shade - 1}"][theme]) >= 1.4
 
 
 STATES = ("ok", "warn", "bad", "idle", "info")
@@ -216,6 +228,20 @@ def test_numbers_that_are_not_known_are_dashes() -> None:
     assert numbers.count(1234567) == "1,234,567"
     assert numbers.percent(0.421) == "42.1 %"
     assert (numbers.milliseconds(4.25), numbers.milliseconds(1310.4)) == ("4.2 ms", "1,310 ms")
+
+
+@pytest.mark.parametrize("zero", [-0.0, -0.004, Decimal("-0.00"), -1e-9])
+def test_a_number_that_is_shown_as_zero_has_no_sign(zero: float) -> None:
+    assert numbers.milliseconds(zero) == "0.0 ms"
+    assert (numbers.decimals(zero, 1), numbers.percent(zero, 0), numbers.short(zero)) == ("0.0", "0 %", "0")
+    assert numbers.decimals(-0.05, 2) == "-0.05"
+    assert numbers.count(-1234) == "-1,234"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), Decimal("NaN")])
+def test_what_is_no_number_is_unknown(value: float) -> None:
+    for words in (numbers.count, numbers.decimals, numbers.percent, numbers.milliseconds, numbers.short):
+        assert words(value) == "—"
 
 
 def test_a_card_tells_known_zero_unknown_and_stale_apart() -> None:

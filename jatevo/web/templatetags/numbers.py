@@ -34,7 +34,7 @@ def milliseconds(value: Number | None) -> str:
     """`{{ p95_ms|milliseconds }}`: 310 ms; below 10 with one digit."""
     if value is None or value == "":
         return UNKNOWN
-    return _with_unit(written(value, 1 if abs(value) < 10 else 0), "ms")
+    return _with_unit(written(value, 1 if abs(float(value)) < 10 else 0), "ms")
 
 
 def short(value: Number | None) -> str:

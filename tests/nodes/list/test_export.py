@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from jatevo.accounts.models import Org
+from jatevo.accounts.models import Org, User
 from jatevo.audit.models import AuditEvent
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory
@@ -54,8 +54,7 @@ def test_the_export_says_how_well_each_figure_is_known_and_when(operator: Browse
 
 def test_the_export_is_in_the_persons_zone_and_opens_in_a_spreadsheet(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, id="n-1", agent_version="\n=cmd()", models_offered=["青岛"])
-    operator.user.time_zone = "Asia/Shanghai"
-    operator.user.save()
+    User.objects.update(time_zone="Asia/Shanghai")
     raw = operator.get("/nodes/~export.csv?columns=registered,agent,models").getvalue()
     assert raw.startswith(b"\xef\xbb\xbfnode_id")
     (line,) = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
