@@ -45,8 +45,7 @@ def page_or_fragment(
     if status != 200:
         return _guarded(part)
     part["ETag"] = etag = etag_of(part.content)
-    unchanged = get_conditional_response(request, etag=etag)
-    return _guarded(part if unchanged is None else unchanged)
+    return _guarded(get_conditional_response(request, etag=etag, response=part) or part)
 
 
 # What is new in every rendering without being news: words that the page itself keeps fresh, a masked CSRF token.
