@@ -1,23 +1,27 @@
 """Finding what does not come: silent nodes, missed heartbeats, low reputation; and whom a fraud concerns.
 
-Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start and
-after a gap between two runs, all deadlines count from then (SweeperClock.counting_from).
+Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start, after a gap
+between two runs, and after most nodes were silent at once (nodes/rules/common_silence.py), all deadlines count from
+then (SweeperClock.counting_from).
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import Kind, UptimeFact
 from jatevo.metrics.models import Outbox
-from nodes.actions.exemptions import note_outage
+from nodes.actions.exemptions import begin_outage, end_outage, note_outage
 from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
+from nodes.rules.common_silence import LastHeard, common_silence, has_left, lasts
 from nodes.rules.lifecycle import (
     MISSED_SHARE_TO_QUARANTINE,
     MISSED_WINDOW,
@@ -27,6 +31,8 @@ from nodes.rules.lifecycle import (
     Status,
     reputation_is_low,
 )
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,9 @@ class Swept:
 def sweep(*, at: datetime) -> Swept:
     """One run. Safe to run anywhere any number of times: each transition is won once."""
     counting_from = _counting_from(at)
-    offline = _silent(at, counting_from)
+    offline = 0
+    if not _in_outage(at):
+        offline = _silent(at, counting_from)
     quarantined = _missed(at, counting_from) + _reputation_low(at) + relate(at=at)
     kept = timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
     HeartbeatMinute.objects.filter(minute__lt=at - kept).delete()
@@ -65,6 +73,39 @@ def _counting_from(at: datetime) -> datetime:
         clock.last_run_at = max(at, clock.last_run_at)
         clock.save(update_fields=["last_run_at", "counting_from"])
     return clock.counting_from
+
+
+def _in_outage(at: datetime) -> bool:
+    """Whether most nodes are silent at once; notes when that begins, and when it ends."""
+    deadline = timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS)
+    with transaction.atomic():
+        clock = SweeperClock.objects.select_for_update().get(pk=1)
+        outage = Exemption.objects.filter(kind=ExemptionKind.OUTAGE, ends_at=None).first()
+        heard = _last_heard(since=clock.counting_from, at=at)
+        if outage is not None:
+            if lasts(heard, since=outage.starts_at, at=at, offline_after=deadline):
+                return True
+            end_outage(outage, at=at)
+            clock.counting_from = at
+            clock.save(update_fields=["counting_from"])
+            log.info("most nodes are heard again", outage=outage.pk)
+            return True  # this run's deadlines were counted from before it
+        silence = common_silence(heard, at=at, offline_after=deadline)
+        if silence is None:
+            return False
+        begun = begin_outage(silence, at=at)
+        log.error("most nodes fell silent at once", outage=begun.pk, silent=silence.silent, of=silence.active)
+        return True
+
+
+def _last_heard(*, since: datetime, at: datetime) -> list[LastHeard]:
+    """The active nodes; nobody who has not left counts as silent from before `since`."""
+    active = Node.objects.filter(status=Status.ACTIVE)
+    found = active.values_list("org_id", Coalesce("last_heartbeat_at", "status_since"))
+    return [
+        LastHeard(org, heard_at if has_left(heard_at, at=at) else max(heard_at, since))
+        for org, heard_at in found
+    ]
 
 
 def _silent(at: datetime, counting_from: datetime) -> int:

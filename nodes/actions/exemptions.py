@@ -12,6 +12,7 @@ from nodes.actions.errors import NotPossible
 from nodes.maintenance import current_maintenance, maintenance_left
 from nodes.models import Exemption, ExemptionKind, Node, PendingJudgement
 from nodes.reputation.formula import WINDOW_DAYS
+from nodes.rules.common_silence import CommonSilence
 from nodes.rules.lifecycle import MISSED_WINDOW
 
 _GRACE = timedelta(minutes=1)  # between pressing the button and our clock
@@ -157,6 +158,45 @@ def note_outage(*, starts_at: datetime, ends_at: datetime, at: datetime) -> Exem
             ends_at=ends_at.isoformat(),
         )
     return exemption
+
+
+def begin_outage(silence: CommonSilence, *, at: datetime) -> Exemption:
+    """Most nodes fell silent at once: from then on nobody is blamed, until `end_outage`."""
+    with transaction.atomic():
+        exemption = Exemption.objects.create(
+            kind=ExemptionKind.OUTAGE,
+            starts_at=silence.since,
+            message=f"{silence.silent} of {silence.active} active nodes fell silent at once.",
+            created_by=SYSTEM.id,
+            created_at=at,
+        )
+        record(
+            "exemption.outage",
+            by=SYSTEM,
+            subject_kind="exemption",
+            subject_id=str(exemption.pk),
+            starts_at=silence.since.isoformat(),
+            silent_nodes=silence.silent,
+            active_nodes=silence.active,
+            silent_orgs=silence.silent_orgs,
+            orgs=silence.orgs,
+        )
+    return exemption
+
+
+def end_outage(exemption: Exemption, *, at: datetime) -> None:
+    """Most nodes are heard again, or have been gone for too long."""
+    with transaction.atomic():
+        exemption.ends_at = at
+        exemption.save(update_fields=["ends_at"])
+        record(
+            "exemption.outage_ended",
+            by=SYSTEM,
+            subject_kind="exemption",
+            subject_id=str(exemption.pk),
+            starts_at=exemption.starts_at.isoformat(),
+            ends_at=at.isoformat(),
+        )
 
 
 def _record(verb: str, node: Node, exemption: Exemption, *, by: User, reason: str) -> None:

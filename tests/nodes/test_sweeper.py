@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from jatevo.audit.models import AuditEvent
 from jatevo.metrics.models import Outbox
 from nodes import sweeper
 from nodes.actions import happen
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 from nodes.rules.lifecycle import Status
 from nodes.sweeper import sweep
-from tests.factories import NodeFactory
+from tests.factories import NodeFactory, OrgFactory
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
@@ -189,3 +190,78 @@ def test_old_minutes_are_forgotten() -> None:
     HeartbeatMinute.objects.create(node=node, minute=NOW - timedelta(days=1), beats=6)
     sweep(at=NOW)
     assert HeartbeatMinute.objects.count() == 1
+
+
+def statuses() -> list[str]:
+    return list(Node.objects.order_by("pk").values_list("status", flat=True))
+
+
+def heartbeats(nodes: list[Node], at: datetime) -> None:
+    Node.objects.filter(pk__in=[node.pk for node in nodes]).update(last_heartbeat_at=at)
+
+
+def test_when_most_nodes_fall_silent_at_once_nobody_goes_offline() -> None:
+    nodes = [active(timedelta(seconds=number)) for number in range(6)]
+    for seconds in range(5, 900, 5):
+        assert sweep(at=NOW + timedelta(seconds=seconds)) == sweeper.Swept(0, 0)
+    assert set(statuses()) == {Status.ACTIVE}
+    outage = Exemption.objects.get()
+    assert (outage.kind, outage.region, outage.node, outage.ends_at) == (ExemptionKind.OUTAGE, "", None, None)
+    assert outage.starts_at == NOW - timedelta(seconds=5)
+    assert outage.message == "6 of 6 active nodes fell silent at once."
+    back = NOW + timedelta(seconds=900)
+    heartbeats(nodes, back)
+    sweep(at=back)
+    outage.refresh_from_db()
+    assert outage.ends_at == back
+    assert [event.verb for event in AuditEvent.objects.order_by("pk")] == [
+        "exemption.outage",
+        "exemption.outage_ended",
+    ]
+
+
+def test_a_dead_minority_goes_offline_after_the_outage() -> None:
+    living, dead = [active(timedelta(seconds=3)) for _ in range(4)], active(timedelta(seconds=200))
+    for seconds in range(5, 600, 5):
+        assert sweep(at=NOW + timedelta(seconds=seconds)).offline == 0
+    end = NOW + timedelta(seconds=600)
+    for seconds in range(0, 300, 5):
+        heartbeats(living, end + timedelta(seconds=seconds))
+        assert sweep(at=end + timedelta(seconds=seconds)).offline == 0
+    heartbeats(living, end + timedelta(seconds=300))
+    assert sweep(at=end + timedelta(seconds=300)).offline == 1
+    dead.refresh_from_db()
+    assert dead.status == Status.OFFLINE
+    assert Exemption.objects.get().ends_at == end
+
+
+def test_an_org_with_most_nodes_takes_itself_offline() -> None:
+    org = OrgFactory.create()
+    for _ in range(9):
+        active(timedelta(seconds=0), org=org)
+    others = [active(timedelta(seconds=0)) for _ in range(2)]
+    offline = 0
+    for seconds in range(5, 310, 5):
+        heartbeats(others, NOW + timedelta(seconds=seconds))
+        offline += sweep(at=NOW + timedelta(seconds=seconds)).offline
+    assert offline == 9
+    assert not Exemption.objects.exists()
+
+
+def test_four_nodes_that_fall_silent_go_offline() -> None:
+    for _ in range(4):
+        active(timedelta(seconds=0))
+    assert sum(sweep(at=NOW + timedelta(seconds=seconds)).offline for seconds in range(5, 310, 5)) == 4
+
+
+def test_after_a_day_of_silence_the_majority_has_left() -> None:
+    for _ in range(5):
+        active(timedelta(seconds=90))
+    sweep(at=NOW)
+    SweeperClock.objects.update(last_run_at=NOW + timedelta(days=1))
+    assert sweep(at=NOW + timedelta(days=1)).offline == 0
+    assert Exemption.objects.filter(ends_at=None).count() == 0
+    later = NOW + timedelta(days=1, minutes=5)
+    SweeperClock.objects.update(last_run_at=later)
+    # the same majority is no new outage: it fell silent long ago
+    assert sweep(at=later).offline == 5
