@@ -1,9 +1,10 @@
 """/v1/enrollments and what people read and change of /v1/nodes; the machines' half is nodes/ingress/api.py."""
 
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.request import Request
@@ -20,41 +21,49 @@ from nodes.access.rights import owned_node, rights_of
 from nodes.ingress.payloads import sane_node_id
 from nodes.ingress.refusals import refuse
 from nodes.list.filters import NodeFilter
-from nodes.models import Node
-from nodes.serializers import EnrollmentAnswer, EnrollmentRequest, NodeDetail, NodeSummary
+from nodes.models import Enrollment, Node
+from nodes.serializers import EnrollmentAnswer, EnrollmentLine, EnrollmentRequest, NodeDetail, NodeSummary
 
 _TOKEN_ANSWER = inline_serializer(
     "NodeToken", {"node_id": serializers.CharField(), "node_token": serializers.CharField()}
 )
 
 
-@extend_schema(request=EnrollmentRequest, responses={201: EnrollmentAnswer})
-@api_view(["POST"])
+@extend_schema(
+    methods=["GET"],
+    operation_id="enrollments_list",
+    parameters=[OpenApiParameter("cursor"), OpenApiParameter("limit", int)],
+    responses=inline_serializer(
+        "EnrollmentPage",
+        {"results": EnrollmentLine(many=True), "next": serializers.CharField(allow_null=True)},
+    ),
+    summary="Open enrolments",
+    description="Those whose token still registers a node, newest first, without the tokens: your"
+    " organisation's, an admin's of all.",
+)
+@extend_schema(
+    methods=["POST"], request=EnrollmentRequest, responses={201: EnrollmentAnswer}, summary="Enrol a node"
+)
+@api_view(["GET", "HEAD", "POST"])
 @permission_classes([api_permission(Permission.ENROL_NODES)])
 def enrollments(request: Request) -> Response:
     """Ask for a node: a token that registers one node, shown once, good for 24 hours."""
+    return _enrol(request) if request.method == "POST" else _open_enrollments(request)
+
+
+@extend_schema(
+    responses={204: OpenApiResponse(description="Ended, or was over already")}, summary="End an enrolment"
+)
+@api_view(["DELETE"])
+@permission_classes([api_permission(Permission.ENROL_NODES)])
+def enrollment(request: Request, enrollment_id: UUID) -> Response:
+    """Its token registers nothing from now on. Nodes that have registered with it stay."""
     user = user_of(request)
-    form = EnrollmentRequest(data=request.data)
-    form.is_valid(raise_exception=True)
-    wanted = form.validated_data
-    if wanted["uses"] > 1 and not allowed(user, Permission.ENROL_FLEETS):
-        raise ApiError(403, "forbidden", "Only an admin may ask for a token of many uses.")
-    try:
-        enrollment, token = actions.enrol(
-            org=_org(user, wanted),
-            by=user,
-            at=timezone.now(),
-            node_id=sane_node_id("node_id", wanted["node_id"]),
-            region=wanted["region"],
-            runtime=wanted["runtime"],
-            uses=wanted["uses"],
-        )
-    except actions.NodeError as error:
-        refuse(error)
-    return Response(
-        {"token": token, "node_id": enrollment.node_id or None, "expires_at": enrollment.expires_at},
-        status=201,
-    )
+    found = Enrollment.objects.manageable_by(user).filter(pk=enrollment_id).first()
+    if found is None:
+        raise not_found()
+    actions.end_enrollment(enrollment=found, by=user, at=timezone.now())
+    return Response(status=204)
 
 
 @extend_schema(
@@ -130,6 +139,43 @@ def rotate_token(request: Request, node_id: str) -> Response:
 def _bad_parameters(errors: dict[str, Any]) -> ApiError:
     problems = [FieldProblem(field, str(text)) for field, texts in errors.items() for text in texts]
     return invalid_request("Some parameters are invalid.", problems)
+
+
+def _open_enrollments(request: Request) -> Response:
+    user = user_of(request)
+    hit("reads", user.email)
+    page = keyset_page(
+        Enrollment.objects.manageable_by(user).good(timezone.now()).select_related("org", "created_by"),
+        cursor=request.query_params.get("cursor"),
+        limit=parse_limit(request.query_params.get("limit")),
+        fields=["-created_at", "-id"],
+    )
+    return Response({"results": EnrollmentLine(page.rows, many=True).data, "next": page.next})
+
+
+def _enrol(request: Request) -> Response:
+    user = user_of(request)
+    form = EnrollmentRequest(data=request.data)
+    form.is_valid(raise_exception=True)
+    wanted = form.validated_data
+    if wanted["uses"] > 1 and not allowed(user, Permission.ENROL_FLEETS):
+        raise ApiError(403, "forbidden", "Only an admin may ask for a token of many uses.")
+    try:
+        made, token = actions.enrol(
+            org=_org(user, wanted),
+            by=user,
+            at=timezone.now(),
+            node_id=sane_node_id("node_id", wanted["node_id"]),
+            region=wanted["region"],
+            runtime=wanted["runtime"],
+            uses=wanted["uses"],
+        )
+    except actions.NodeError as error:
+        refuse(error)
+    return Response(
+        {"id": made.pk, "token": token, "node_id": made.node_id or None, "expires_at": made.expires_at},
+        status=201,
+    )
 
 
 def _org(user: User, wanted: dict[str, Any]) -> Org:

@@ -6,6 +6,7 @@ from nodes.ingress import api as ingress
 
 urlpatterns = [
     path("enrollments", api.enrollments, name="api-enrollments"),
+    path("enrollments/<uuid:enrollment_id>", api.enrollment, name="api-enrollment"),
     path("nodes", api.node_list, name="api-nodes"),
     path("nodes/register", ingress.register, name="api-register"),
     path("nodes/heartbeat", ingress.heartbeat, name="api-heartbeat"),

@@ -39,7 +39,25 @@ class EnrollmentAnswer(serializers.ModelSerializer[Enrollment]):
 
     class Meta:
         model = Enrollment
-        fields = ("token", "node_id", "expires_at")
+        fields = ("id", "token", "node_id", "expires_at")
+
+
+class EnrollmentLine(serializers.ModelSerializer[Enrollment]):
+    """A line of GET /v1/enrollments; `node_id` is null where the agent chooses it."""
+
+    node_id = serializers.SerializerMethodField()
+    org = serializers.CharField(source="org.name")
+    org_id = serializers.UUIDField()
+    created_by = serializers.EmailField(source="created_by.email")
+
+    class Meta:
+        model = Enrollment
+        fields = (
+            "id", "org", "org_id", "node_id", "region", "runtime", "uses_left", "created_by", "created_at", "expires_at",
+        )  # fmt: skip
+
+    def get_node_id(self, enrollment: Enrollment) -> str | None:
+        return enrollment.node_id or None
 
 
 class NodeSummary(serializers.ModelSerializer[Node]):

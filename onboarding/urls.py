@@ -13,5 +13,6 @@ urlpatterns = [
     path("<uuid:enrollment_id>/", views.enrollment, name="enrollment"),
     path("<uuid:enrollment_id>/agent.yaml", views.config_file, name="config"),
     path("<uuid:enrollment_id>/service", views.service_file, name="service"),
+    path("<uuid:enrollment_id>/revoke", views.revoke, name="revoke"),
     path("<uuid:enrollment_id>/renew", views.renew, name="renew"),
 ]

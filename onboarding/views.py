@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import quote_etag
@@ -18,8 +18,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, require, user_of
 from jatevo.web.fragments import page_or_fragment
-from nodes.actions import NodeError, enrol
-from nodes.models import Enrollment, Node, Runtime
+from nodes.actions import NodeError, end_enrollment, enrol
+from nodes.models import Enrollment, EnrollmentQuerySet, Node, Runtime
 from nodes.rules.credentials import enrollment_digest
 from onboarding.agent_archive import agent_archive
 from onboarding.agent_config import Platform
@@ -37,6 +37,7 @@ from onboarding.progress import signals_of
 from onboarding.service_templates import Instructions, instructions
 
 RECENT = 5
+MOST_OPEN = 100
 # The answers that an enrolment does not store, of the last one made in this browser.
 _SESSION_KEY = "run_a_node"
 
@@ -66,8 +67,8 @@ def start(request: HttpRequest) -> HttpResponse:
         "name_state": "current" if platform else "todo",
         "form": form,
         "regions": region_suggestions() if form else [],
-        "recent": _enrollments(user).select_related("last_node")[:RECENT],
-        "now": timezone.now(),
+        "open": _manageable(user).good(timezone.now()).select_related("org", "created_by")[:MOST_OPEN],
+        "recent": _manageable(user).exclude(last_node=None).select_related("last_node")[:RECENT],
     }
     return render(request, "onboarding/start.html", context, status=422 if form and form.errors else 200)
 
@@ -76,7 +77,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """Steps 3 and 4 of one enrolment, without the token; htmx asks for the checklist alone."""
-    found = get_object_or_404(_enrollments(user_of(request)).select_related("last_node"), pk=enrollment_id)
+    found = get_object_or_404(_manageable(user_of(request)).select_related("last_node"), pk=enrollment_id)
     return _enrollment_page(request, found, token="")
 
 
@@ -84,13 +85,24 @@ def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require_POST
 @require(Permission.ENROL_NODES)
 def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
-    """A new enrolment with the answers of this one, and with a token of its own."""
-    old = get_object_or_404(_enrollments(user_of(request)).select_related("org"), pk=enrollment_id)
+    """A new enrolment with the answers of this one and a token of its own, which ends this one's."""
+    old = get_object_or_404(_manageable(user_of(request)).select_related("org"), pk=enrollment_id)
     answers = {**_answers(request, old), "org": old.org}
     try:
-        return _enrol(request, answers, status=201)
+        return _enrol(request, answers, status=201, replaces=old)
     except NodeError as error:
         return _enrollment_page(request, old, token="", problem=str(error), status=409)
+
+
+@require_POST
+@require(Permission.ENROL_NODES)
+def revoke(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
+    """Ends an enrolment that is open still."""
+    user = user_of(request)
+    found = get_object_or_404(_manageable(user), pk=enrollment_id)
+    if end_enrollment(enrollment=found, by=user, at=timezone.now()):
+        messages.success(request, f"The token for {found.node_id or 'a new node'} is revoked.")
+    return redirect("onboarding:start")
 
 
 @never_cache
@@ -98,7 +110,7 @@ def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """`agent.yaml` as a download; with the token if the form posts it, since the console does not keep it."""
-    found = get_object_or_404(_enrollments(user_of(request)), pk=enrollment_id)
+    found = get_object_or_404(_manageable(user_of(request)), pk=enrollment_id)
     token = request.POST.get("token", "")
     if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
         token = ""
@@ -120,7 +132,7 @@ def node_config(request: HttpRequest, node_id: str) -> HttpResponse:
 @require(Permission.ENROL_NODES)
 def service_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """The launchd or systemd file as a download."""
-    found = get_object_or_404(_enrollments(user_of(request)), pk=enrollment_id)
+    found = get_object_or_404(_manageable(user_of(request)), pk=enrollment_id)
     service = _instructions(_platform_of(request, found)).service
     return _download(service.text.encode(), service.name, service.media_type)
 
@@ -136,7 +148,9 @@ def agent_zip(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _enrol(request: HttpRequest, answers: dict[str, Any], *, status: int) -> HttpResponse:
+def _enrol(
+    request: HttpRequest, answers: dict[str, Any], *, status: int, replaces: Enrollment | None = None
+) -> HttpResponse:
     """Makes the enrolment; raises NodeError if it is refused."""
     made, token = enrol(
         org=answers["org"],
@@ -145,6 +159,7 @@ def _enrol(request: HttpRequest, answers: dict[str, Any], *, status: int) -> Htt
         node_id=answers["node_id"],
         region=answers["region"],
         runtime=answers["runtime"],
+        replaces=replaces,
     )
     kept = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
     request.session[_SESSION_KEY] = {"enrollment": str(made.pk), **{key: answers[key] for key in kept}}
@@ -171,6 +186,8 @@ def _enrollment_page(
         "finished": finished(steps),
         "progress": _progress(steps),
         "expired": node is None and found.expires_at <= now,
+        "ended": node is None and found.ended_at is not None,
+        "open": not token and Enrollment.objects.filter(pk=found.pk).good(now).exists(),
         "service_url": f"{reverse('onboarding:service', args=[found.pk])}?platform={platform}",
         "checklist_url": reverse("onboarding:enrollment", args=[found.pk]),
     }
@@ -190,10 +207,9 @@ def _progress(steps: list[Step]) -> str:
     return " ".join([f"{len(done)} of {len(steps)} done{': ' + done[-1] if done else ''}.", *failed])
 
 
-def _enrollments(user: User) -> QuerySet[Enrollment]:
-    """Those that the person may see: an admin all, an operator the org's."""
-    found = Enrollment.objects.order_by("-created_at")
-    return found if user.is_admin else found.filter(org=user.org)
+def _manageable(user: User) -> EnrollmentQuerySet:
+    """Those that the person may see and end, newest first."""
+    return Enrollment.objects.manageable_by(user).order_by("-created_at")
 
 
 def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:

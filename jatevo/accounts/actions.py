@@ -8,13 +8,15 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
+from django.db.models import QuerySet
 from django_otp import devices_for_user, match_token
 
 from jatevo.accounts import sessions
 from jatevo.accounts.devices import known_device
 from jatevo.accounts.login_limits import count_attempt
-from jatevo.accounts.models import User
+from jatevo.accounts.models import Role, User
 from jatevo.accounts.sessions import SignedIn
+from jatevo.accounts.standing import end_what_derives, lost_standing
 from jatevo.audit.record import SYSTEM, Actor, actor_of, record
 from jatevo.web.time_zones import zone_named
 
@@ -23,6 +25,10 @@ LONGEST_EMAIL_KEPT = 320
 
 class WrongCredentials(Exception):
     """Unknown e-mail, wrong password, wrong one-time password or inactive user: nobody is told which."""
+
+
+class LastAdmin(Exception):
+    """The console would be left without anybody who can make admins."""
 
 
 class UnknownTimeZone(Exception):
@@ -119,12 +125,16 @@ def record_new_user(*, user: User, by: User | None) -> None:
 def save_user(*, user: User, changes: Mapping[str, tuple[str, str]], by: User, at: datetime) -> None:
     """Saves what an admin changed about a person, `changes` being field → (old, new) for the audit row.
 
-    Roles and orgs act at once, since each request loads the user anew; a person deactivated is signed out.
+    Roles and orgs act at once, since each request loads the user anew. What the person made under the
+    standing that they lose (jatevo/accounts/standing.py) ends with it. Raises LastAdmin.
     """
     with transaction.atomic():
+        before = _locked_for_change(user)
+        if before.is_active and before.is_admin and not (user.is_active and user.is_admin):
+            _require_another_admin(user)
         user.save()
-        if not user.is_active:
-            sessions.revoke_all(user, at=at)
+        if lost_standing(before, user):
+            end_what_derives(user, by=actor_of(by), at=at)
         record(
             "user.change",
             by=actor_of(by),
@@ -149,6 +159,21 @@ def set_time_zone(*, by: User, name: str) -> None:
             org_id=by.org_id,
             time_zone=name,
         )
+
+
+def _locked_for_change(user: User) -> User:
+    """The stored person. Admins lock all admins, always in one order, so that no two demote each other."""
+    list(_active_admins().select_for_update(no_key=True).values_list("pk", flat=True))
+    return sessions.locked_users().get(pk=user.pk)
+
+
+def _require_another_admin(leaving: User) -> None:
+    if not _active_admins().exclude(pk=leaving.pk).exists():
+        raise LastAdmin("This is the last active admin: make somebody else an admin first.")
+
+
+def _active_admins() -> QuerySet[User]:
+    return User.objects.filter(role=Role.ADMIN, is_active=True).order_by("pk")
 
 
 def _proven(email: str, password: str) -> User | None:

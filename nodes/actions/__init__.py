@@ -1,6 +1,6 @@
 """The only writers of nodes' tables: one verb a function, keyword-only, the audit row beside the change."""
 
-from nodes.actions.enrolment import Registration, enrol, register
+from nodes.actions.enrolment import Registration, end_enrollment, enrol, register
 from nodes.actions.errors import (
     EnrollmentInvalid,
     EnrollmentMismatch,
@@ -47,6 +47,7 @@ __all__ = [
     "confirm_fraud",
     "create_validator",
     "declare",
+    "end_enrollment",
     "end_maintenance",
     "enrol",
     "find_fraud",

@@ -12,7 +12,7 @@ from jatevo.accounts.models import Org, User
 from jatevo.audit.record import Actor, actor_of, record
 from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, KeyExists, NodeExists
 from nodes.actions.fraud import note_refused_key, relate
-from nodes.models import Enrollment, Node, NodeAttestation, NodeKey, NodeMark
+from nodes.models import Enrollment, EnrollmentQuerySet, Node, NodeAttestation, NodeKey, NodeMark
 from nodes.rules.credentials import enrollment_digest, new_enrollment_token
 from nodes.rules.marks import MarkKind, endpoint_mark, hardware_mark
 from nodes.tokens import node_token
@@ -43,15 +43,23 @@ def enrol(
     region: str = "",
     runtime: str = "",
     uses: int = 1,
+    replaces: Enrollment | None = None,
 ) -> tuple[Enrollment, str]:
     """Makes an enrolment and its token, which exists in clear text only in the answer.
 
-    Raises NodeExists if the node id is taken already.
+    It ends the one that it `replaces`. Raises NodeExists if the node id is taken already, and
+    EnrollmentInvalid if somebody has ended or replaced that one before.
     """
     if node_id and Node.objects.filter(pk=node_id).exists():
         raise NodeExists(f"The node id {node_id} is taken.")
     token = new_enrollment_token()
     with transaction.atomic():
+        if replaces is not None:
+            renewed = end_enrollments(
+                Enrollment.objects.filter(pk=replaces.pk), by=actor_of(by), at=at, reason="Renewed."
+            )
+            if not renewed:
+                raise EnrollmentInvalid("This enrolment was ended before; start a new one.")
         enrollment = Enrollment.objects.create(
             org=org,
             created_by=by,
@@ -74,6 +82,33 @@ def enrol(
     return enrollment, token
 
 
+def end_enrollment(*, enrollment: Enrollment, by: User, at: datetime) -> bool:
+    """Ends its token; whether that was still to be done."""
+    return bool(
+        end_enrollments(
+            Enrollment.objects.filter(pk=enrollment.pk), by=actor_of(by), at=at, reason="Revoked."
+        )
+    )
+
+
+def end_enrollments(chosen: EnrollmentQuerySet, *, by: Actor, at: datetime, reason: str) -> int:
+    """Ends those of them that had not ended yet; how many that were."""
+    with transaction.atomic():
+        ended = list(chosen.filter(ended_at=None).select_for_update(of=("self",)).order_by("pk"))
+        Enrollment.objects.filter(pk__in=[each.pk for each in ended]).update(ended_at=at)
+        for each in ended:
+            record(
+                "enrollment.end",
+                by=by,
+                subject_kind="enrollment",
+                subject_id=str(each.pk),
+                org_id=each.org_id,
+                reason=reason,
+                node_id=each.node_id,
+            )
+    return len(ended)
+
+
 def register(*, token: str, registration: Registration, at: datetime) -> tuple[Node, str]:
     """Uses up the token and makes the node; returns it with its node token. All or nothing.
 
@@ -89,13 +124,10 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
     # Before the token's own state: an agent whose first answer was lost must hear what happened.
     if Node.objects.filter(pk=registration.node_id).exists():
         raise _taken(registration)
-    if enrollment.expires_at <= at:
-        raise EnrollmentInvalid("The enrolment token has expired; make a new one.")
     try:
         with transaction.atomic():
-            claimed = Enrollment.objects.filter(pk=enrollment.pk, uses_left__gt=0, expires_at__gt=at)
-            if not claimed.update(uses_left=F("uses_left") - 1):
-                raise EnrollmentInvalid("The enrolment token has been used; make a new one.")
+            if not Enrollment.objects.filter(pk=enrollment.pk).good(at).update(uses_left=F("uses_left") - 1):
+                raise EnrollmentInvalid(_why_not(enrollment, at))
             node = _create(registration, enrollment, at)
             Enrollment.objects.filter(pk=enrollment.pk).update(last_node=node)
             if relate(at=at, node_id=node.pk):
@@ -109,6 +141,15 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
             raise KeyExists("This public key is another node's; make a fresh one.") from error
         raise
     return node, node_token(node)
+
+
+def _why_not(enrollment: Enrollment, at: datetime) -> str:
+    if enrollment.expires_at <= at:
+        return "The enrolment token has expired; make a new one."
+    enrollment.refresh_from_db(fields=["uses_left"])
+    if enrollment.uses_left == 0:
+        return "The enrolment token has been used; make a new one."
+    return "The enrolment token was ended; make a new one."
 
 
 def _taken(registration: Registration) -> NodeExists:

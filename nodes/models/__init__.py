@@ -1,6 +1,6 @@
 """Tables of nodes: who they are, how they enrol, what was heard of them and what they went through."""
 
-from nodes.models.enrolment import Enrollment
+from nodes.models.enrolment import Enrollment, EnrollmentQuerySet
 from nodes.models.fraud import (
     FindingState,
     FraudCause,
@@ -27,6 +27,7 @@ __all__ = [
     "NODE_ID_PATTERN",
     "REGION_PATTERN",
     "Enrollment",
+    "EnrollmentQuerySet",
     "Exemption",
     "ExemptionKind",
     "ExemptionQuerySet",

@@ -1,13 +1,35 @@
 """Enrolments: the wish of a person to add a node."""
 
 import uuid
+from datetime import datetime
+from typing import Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from jatevo.accounts.models import Org
+from jatevo.accounts.models import Org, Role, User
+from jatevo.accounts.permissions import ROLE_PERMISSIONS, Permission, allowed
 from nodes.models.node import NODE_ID_PATTERN, Node, Runtime
+
+
+class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
+    def manageable_by(self, user: User) -> Self:
+        """The rows that a person may see and end: an admin all, an operator the org's."""
+        if not allowed(user, Permission.ENROL_NODES):
+            return self.none()
+        return self if user.is_admin else self.filter(org_id=user.org_id)
+
+    def unused(self, at: datetime) -> Self:
+        """Neither used up nor expired nor ended."""
+        return self.filter(uses_left__gt=0, expires_at__gt=at, ended_at=None)
+
+    def good(self, at: datetime) -> Self:
+        """Those whose token registers a node: unused, and their maker may still enrol for that org."""
+        here = models.Q(created_by__org_id=models.F("org_id"))
+        roles = [role for role, held in ROLE_PERMISSIONS.items() if Permission.ENROL_NODES in held]
+        may = models.Q(created_by__role=Role.ADMIN) | (models.Q(created_by__role__in=roles) & here)
+        return self.unused(at).filter(may, created_by__is_active=True)
 
 
 class Enrollment(models.Model):
@@ -23,7 +45,10 @@ class Enrollment(models.Model):
     uses_left = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)  # revoked, renewed, or its maker left
     last_node = models.ForeignKey(Node, on_delete=models.SET_NULL, null=True, related_name="enrollments")
+
+    objects = EnrollmentQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]

@@ -52,10 +52,13 @@ class Browser(Client):
 
     def submit(self, path: str, fields: dict[str, str]) -> Any:
         """Opens the page, takes the token from its form, posts the fields."""
-        page = self.get(path)
-        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
-        assert found, f"{path} has no form"
-        return self.post(path, {**fields, "csrfmiddlewaretoken": found[1]})
+        return self.submit_to(path, fields, page=path)
+
+    def submit_to(self, path: str, fields: dict[str, str] | None = None, *, page: str) -> Any:
+        """The same for a form that posts elsewhere than to its page."""
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).content.decode())
+        assert found, f"{page} has no form"
+        return self.post(path, {**(fields or {}), "csrfmiddlewaretoken": found[1]})
 
 
 def text_of(answer: Any) -> str:
