@@ -8,14 +8,25 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from guardian.admin import GuardedModelAdmin
 
 from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
 from nodes.actions import create_validator, rotate_validator_token
-from nodes.models import Enrollment, Node, NodeKey, NodeTransition, Probe, Validator
+from nodes.models import (
+    Enrollment,
+    FraudFinding,
+    FraudRelation,
+    Node,
+    NodeKey,
+    NodeTransition,
+    Probe,
+    Validator,
+)
 
 
 @admin.register(Node)
@@ -91,8 +102,31 @@ class ProbeAdmin(ReadOnlyAdmin):
 
 @admin.register(NodeKey)
 class NodeKeyAdmin(ReadOnlyAdmin):
-    list_display = ("node", "valid_from", "valid_to", "added_by")
+    list_display = ("node", "valid_from", "valid_to", "added_by", "duplicate")
+    list_filter = ("duplicate",)
     search_fields = ("node__id",)
+
+
+@admin.register(FraudFinding)
+class FraudFindingAdmin(ReadOnlyAdmin):
+    """All findings of fraud; they are decided on the node's page."""
+
+    list_display = ("opened_at", "node", "state", "cause", "opened_by", "decided_at", "decided_by", "page")
+    list_filter = ("state", "cause")
+    search_fields = ("node__id", "node__org__name")
+
+    @admin.display(description="Decide")
+    def page(self, finding: FraudFinding) -> str:
+        return format_html('<a href="{}">Open</a>', reverse("nodes:fraud", args=[finding.node_id]))
+
+
+@admin.register(FraudRelation)
+class FraudRelationAdmin(ReadOnlyAdmin):
+    """Nodes that are or were held because of another's fraud."""
+
+    list_display = ("related_at", "node", "finding", "ground", "value", "lifted_at", "lifted_by")
+    list_filter = ("ground",)
+    search_fields = ("node__id", "finding__node__id", "value")
 
 
 @admin.register(Enrollment)

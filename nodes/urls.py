@@ -20,6 +20,7 @@ urlpatterns = [
     re_path(rf"{NODE}$", views.detail, name="detail"),
     re_path(rf"{NODE}quarantine/$", manage_views.quarantine_node, name="quarantine"),
     re_path(rf"{NODE}clear/$", manage_views.clear_node, name="clear"),
+    re_path(rf"{NODE}fraud/$", manage_views.fraud_of_node, name="fraud"),
     re_path(rf"{NODE}token/$", manage_views.rotate_node_token, name="rotate_token"),
     re_path(rf"{NODE}maintenance/$", manage_views.maintain_node, name="maintenance"),
     re_path(rf"{NODE}maintenance/end/$", manage_views.end_node_maintenance, name="end_maintenance"),

@@ -16,15 +16,18 @@ from nodes.access.versions import plain_version
 from nodes.actions import (
     NodeError,
     clear,
+    confirm_fraud,
     end_maintenance,
     quarantine,
     recompute_reputation,
     rotate_token,
     share,
     start_maintenance,
+    suspect,
     unshare,
 )
 from nodes.detail.forms import MaintenanceForm, ReasonForm, SharingForm, TokenForm
+from nodes.detail.fraud import fraud_view
 from nodes.detail.metrics_tab import spell_duration
 from nodes.detail.tabs import Tab
 from nodes.detail.views import seen
@@ -34,6 +37,11 @@ from nodes.models import Node
 from nodes.rules.lifecycle import Status
 
 ASK_AND_ACT = ["GET", "HEAD", "POST"]
+_FRAUD_DECISIONS: dict[str, tuple[Callable[..., object], str]] = {
+    "open": (suspect, "a finding of fraud is open."),
+    "confirm": (confirm_fraud, "the fraud is confirmed."),
+    "clear": (clear, "the finding is cleared and the node must pass its probes again."),
+}
 
 
 @require_http_methods(ASK_AND_ACT)
@@ -50,6 +58,35 @@ def clear_node(request: HttpRequest, name: str) -> HttpResponse:
     return _moderate(
         request, name, clear, "nodes/detail/clear.html", "is cleared and must pass its probes again."
     )
+
+
+@require_http_methods(ASK_AND_ACT)
+@require(Permission.QUARANTINE_NODES)
+def fraud_of_node(request: HttpRequest, name: str) -> HttpResponse:
+    """The findings of fraud about a node and whom they concern; a POST opens, confirms or clears one."""
+    node, _ = seen(request, name)
+    form = ReasonForm(request.POST or None)
+    decide = _FRAUD_DECISIONS.get(request.POST.get("decision", ""))
+    if request.method == "POST" and form.is_valid():
+        if decide is None:
+            form.add_error(None, "Choose what to do.")
+        else:
+            action, done = decide
+            try:
+                action(node=node, by=user_of(request), reason=form.cleaned_data["reason"], at=timezone.now())
+            except NodeError as error:
+                form.add_error(None, str(error))
+            else:
+                messages.success(request, f"{node.pk}: {done}")
+                return redirect("nodes:fraud", node.pk)
+    fraud = fraud_view(node)
+    context = {
+        "node": node,
+        "form": form,
+        "fraud": fraud,
+        "form_title": "Decide" if fraud.open else "Open a finding",
+    }
+    return render(request, "nodes/detail/fraud.html", context, status=422 if form.errors else 200)
 
 
 @never_cache
