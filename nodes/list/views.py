@@ -21,6 +21,7 @@ from jatevo.flags.registry import Flag
 from jatevo.web.csv_export import csv_answer
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
+from nodes.access.rights import rights_of
 from nodes.actions import NodeError, clear, quarantine
 from nodes.actions.saved_views import delete_view, save_view
 from nodes.list.columns import chosen_columns, columns_for, in_that_order, rows_of
@@ -52,6 +53,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     paginator.count = facets.total  # counted with the facets already
     page = paginator.get_page(wanted.query.get("page"))
     rows = rows_of(in_that_order(page.object_list, wanted.columns), names, at=now)
+    rights = [rights_of(request.user, row.node, names) for row in rows]
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
     context = {
@@ -61,7 +63,8 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "facets": facets,
         "applied": wanted.applied(_words(facets)),
         "page": page,
-        "rows": rows,
+        "rows": list(zip(rows, rights, strict=True)),
+        "has_actions": any(each.moderate or each.manage for each in rights),
         "columns": wanted.columns,
         "headers": _headers(wanted),
         "available": [(column, column in wanted.columns) for column in columns_for(request.user)],

@@ -131,6 +131,13 @@ def test_no_part_refreshes_by_the_browsers_address(path: Path) -> None:
         assert not re.search(r"hx-trigger\s*=\s*[\"'][^\"']*\b(refresh|every)\b", source)
 
 
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TEMPLATES)))
+def test_rows_of_lists_have_ids(path: Path) -> None:
+    """By them a refresh knows the row that moved from the one that is new, and keeps a selection in it."""
+    for row in re.findall(r"data-list>\s*(?:\{%[^%]*%\}\s*)*(<(?:tr|li)[^>]*>)", path.read_text()):
+        assert " id=" in row
+
+
 @pytest.mark.parametrize("address", ["", "?tab=metrics", "receipts/", "//elsewhere.example/"])
 def test_a_live_part_without_an_address_of_its_own_is_an_error(address: str) -> None:
     with pytest.raises(ValueError, match="its own address"):
