@@ -288,6 +288,8 @@ SWEEP_GAP_SECONDS = env.int("JATEVO_SWEEP_GAP_SECONDS", default=60)
 REPUTATION_P95_TARGET_MS = env.float("JATEVO_P95_TARGET_MS", default=2000.0)
 MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)
 ENROLLMENT_TTL = timedelta(hours=24)
+# A MaxMind file of networks: nodes' ASNs come from the addresses of their heartbeats. Empty: from admins.
+ASN_DATABASE = env.str("JATEVO_ASN_DATABASE", default="")
 
 PROCRASTINATE_ON_APP_READY = None
 PROMETHEUS_EXPORT_MIGRATIONS = False

@@ -5,6 +5,7 @@ Django admin opens to admins alone (User.is_staff), who hold every permission th
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -38,6 +39,10 @@ class NodeAdmin(GuardedModelAdmin):
     search_fields = ("id",)
     fields = ("id", "org", "region", "runtime", "status", "status_reason", "asn_hint", "green_energy")
     readonly_fields = ("id", "org", "region", "runtime", "status", "status_reason")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Node | None = None) -> tuple[str, ...]:
+        """Where a database of networks is named, the next heartbeat would undo an edit of the ASN."""
+        return (*self.readonly_fields, "asn_hint") if settings.ASN_DATABASE else self.readonly_fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -3,3 +3,8 @@ from django.apps import AppConfig
 
 class NodesConfig(AppConfig):
     name = "nodes"
+
+    def ready(self) -> None:
+        from nodes.ingress import checks
+
+        self.checks = checks  # importing it has registered it

@@ -29,6 +29,7 @@ WITH old AS MATERIALIZED (
         last_metrics = %(metrics)s::jsonb,
         models_offered = COALESCE(%(models)s::varchar[], n.models_offered),
         endpoint = COALESCE(%(endpoint)s, n.endpoint),
+        asn_hint = COALESCE(%(network)s, n.asn_hint),
         beat_minute = %(minute)s,
         beats = CASE WHEN old.beat_minute = %(minute)s THEN old.beats + 1 ELSE 1 END
     FROM old
@@ -67,8 +68,10 @@ class Beat:
     endpoint: str | None = None
 
 
-def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
+def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = None) -> Status:
     """Notes a sign of life at the server's time `at` and returns the node's status.
+
+    `network` is the autonomous system that it came from, if that is known.
 
     The first one after registration, a clearing or an absence puts the node before the validators.
     Raises StaleHeartbeat.
@@ -85,6 +88,7 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> Status:
                 "models": None if beat.models is None else list(beat.models),
                 "endpoint": beat.endpoint,
                 "endpoint_mark": endpoint_mark(beat.endpoint or ""),
+                "network": network,
             },
         )
         row = cursor.fetchone()

@@ -25,6 +25,7 @@ from nodes.ingress import payloads
 from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_validator
+from nodes.ingress.networks import network_of
 from nodes.ingress.proof import key_statement_signed
 from nodes.ingress.refusals import refuse
 from nodes.models import Node
@@ -101,7 +102,8 @@ def heartbeat(request: Request) -> Response:
             401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
         )
     try:
-        status = actions.heartbeat(node_id=caller.node_id, beat=beat, at=timezone.now())
+        network = network_of(client_address(request._request))
+        status = actions.heartbeat(node_id=caller.node_id, beat=beat, at=timezone.now(), network=network)
     except actions.NodeError as error:
         refuse(error)
     return Response(
