@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,7 @@ from django.utils import timezone
 from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
+from jatevo.local.demo_history import Agent, invent_history
 from jatevo.local.keys import write_private
 from nodes.actions import create_validator, enrol
 from nodes.models import Node
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 VALIDATOR = "demo-validator"
+HISTORY = "demo/history.json"  # below the home: that there is invented history, and up to when
 # Below the range that systems take ports of outgoing connections from, so still free next time.
 PORTS = range(21000, 32000)
 NEEDS_A_PERSON = 2  # the agent's and validator's exit code when starting again would not help
@@ -57,11 +60,11 @@ class DemoNode:
 
 
 NODES = (
-    DemoNode("macbook-001", "ap-southeast", "ollama", ("llama3.1-8b", "qwen2.5-7b"), 0.2),
-    DemoNode("sgp-rtx4090-01", "ap-southeast", "vllm", ("llama3.1-8b", "mistral-nemo-12b"), 0.5),
-    DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.5),
-    DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.3),
-    DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.3),
+    DemoNode("macbook-001", "ap-southeast", "ollama", ("llama3.1-8b", "qwen2.5-7b"), 0.01),
+    DemoNode("sgp-rtx4090-01", "ap-southeast", "vllm", ("llama3.1-8b", "mistral-nemo-12b"), 0.03),
+    DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.02),
+    DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.01),
+    DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.01),
     # Comes later and signs with a key that is not its own, so that a quarantine can be watched.
     DemoNode("fra-rogue-02", "eu-central", "ollama", ("llama3.1-8b",), 0.2, "forged-signature", 30.0),
 )
@@ -148,6 +151,30 @@ class Fleet:
         deadline = time.monotonic() + grace_seconds
         for member in self.members:
             member.stop(self._children, grace_seconds=max(0.1, deadline - time.monotonic()))
+
+
+def history_until(home: Path) -> datetime | None:
+    """Up to when this installation's history is invented; None where there is none."""
+    kept = home / HISTORY
+    return datetime.fromisoformat(json.loads(kept.read_text())["until"]) if kept.exists() else None
+
+
+def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
+    """Invents the fleet's history, once, and only where there are no nodes yet."""
+    if history_until(home) is not None or Node.objects.exists():
+        return
+    at = timezone.now()
+    agents = []
+    for node in NODES:
+        folder = home / "demo" / node.node_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not node.fault:
+            endpoint = f"http://{LOOPBACK}:{_port(folder)}"
+            agents.append(
+                Agent(node.node_id, node.region, node.runtime, node.models, folder / "state", endpoint)
+            )
+    invent_history(agents, org=org, by=by, console_url=console_url, validator=VALIDATOR, at=at)
+    write_private(home / HISTORY, json.dumps({"until": at.isoformat()}))
 
 
 def _agent_command(node: DemoNode, config: Path) -> list[str]:

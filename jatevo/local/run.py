@@ -82,6 +82,7 @@ class Console:
         self._serve(claimed)
         if os.environ.get("JATEVO_DEMO", "1").lower() not in {"0", "false", "no", "off"}:
             self._start_demo(logins)
+        self._say_what_is_invented()
         from jatevo.web import health
 
         health.mark_ready()
@@ -195,18 +196,29 @@ class Console:
             self.shutdown.callback(self._worker.ask_to_stop)
 
     def _start_demo(self, logins: "list[Login]") -> None:
-        with self._step("Demo fleet"):
-            from jatevo.accounts.models import Role
-            from jatevo.local.demo import Fleet
+        from jatevo.accounts.models import Role
+        from jatevo.local.demo import Fleet, ensure_history
 
-            operator = next(login.user for login in logins if login.role == Role.OPERATOR)
-            if self._stores is None or operator.org is None:
-                return
+        operator = next(login.user for login in logins if login.role == Role.OPERATOR)
+        if self._stores is None or operator.org is None:
+            return
+        with self._step("Demo history"):
+            ensure_history(self.home, console_url=self.url, org=operator.org, by=operator)
+        with self._step("Demo fleet"):
             self._fleet = Fleet(
                 self.home, self._stores.children, console_url=self.url, org=operator.org, by=operator
             )
             self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
             self._fleet.tick(at=time.monotonic())
+
+    def _say_what_is_invented(self) -> None:
+        """Also without the demo fleet: its history stays."""
+        from jatevo.local.demo import history_until
+        from jatevo.local.demo_history import notice
+        from jatevo.web import notices
+
+        if until := history_until(self.home):
+            notices.show(notice(until))
 
 
 def _announce(steps: Steps, console: Console, logins: "list[Login]") -> None:

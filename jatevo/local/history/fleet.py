@@ -18,10 +18,11 @@ WHOLE_HOUR = (1 << 60) - 1
 
 @dataclass(frozen=True)
 class Silence:
-    """The node was not heard from `since` to before `until`; None is until today."""
+    """The node was not heard from `since` to before `until`; None is until today. `announced`: for maintenance."""
 
     since: int
     until: int | None
+    announced: bool = False
 
     def minutes_in(self, hour: int) -> int:
         """Its minutes in the hour that starts then, as bits."""

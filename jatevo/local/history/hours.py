@@ -28,7 +28,13 @@ class Traffic:
 
 
 def write_hours(
-    fleet: Fleet, *, first: int, until: int, seed: int, traffic: Callable[[str, int, int], Traffic]
+    fleet: Fleet,
+    *,
+    first: int,
+    until: int,
+    seed: int,
+    traffic: Callable[[str, int, int], Traffic],
+    typical_p95_ms: float = 700,
 ) -> int:
     """The hours from `first` to before `until` (unix seconds, whole hours); returns how many rows.
 
@@ -49,7 +55,7 @@ def write_hours(
         expected = bisect_right(begun[region], hour) * 60
         up = max(0, expected - silent[region, hour] - int(draw.random() * 0.004 * expected))
         active = round(up / 60)
-        p95_ms = round(700 * draw.uniform(0.9, 1.2), 1)
+        p95_ms = round(typical_p95_ms * daily_curve(hour) * draw.uniform(0.9, 1.1), 1)
         served = traffic(region, hour, active)
         return [
             active, p95_ms, active * 12, served.requests, served.tokens_input, served.tokens_output, served.errors,

@@ -111,7 +111,8 @@ def _transitions(member: Member) -> Iterator[tuple[Any, ...]]:
     for silence in member.silences:
         evidence = {"last_heartbeat_at": str(moment(silence.since)), "deadline_s": OFFLINE_AFTER}
         gone, back = silence.since + OFFLINE_AFTER, silence.until
-        yield _step(member, gone, Phase.ACTIVE, Phase.OFFLINE, Reason.NO_HEARTBEAT, evidence)
+        reason = Reason.MAINTENANCE if silence.announced else Reason.NO_HEARTBEAT
+        yield _step(member, gone, Phase.ACTIVE, Phase.OFFLINE, reason, evidence)
         if back is not None:
             yield _step(member, back + 2, Phase.OFFLINE, Phase.PROBING, Reason.FIRST_HEARTBEAT)
             yield _step(member, back + MINUTE, Phase.PROBING, Phase.ACTIVE, Reason.PROBE_PASSED)

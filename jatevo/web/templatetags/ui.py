@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from jatevo.web import definitions
 from jatevo.web.definitions import Definition
 from jatevo.web.figures import Figure
+from jatevo.web.notices import shown
 from jatevo.web.request_id import current_request_id
 from jatevo.web.templatetags import charts, icons, moments, numbers
 from jatevo.web.templatetags.tones import ALERT_ICONS, CHIPS, STEPS, Chip, Tone
@@ -53,6 +54,12 @@ def console_version() -> str:
     """The version in pyproject.toml."""
     project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
     return str(project["project"]["version"])
+
+
+@register.simple_tag
+def notices() -> tuple[str, ...]:
+    """`{% notices as texts %}`: what every page says at its top (jatevo/web/notices.py)."""
+    return shown()
 
 
 # --- words with a colour

@@ -1,0 +1,118 @@
+"""The demo fleet's invented past: it fits together, verifies, says what it is, and is invented once."""
+
+import base64
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db.models import Max, Min, Sum
+from django.test import Client
+from django.utils import timezone
+from nacl.signing import SigningKey
+
+from jatevo.accounts.models import Role, User
+from jatevo.local.demo import NODES, ensure_history, history_until
+from jatevo.local.demo_history import DAYS, PASTS, notice
+from jatevo.local.seed import seed_users
+from jatevo.metrics.store import Store
+from jatevo.overview.models import Incident, RegionHour
+from jatevo.web import notices
+from nodes.models import Exemption, ExemptionKind, Node, NodeKey
+from nodes.rules.lifecycle import Status
+from nodes.tokens import node_token
+from receipts.models import Receipt
+from receipts.verify import verify
+from tests.accounts.browser import Browser
+from tests.factories import NodeFactory
+from tests.metrics.conftest import chdb_store
+
+__all__ = ["chdb_store"]
+
+CONSOLE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def operator(db: None, tmp_path: Path) -> User:
+    return next(login.user for login in seed_users(tmp_path) if login.role == Role.OPERATOR)
+
+
+def invent(home: Path, operator: User) -> None:
+    assert operator.org is not None
+    ensure_history(home, console_url=CONSOLE, org=operator.org, by=operator)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.django_db(transaction=True)
+def test_the_history_is_whole_and_agrees_with_itself(
+    operator: User, tmp_path: Path, chdb_store: Store
+) -> None:
+    invent(tmp_path, operator)
+    nodes = Node.objects.order_by("pk")
+    assert [node.pk for node in nodes] == sorted(PASTS)
+    assert {node.status for node in nodes} == {Status.ACTIVE}
+    assert all(node.reputation is not None and node.org_id == operator.org_id for node in nodes)
+
+    receipts = Receipt.objects.order_by("accepted_at")
+    ends = receipts.aggregate(first=Min("accepted_at"), last=Max("accepted_at"))
+    assert timedelta(days=DAYS - 1) < ends["last"] - ends["first"] < timedelta(days=DAYS + 1)
+    for receipt in receipts[:: max(1, receipts.count() // 25)]:
+        assert verify(receipt).valid, receipt
+        assert receipt.payload["demo"] is True
+
+    hours = RegionHour.objects.aggregate(first=Min("hour"), last=Max("hour"))
+    counted = RegionHour.objects.filter(region="").aggregate(
+        requests=Sum("requests"), tokens=Sum("tokens_output")
+    )
+    of_them = receipts.filter(
+        accepted_at__gte=hours["first"], accepted_at__lt=hours["last"] + timedelta(hours=1)
+    )
+    sums = of_them.aggregate(tokens=Sum("tokens_output"))
+    assert (counted["requests"], counted["tokens"]) == (of_them.count(), sums["tokens"])
+    ((in_store,),) = chdb_store.execute("SELECT count() FROM receipt_facts")
+    assert in_store == receipts.count()
+
+    incident = Incident.objects.get()
+    assert "Demo data" in incident.description
+    assert Exemption.objects.get(kind=ExemptionKind.INCIDENT).reference == f"incident:{incident.pk}"
+    assert Exemption.objects.filter(kind=ExemptionKind.MAINTENANCE).exists()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.django_db(transaction=True)
+def test_the_agents_go_on_as_the_nodes_of_the_past_and_it_happens_once(
+    operator: User, tmp_path: Path, chdb_store: Store
+) -> None:
+    invent(tmp_path, operator)
+    for node in Node.objects.all():
+        state = json.loads((tmp_path / "demo" / node.pk / "state" / "state.json").read_text())
+        key = SigningKey(base64.b64decode(state["private_key"])).verify_key
+        assert bytes(NodeKey.objects.get(node=node).public_key) == bytes(key)
+        assert (state["node_token"], state["console"]) == (node_token(node), CONSOLE)
+    before = Receipt.objects.count()
+    assert history_until(tmp_path) is not None
+    invent(tmp_path, operator)
+    assert Receipt.objects.count() == before
+
+
+@pytest.mark.django_db
+def test_an_installation_with_nodes_gets_no_history(operator: User, tmp_path: Path) -> None:
+    NodeFactory.create(id="mine")
+    invent(tmp_path, operator)
+    assert (Node.objects.count(), history_until(tmp_path)) == (1, None)
+
+
+def test_the_node_that_misbehaves_has_no_past() -> None:
+    assert set(PASTS) == {node.node_id for node in NODES if not node.fault}
+
+
+@pytest.mark.django_db
+def test_every_page_says_that_the_data_are_invented() -> None:
+    text = notice(timezone.now())
+    notices.show(text)
+    try:
+        for path in ("/", "/nodes/", "/status/"):
+            assert text in Browser().get(path).content.decode()
+    finally:
+        notices.clear()
+    assert text not in Client().get("/").content.decode()
