@@ -86,6 +86,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "jatevo.web.middleware.RequestIdMiddleware",
+    "jatevo.web.middleware.LivenessMiddleware",
+    "jatevo.web.middleware.BudgetMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "jatevo.web.middleware.PageGZipMiddleware",
@@ -129,15 +131,17 @@ _database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatev
 DATABASES = {
     "default": {
         **_database,
-        "CONN_MAX_AGE": env.int("JATEVO_DB_CONN_MAX_AGE_SECONDS", default=60),
-        "CONN_HEALTH_CHECKS": True,
+        "ENGINE": "jatevo.web.postgresql",
+        "CONN_MAX_AGE": 0,  # connections go back to a pool
         "OPTIONS": {
-            "connect_timeout": 3,
+            "connect_timeout": 2,
             "application_name": "jatevo",
             **_database.get("OPTIONS", {}),
         },
     }
 }
+# How many connections a process has at most for each of pages, ingest and jobs (jatevo/web/postgresql/budgets.py).
+DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=8)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
@@ -310,6 +314,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
         "procrastinate": {"level": "WARNING"},
+        # each connection that is lost or cannot be made, which the breaker says once
+        "psycopg.pool": {"level": "ERROR"},
         # each failed connection with its traceback, which the breaker's caller says in a line
         "clickhouse_driver": {"level": "CRITICAL"},
         "django.request": {"level": "ERROR"},

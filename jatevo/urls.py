@@ -25,7 +25,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("receipts.api_urls")),
     path("v1/openapi.json", SpectacularJSONAPIView.as_view(permission_classes=[]), name="openapi"),
     path("admin/", admin.site.urls),
-    path("healthz", probes.healthz, name="healthz"),
+    path(probes.LIVENESS_PATH.lstrip("/"), probes.healthz, name="healthz"),  # LivenessMiddleware is faster
+    path("readyz", probes.readyz, name="readyz"),
     path("metrics", probes.metrics, name="metrics"),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}favicon.svg"), name="favicon"),
 ]

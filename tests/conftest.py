@@ -16,7 +16,8 @@ from django.conf import settings
 from jatevo.local.static_files import collect
 from jatevo.metrics.migrator import migrate
 from jatevo.metrics.store import Store, get_store
-from jatevo.web import throttling
+from jatevo.web import health, throttling
+from jatevo.web.postgresql.connections import breaker as postgresql_breaker
 from jatevo.web.remembered import forget_alone
 from tests.audit.flushing import audit_log_is_flushed_between_tests
 from tests.web.middleware import one_chain_of_middleware
@@ -55,7 +56,9 @@ def redis_client() -> Iterator[redis.Redis]:
 def untroubled_process() -> None:
     """What one test did to a store is not held against it in the next."""
     throttling.breaker.reset()
+    postgresql_breaker.reset()
     forget_alone()
+    health.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -109,7 +109,7 @@ def _wait(base: str, children: list[subprocess.Popen[bytes]], log: Path) -> None
         if any(child.poll() is not None for child in children):
             break
         try:
-            if httpx.get(f"{base}/healthz").status_code == 200:
+            if httpx.get(f"{base}/readyz", timeout=10).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests.
+"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests, two for the quick ones.
 
 Threads and one process, because chDB keeps its files open to one process only.
 """
@@ -13,9 +13,12 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 THREADS = 16
+# Requests that ask no store never queue behind those that wait for one.
+QUICK_THREADS = 2
+QUICK_PATHS = ("/healthz", "/static/", "/favicon.ico")
 MAX_CONNECTIONS = 2000
 IDLE_CONNECTION_SECONDS = 60
 # Well above the application's own limits, so that almost every oversized body gets the application's answer.
@@ -49,15 +52,39 @@ class Channel(HTTPChannel):
     error_task_class = JsonErrorTask
 
 
+class TwoQueues(ThreadedTaskDispatcher):
+    """waitress' threads, and a few of their own for QUICK_PATHS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._quick = ThreadedTaskDispatcher()
+
+    def set_thread_count(self, count: int) -> None:
+        super().set_thread_count(count)
+        self._quick.set_thread_count(min(count, QUICK_THREADS))
+
+    def add_task(self, task: HTTPChannel) -> None:
+        if getattr(task.requests[0], "path", "").startswith(QUICK_PATHS):
+            self._quick.add_task(task)
+        else:
+            super().add_task(task)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        ended = super().shutdown(cancel_pending, timeout)
+        return bool(self._quick.shutdown(cancel_pending, timeout) and ended)
+
+
 class WebServer:
     """Serves `application` on a socket that is bound already, until `stop`."""
 
     def __init__(self, application: WsgiApplication, claimed: socket.socket) -> None:
+        queues = TwoQueues()
+        queues.set_thread_count(THREADS)
         self._server = create_server(
             application,
+            _dispatcher=queues,
             _start=False,
             sockets=[claimed],
-            threads=THREADS,
             connection_limit=MAX_CONNECTIONS,
             channel_timeout=IDLE_CONNECTION_SECONDS,
             max_request_body_size=MAX_BODY_BYTES,

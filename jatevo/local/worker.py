@@ -12,9 +12,12 @@ from django.db import Error as DjangoDatabaseError
 from django.db import connection, connections
 from django.utils import timezone
 from procrastinate.contrib.django import app
-from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import ConnectorException
+from procrastinate.psycopg_connector import PsycopgConnector
 
+from jatevo.web.postgresql.budgets import WORKER, working
+from jatevo.web.postgresql.connections import BoundedAsyncConnection
 from nodes.sweeper import start_counting
 
 log = structlog.get_logger(__name__)
@@ -23,6 +26,8 @@ CONCURRENCY = 4
 GRACE_SECONDS = 5.0
 POLL_SECONDS = 5.0  # a new job is announced by LISTEN; this is the net below it
 PAUSE_SECONDS = 2.0
+# procrastinate's own questions are small. One that is not answered ends the worker, which then starts again.
+ANSWER_SECONDS = 10.0
 DATABASE_ERRORS = (DjangoDatabaseError, psycopg.Error, ConnectorException)
 
 
@@ -61,7 +66,7 @@ async def work_until_signalled() -> None:
     if task is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
+    with working(WORKER), suppress(asyncio.CancelledError):
         await keep_working()
 
 
@@ -69,7 +74,7 @@ async def work() -> None:
     """Run jobs until cancelled or until the worker fails. Finished jobs are deleted."""
     # A copy of the app with a connection pool: the shared one defers jobs inside the web requests'
     # transactions, and has to keep doing so.
-    with_pool = app.with_connector(DjangoConnector().get_worker_connector())
+    with_pool = app.with_connector(_connector())
     async with with_pool.open_async():
         await with_pool.run_worker_async(
             concurrency=CONCURRENCY,
@@ -78,6 +83,21 @@ async def work() -> None:
             delete_jobs="successful",
             install_signal_handlers=False,
         )
+
+
+def _connector() -> PsycopgConnector:
+    """procrastinate's own connections: to claim and finish jobs, to hear of new ones, to say that it lives."""
+
+    async def configure(connection: BoundedAsyncConnection) -> None:
+        connection.answer_seconds = ANSWER_SECONDS
+
+    return PsycopgConnector(
+        kwargs=connector_params(),
+        connection_class=BoundedAsyncConnection,
+        configure=configure,
+        timeout=ANSWER_SECONDS,
+        reconnect_timeout=0.0,
+    )
 
 
 def _connect_anew() -> None:
@@ -117,7 +137,8 @@ class WorkerThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._task = self._loop.create_task(keep_working())
+        with working(WORKER):
+            self._task = self._loop.create_task(keep_working())
         self._begun.set()
         try:
             self._loop.run_until_complete(self._task)

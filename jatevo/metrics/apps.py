@@ -9,5 +9,8 @@ class MetricsConfig(AppConfig):
 
     def ready(self) -> None:
         from jatevo.metrics import checks
+        from jatevo.metrics.patience import answers
+        from jatevo.web.health import register_store
 
         self.checks = checks  # importing it has registered it
+        register_store("clickhouse", answers)

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from jatevo.metrics.transport import MetricsUnavailable
+from jatevo.metrics.store import get_store
+from jatevo.metrics.transport import MetricsError, MetricsUnavailable
 
 WAIT_SECONDS = 0.6
 # While an answer is overdue, the next ones get this long: several figures of one page share one wait.
@@ -33,6 +34,15 @@ def patiently(compute: Callable[[], T], wait_seconds: float = WAIT_SECONDS) -> T
     (request id, trace) is the caller's.
     """
     return _helpers().ask(compute, wait_seconds)
+
+
+def answers() -> bool:
+    """Whether ClickHouse answers a page in time."""
+    try:
+        patiently(get_store().ping)
+    except MetricsError:
+        return False
+    return True
 
 
 class _Question(Generic[T]):

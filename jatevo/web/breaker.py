@@ -71,10 +71,11 @@ class CircuitBreaker:
         """The store did not answer."""
         with self._lock:
             self._failures += 1
-            opens = self._failures >= self._threshold
-            if opens:
+            was_closed = self._retry_at is None
+            if self._failures >= self._threshold:
                 self._retry_at = self._clock() + self._open_seconds
-        if opens:
+            opened = was_closed and self._retry_at is not None
+        if opened:
             log.warning("store unavailable", store=self.store, error=str(error))
 
     def reset(self) -> None:

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -16,6 +16,8 @@ from rest_framework.response import Response
 
 from jatevo.web.json import dump
 from jatevo.web.request_id import current_request_id
+
+RETRY_AFTER_SECONDS: Final = 5
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +72,8 @@ def unavailable(store: str) -> ApiError:
     return ApiError(
         503,
         "unavailable",
-        f"{store} cannot be reached; nothing was kept. Try again.",
-        headers={"Retry-After": "5"},
+        f"{store} does not answer in time; nothing was acknowledged. Try again.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 
 

@@ -14,6 +14,8 @@ from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, to_response
 from jatevo.web.pages import refused_page, unavailable_page
+from jatevo.web.postgresql.budgets import INGEST, PAGE, working
+from jatevo.web.probes import LIVENESS_PATH, healthz
 from jatevo.web.request_id import HEADER, adopt
 
 Next = Callable[[HttpRequest], HttpResponse]
@@ -45,6 +47,27 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response[HEADER] = request_id
         return response
+
+
+class LivenessMiddleware:
+    """Answers /healthz before anything that could ask a store, whatever cookies and host the request names."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return healthz(request) if request.path_info == LIVENESS_PATH else self.get_response(request)
+
+
+class BudgetMiddleware:
+    """Gives each request its time with PostgreSQL. What is streamed later is bound statement by statement."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with working(INGEST if is_ingress(request) else PAGE):
+            return self.get_response(request)
 
 
 class ApiGateMiddleware:
@@ -107,7 +130,9 @@ _ERRORS = {
     405: ApiError(405, "method_not_allowed", "This route does not take that method."),
     413: ApiError(413, "too_large", "The body is too large."),
     500: ApiError(500, "internal_error", "Something went wrong on our side; it has been logged."),
-    503: ApiError(503, "unavailable", "A store cannot be reached; nothing was kept. Try again."),
+    503: ApiError(
+        503, "unavailable", "A store does not answer in time; nothing was acknowledged. Try again."
+    ),
 }
 
 

@@ -2,14 +2,22 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
+from django_htmx.middleware import HtmxDetails
 
-from jatevo.web.errors import ApiError, to_response
+from jatevo.web.errors import RETRY_AFTER_SECONDS, ApiError, to_response
 from jatevo.web.request_id import current_request_id
 
 
 def unavailable_page(request: HttpRequest) -> HttpResponse:
-    """503: PostgreSQL cannot be reached."""
-    return _page(request, "errors/503.html", 503)
+    """503: PostgreSQL does not answer. A part of a page gets a sentence, which app.js shows beside what is there."""
+    htmx = HtmxDetails(request)
+    is_part = bool(htmx) and not htmx.history_restore_request
+    response = _page(request, "errors/503_part.html" if is_part else "errors/503.html", 503)
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    patch_vary_headers(response, ["HX-Request"])
+    add_never_cache_headers(response)
+    return response
 
 
 def refused_page(request: HttpRequest, refused: ApiError) -> HttpResponse:

@@ -1,14 +1,15 @@
-"""/healthz and /metrics: for load balancers, supervisors and Prometheus."""
+"""/healthz, /readyz and /metrics: for supervisors, load balancers and Prometheus."""
 
 from hmac import compare_digest
 
 from django.conf import settings
-from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django_prometheus.exports import ExportToDjangoView
 
-from jatevo.web.health import Readiness, readiness
+from jatevo.web.health import health, readiness
+
+LIVENESS_PATH = "/healthz"
 
 
 @never_cache
@@ -24,10 +25,18 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 while this process serves and PostgreSQL answers, else 503."""
-    state = readiness()
-    if state is not Readiness.READY:
-        return JsonResponse({"status": state.value}, status=503)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    return JsonResponse({"status": "ok"})
+    """200: this process lives. It asks no store, so that nobody ends a process for the fault of one."""
+    return JsonResponse({"status": "ok", "readiness": readiness().value})
+
+
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 while this process can serve, 503 while it starts, stops, or PostgreSQL does not answer.
+
+    Without Redis or ClickHouse it serves, and is `degraded`.
+    """
+    found = health()
+    stores = {name: "ok" if answers else "unavailable" for name, answers in found.stores.items()}
+    return JsonResponse(
+        {"status": found.readiness.value, "stores": stores}, status=200 if found.serves else 503
+    )

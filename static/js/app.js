@@ -242,7 +242,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     const address = `${login}?next=${encodeURIComponent(location.pathname + location.search)}`;
     if (!isPoll(detail)) return location.assign(address);
     signedOut = true;
-    complain("Your session has ended.", { href: address, label: "Sign in" });
+    complain("Your session has ended.", { link: { href: address, label: "Sign in" } });
   } else if (detail.shouldSwap && /^\s*<!doctype/i.test(xhr.responseText)) {
     // A whole page is never put into a part of one.
     detail.shouldSwap = false;
@@ -327,26 +327,44 @@ document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentEl
 
 // --- What went wrong with a request is said, not swallowed. Polls say it once.
 
-function complain(text, link) {
+function complain(text, { link, lasting = Boolean(link) } = {}) {
   const toasts = document.getElementById("toasts");
-  if ([...toasts.children].some((toast) => toast.dataset.said === text)) return;
+  const same = [...toasts.children].find((toast) => toast.dataset.said === text);
+  if (same) return same;
   const toast = document.createElement("div");
   toast.className = "alert tone-bad shadow-raised";
   toast.dataset.toast = "error";
   toast.dataset.said = text;
   toast.textContent = text;
   toasts.append(toast);
-  if (!link) return void setTimeout(() => toast.remove(), 10000);
-  const anchor = Object.assign(document.createElement("a"), { className: "link", href: link.href, textContent: link.label });
-  toast.append(anchor);
+  if (link) toast.append(Object.assign(document.createElement("a"), { className: "link", href: link.href, textContent: link.label }));
+  if (!lasting) setTimeout(() => toast.remove(), 10000);
+  return toast;
 }
+// An outage is said in the server's words, and for as long as it lasts.
+let outage = null;
+function outageOf(xhr) {
+  if (xhr.status !== 503) return "";
+  const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+  return answer.querySelector("[data-outage]")?.textContent.trim() ?? "";
+}
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  const said = outageOf(detail.xhr);
+  if (said) {
+    outage = complain(said, { lasting: true });
+  } else if (detail.xhr.status) {
+    outage?.remove();
+    outage = null;
+  }
+});
 document.addEventListener("htmx:sendError", () => complain("The console cannot be reached. Trying again."));
 document.addEventListener("htmx:timeout", () => complain("The console takes too long to answer."));
 document.addEventListener("htmx:responseError", ({ detail }) => {
   if (detail.xhr.status === 401) return;
+  if (drawer.open && detail.target?.id === "drawer-body" && !isPoll(detail)) drawer.close();
+  if (outageOf(detail.xhr)) return;
   const id = !isPoll(detail) && detail.xhr.getResponseHeader("x-request-id");
   complain(`The console answered ${detail.xhr.status}.${id ? ` Request ${id}.` : isPoll(detail) ? " Trying again." : ""}`);
-  if (drawer.open && detail.target?.id === "drawer-body" && !isPoll(detail)) drawer.close();
 });
 
 // Good news leaves by itself; warnings and errors stay until dismissed.

@@ -42,7 +42,7 @@ class Console:
         self._bearers: dict[str, tuple[str, float]] = {}
 
     def start(self) -> float:
-        """Start it and wait until /healthz says 200; the seconds that this took."""
+        """Start it and wait until it is ready; the seconds that this took."""
         started = time.monotonic()
         self.program.start()
         wait_until(self._is_up_or_dead, within_seconds=UP_TIMEOUT_SECONDS, what="the console is up")
@@ -92,6 +92,6 @@ class Console:
         if not self.program.running():
             return True
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False

@@ -1,4 +1,4 @@
-"""A console as `make run` starts it, to be killed and started again on the same data."""
+"""A console as `make run` starts it, to be maltreated: killed and started again, or its stores stopped."""
 
 import contextlib
 import json
@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from tests.stopping import processes_of
 
 BASE_DIR = Path(__file__).parents[2]
 # Nothing of this test run's own stores and settings.
@@ -33,7 +35,7 @@ class ConsoleProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start it and wait until /healthz says 200; the seconds that this took."""
+        """Start it and wait until it is ready; the seconds that this took."""
         started = time.monotonic()
         env = {name: os.environ[name] for name in FORWARDED if name in os.environ}
         env |= {"JATEVO_HOME": str(self.home), "PORT": str(self._port), "JATEVO_DEMO": "0"}
@@ -55,7 +57,8 @@ class ConsoleProcess:
     def kill(self, *, with_postgres: bool) -> None:
         """SIGKILL, with no chance to finish anything; PostgreSQL at the same moment, if asked."""
         assert self._process is not None
-        victims = [psutil.Process(self._process.pid), *(self._postgres() if with_postgres else [])]
+        postgres = processes_of(self.store_pid("postgres")) if with_postgres else []
+        victims = [psutil.Process(self._process.pid), *postgres]
         family = psutil.Process(self._process.pid).children(recursive=True)
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -83,12 +86,11 @@ class ConsoleProcess:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
 
-    def _postgres(self) -> list[psutil.Process]:
-        """The server and its backends, each of which is a process group of its own."""
-        pid = int((self.home / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-        server = psutil.Process(pid)
-        return [server, *server.children(recursive=True)]
+    def store_pid(self, name: str) -> int:
+        """`postgres` or `valkey`."""
+        record = json.loads((self.home / "run" / "children" / f"{name}.json").read_text())
+        return int(record["pid"])

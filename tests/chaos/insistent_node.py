@@ -28,6 +28,9 @@ class Ledger:
     duplicates: int = 0  # acknowledged by a 200: it had been stored, and only the answer was lost
     retries: int = 0
     surprises: list[str] = field(default_factory=list)  # answers that no receipt of ours should get
+    answers: list[tuple[float, int, float]] = field(
+        default_factory=list
+    )  # asked at (monotonic), status, seconds
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,18 @@ class InsistentNode:
         self._giving_up.set()
         assert not self._thread.is_alive(), f"{self.node_id} still waits for an acknowledgement"
         self._client.close()
+
+    def beat(self) -> httpx.Response:
+        """A heartbeat, whatever becomes of it."""
+        body = {"node_id": self.node_id, "ts": time.time(), "metrics": {"uptime": 1.0, "gpu_util": 0.5}}
+        return self.send("/v1/nodes/heartbeat", json.dumps(body).encode())
+
+    def receipt(self) -> bytes:
+        """One that was never sent."""
+        return self._receipt()[1]
+
+    def send(self, path: str, body: bytes) -> httpx.Response:
+        return self._client.post(path, content=body, headers=self._headers(body))
 
     def abandon(self) -> None:
         """End without a claim about anything, for a run that has failed elsewhere."""
@@ -128,12 +143,13 @@ class InsistentNode:
     def _insist(self, post: Post) -> None:
         """The same bytes, each time under a new message id, until the console takes responsibility."""
         while not self._giving_up.is_set():
+            asked = time.monotonic()
             try:
-                answer = self._client.post(
-                    "/v1/receipts", content=post.body, headers=self._headers(post.body)
-                )
+                answer = self.send("/v1/receipts", post.body)
             except httpx.HTTPError:
                 answer = None
+            status = 0 if answer is None else answer.status_code
+            self.ledger.answers.append((asked, status, time.monotonic() - asked))
             if answer is not None and answer.status_code in (200, 201):
                 self._note(post, answer)
                 return

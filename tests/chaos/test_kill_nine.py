@@ -12,55 +12,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.chaos.console_process import ConsoleProcess
 from tests.chaos.insistent_node import InsistentNode
+from tests.chaos.person import Person, counted_by_metrics
 
 KILLS = int(os.environ.get("JATEVO_CHAOS_KILLS", "20"))
 NODES = 8
 LOAD_SECONDS = (0.5, 3.0)  # between the console's being up and its end
-DRAIN_SECONDS = 60.0
-PAGE = 200
-
-
-class Person:
-    """Uses the API in a role, signing in again when the token has run out."""
-
-    def __init__(self, console: ConsoleProcess, role: str) -> None:
-        self._client = httpx.Client(base_url=console.url, timeout=30, trust_env=False)
-        self._credentials = console.credentials(role)
-        self._sign_in()
-
-    def _sign_in(self) -> None:
-        answer = self._client.post("/v1/auth/login", json=self._credentials)
-        assert answer.status_code == 200, answer.text
-        self._client.cookies.clear()
-        self._client.headers["Authorization"] = f"Bearer {answer.json()['access']}"
-
-    def request(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._client.request(method, path, **options)
-        if answer.status_code == 401:
-            self._sign_in()
-            answer = self._client.request(method, path, **options)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def stored(self, node_id: str) -> Iterator[tuple[str, str]]:
-        """Request id and SHA-256 of all receipts of a node."""
-        cursor = ""
-        while cursor is not None:
-            page = self.request(
-                "GET", "/v1/receipts", params={"node_id": node_id, "limit": PAGE, "cursor": cursor}
-            )
-            yield from ((line["request_id"], line["sha256"]) for line in page["results"])
-            cursor = page["next"]
-
-    def close(self) -> None:
-        self._client.close()
 
 
 @pytest.fixture
@@ -85,16 +46,6 @@ def nodes(console: ConsoleProcess) -> Iterator[list[InsistentNode]]:
     yield begun
     for node in begun:
         node.abandon()
-
-
-def counted_by_metrics(person: Person, wanted: int) -> int:
-    """requests_24h, once the outbox has drained into ClickHouse; the last figure if it does not."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while True:
-        counted = person.request("GET", "/v1/summary")["requests_24h"]
-        if counted == wanted or time.monotonic() > deadline:
-            return counted or 0
-        time.sleep(1)
 
 
 @pytest.mark.chaos

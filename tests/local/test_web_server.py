@@ -3,12 +3,13 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from jatevo.local import checks
-from jatevo.local.web_server import MAX_BODY_BYTES, WebServer
+from jatevo.local.web_server import MAX_BODY_BYTES, QUICK_PATHS, THREADS, WebServer
 
 StartResponse = Callable[..., Any]
 
@@ -19,10 +20,13 @@ class SlowApplication:
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.may_answer = threading.Event()
+        self.waiting = threading.Semaphore(0)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        self.entered.set()
-        self.may_answer.wait(10)
+        if not environ["PATH_INFO"].startswith(QUICK_PATHS):
+            self.entered.set()
+            self.waiting.release()
+            self.may_answer.wait(10)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"done"]
 
@@ -48,10 +52,10 @@ def server(application: SlowApplication, claimed: socket.socket) -> Iterator[Web
     assert not made.running()
 
 
-def get(port: int) -> tuple[int, bytes]:
+def get(port: int, path: str = "/") -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -131,3 +135,18 @@ def test_what_the_server_refuses_by_itself_has_the_error_shape(
     assert "Server" not in headers
     assert body["error"]["type"] == error_type
     assert body["error"]["request_id"] == headers["x-request-id"]
+
+
+def test_what_asks_no_store_is_answered_while_all_threads_wait(
+    application: SlowApplication, claimed: socket.socket, server: WebServer
+) -> None:
+    port = claimed.getsockname()[1]
+    with ThreadPoolExecutor(THREADS + 4) as crowd:
+        waiting = [crowd.submit(get, port) for _ in range(THREADS + 4)]
+        for _ in range(THREADS):
+            assert application.waiting.acquire(timeout=10)
+        for path in ("/healthz", "/static/dist/app.css", "/favicon.ico"):
+            assert get(port, path) == (200, b"done")
+        assert not any(answer.done() for answer in waiting)
+        application.may_answer.set()
+        assert all(answer.result() == (200, b"done") for answer in waiting)

@@ -1,0 +1,78 @@
+"""The backend itself: Django's, with connections of ours, from one pool for each kind of work."""
+
+import atexit
+import threading
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base
+
+from jatevo.web.postgresql.budgets import current_work
+from jatevo.web.postgresql.pool import BoundedPool
+
+_pools: dict[tuple[str, str], BoundedPool] = {}
+_pools_lock = threading.Lock()
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Connections know the limits of the work that asks for them (budgets.py).
+
+    Those of requests and jobs come from pools, and go back at the end of the request or the job, since
+    CONN_MAX_AGE is 0. A command's is psycopg's own and lasts as long as its thread: a person waits for it.
+    """
+
+    @property
+    def pool(self) -> BoundedPool | None:
+        """The pool that the present connection belongs to, or the one to take a new one from."""
+        if self.connection is not None:
+            lent_by: BoundedPool | None = getattr(self.connection, "_pool", None)
+            return lent_by
+        work = current_work()
+        if self.alias == NO_DB_ALIAS or work.pool_seconds is None:
+            return None
+        key = (self.alias, work.name)
+        with _pools_lock:
+            if key not in _pools:
+                _pools[key] = BoundedPool(
+                    work,
+                    size=settings.DATABASE_POOL_SIZE,
+                    kwargs={**self.get_connection_params(), "autocommit": True},
+                    configure=self._configure_connection,  # type: ignore[attr-defined]  # not in the stubs
+                )
+            return _pools[key]
+
+    def close_pool(self) -> None:
+        with _pools_lock:
+            own = [key for key in _pools if key[0] == self.alias]
+            closed = [_pools.pop(key) for key in own]
+        for pool in closed:
+            pool.close()
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params: dict[str, Any] = super().get_connection_params()
+        options = [current_work().server_options, str(params.get("options", ""))]
+        params["options"] = " ".join(filter(None, options))  # what DATABASE_URL says comes last, and holds
+        return params
+
+    def ensure_connection(self) -> None:
+        # A connection that we closed, or that the server did, is replaced at the next question. Django would
+        # only look for it at the end of a request, and threads outside of requests have none.
+        if self.connection is not None and self.connection.closed and not self.in_atomic_block:
+            with suppress(self.Database.Error):
+                self.close()
+            self.connection = None
+        super().ensure_connection()
+
+
+def close_pools() -> None:
+    """Closes idle connections, for a clean end of the process."""
+    with _pools_lock:
+        closed = list(_pools.values())
+        _pools.clear()
+    for pool in closed:
+        pool.close(timeout=1.0)
+
+
+atexit.register(close_pools)

@@ -1,0 +1,72 @@
+"""A process's connections for one kind of work: few, shared by all threads, and never waited for in vain."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from jatevo.web.postgresql.budgets import Work, current_purse
+from jatevo.web.postgresql.connections import BoundedConnection, Unanswered, breaker
+
+
+class BoundedPool(ConnectionPool[BoundedConnection]):
+    """psycopg's pool behind the breaker; what it lends has just answered.
+
+    It starts empty, and gives up at once when it cannot connect: whoever asks next lets it try again.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        size: int,
+        kwargs: dict[str, Any],
+        configure: Callable[[BoundedConnection], object],
+    ) -> None:
+        def set_up(connection: BoundedConnection) -> None:
+            connection.answer_seconds = work.answer_seconds
+            configure(connection)
+
+        super().__init__(
+            connection_class=BoundedConnection,
+            kwargs=kwargs,
+            configure=set_up,
+            name=f"jatevo-{work.name}",
+            min_size=0,
+            max_size=size,
+            timeout=work.pool_seconds or 0.0,
+            max_idle=300.0,
+            reconnect_timeout=0.0,
+            open=False,
+        )
+
+    def getconn(self, timeout: float | None = None) -> BoundedConnection:
+        """A connection that answers. Raises OperationalError: at once while the breaker is open, else within
+        `timeout` seconds and a check; earlier if the request has no time left."""
+        if not breaker.allows():
+            raise Unanswered("PostgreSQL did not answer a moment ago; it is asked again in a few seconds")
+        purse, began = current_purse(), time.monotonic()
+        until = began + (self.timeout if timeout is None else timeout)
+        if purse is not None:
+            until = min(until, began + purse.left)
+        waited = 0.0
+        try:
+            while True:
+                asked = time.monotonic()
+                connection = super().getconn(until - asked)
+                waited += time.monotonic() - asked
+                try:
+                    connection.check()
+                except psycopg.Error as error:
+                    self.putconn(connection)
+                    if isinstance(error, Unanswered):
+                        breaker.failed(error)
+                        raise
+                    continue  # it is the server that has ended this one; the next may be younger
+                breaker.succeeded()
+                return connection
+        finally:
+            if purse is not None:
+                purse.left -= waited

@@ -1,0 +1,62 @@
+"""What people see while PostgreSQL hangs: the page that they had, a note, and a page that says so; then all is back."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.console import Console
+from tests.browser.visitors import Visitors, has_stayed, stay
+from tests.stopping import stopped
+
+SAYS_SO = "database does not answer"
+
+
+def postgresql_pid(home: Path) -> int:
+    return int(json.loads((home / "run" / "children" / "postgres.json").read_text())["pid"])
+
+
+def assert_whole(page: Page) -> None:
+    expect(page.locator("main")).to_have_count(1)
+    expect(page.locator("nav[aria-label=Main]:visible")).to_have_count(1)
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((each) => each.id)")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("width", [360, 1440])
+def test_pages_say_that_the_database_is_away_and_come_back(
+    console: Console, busy_node: str, visitors: Visitors, width: int
+) -> None:
+    visitors.expect_complaint("503")  # what a browser says of such an answer
+    visitors.expect_complaint("htmx:responseError|Response Status Error Code")
+    live = visitors.sign_in("operator", width=1440)
+    live.goto("/nodes/")
+    expect(live.get_by_role("link", name=busy_node, exact=True)).to_be_visible()
+    stay(live)
+    other = visitors.sign_in("operator", width=width)
+
+    with stopped(postgresql_pid(console.home)):
+        note = live.locator("#toasts").get_by_text(SAYS_SO)
+        expect(note).to_be_visible()
+        expect(live.get_by_role("link", name=busy_node, exact=True)).to_be_visible()
+        assert_whole(live)
+
+        live.get_by_role("link", name=busy_node, exact=True).click()  # its drawer cannot be filled
+        expect(live.locator("dialog[open]")).to_have_count(0)
+        expect(note).to_have_count(1)
+        assert_whole(live)
+
+        other.goto("/receipts/")
+        expect(other.get_by_role("heading", name=SAYS_SO)).to_be_visible()
+        expect(other.locator("main")).to_have_count(1)
+        assert other.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    expect(note).to_have_count(0)
+    assert has_stayed(live)
+    assert_whole(live)
+    again = other.get_by_role("link", name="Try again")
+    expect(again).to_be_visible()
+    again.click()
+    expect(other.get_by_role("heading", name="Receipts", exact=True)).to_be_visible()

@@ -1,0 +1,30 @@
+"""Stopping a server as SIGSTOP does: it lives, holds its connections, and says nothing."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+
+def processes_of(pid: int) -> list[psutil.Process]:
+    """A server and its children. Each backend of PostgreSQL is a process group of its own."""
+    server = psutil.Process(pid)
+    return [server, *server.children(recursive=True)]
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Within, nothing of the server runs."""
+    family = processes_of(pid)
+    _send(family, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(family, signal.SIGCONT)
+
+
+def _send(family: list[psutil.Process], number: signal.Signals) -> None:
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
