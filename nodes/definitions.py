@@ -7,7 +7,7 @@ UPTIME_7D = define(
     "uptime_7d",
     "Uptime (7 days)",
     text="The share of minutes in which the node sent a heartbeat, counted from its first minute on record. Minutes in"
-    " which the console itself was not running do not count.",
+    " which the console heard nobody do not count, unless the node was heard.",
     window="the last 7 days, in whole minutes; the last two may still be on their way, and do not count",
     source="the node's heartbeats",
 )

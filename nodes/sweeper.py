@@ -16,11 +16,13 @@ from django.db.models.functions import Coalesce
 
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import Kind, UptimeFact
+from jatevo.metrics.minutes import floor_minute
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import begin_outage, end_outage, note_outage
 from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
+from nodes.models.coverage import covers_sql
 from nodes.rules.common_silence import LastHeard, common_silence, has_left, lasts
 from nodes.rules.lifecycle import (
     MISSED_SHARE_TO_QUARANTINE,
@@ -145,7 +147,7 @@ def _take_offline(
 # Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
 # A minute counts for no more than it should hold: a burst does not make up for silence. Minutes in which a node is
 # exempt do not count: they are looked for among those who missed too many in all, but for who is exempt all along.
-_MISSED_SQL = """
+_MISSED_SQL = f"""
 WITH sparse AS MATERIALIZED (
     SELECT n.id, n.region
     FROM nodes_node n
@@ -153,7 +155,7 @@ WITH sparse AS MATERIALIZED (
     WHERE n.status = 'active' AND n.status_since <= %(since)s AND NOT EXISTS (
         SELECT FROM nodes_exemption e
         WHERE e.starts_at <= %(since)s AND (e.ends_at IS NULL OR e.ends_at >= %(until)s)
-          AND (e.node_id = n.id OR (e.node_id IS NULL AND e.region IN ('', n.region))))
+          AND {covers_sql("e", "n")})
     GROUP BY n.id
     HAVING sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)) < %(least)s
 )
@@ -164,17 +166,17 @@ LEFT JOIN nodes_heartbeatminute m ON m.node_id = s.id AND m.minute = judged
 WHERE NOT EXISTS (
     SELECT FROM nodes_exemption e
     WHERE e.starts_at < judged + interval '1 minute' AND (e.ends_at IS NULL OR e.ends_at > judged)
-      AND (e.node_id = s.id OR (e.node_id IS NULL AND e.region IN ('', s.region))))
+      AND {covers_sql("e", "s")})
 GROUP BY s.id
 HAVING sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)) < %(least)s * count(*) / %(minutes)s
    AND 2 * count(*) > %(minutes)s
-"""
+"""  # noqa: S608 - a constant
 
 
 def _missed(at: datetime, counting_from: datetime) -> int:
     """Who was exempt for half of the hour or more is not judged by it."""
     # The last minute is still being counted, and lies on the node's own row.
-    until = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    until = floor_minute(at) - timedelta(minutes=1)
     since = until - MISSED_WINDOW
     if counting_from > since:
         return 0

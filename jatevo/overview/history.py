@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from jatevo.metrics.minutes import floor_hour
 from jatevo.overview.kpis import OTHER_REGIONS, SMALLEST_PUBLIC_REGION, Snapshot
 from jatevo.overview.models import RegionHour
 from jatevo.web.figures import Figure, Knowledge
@@ -103,8 +104,8 @@ def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -
     """
     by_hour = {point.hour: point for point in past}
     day_ago = at - 24 * HOUR
-    sampled = by_hour.get(_hour_of(day_ago + HOUR / 2) - HOUR)
-    measured = by_hour.get(_hour_of(day_ago))
+    sampled = by_hour.get(floor_hour(day_ago + HOUR / 2) - HOUR)
+    measured = by_hour.get(floor_hour(day_ago))
     return DayChanges(
         active_nodes=Change(network.active_nodes.value, sampled.active_nodes if sampled else None),
         p95_ms=Change(_fresh(network.p95_ms), measured.p95_ms if measured else None),
@@ -173,7 +174,7 @@ def _without_counts(point: HourPoint) -> HourPoint:
 def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until: datetime) -> int | None:
     """The requests of a window, with its first and last hour pro rata; None if one of its hours is unknown."""
     total = 0.0
-    hour = _hour_of(since)
+    hour = floor_hour(since)
     while hour < until:
         requests = by_hour[hour].requests if hour in by_hour else None
         if requests is None:
@@ -184,12 +185,8 @@ def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until
 
 
 def _hours_until(at: datetime, hours: int) -> list[datetime]:
-    last = _hour_of(at)
+    last = floor_hour(at)
     return [last - back * HOUR for back in range(hours - 1, -1, -1)]
-
-
-def _hour_of(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _points(found: dict[datetime, RegionHour], wanted: Sequence[datetime]) -> list[HourPoint]:

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from jatevo.metrics import queries
 from jatevo.metrics.bad_rows import store_around
 from jatevo.metrics.completeness import complete_until
+from jatevo.metrics.minutes import HOUR, expected_minutes, floor_hour, hours_of_windows, minutes_of_hour
 from jatevo.metrics.models import ChangedHour
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsUnavailable, Transport
@@ -24,7 +25,6 @@ from jatevo.overview.models import RegionHour
 from nodes.models import Exemption, ExemptionKind, Node
 
 NETWORK = ""
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 HOURS_PER_RUN = 6
 # Traffic is summed up in each run. Latency and minutes of an hour that is not settled cost a large fleet more than
@@ -86,7 +86,7 @@ def take_census(*, at: datetime) -> None:
     Notes the hour as changed, so that one without any fact is summed up too, as zeros.
     """
     now = kpis.census(at=at)
-    hour = _hour_of(at)
+    hour = floor_hour(at)
     rows = [
         RegionHour(hour=hour, region=region, active_nodes=nodes)
         for region, nodes in sorted(now.active_by_region.items())
@@ -117,7 +117,7 @@ def _noted(at: datetime) -> list[tuple[datetime, datetime]]:
     never = datetime.min.replace(tzinfo=UTC)
 
     def urgency(each: tuple[datetime, datetime]) -> tuple[bool, datetime, timedelta]:
-        return each[0] != _hour_of(at), computed.get(each[0], never), at - each[0]
+        return each[0] != floor_hour(at), computed.get(each[0], never), at - each[0]
 
     return sorted(noted, key=urgency)
 
@@ -145,7 +145,7 @@ def _summed_up(store: Transport, hour: datetime, until: datetime) -> list[Region
     end = hour + HOUR
     latencies = {found.region: found for found in queries.latency_by_hour(store, hour, end)}
     traffic = {found.region: found for found in queries.traffic_by_hour(store, hour, end)}
-    minutes = _minutes_by_region(queries.minutes_up_by_node(store, hour, end), hour, until)
+    minutes = _minutes_by_region(queries.minutes_up_in_hour(store, hour), hour, until)
     rows = []
     for region in sorted({NETWORK, *latencies, *traffic, *minutes}):
         latency = latencies.get(region)
@@ -192,26 +192,24 @@ def _add_traffic(row: RegionHour, served: Iterable[queries.HourTraffic]) -> None
     row.errors = sum(hour.errors for hour in served)
 
 
-def _minutes_by_region(minutes_up: dict[str, int], hour: datetime, until: datetime) -> dict[str, _Minutes]:
+def _minutes_by_region(heard: dict[str, int], hour: datetime, until: datetime) -> dict[str, _Minutes]:
     """The hour's minutes of the nodes that belonged to the network in it, by region and for the network.
 
-    Expected are those since the node was made, as far as their heartbeats have come in, and but for those in which
-    the console itself heard nobody. A node that was never heard, or that was silent for LEFT_AFTER before the hour,
-    has none.
+    `heard` has each node's minutes as bits. Expected are those from the minute in which it was first heard, as far as
+    its heartbeats have come in (`minutes.expected_minutes`). A node that was never heard, or that was silent for
+    LEFT_AFTER before the hour, has none.
     """
-    expected_of_all = _minutes_between(hour, min(hour + HOUR, until - queries.SETTLED_AFTER), hour)
-    for starts_at, ends_at in _console_outages(hour):
-        expected_of_all &= ~_minutes_between(starts_at, ends_at, hour)
-    known = Node.objects.filter(created_at__lt=hour + HOUR, last_heartbeat_at__gte=hour - LEFT_AFTER)
+    settled = min(hour + HOUR, until - queries.SETTLED_AFTER)
+    unheard = hours_of_windows(_console_outages(hour), hour, hour + HOUR).get(hour, 0)
+    known = Node.objects.filter(first_heard_at__lt=hour + HOUR, last_heartbeat_at__gte=hour - LEFT_AFTER)
     regions: dict[str, _Minutes] = defaultdict(_Minutes)
-    for node_id, region, created_at in known.values_list("id", "region", "created_at").iterator():
-        expected = expected_of_all
-        if created_at > hour:
-            expected &= _minutes_between(created_at, hour + HOUR, hour)
-        up = minutes_up.get(node_id, 0)
+    for node_id, region, first_heard_at in known.values_list("id", "region", "first_heard_at").iterator():
+        due = minutes_of_hour(hour, max(hour, first_heard_at or hour), settled)
+        up = heard.get(node_id, 0)
+        expected = expected_minutes(due, heard=up, unheard=unheard)
         for name in (region, NETWORK):
-            regions[name].up += up
-            regions[name].expected += max(expected.bit_count(), up)
+            regions[name].up += up.bit_count()
+            regions[name].expected += expected.bit_count()
     return regions
 
 
@@ -219,13 +217,6 @@ def _console_outages(hour: datetime) -> Iterator[tuple[datetime, datetime]]:
     outages = Exemption.objects.filter(kind=ExemptionKind.OUTAGE).overlapping(hour, hour + HOUR)
     for starts_at, ends_at in outages.values_list("starts_at", "ends_at"):
         yield starts_at, ends_at or hour + HOUR
-
-
-def _minutes_between(since: datetime, until: datetime, hour: datetime) -> int:
-    """The hour's minutes that have any part of the window, as bits."""
-    first = max(0, (since - hour) // MINUTE)
-    end = min(60, -((hour - until) // MINUTE))
-    return (1 << end) - (1 << first) if first < end else 0
 
 
 def _store(rows: list[RegionHour], fields: tuple[str, ...]) -> None:
@@ -236,7 +227,3 @@ def _store(rows: list[RegionHour], fields: tuple[str, ...]) -> None:
 
     for row, error in store_around(rows, upsert):
         log.error("a region's hour cannot be stored", hour=str(row.hour), region=row.region, error=str(error))
-
-
-def _hour_of(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -1,7 +1,7 @@
 """Taking what a validator measured."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, transaction
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import Kind, LatencyFact
+from jatevo.metrics.minutes import floor_hour
 from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
@@ -121,7 +122,7 @@ def _count(measurement: Measurement, counted: ProbeKind, at: datetime) -> None:
         target_ms = settings.REPUTATION_P95_TARGET_MS
         passed = passed and measurement.p95_ms is not None and measurement.p95_ms <= target_ms
     column = _HOUR_COLUMNS[counted, passed]
-    hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = floor_hour(at)
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO nodes_nodehour (node_id, hour, {column}) VALUES (%s, %s, 1)"  # noqa: S608 - a constant

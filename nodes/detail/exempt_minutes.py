@@ -1,11 +1,11 @@
 """The minutes for which nobody blames a node: its maintenance, incidents, and the console's own outages."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from jatevo.metrics.minutes import bit_of, floor_hour, minutes_touched
 from nodes.models import Exemption, ExemptionKind, Node
 
-_MINUTE = timedelta(minutes=1)
 _OUR_OUTAGE = ExemptionKind.OUTAGE.label.lower()
 
 # The start of each minute, with what excuses it in a word.
@@ -19,14 +19,16 @@ def excused_minutes(node: Node, since: datetime, until: datetime) -> ExcusedMinu
     told = windows.values_list("kind", "starts_at", "ends_at")
     for kind, starts_at, ends_at in sorted(told, key=lambda window: window[0] != ExemptionKind.OUTAGE):
         word = ExemptionKind(kind).label.lower()
-        minute = max(starts_at, since).replace(second=0, microsecond=0)
-        end = until if ends_at is None else min(ends_at, until)
-        while minute < end:
+        for minute in minutes_touched(max(starts_at, since), min(ends_at or until, until)):
             excused.setdefault(minute, word)
-            minute += _MINUTE
     return excused
 
 
-def unheard_minutes(excused: ExcusedMinutes) -> frozenset[datetime]:
-    """Those in which the console itself heard nobody: they say nothing of the node, up or down."""
-    return frozenset(minute for minute, word in excused.items() if word == _OUR_OUTAGE)
+def unheard_hours(excused: ExcusedMinutes) -> dict[datetime, int]:
+    """Those in which the console itself heard nobody, as bits by hour: they say nothing of the node, up or down."""
+    hours: dict[datetime, int] = {}
+    for minute, word in excused.items():
+        if word == _OUR_OUTAGE:
+            hour = floor_hour(minute)
+            hours[hour] = hours.get(hour, 0) | bit_of(minute)
+    return hours

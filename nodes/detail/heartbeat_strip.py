@@ -1,9 +1,12 @@
 """The last hour of heartbeats, minute by minute, as a strip of bars. Pure: geometry in SVG user units."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
+
+from jatevo.metrics.minutes import bit_of, floor_hour, floor_minute
 
 MINUTES = 60
 BAR_WIDTH = 6
@@ -46,7 +49,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Strip:
-    """The drawing, and the sums behind it. `expected` counts from when the node was first there."""
+    """The drawing, and the sums behind it. `expected` counts from when the node was first heard.
+
+    `received` counts no more of a minute than were due in it: a burst does not make up for silence.
+    """
 
     bars: list[Bar]
     received: int
@@ -68,42 +74,51 @@ class Strip:
 def heartbeat_strip(
     beats: Mapping[datetime, int],
     *,
-    since: datetime,
+    since: datetime | None,
     at: datetime,
     interval_seconds: int,
     excused: Mapping[datetime, str] | None = None,
-    unheard: Container[datetime] = (),
+    unheard: Mapping[datetime, int] | None = None,
 ) -> Strip:
     """The hour that ends with the minute of `at`.
 
-    `beats` holds heartbeats by the start of their minute; `since` is when the node could first send one;
+    `beats` holds heartbeats by the start of their minute; `since` is when the node was first heard (None: never);
     `excused` says of minutes (their starts) what keeps them from being held against the node; in those that are
-    `unheard` none was due.
+    `unheard` (bits by hour) none was due but those that came.
     """
-    this_minute = at.replace(second=0, microsecond=0)
+    this_minute = floor_minute(at)
     minutes = [this_minute - timedelta(minutes=MINUTES - 1 - index) for index in range(MINUTES)]
     per_minute = 60 / interval_seconds
+    seconds = [_seconds_due(minute, since, at) for minute in minutes]
     bars = [
         _bar(
             index,
             minute,
             beats.get(minute, 0),
-            _seconds_due(minute, since, at) / interval_seconds,
+            due / interval_seconds,
             per_minute,
             (excused or {}).get(minute, ""),
         )
-        for index, minute in enumerate(minutes)
+        for index, (minute, due) in enumerate(zip(minutes, seconds, strict=True))
     ]
-    due = sum(
-        _seconds_due(minute, since, at) for minute in minutes if beats.get(minute, 0) or minute not in unheard
-    )
-    received = sum(bar.beats for bar in bars)
+    received = heard_unheard = 0
+    seconds_due = 0.0
+    for minute, due in zip(minutes, seconds, strict=True):
+        counted = min(beats.get(minute, 0), ceil(due / interval_seconds))
+        received += counted
+        if (unheard or {}).get(floor_hour(minute), 0) & bit_of(minute):
+            heard_unheard += counted
+        else:
+            seconds_due += due
+    expected = heard_unheard + int(seconds_due // interval_seconds)
     # a first heartbeat comes at once and not after an interval, so that one more than due is no surplus
-    return Strip(bars, received, max(received, int(due // interval_seconds)))
+    return Strip(bars, received, max(received, expected))
 
 
-def _seconds_due(minute: datetime, since: datetime, at: datetime) -> float:
+def _seconds_due(minute: datetime, since: datetime | None, at: datetime) -> float:
     """The seconds of the minute in which heartbeats were due."""
+    if since is None:
+        return 0.0
     start = max(minute, since)
     end = min(minute + timedelta(minutes=1), at)
     return max(0.0, (end - start).total_seconds())

@@ -9,10 +9,11 @@ from django.conf import settings
 from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.last_good import last_good
+from jatevo.metrics.minutes import floor_minute
 from jatevo.metrics.store import get_store
 from jatevo.web.templatetags.numbers import percent, written
 from nodes.access.rights import Rights
-from nodes.detail.exempt_minutes import ExcusedMinutes, excused_minutes, unheard_minutes
+from nodes.detail.exempt_minutes import ExcusedMinutes, excused_minutes, unheard_hours
 from nodes.detail.heartbeat_strip import MINUTES, heartbeat_strip
 from nodes.detail.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
 from nodes.detail.uptime_strip import HOURS, UptimeStrip, uptime_strip
@@ -60,7 +61,7 @@ def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: d
     found = last_good(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
     stale = found.stale or at - found.as_of > STALE_AFTER
     charts = found.value and replace(
-        found.value, uptime=found.value.uptime.excusing(excused, unheard_minutes(excused))
+        found.value, uptime=found.value.uptime.excusing(excused, unheard_hours(excused))
     )
     return {
         "figures": figures,
@@ -77,11 +78,13 @@ def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: da
     beats = _beats(node, at)
     first, last = hours_of_window(at)
     hours = dict(node.hours.filter(hour__gte=first, hour__lte=last).values_list("hour", "heard"))
-    unheard = unheard_minutes(excused)
-    regular = regularity(hours, beats, since=node.created_at, at=at, excused=excused, unheard=unheard)
+    unheard = unheard_hours(excused)
+    regular = regularity(
+        hours, beats, first_heard_at=node.first_heard_at, at=at, excused=excused, unheard=unheard
+    )
     strip = heartbeat_strip(
         beats,
-        since=node.created_at,
+        since=node.first_heard_at,
         at=at,
         interval_seconds=settings.HEARTBEAT_INTERVAL_SECONDS,
         excused=excused,
@@ -149,7 +152,7 @@ def _ask(node_id: str, window: Window, at: datetime) -> Charts:
     points = ask_latencies(store, node_id, window, at=at)
     # no later than minutes are expected: else one that came early would make up for one that was lost
     settled = at - queries.SETTLED_AFTER
-    hours_up = queries.node_hours_up(store, node_id, at - timedelta(hours=HOURS), settled)
+    hours_up = queries.minutes_up_of_node(store, node_id, at - timedelta(hours=HOURS), settled)
     first_minute = queries.first_minute_up(store, node_id)
     return Charts(
         latency=latency_chart(points, window, at=at),
@@ -159,7 +162,7 @@ def _ask(node_id: str, window: Window, at: datetime) -> Charts:
 
 def _beats(node: Node, at: datetime) -> dict[datetime, int]:
     """The heartbeats of the last hour by minute, the running minute included."""
-    first = at.replace(second=0, microsecond=0) - timedelta(minutes=MINUTES - 1)
+    first = floor_minute(at) - timedelta(minutes=MINUTES - 1)
     beats = dict(node.minutes.filter(minute__gte=first).values_list("minute", "beats"))
     if node.beat_minute is not None:  # the minute that is still being counted
         beats[node.beat_minute] = max(beats.get(node.beat_minute, 0), node.beats)

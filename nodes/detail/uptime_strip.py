@@ -1,10 +1,11 @@
 """Seven days of uptime, hour by hour, as a line of bars a day. Pure: geometry in SVG user units."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 
+from jatevo.metrics.minutes import HOUR, expected_minutes, floor_hour, floor_minute, minutes_of_hour
 from jatevo.metrics.queries import SETTLED_AFTER
 
 HOURS = 168
@@ -15,8 +16,6 @@ WIDTH = 24 * BAR_STEP - (BAR_STEP - BAR_WIDTH)
 _STUB = 2
 _LOWEST = 4  # an hour with a single minute shows, and differs from one without
 _FULL = 0.95
-_HOUR = timedelta(hours=1)
-_MINUTE = timedelta(minutes=1)
 
 
 class Level(StrEnum):
@@ -42,12 +41,14 @@ class Cell:
     minutes_expected: int
     minutes_excused: int = 0
     excuse: str = ""
-    minutes_unheard: int = 0  # of the console's own outages
+    up: int = 0  # the minutes in which it was up, and those in which it should have been, as bits
+    due: int = 0
+    unheard: int = 0  # those of the console's own outages
 
     @property
     def minutes_counted(self) -> int:
         """Those expected of which anybody can know whether the node was up."""
-        return max(self.minutes_expected - self.minutes_unheard, self.minutes_up)
+        return expected_minutes(self.due, heard=self.up, unheard=self.unheard).bit_count()
 
     @property
     def title(self) -> str:
@@ -88,20 +89,23 @@ class UptimeStrip:
     height: int = HEIGHT
     bar_width: int = BAR_WIDTH
 
-    def excusing(self, minutes: Mapping[datetime, str], unheard: Container[datetime] = ()) -> "UptimeStrip":
+    def excusing(
+        self, minutes: Mapping[datetime, str], unheard: Mapping[datetime, int] | None = None
+    ) -> "UptimeStrip":
         """The same with those minutes marked; `minutes` says what excuses each.
 
-        What counts as up stays. Of those that are `unheard` too nobody can tell, and no share counts them.
+        What counts as up stays. Of those that are `unheard` (bits by hour) too nobody can tell, and no share counts
+        them.
         """
-        by_hour: dict[datetime, list[tuple[str, bool]]] = {}
+        by_hour: dict[datetime, list[str]] = {}
         for minute, excuse in minutes.items():
-            by_hour.setdefault(minute.replace(minute=0), []).append((excuse, minute in unheard))
+            by_hour.setdefault(floor_hour(minute), []).append(excuse)
+
+        def marked(cell: Cell) -> Cell:
+            return _excused(cell, by_hour.get(cell.hour, []), (unheard or {}).get(cell.hour, 0))
+
         return replace(
-            self,
-            days=[
-                replace(day, cells=[_excused(cell, by_hour.get(cell.hour, [])) for cell in day.cells])
-                for day in self.days
-            ],
+            self, days=[replace(day, cells=[marked(cell) for cell in day.cells]) for day in self.days]
         )
 
 
@@ -110,27 +114,22 @@ def uptime_strip(
 ) -> UptimeStrip:
     """The HOURS that end with the hour of `at`.
 
-    `hours_up` holds the minutes up by the start of their hour (UTC), of those that are SETTLED_AFTER old and no
-    others; `first_minute` is the node's first one on record, from which such whole minutes are expected; None is a
+    `hours_up` holds the minutes up, as bits, by the start of their hour (UTC), of those that are SETTLED_AFTER old and
+    no others; `first_minute` is the node's first one on record, from which such whole minutes are expected; None is a
     node that was never heard.
     """
-    this_hour = at.replace(minute=0, second=0, microsecond=0)
-    until = (at - SETTLED_AFTER).replace(second=0, microsecond=0)
+    this_hour = floor_hour(at)
+    until = floor_minute(at - SETTLED_AFTER)
     days: dict[date, list[Cell]] = {}
     for index in range(HOURS):
-        hour = this_hour - (HOURS - 1 - index) * _HOUR
-        expected = _minutes_expected(hour, first_minute, until)
-        days.setdefault(hour.date(), []).append(_cell(hour, hours_up.get(hour, 0), expected))
+        hour = this_hour - (HOURS - 1 - index) * HOUR
+        due = 0 if first_minute is None else minutes_of_hour(hour, first_minute, until)
+        days.setdefault(hour.date(), []).append(_cell(hour, hours_up.get(hour, 0), due))
     return UptimeStrip([Day(day, cells) for day, cells in reversed(days.items())])
 
 
-def _minutes_expected(hour: datetime, first_minute: datetime | None, until: datetime) -> int:
-    if first_minute is None:
-        return 0
-    return max(0, (min(hour + _HOUR, until) - max(hour, first_minute)) // _MINUTE)
-
-
-def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
+def _cell(hour: datetime, up: int, due: int) -> Cell:
+    minutes_up, expected = up.bit_count(), due.bit_count()
     share = minutes_up / expected if expected else 0.0
     level = _level(minutes_up, expected)
     height = {
@@ -139,17 +138,19 @@ def _cell(hour: datetime, minutes_up: int, expected: int) -> Cell:
         Level.DOWN: HEIGHT,
         Level.UNKNOWN: _STUB,
     }[level]
-    return Cell(hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected)
+    return Cell(
+        hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected, up=up, due=due
+    )
 
 
-def _excused(cell: Cell, excuses: list[tuple[str, bool]]) -> Cell:
+def _excused(cell: Cell, excuses: list[str], unheard: int) -> Cell:
     if not excuses or cell.level is Level.UNKNOWN:
         return cell
     cell = replace(
         cell,
         minutes_excused=len(excuses),
-        excuse=", ".join(dict.fromkeys(word for word, _ in excuses)),
-        minutes_unheard=sum(unheard for _, unheard in excuses),
+        excuse=", ".join(dict.fromkeys(excuses)),
+        unheard=unheard,
     )
     if cell.level is Level.FULL or cell.minutes_up + len(excuses) < cell.minutes_expected * _FULL:
         return cell

@@ -6,6 +6,7 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from nodes.models.coverage import covering_node
 from nodes.models.node import Node
 
 
@@ -55,8 +56,7 @@ class ExemptionQuerySet(models.QuerySet["Exemption"]):
 
     def of_node(self, node: Node) -> Self:
         """Those that are the node's own, its region's, or everybody's."""
-        everybody = models.Q(node__isnull=True) & (models.Q(region="") | models.Q(region=node.region))
-        return self.filter(models.Q(node=node) | everybody)
+        return self.filter(covering_node(node.pk, node.region))
 
 
 class Exemption(models.Model):

@@ -16,8 +16,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Case, Count, DateTimeField, OuterRef, Q, Subquery, When
 
+from jatevo.metrics.minutes import ALL_MINUTES, HOUR, floor_minute, hours_touched, minutes_of_hour
 from jatevo.metrics.queries import SETTLED_AFTER
 from nodes.models import Exemption, ExemptionKind, Node, NodeTransition, Probe
+from nodes.models.coverage import covered_nodes_sql, covers
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,
     QUARANTINE_TENTHS,
@@ -29,13 +31,11 @@ from nodes.reputation.formula import (
 from nodes.rules.lifecycle import MISSED_WINDOW, PROBE_FAILURES_TO_QUARANTINE, Phase, Reason
 from nodes.rules.probes import FALSE_ANSWERS, ProbeKind
 
-_HOUR = timedelta(hours=1)
-_WHOLE_HOUR = (1 << 60) - 1
 # How far back, at most, lies what a transition blames; the sweeper judges whole minutes, and not the running one.
 _LOOK_BACK = MISSED_WINDOW + timedelta(minutes=2)
 
 # `pardon` holds the exempt minutes by node, by region or ('' and null) for all, and whether they excuse probes.
-_PARDONED = """
+_PARDONED = f"""
 WITH pardon AS (
     SELECT * FROM unnest(%(pardon_hours)s::timestamptz[], %(pardon_nodes)s::varchar[], %(pardon_regions)s::varchar[],
                          %(pardon_masks)s::bigint[], %(pardon_probes)s::boolean[])
@@ -43,15 +43,12 @@ WITH pardon AS (
 ), pardoned AS (
     SELECT node_id, hour, bit_or(mask) AS mask, bit_or(CASE WHEN probes THEN mask ELSE 0 END) AS probe_mask
     FROM (
-        SELECT n.id AS node_id, p.hour, p.mask, p.probes FROM pardon p JOIN nodes_node n ON n.id = p.node_id
-        UNION ALL
-        SELECT n.id, p.hour, p.mask, p.probes FROM pardon p JOIN nodes_node n ON p.region IN ('', n.region)
-        WHERE p.node_id IS NULL
+        {covered_nodes_sql("pardon", "e.hour, e.mask, e.probes")}
     ) AS touched
     WHERE %(all)s OR node_id = ANY(%(nodes)s)
     GROUP BY node_id, hour
 )
-"""
+"""  # noqa: S608 - a constant
 
 # `clock` holds the day's hours with the minutes that are over. A node is expected from the minute in which it
 # was first heard. Probes of hours that an exemption touches are left to the next statement.
@@ -152,7 +149,7 @@ class Window:
     excuses_probes: bool
 
     def covers(self, node_id: str, region: str) -> bool:
-        return self.node_id == node_id if self.node_id else self.region in ("", region)
+        return covers(self.node_id, self.region, node_id, region)
 
     def excuses(self, *, since: datetime, at: datetime) -> bool:
         """Whether any of the time from `since` to `at` lies within, and it was known by then."""
@@ -237,10 +234,10 @@ def _times(count: int) -> str:
 def _minutes_and_probes(
     start: datetime, end: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
 ) -> list[tuple[Any, ...]]:
-    hours = _hours(start, end)
+    hours = list(hours_touched(start, end))
     asked = {
         "hours": hours,
-        "masks": [_mask(hour, start, end.replace(second=0, microsecond=0)) for hour in hours],
+        "masks": [minutes_of_hour(hour, start, floor_minute(end)) for hour in hours],
         **_pardons(hours, windows),
         **_named(node_ids),
     }
@@ -258,8 +255,8 @@ def _probes_of_touched_hours(
         return {}
     asked = {
         "target_ms": settings.REPUTATION_P95_TARGET_MS,
-        "whole": _WHOLE_HOUR,
-        **_pardons(_hours(start, end), excusing),
+        "whole": ALL_MINUTES,
+        **_pardons(list(hours_touched(start, end)), excusing),
         **_named(node_ids),
     }
     with connection.cursor() as cursor:
@@ -267,17 +264,13 @@ def _probes_of_touched_hours(
         return {node_id: tuple(counts) for node_id, *counts in cursor.fetchall()}
 
 
-def _hours(start: datetime, end: datetime) -> list[datetime]:
-    return [start + _HOUR * number for number in range(24) if start + _HOUR * number < end]
-
-
 def _pardons(hours: Sequence[datetime], windows: Sequence[Window]) -> dict[str, list[Any]]:
     """The windows' minutes by hour, as the columns of `pardon`."""
     pardons = [
-        (hour, window, _mask(hour, window.starts_at, window.ends_at))
+        (hour, window, minutes_of_hour(hour, window.starts_at, window.ends_at))
         for window in windows
         for hour in hours
-        if window.starts_at < hour + _HOUR and window.ends_at > hour
+        if window.starts_at < hour + HOUR and window.ends_at > hour
     ]
     return {
         "pardon_hours": [hour for hour, _, _ in pardons],
@@ -290,13 +283,6 @@ def _pardons(hours: Sequence[datetime], windows: Sequence[Window]) -> dict[str, 
 
 def _named(node_ids: Collection[str] | None) -> dict[str, Any]:
     return {"all": node_ids is None, "nodes": list(node_ids or ())}
-
-
-def _mask(hour: datetime, since: datetime, until: datetime) -> int:
-    """The minutes of the hour that `since <= t < until` touches, as bits."""
-    first = max(0, int((since - hour).total_seconds() // 60))
-    last = min(60, -int((hour - until).total_seconds() // 60))
-    return (_WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
 
 
 def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:

@@ -4,8 +4,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jatevo.metrics.minutes import MINUTE, bit_of, expected_minutes, floor_hour, floor_minute
+
 WINDOW = timedelta(hours=24)
-_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -31,42 +32,37 @@ def regularity(
     heard: Mapping[datetime, int],
     beats: Mapping[datetime, int],
     *,
-    since: datetime,
+    first_heard_at: datetime | None,
     at: datetime,
     excused: Container[datetime] = (),
-    unheard: Container[datetime] = (),
+    unheard: Mapping[datetime, int] | None = None,
 ) -> Regularity:
-    """The WINDOW that ends with the last whole minute before `at`, from `since` (when the node was there).
+    """The WINDOW that ends with the last whole minute before `at`, from the minute in which the node was first heard.
 
     `heard` has for each hour (its start) a bit for each minute in which a heartbeat came; `beats` counts those
     of single minutes that the hours may not have yet; `excused` has the minutes that nobody blames the node for,
-    and `unheard` those of them in which no heartbeat was due at all.
+    and `unheard` (bits by hour) those of them in which no heartbeat could be heard.
     """
-    end = at.replace(second=0, microsecond=0)
-    minute = max(end - WINDOW, _ceil_minute(since))
-    there = since <= end - WINDOW  # a younger node is expected from its first heartbeat on
+    end = floor_minute(at)
+    if first_heard_at is None:
+        return Regularity(0, 0, 0, None)
+    minute = max(end - WINDOW, floor_minute(first_heard_at))
     heard_minutes = expected = gap = longest = silence_excused = 0
     longest_from: datetime | None = None
     while minute < end:
-        came = bool(heard.get(minute.replace(minute=0), 0) >> minute.minute & 1 or beats.get(minute, 0))
-        there = there or came
-        expected += there and (came or minute not in unheard)
-        heard_minutes += came
-        silent = there and not came
-        silence_excused += silent and minute in excused
-        gap = gap + 1 if silent and minute not in excused else 0
+        hour, bit = floor_hour(minute), bit_of(minute)
+        came = bit if heard.get(hour, 0) & bit or beats.get(minute, 0) else 0
+        expected += bool(expected_minutes(bit, heard=came, unheard=(unheard or {}).get(hour, 0)))
+        heard_minutes += bool(came)
+        silence_excused += not came and minute in excused
+        gap = gap + 1 if not came and minute not in excused else 0
         if gap > longest:
-            longest, longest_from = gap, minute - (gap - 1) * _MINUTE
-        minute += _MINUTE
+            longest, longest_from = gap, minute - (gap - 1) * MINUTE
+        minute += MINUTE
     return Regularity(heard_minutes, expected, longest, longest_from, silence_excused)
 
 
 def hours_of_window(at: datetime) -> tuple[datetime, datetime]:
     """The first and the last hour (their starts) that the window touches."""
-    end = at.replace(minute=0, second=0, microsecond=0)
+    end = floor_hour(at)
     return end - WINDOW, end
-
-
-def _ceil_minute(at: datetime) -> datetime:
-    floor = at.replace(second=0, microsecond=0)
-    return floor if floor == at else floor + _MINUTE

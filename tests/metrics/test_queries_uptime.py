@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from jatevo.metrics.facts import Fact
-from jatevo.metrics.queries import first_minute_up, minutes_up_by_node, node_hours_up, uptime_ratio
+from jatevo.metrics.minutes import ALL_MINUTES
+from jatevo.metrics.queries import (
+    first_minute_up,
+    minutes_up_by_node,
+    minutes_up_in_hour,
+    minutes_up_of_node,
+    uptime_ratio,
+)
 from jatevo.metrics.store import Store
 from tests.metrics.wrappers import HOUR, MINUTE, NOON, deliver, uptime
 
@@ -61,9 +68,19 @@ def test_minutes_in_which_nobody_could_be_heard_are_not_expected_unless_the_node
     gap = (NOON + 10 * MINUTE + 30 * SECOND, NOON + 15 * MINUTE)
     window = (NOON, NOON + 20 * MINUTE)
     twice = [gap, (NOON + 11 * MINUTE, NOON + 12 * MINUTE)]
-    assert uptime_ratio(store, None, *window, unheard=twice) == {NODE: 1.0, "younger": 2 / 5}
+    # the younger one was heard in the gap's last minute, so that this counts: two of six
+    assert uptime_ratio(store, None, *window, unheard=twice) == {NODE: 1.0, "younger": 2 / 6}
     assert uptime_ratio(store, [NODE], *window) == {NODE: 0.8}
     assert uptime_ratio(store, [NODE], *window, unheard=[(NOON - HOUR, NOON + HOUR)]) == {NODE: 1.0}
+
+
+def test_minutes_heard_during_an_outage_make_up_for_none_that_were_missed(store: Store) -> None:
+    """Half of an outage heard, and five of the other fifty minutes missed."""
+    heard = [*range(5, 50), *range(50, 55)]
+    deliver(store, uptime(NOON - HOUR), *[uptime(NOON + number * MINUTE) for number in heard])
+    outage = (NOON + 50 * MINUTE, NOON + 60 * MINUTE)
+    ratios = uptime_ratio(store, [NODE], NOON, NOON + HOUR, unheard=[outage])
+    assert ratios == {NODE: pytest.approx(50 / 55)}
 
 
 def test_uptime_starts_at_the_windows_first_whole_minute(store: Store) -> None:
@@ -99,25 +116,30 @@ def test_any_windows_minutes_are_counted_exactly(store: Store, since: int, until
     window = NOON + since * MINUTE, NOON + until * MINUTE
     assert minutes_up_by_node(store, *window).get(NODE, 0) == expected
     assert minutes_up_by_node(store, *window, node_ids=[NODE]).get(NODE, 0) == expected
-    assert sum(node_hours_up(store, NODE, *window).values()) == expected
+    assert sum(bits.bit_count() for bits in minutes_up_of_node(store, NODE, *window).values()) == expected
 
 
 def test_each_hour_of_a_node_has_its_minutes(store: Store) -> None:
     deliver(store, *minutes(NOON - 5 * MINUTE, 65), *minutes(NOON + 2 * HOUR, 7, up=False, beats=0))
     deliver(store, *minutes(NOON, 60, node_id="other"))
-    assert node_hours_up(store, NODE, NOON - 24 * HOUR, NOON + 3 * HOUR) == {
-        NOON - HOUR: 5,
-        NOON: 60,
+    assert minutes_up_of_node(store, NODE, NOON - 24 * HOUR, NOON + 3 * HOUR) == {
+        NOON - HOUR: 0b11111 << 55,
+        NOON: ALL_MINUTES,
         NOON + 2 * HOUR: 0,  # on record, and down
     }
-    assert node_hours_up(store, "unknown", NOON - HOUR, NOON) == {}
+    assert minutes_up_of_node(store, "unknown", NOON - HOUR, NOON) == {}
+    assert minutes_up_in_hour(store, NOON) == {NODE: ALL_MINUTES, "other": ALL_MINUTES}
+    assert minutes_up_in_hour(store, NOON + HOUR) == {}
 
 
 def test_a_window_across_months_is_whole(store: Store) -> None:
     midnight = NOON.replace(month=4, day=1, hour=0)
     deliver(store, *minutes(midnight - 30 * MINUTE, 60))
     assert minutes_up_by_node(store, midnight - HOUR, midnight + HOUR) == {NODE: 60}
-    assert node_hours_up(store, NODE, midnight - HOUR, midnight + HOUR) == {midnight - HOUR: 30, midnight: 30}
+    assert minutes_up_of_node(store, NODE, midnight - HOUR, midnight + HOUR) == {
+        midnight - HOUR: ALL_MINUTES >> 30 << 30,
+        midnight: ALL_MINUTES >> 30,
+    }
 
 
 def test_no_nodes_is_no_question(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Standings: what ClickHouse last said of all nodes, and how old that is."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 from uuid import uuid4
@@ -14,8 +15,12 @@ from jatevo.metrics.writer import write
 from jatevo.web.figures import Knowledge
 from nodes import figures
 from nodes.actions import note_outage
+from nodes.detail.exempt_minutes import unheard_hours
+from nodes.detail.latency_charts import Window
+from nodes.detail.metrics_tab import charts_context, excused_of
 from nodes.figures import STALE_AFTER, refresh_standings, standing_figures
 from nodes.models import NodeStanding
+from nodes.rules.heartbeat_regularity import regularity
 from nodes.tasks import keep_standings
 from tests.factories import NodeFactory
 from tests.metrics.conftest import chdb_store
@@ -92,6 +97,38 @@ def test_a_node_whose_figures_cannot_be_stored_stops_nobody_elses(
         assert refresh_standings(at=NOON) == 4
     assert {each.pk: each.uptime_7d for each in NodeStanding.objects.all()} == dict.fromkeys(good, 0.5)
     assert [(each["log_level"], each["node_id"]) for each in said] == [("error", bad)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_list_drawer_and_heartbeats_say_one_uptime(chdb_store: Store, seed: int) -> None:
+    """The list's figure, the drawer's strip and the minutes with a heartbeat, of any minutes and outages."""
+    dice = random.Random(seed)
+    first = NOON - timedelta(minutes=200)
+    node = NodeFactory.create(first_heard_at=first + timedelta(seconds=dice.randrange(60)))
+    minutes = [first + number * timedelta(minutes=1) for number in range(198)]
+    heard = [minute for minute in minutes if minute == first or dice.random() < 0.7]
+    facts: list[Fact] = [uptime(minute, node_id=node.pk) for minute in heard]
+    write(chdb_store, uuid4(), list(enumerate(facts)))
+    for _ in range(3):
+        start = first + timedelta(seconds=dice.randrange(9_000))
+        note_outage(starts_at=start, ends_at=start + timedelta(seconds=dice.randrange(30, 1_500)), at=NOON)
+    refresh_standings(at=NOON)
+    listed = NodeStanding.objects.get().uptime_7d
+
+    excused = excused_of(node, at=NOON)
+    charts = charts_context(node, Window.DAY, excused, at=NOON)["charts"]
+    drawn = charts.uptime.days
+    assert sum(day.minutes_up for day in drawn) / sum(day.minutes_expected for day in drawn) == listed
+
+    told = regularity(
+        {},
+        dict.fromkeys(heard, 6),
+        first_heard_at=node.first_heard_at,
+        at=NOON - queries.SETTLED_AFTER,
+        excused=excused,
+        unheard=unheard_hours(excused),
+    )
+    assert told.share == listed
 
 
 def test_a_later_refresh_replaces_and_an_earlier_one_does_not(chdb_store: Store) -> None:

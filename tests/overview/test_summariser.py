@@ -84,7 +84,7 @@ def heard(node: Node, *moments: datetime) -> list[Fact]:
 
 def known_node(region: str, *, since: datetime = ELEVEN - timedelta(days=9), **values: Any) -> Node:
     """A node that was made at `since` and is heard of still."""
-    return NodeFactory.create(region=region, **{"created_at": since, "last_heartbeat_at": NOON, **values})
+    return NodeFactory.create(region=region, **{"first_heard_at": since, "last_heartbeat_at": NOON, **values})
 
 
 # --- sums
@@ -398,7 +398,7 @@ def test_the_queries_of_a_run_do_not_depend_on_the_number_of_nodes(
     fleet: list[Node], chdb_store: Store
 ) -> None:
     def queries_of_a_run() -> int:
-        Node.objects.update(created_at=ELEVEN - HOUR, last_heartbeat_at=NOON)
+        Node.objects.update(first_heard_at=ELEVEN - HOUR, last_heartbeat_at=NOON)
         changed(ELEVEN)
         with CaptureQueriesContext(connection) as asked:
             take_census(at=NOON)
@@ -417,14 +417,14 @@ def test_an_hour_that_cannot_be_summed_up_keeps_none_waiting(
     ship(chdb_store, served("r_1", "eu"))
     bad = [ELEVEN - (number + 1) * HOUR for number in range(3)]
     changed(ELEVEN, *bad)
-    minutes_up = queries.minutes_up_by_node
+    minutes_up = queries.minutes_up_in_hour
 
-    def fail_for_the_bad(store: Store, since: datetime, until: datetime) -> dict[str, int]:
-        if since in bad:
+    def fail_for_the_bad(store: Store, hour: datetime) -> dict[str, int]:
+        if hour in bad:
             raise QueryRefused("nonsense", 43)
-        return minutes_up(store, since, until)
+        return minutes_up(store, hour)
 
-    monkeypatch.setattr(queries, "minutes_up_by_node", fail_for_the_bad)
+    monkeypatch.setattr(queries, "minutes_up_in_hour", fail_for_the_bad)
     assert summarise(at=SETTLED, store=chdb_store, limit=1) == [ELEVEN]
     assert hours()[ELEVEN, ""].requests == 1
     assert noted() == sorted(bad)

@@ -11,7 +11,7 @@ from types import TracebackType
 from jatevo.local.history.copying import moment
 from jatevo.local.history.fleet import HOUR, WHOLE_HOUR
 from jatevo.metrics.facts import ReceiptFact
-from jatevo.metrics.queries.windows import joined
+from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Cell, Param, Transport
 
 LATENCY_EVERY_MINUTES = 5

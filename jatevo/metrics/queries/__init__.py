@@ -31,7 +31,8 @@ from jatevo.metrics.queries.uptime import (
     SETTLED_AFTER,
     first_minute_up,
     minutes_up_by_node,
-    node_hours_up,
+    minutes_up_in_hour,
+    minutes_up_of_node,
     uptime_ratio,
 )
 
@@ -52,7 +53,8 @@ __all__ = [
     "latency_series",
     "latest_latency",
     "minutes_up_by_node",
-    "node_hours_up",
+    "minutes_up_in_hour",
+    "minutes_up_of_node",
     "p95_of_network",
     "receipt_presence",
     "receipt_totals",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median_high
 
-from jatevo.metrics.queries.windows import HOUR, ceil_hour, floor_hour, joined
+from jatevo.metrics.minutes import HOUR, ceil_hour, floor_hour
+from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Param, Transport
 
 # Below this many probes a 95th percentile is the worst probe under another name.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from jatevo.metrics.queries.windows import joined
+from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Transport
 
 MOST_MODELS = 1000

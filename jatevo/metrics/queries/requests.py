@@ -7,7 +7,8 @@ its rows twice until they are merged, all alike: grouping by what names a row co
 from dataclasses import dataclass
 from datetime import datetime
 
-from jatevo.metrics.queries.windows import HOUR, ceil_hour, floor_hour, hours_touched, joined
+from jatevo.metrics.minutes import HOUR, ceil_hour, floor_hour, hours_touched
+from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Transport
 
 # Whole hours come from the rollup; the minutes before and after them from the raw table. A row is its batch,

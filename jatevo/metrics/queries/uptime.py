@@ -5,17 +5,25 @@ rollups are kept.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jatevo.metrics.queries.windows import HOUR, MINUTE, ceil_minute, floor_hour, floor_minute, joined
+from jatevo.metrics.minutes import (
+    ALL_MINUTES,
+    HOUR,
+    MINUTE,
+    ceil_minute,
+    floor_hour,
+    floor_minute,
+    hours_of_windows,
+)
+from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Param, Transport
 
 # A minute is known to have been heard when the node's next heartbeat closes it: before it is so old, nobody can
 # tell that it was missed.
 SETTLED_AFTER = timedelta(minutes=2)
-_ALL_MINUTES = (1 << 60) - 1
 # The same rows in two ways: over a week of 10,000 nodes FINAL takes a third of the time, over a day or over a
 # few nodes grouping does.
 _LONG = 24 * HOUR
@@ -43,27 +51,46 @@ def uptime_ratio(
     start, end = ceil_minute(since), floor_minute(until)
     ratios: dict[str, float | None] = dict.fromkeys(node_ids or ())
     minutes_up = minutes_up_by_node(store, start, end, node_ids=node_ids)
-    silent = _minutes_of(unheard, start, end)
+    hours_unheard = hours_of_windows(unheard, start, end)
+    up_meanwhile = _minutes_up_within(store, hours_unheard, node_ids)
+    silent = [
+        hour + number * MINUTE
+        for hour, bits in sorted(hours_unheard.items())
+        for number in range(60)
+        if bits >> number & 1
+    ]
     for node_id, first_minute in _first_minutes(store, node_ids):
         counts_from = max(first_minute, start)
         unknown = len(silent) - bisect_left(silent, counts_from)
-        up = minutes_up.get(node_id, 0)
-        minutes_expected = max((end - counts_from) // MINUTE - unknown, up)
-        ratios[node_id] = up / minutes_expected if minutes_expected > 0 else None
+        # minutes.expected_minutes, in numbers
+        minutes_expected = (end - counts_from) // MINUTE - unknown + up_meanwhile.get(node_id, 0)
+        ratios[node_id] = minutes_up.get(node_id, 0) / minutes_expected if minutes_expected > 0 else None
     return ratios
 
 
-def _minutes_of(
-    windows: Sequence[tuple[datetime, datetime]], start: datetime, end: datetime
-) -> list[datetime]:
-    """The whole minutes from `start` to before `end` that have any part in a window, in order."""
-    found = set()
-    for since, until in windows:
-        minute = max(floor_minute(since), start)
-        while minute < min(until, end):
-            found.add(minute)
-            minute += MINUTE
-    return sorted(found)
+def _minutes_up_within(
+    store: Transport, hours: Mapping[datetime, int], node_ids: Sequence[str] | None
+) -> dict[str, int]:
+    """For each node that was up in any of these minutes (bits by hour): in how many."""
+    if not hours:
+        return {}
+    window = _Window(min(hours), max(hours) + HOUR)
+    where, params = window.where(node_ids)
+    seconds = [int(hour.timestamp()) for hour in hours]
+    masks = ", ".join(f"toUInt64({bits})" for bits in hours.values())
+    of_hour = f"transform(toUInt32(hour), [{', '.join(map(str, seconds))}], [{masks}], toUInt64(0))"
+    rows = store.execute(
+        joined(
+            *("SELECT node_id, sum(", _popcount(f"bitAnd(bits, {of_hour})"), ") FROM ("),
+            *(
+                _HOURS_BY_GROUP,
+                where,
+                "AND toUInt32(hour) IN {seconds} GROUP BY node_id, hour) GROUP BY node_id",
+            ),
+        ),
+        {**params, "seconds": seconds},
+    )
+    return {node_id: int(count) for node_id, count in rows if count}
 
 
 def minutes_up_by_node(
@@ -91,21 +118,32 @@ def minutes_up_by_node(
     return {node_id: int(count) for node_id, count in rows}
 
 
-def node_hours_up(store: Transport, node_id: str, since: datetime, until: datetime) -> dict[datetime, int]:
-    """For each hour (UTC) in which the node is on record: in how many of the window's minutes it was up."""
+def minutes_up_of_node(
+    store: Transport, node_id: str, since: datetime, until: datetime
+) -> dict[datetime, int]:
+    """For each hour (UTC) in which the node is on record: the window's minutes in which it was up, as bits."""
     window = _Window(ceil_minute(since), floor_minute(until))
     if window.is_empty:
         return {}
     where, params = window.where([node_id])
     rows = store.execute(
         joined(
-            *("SELECT hour,", _popcount(window.masked("bits")), "FROM ("),
+            *("SELECT hour,", window.masked("bits"), "FROM ("),
             "SELECT hour, groupBitOrMerge(minutes_up) AS bits FROM node_uptime_hour WHERE",
             *(where, "GROUP BY hour) ORDER BY hour"),
         ),
         params,
     )
-    return {hour: int(count) for hour, count in rows}
+    return {hour: int(bits) for hour, bits in rows}
+
+
+def minutes_up_in_hour(store: Transport, hour: datetime) -> dict[str, int]:
+    """For each node that is on record in the hour: its minutes in which it was up, as bits."""
+    where, params = _Window(hour, hour + HOUR).where(None)
+    rows = store.execute(
+        joined("SELECT node_id, bits FROM (", _HOURS_BY_GROUP, where, "GROUP BY node_id, hour)"), params
+    )
+    return {node_id: int(bits) for node_id, bits in rows}
 
 
 def first_minute_up(store: Transport, node_id: str) -> datetime | None:
@@ -152,7 +190,7 @@ class _Window:
     def masked(self, bits: str) -> str:
         """`bits` without the minutes of the first and the last hour that are outside."""
         first, last = floor_hour(self.start), floor_hour(self.end)
-        from_start = _ALL_MINUTES >> self.start.minute << self.start.minute
+        from_start = ALL_MINUTES >> self.start.minute << self.start.minute
         to_end = (1 << self.end.minute) - 1
         first_seconds, last_seconds = int(first.timestamp()), int(last.timestamp())
         if first == last:
@@ -160,7 +198,7 @@ class _Window:
         hour = "toUInt32(hour)"
         return (
             f"bitAnd({bits}, multiIf({hour} = {first_seconds}, toUInt64({from_start}),"
-            f" {hour} = {last_seconds}, toUInt64({to_end}), toUInt64({_ALL_MINUTES})))"
+            f" {hour} = {last_seconds}, toUInt64({to_end}), toUInt64({ALL_MINUTES})))"
         )
 
 

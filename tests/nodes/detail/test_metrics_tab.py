@@ -44,7 +44,9 @@ DRAWER = {"HX-Request": "true", "HX-Target": "drawer-body"}
 def node(org: Org) -> Node:
     now = timezone.now()
     made: Node = NodeFactory.create(id="macbook-001", org=org, status=Status.ACTIVE)
-    Node.objects.filter(pk=made.pk).update(created_at=now - timedelta(days=20))
+    Node.objects.filter(pk=made.pk).update(
+        created_at=now - timedelta(days=20), first_heard_at=now - timedelta(days=20)
+    )
     NodeStanding.objects.create(node=made, p50_ms=41, p95_ms=97, p99_ms=123, uptime_7d=0.5, as_of=now)
     return made
 

@@ -6,6 +6,7 @@ from nodes.detail.uptime_strip import HEIGHT, HOURS, Cell, Level, uptime_strip
 
 AT = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+ALL = (1 << 60) - 1
 LONG_AGO = AT - timedelta(days=90)
 
 
@@ -19,7 +20,7 @@ def test_the_week_is_168_cells_in_days_newest_first() -> None:
 
 def test_each_level_has_a_shape_of_its_own() -> None:
     noon = AT.replace(minute=0)
-    hours_up = {noon - 3 * HOUR: 60, noon - 2 * HOUR: 57, noon - HOUR: 56}
+    hours_up = {noon - 3 * HOUR: ALL, noon - 2 * HOUR: ALL >> 3, noon - HOUR: ALL >> 4}
     cells = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT).days[0].cells[-6:]
     assert [cell.level for cell in cells] == [
         Level.UNKNOWN, Level.DOWN, Level.FULL, Level.FULL, Level.PARTIAL, Level.DOWN,
@@ -30,7 +31,7 @@ def test_each_level_has_a_shape_of_its_own() -> None:
 
 def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
     def running(minutes_up: int) -> Cell:
-        strip = uptime_strip({AT.replace(minute=0): minutes_up}, first_minute=LONG_AGO, at=AT)
+        strip = uptime_strip({AT.replace(minute=0): (1 << minutes_up) - 1}, first_minute=LONG_AGO, at=AT)
         return strip.days[0].cells[-1]
 
     cell = running(28)  # the last two may still be on their way
@@ -41,7 +42,7 @@ def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
 
 def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_own() -> None:
     noon = AT.replace(minute=0)
-    hours_up = {noon - 4 * HOUR: 60, noon - 3 * HOUR: 30, noon - 2 * HOUR: 5}
+    hours_up = {noon - 4 * HOUR: ALL, noon - 3 * HOUR: ALL >> 30, noon - 2 * HOUR: 0b11111}
     strip = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT)
     half = [hour + timedelta(minutes=minute) for hour in hours_up for minute in range(30, 60)]
     before = noon - 5 * HOUR  # when nothing was expected
@@ -59,9 +60,9 @@ def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_ow
 
 def test_no_share_counts_minutes_that_nobody_could_hear() -> None:
     noon = AT.replace(minute=0)
-    strip = uptime_strip({noon - HOUR: 45, noon: 28}, first_minute=noon - HOUR, at=AT)
+    strip = uptime_strip({noon - HOUR: ALL >> 15, noon: ALL >> 32}, first_minute=noon - HOUR, at=AT)
     outage = [noon - HOUR + timedelta(minutes=minute) for minute in range(40, 60)]
-    marked = strip.excusing(dict.fromkeys(outage, "console outage"), frozenset(outage))
+    marked = strip.excusing(dict.fromkeys(outage, "console outage"), {noon - HOUR: ALL >> 40 << 40})
     assert (strip.days[0].minutes_up, strip.days[0].minutes_expected) == (73, 88)
     # five of the twenty were heard: they count as up, and no more than they are
     assert (marked.days[0].minutes_up, marked.days[0].minutes_expected) == (73, 73)
@@ -71,12 +72,12 @@ def test_no_share_counts_minutes_that_nobody_could_hear() -> None:
 
 def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
     first = AT.replace(minute=0) - 2 * HOUR + timedelta(minutes=40)
-    strip = uptime_strip({first.replace(minute=0): 20}, first_minute=first, at=AT)
+    strip = uptime_strip({first.replace(minute=0): ALL >> 40 << 40}, first_minute=first, at=AT)
     cell = next(cell for cell in strip.days[0].cells if cell.hour == first.replace(minute=0))
     assert (cell.minutes_expected, cell.level) == (20, Level.FULL)
     assert strip.days[1].share is None
 
 
 def test_a_day_is_the_sum_of_its_hours() -> None:
-    day = uptime_strip({AT.replace(minute=0): 14}, first_minute=AT.replace(minute=0), at=AT).days[0]
+    day = uptime_strip({AT.replace(minute=0): ALL >> 46}, first_minute=AT.replace(minute=0), at=AT).days[0]
     assert (day.minutes_up, day.minutes_expected, day.share) == (14, 28, 0.5)

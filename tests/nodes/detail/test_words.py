@@ -9,6 +9,7 @@ import pytest
 from nodes.detail.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
 from nodes.detail.metrics_tab import signals_of, spell_duration
 from nodes.rules.explanations import REASON_LABELS, Maintenance, explain, reason_label
+from nodes.rules.heartbeat_regularity import regularity
 from nodes.rules.lifecycle import FRAUD, Phase, Reason
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -143,8 +144,47 @@ def test_in_minutes_that_nobody_could_hear_no_heartbeat_was_due() -> None:
         del beats[minute]
     strip_of = partial(heartbeat_strip, beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
     assert strip_of().percent == 84
-    strip = strip_of(excused=dict.fromkeys(silent, "console outage"), unheard=frozenset(silent))
+    strip = strip_of(excused=dict.fromkeys(silent, "console outage"), unheard=bits_by_hour(silent))
     assert (strip.received, strip.expected, strip.percent) == (300, 300, 100)
+
+
+def bits_by_hour(minutes: list[datetime]) -> dict[datetime, int]:
+    found: dict[datetime, int] = {}
+    for minute in minutes:
+        hour = minute.replace(minute=0)
+        found[hour] = found.get(hour, 0) | 1 << minute.minute
+    return found
+
+
+def test_a_burst_does_not_make_up_for_silence() -> None:
+    """60 heartbeats in 9 s and then silence: a third of three minutes, as uptime has it, and not 60 of 60."""
+    since = NOON - 3 * MINUTE
+    strip = heartbeat_strip({since: 60}, since=since, at=NOON, interval_seconds=10)
+    assert (strip.received, strip.expected, strip.percent) == (6, 18, 33)
+    found = regularity({}, {since: 60}, first_heard_at=since, at=NOON)
+    assert (found.minutes_heard, found.minutes_expected) == (1, 3)
+    at_once = heartbeat_strip({NOON: 60}, since=NOON, at=NOON + timedelta(seconds=9), interval_seconds=10)
+    assert (at_once.received, at_once.expected) == (1, 1)
+
+
+def test_a_faultless_node_has_missed_nothing_after_the_consoles_outage() -> None:
+    """Minutes that the outage only touched hold a few heartbeats, and no more were due."""
+    beats = {NOON - back * MINUTE: 6 for back in range(1, 60)}
+    for back in range(21, 30):
+        del beats[NOON - back * MINUTE]
+    beats[NOON - 30 * MINUTE], beats[NOON - 20 * MINUTE] = 2, 1
+    touched = bits_by_hour([NOON - back * MINUTE for back in range(20, 31)])
+    strip = heartbeat_strip(
+        beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10, unheard=touched
+    )
+    assert (strip.received, strip.expected, strip.percent) == (291, 291, 100)
+    found = regularity({}, beats, first_heard_at=NOON - 59 * MINUTE, at=NOON, unheard=touched)
+    assert found.share == 1
+
+
+def test_a_node_that_was_never_heard_owes_nothing_yet() -> None:
+    strip = heartbeat_strip({}, since=None, at=NOON, interval_seconds=10)
+    assert (strip.received, strip.expected, strip.percent) == (0, 0, None)
 
 
 def test_nothing_is_expected_before_the_node_was_there() -> None:

@@ -1,0 +1,88 @@
+"""Minutes and hours (UTC) of windows of time; the minutes of an hour as 60 bits, bit m for minute m. Pure.
+
+Here is also which minutes are expected of a node, for whoever says how many of them it was up (`expected_minutes`).
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+ALL_MINUTES = (1 << 60) - 1
+
+Windows = Iterable[tuple[datetime, datetime]]  # `since <= t < until` each
+
+
+def floor_minute(at: datetime) -> datetime:
+    """The start (UTC) of the minute that a moment is in."""
+    return _utc(at).replace(second=0, microsecond=0)
+
+
+def ceil_minute(at: datetime) -> datetime:
+    """The first whole minute (UTC) that does not begin before a moment."""
+    floor = floor_minute(at)
+    return floor if floor == at else floor + MINUTE
+
+
+def floor_hour(at: datetime) -> datetime:
+    """The start (UTC) of the hour that a moment is in."""
+    return _utc(at).replace(minute=0, second=0, microsecond=0)
+
+
+def ceil_hour(at: datetime) -> datetime:
+    """The first whole hour (UTC) that does not begin before a moment."""
+    floor = floor_hour(at)
+    return floor if floor == at else floor + HOUR
+
+
+def hours_touched(since: datetime, until: datetime) -> Iterator[datetime]:
+    """The starts of all hours that have a moment of `since <= t < until`, in order."""
+    hour = floor_hour(since)
+    while hour < until:
+        yield hour
+        hour += HOUR
+
+
+def minutes_touched(since: datetime, until: datetime) -> Iterator[datetime]:
+    """The starts of all minutes that have a moment of `since <= t < until`, in order."""
+    minute = floor_minute(since)
+    while minute < until:
+        yield minute
+        minute += MINUTE
+
+
+def minutes_of_hour(hour: datetime, since: datetime, until: datetime) -> int:
+    """The minutes of the hour that have a moment of `since <= t < until`, as bits."""
+    first = max(0, (since - hour) // MINUTE)
+    end = min(60, -((hour - until) // MINUTE))
+    return (1 << end) - (1 << first) if first < end else 0
+
+
+def hours_of_windows(windows: Windows, since: datetime, until: datetime) -> dict[datetime, int]:
+    """For each hour with any: the minutes of `since <= t < until` that a window touches, as bits."""
+    found: dict[datetime, int] = {}
+    for starts_at, ends_at in windows:
+        start, end = max(starts_at, since), min(ends_at, until)
+        for hour in hours_touched(start, end):
+            found[hour] = found.get(hour, 0) | minutes_of_hour(hour, start, end)
+    return found
+
+
+def bit_of(minute: datetime) -> int:
+    """The minute as the bit that it is in its hour."""
+    return 1 << minute.minute
+
+
+def expected_minutes(due: int, *, heard: int, unheard: int) -> int:
+    """Of an hour: the minutes that count when it is said how many of them a node was up.
+
+    Those that were `due` (from the node's first minute on, and over), without those in which nobody could be heard
+    (`unheard`: the console's own outages), unless the node was `heard` in them. All as bits.
+    """
+    return due & ~unheard | heard
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a moment must have a time zone")
+    return at.astimezone(UTC)
