@@ -7,7 +7,6 @@ from enum import StrEnum
 from math import ceil
 
 from jatevo.metrics.minutes import bit_of, floor_hour, floor_minute
-
 from jatevo.web.time_zones import clock_words
 
 MINUTES = 60
