@@ -43,7 +43,7 @@ def login(request: HttpRequest) -> HttpResponse:
     onward = _onward(request)
     if request.method != "POST":
         if request.user.is_authenticated:
-            return redirect(onward)
+            return HttpResponseRedirect(onward)
         return _login_page(request, LoginForm())
     form = LoginForm(request.POST)
     if not form.is_valid():
@@ -68,7 +68,7 @@ def login(request: HttpRequest) -> HttpResponse:
         form.add_error(None, _refusal_words(refused))
         return _refusal(_login_page(request, form, status=refused.status), refused)
     rotate_token(request)
-    response = redirect(onward)
+    response = HttpResponseRedirect(onward)
     cookies.set_login(response, signed_in, at=at)
     remember_device(response, signed_in.user)
     return response
@@ -152,7 +152,8 @@ def admin_password_change(request: HttpRequest) -> HttpResponse:
 def _onward(request: HttpRequest) -> str:
     """Where to after signing in: `next` if it is a page of ours, else the overview."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(
+    # A path: `redirect` and Django take a bare word for the name of a view.
+    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return wanted

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
@@ -13,10 +13,12 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, to_response
-from jatevo.web.pages import refused_page, unavailable_page
+from jatevo.web.pages import bad_request, refused_page, unavailable_page
 from jatevo.web.postgresql.budgets import INGEST, PAGE, working
 from jatevo.web.probes import LIVENESS_PATH, healthz
 from jatevo.web.request_id import HEADER, adopt
+
+log = structlog.get_logger(__name__)
 
 Next = Callable[[HttpRequest], HttpResponse]
 
@@ -101,6 +103,10 @@ class ApiGateMiddleware:
             return unavailable_page(request)
         if isinstance(error, ApiError):  # a limit, or a cap
             return refused_page(request, error)
+        if isinstance(error, (DataError, OverflowError)) and request.method in ("GET", "HEAD"):
+            # Django admin uses the values of its query as they come: U+0000, years of 400 digits.
+            log.warning("a page was asked for with impossible values", error=repr(error))
+            return bad_request(request, error)
         return None
 
 

@@ -17,6 +17,7 @@ from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
+from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
 from jatevo.web.throttling import hit
 from nodes import actions
@@ -217,6 +218,7 @@ def probes(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([])
+@takes_query()
 def assignments(request: Request) -> Response:
     """The nodes that are due for a probe, for a validator (signed over an empty body)."""
     authenticate_validator(request._request)
