@@ -14,7 +14,7 @@ from jatevo.overview.access import OverviewPermission, sees_small_regions
 from jatevo.overview.kpis import snapshot
 from jatevo.overview.models import Incident
 from jatevo.overview.serializers import IncidentLine, Summary
-from jatevo.web.address import client_address
+from jatevo.web.address import client_network
 from jatevo.web.errors import FieldProblem, invalid_request
 from jatevo.web.paging import keyset_page, parse_limit
 from jatevo.web.query_values import takes_query
@@ -90,4 +90,4 @@ def incidents(request: Request) -> Response:
 
 def _count(request: Request) -> None:
     user = request.user
-    hit("reads", user.email if isinstance(user, User) else client_address(request._request))
+    hit("reads", user.email if isinstance(user, User) else client_network(request._request))

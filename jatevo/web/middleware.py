@@ -1,6 +1,8 @@
 """What every request passes: its id, and for /v1 the gate that keeps answers in the contract's shape."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -13,9 +15,12 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, to_response
+from jatevo.web.framing import linger
+from jatevo.web.front_door import is_api
 from jatevo.web.pages import bad_request, refused_page, unavailable_page
 from jatevo.web.postgresql.budgets import INGEST, PAGE, working
 from jatevo.web.probes import LIVENESS_PATH, healthz
+from jatevo.web.replay import release_message
 from jatevo.web.request_id import HEADER, adopt
 
 log = structlog.get_logger(__name__)
@@ -31,11 +36,6 @@ def is_ingress(request: HttpRequest) -> bool:
     return request.method == "POST" and request.path_info in INGRESS
 
 
-def is_api(request: HttpRequest) -> bool:
-    """Whether the answer must be JSON."""
-    return request.path_info == "/v1" or request.path_info.startswith("/v1/")
-
-
 class RequestIdMiddleware:
     """Gives each request an id, binds it to the log lines, and returns it."""
 
@@ -48,6 +48,9 @@ class RequestIdMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = self.get_response(request)
         response[HEADER] = request_id
+        if not response.streaming and "Content-Length" not in response:
+            # Django counts only what reaches its CommonMiddleware; without a length a connection has to end.
+            response["Content-Length"] = str(len(response.content))
         return response
 
 
@@ -79,13 +82,10 @@ class ApiGateMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not is_api(request):
-            return self.get_response(request)
-        try:
-            _refuse_large_or_foreign(request)
-        except ApiError as error:
-            return to_response(error)
         response = self.get_response(request)
+        if not is_api(request):
+            return response
+        release_message(request, response)
         if response.status_code >= 400 and not response.get("Content-Type", "").startswith(
             "application/json"
         ):
@@ -95,6 +95,16 @@ class ApiGateMiddleware:
             response["Cache-Control"] = "private, no-cache"
             patch_vary_headers(response, ["Authorization", "Cookie"])
         return response
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Once the route is known: what it does not take at all is a 405, whatever came with it."""
+        methods = getattr(getattr(view, "cls", None), "http_method_names", None)
+        if is_api(request) and (methods is None or str(request.method).lower() in methods):
+            try:
+                _refuse_large_or_foreign(request)
+            except ApiError as error:
+                return to_response(error)
+        return None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if is_api(request):
@@ -116,15 +126,18 @@ def _refuse_large_or_foreign(request: HttpRequest) -> None:
     limit = settings.MAX_BATCH_BODY_BYTES if request.path_info == "/v1/receipts" else settings.MAX_BODY_BYTES
     too_large = ApiError(413, "too_large", f"The body is over {limit // 1024} KiB.")
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+        announced = int(request.META.get("CONTENT_LENGTH") or 0)
+        if announced > limit:
+            with suppress(OSError, ValueError):
+                linger(request)
             raise too_large
         body = request.body
     except (RequestDataTooBig, ValueError) as error:
         raise too_large from error
     except (RawPostDataException, OSError) as error:
         raise ApiError(400, "invalid_json", "The body ended early.") from error
-    if len(body) > limit:
-        raise too_large
+    if len(body) < announced:
+        raise ApiError(400, "invalid_json", "The body ended early.")
     if body and request.content_type != "application/json":
         raise ApiError(415, "unsupported_media_type", "Send application/json.")
 
