@@ -47,6 +47,7 @@ _TOKEN_ANSWER = inline_serializer(
 )
 @api_view(["GET", "HEAD", "POST"])
 @permission_classes([api_permission(Permission.ENROL_NODES)])
+@takes_query("cursor", "limit")
 def enrollments(request: Request) -> Response:
     """Ask for a node: a token that registers one node, shown once, good for 24 hours."""
     return _enrol(request) if request.method == "POST" else _open_enrollments(request)

@@ -15,7 +15,7 @@ from jatevo.accounts.authentication import JwtAuthentication
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
-from jatevo.web.address import client_network
+from jatevo.web.address import client_address, client_network
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
