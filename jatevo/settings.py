@@ -92,14 +92,12 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "jatevo.web.middleware.PageGZipMiddleware",
     "csp.middleware.CSPMiddleware",
-    "jatevo.web.front_door.FrontDoorMiddleware",
     "jatevo.web.middleware.ApiGateMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "jatevo.accounts.middleware.CookieLoginMiddleware",
-    "jatevo.web.page_limits.PageLimitMiddleware",
     "jatevo.accounts.time_zones.TimeZoneMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -193,7 +191,19 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+    {"NAME": "jatevo.accounts.passwords.GuessableValidator"},
 ]
+PASSWORD_RESET_TIMEOUT = env.int("JATEVO_PASSWORD_RESET_SECONDS", default=3600)
+
+# Without EMAIL_URL the console sends no mail, and says whom to ask for a new password.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+SENDS_MAIL = bool(EMAIL_URL)
+if SENDS_MAIL:
+    vars().update(env.email_url_config(EMAIL_URL))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("JATEVO_MAIL_FROM", default="jatevo@localhost")
+SUPPORT_CONTACT = env.str("JATEVO_SUPPORT_CONTACT", default="")
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "overview:home"
 OTP_TOTP_ISSUER = "Jatevo"
@@ -284,9 +294,9 @@ RATE_LIMITS = {
     "login_address": env.str("JATEVO_LIMIT_LOGIN_ADDRESS", default="30/minute"),
     "login_account": env.str("JATEVO_LIMIT_LOGIN_ACCOUNT", default="10/minute"),
     "login_device": env.str("JATEVO_LIMIT_LOGIN_DEVICE", default="10/minute"),
+    "reset_address": env.str("JATEVO_LIMIT_RESET_ADDRESS", default="10/hour"),
+    "reset_account": env.str("JATEVO_LIMIT_RESET_ACCOUNT", default="3/hour"),
     "reads": env.str("JATEVO_LIMIT_READS", default="100/second"),
-    "pages": env.str("JATEVO_LIMIT_PAGES", default="1200/minute"),
-    "exports": env.str("JATEVO_LIMIT_EXPORTS", default="10/minute"),
 }
 
 # Node lifecycle

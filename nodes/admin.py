@@ -7,13 +7,17 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from guardian.admin import GuardedModelAdmin
+from guardian.models import UserObjectPermission
 
+from jatevo.accounts.models import User
 from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
@@ -53,6 +57,29 @@ class NodeAdmin(GuardedModelAdmin):
     def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         _record_change(request, "node", obj, form)
+
+    def obj_perms_manage_user_view(self, request: HttpRequest, object_pk: str, user_id: str) -> HttpResponse:
+        """guardian's page, with an audit row beside what it changes."""
+        with transaction.atomic():
+            before = _grants(object_pk, user_id)
+            answer: HttpResponse = super().obj_perms_manage_user_view(request, object_pk, user_id)
+            after = _grants(object_pk, user_id)
+            if before != after:
+                record(
+                    "node.grant",
+                    by=actor_of(user_of(request)),
+                    subject_kind="node",
+                    subject_id=object_pk,
+                    person=str(User.objects.get(pk=user_id)),
+                    granted=sorted(after - before),
+                    taken=sorted(before - after),
+                )
+        return answer
+
+    def obj_perms_manage_group_view(
+        self, request: HttpRequest, object_pk: str, group_id: str
+    ) -> HttpResponse:
+        raise PermissionDenied  # there are no groups: the role says it all
 
 
 @admin.register(Validator)
@@ -138,6 +165,13 @@ class FraudRelationAdmin(ReadOnlyAdmin):
 class EnrollmentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "org", "created_by", "node_id", "uses_left", "expires_at")
     exclude = ("token_sha256",)
+
+
+def _grants(node_id: str, user_id: str) -> set[str]:
+    rows = UserObjectPermission.objects.filter(object_pk=node_id).values_list(
+        "user_id", "permission__codename"
+    )
+    return {codename for granted_to, codename in rows if str(granted_to) == user_id}
 
 
 def _record_change(request: HttpRequest, kind: str, changed: Node | Validator, form: Any) -> None:

@@ -38,8 +38,8 @@ from onboarding.service_templates import Instructions, instructions
 
 RECENT = 5
 MOST_OPEN = 100
-# The answers that an enrolment does not store, of the last one made in this browser.
-_SESSION_KEY = "run_a_node"
+# What an enrolment keeps for the agent's file.
+_KEPT = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
 
 
 @never_cache
@@ -87,7 +87,7 @@ def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     """A new enrolment with the answers of this one and a token of its own, which ends this one's."""
     old = get_object_or_404(_manageable(user_of(request)).select_related("org"), pk=enrollment_id)
-    answers = {**_answers(request, old), "org": old.org}
+    answers = {**_answers(old), "org": old.org}
     try:
         return _enrol(request, answers, status=201, replaces=old)
     except NodeError as error:
@@ -114,7 +114,7 @@ def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
     token = request.POST.get("token", "")
     if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
         token = ""
-    text = _config_text(request, found, token)
+    text = _config_text(found, token)
     return _download(text.encode(), "agent.yaml", "application/yaml")
 
 
@@ -159,10 +159,9 @@ def _enrol(
         node_id=answers["node_id"],
         region=answers["region"],
         runtime=answers["runtime"],
+        answers={key: answers[key] for key in _KEPT},
         replaces=replaces,
     )
-    kept = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
-    request.session[_SESSION_KEY] = {"enrollment": str(made.pk), **{key: answers[key] for key in kept}}
     return _enrollment_page(request, made, token=token, status=status)
 
 
@@ -180,7 +179,7 @@ def _enrollment_page(
         "problem": problem,
         "cards": PLATFORMS.values(),
         "platform": PLATFORMS[platform],
-        "config": _config_text(request, found, token),
+        "config": _config_text(found, token),
         "instructions": _instructions(platform),
         "steps": steps,
         "finished": finished(steps),
@@ -212,11 +211,9 @@ def _manageable(user: User) -> EnrollmentQuerySet:
     return Enrollment.objects.manageable_by(user).order_by("-created_at")
 
 
-def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:
-    """What was answered for this enrolment; what nobody remembers is empty."""
-    kept = request.session.get(_SESSION_KEY, {})
-    if kept.get("enrollment") != str(found.pk):
-        kept = {}
+def _answers(found: Enrollment) -> dict[str, Any]:
+    """What was answered for this enrolment; what was not asked (over the API) is empty."""
+    kept = found.answers
     return {
         "platform": kept.get("platform", ""),
         "node_id": found.node_id,
@@ -229,9 +226,9 @@ def _answers(request: HttpRequest, found: Enrollment) -> dict[str, Any]:
     }
 
 
-def _config_text(request: HttpRequest, found: Enrollment, token: str) -> str:
+def _config_text(found: Enrollment, token: str) -> str:
     registered = found.last_node_id is not None and not found.uses_left
-    answers = _answers(request, found)
+    answers = _answers(found)
     return render_config(config_of(answers, console=settings.BASE_URL, token=token, registered=registered))
 
 
@@ -246,7 +243,7 @@ def _platform(text: str | None) -> Platform | None:
 
 def _platform_of(request: HttpRequest, found: Enrollment) -> Platform:
     """The platform in the URL, else the one chosen for this enrolment, else a guess by its runtime."""
-    chosen = _platform(request.GET.get("platform")) or _platform(_answers(request, found)["platform"])
+    chosen = _platform(request.GET.get("platform")) or _platform(_answers(found)["platform"])
     guess = Platform.MAC if found.runtime in ("", Runtime.OLLAMA) else Platform.NVIDIA
     return chosen or guess
 

@@ -50,7 +50,7 @@ def sign_in(*, email: str, password: str, otp: str, address: str, at: datetime, 
     if user is None:
         _record_failure(email, address, verb="session.login_failed")
         raise WrongCredentials
-    if _has_second_factor(user):
+    if has_second_factor(user):
         if not otp:
             _record_failure(email, address, verb="session.otp_asked", user=user)
             raise OneTimePasswordRequired
@@ -77,24 +77,29 @@ def change_password(*, by: User, current: str, new: str, address: str, at: datet
 
     Raises WrongCredentials if `current` is wrong, and ApiError 429 over the limits of signing in.
     """
-    count_attempt(email=by.email, address=address, at=at, known_as=f"user {by.pk}")
-    if not by.check_password(current):
-        _record_failure(by.email, address, verb="user.password_change_failed", user=by)
-        raise WrongCredentials
+    prove_password(by=by, password=current, address=address, at=at)
     hashed = make_password(new)  # before the row is locked: it takes its time
     with transaction.atomic():
         user = _still_proven(by)
         if user is None:
             raise WrongCredentials
-        _store_password(user, hashed, by=actor_of(user), at=at)
+        store_password(user, hashed, by=actor_of(user), at=at)
         return sessions.start(user=user, at=at)
+
+
+def prove_password(*, by: User, password: str, address: str, at: datetime) -> None:
+    """That it is still the signed-in person who asks. Raises WrongCredentials, and ApiError 429 and 503."""
+    count_attempt(email=by.email, address=address, at=at, known_as=f"user {by.pk}")
+    if not by.check_password(password):
+        _record_failure(by.email, address, verb="user.password_wrong", user=by)
+        raise WrongCredentials
 
 
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
     """An admin gives somebody a new password; all logins of that person end."""
     hashed = make_password(new)
     with transaction.atomic():
-        _store_password(user, hashed, by=actor_of(by), at=at)
+        store_password(user, hashed, by=actor_of(by), at=at)
 
 
 def create_user(*, by: User | None, password: str | None = None, **fields: Any) -> tuple[User, str]:
@@ -186,7 +191,8 @@ def _proven(email: str, password: str) -> User | None:
     return user if right and user.is_active else None
 
 
-def _has_second_factor(user: User) -> bool:
+def has_second_factor(user: User) -> bool:
+    """Whether signing in asks for a code."""
     return any(True for _ in devices_for_user(user))  # the confirmed ones
 
 
@@ -221,8 +227,11 @@ def _record_failure(email: str, address: str, *, verb: str, user: User | None = 
         )
 
 
-def _store_password(user: User, hashed: str, *, by: Actor, at: datetime) -> None:
+def store_password(
+    user: User, hashed: str, *, by: Actor, at: datetime, verb: str = "user.password_change"
+) -> None:
+    """For a transaction that has locked the person: the new hash, and the end of every login."""
     user.password = hashed
     user.save(update_fields=["password"])
     sessions.revoke_all(user, at=at)
-    record("user.password_change", by=by, subject_kind="user", subject_id=str(user.pk), org_id=user.org_id)
+    record(verb, by=by, subject_kind="user", subject_id=str(user.pk), org_id=user.org_id)

@@ -47,28 +47,23 @@ class LoginForm(forms.Form):
         self.add_error("otp", OTP_NEEDED)
 
 
-class PasswordForm(forms.Form):
-    """One's own new password, twice."""
+def _password_field(label: str, autocomplete: str, **kwargs: Any) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": autocomplete}),
+        **kwargs,
+    )
 
-    current = forms.CharField(
-        label="Current password",
-        max_length=LONGEST_PASSWORD,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
+
+class NewPasswordForm(forms.Form):
+    """A new password, twice."""
+
+    new = _password_field(
+        "New password", "new-password", help_text="At least 12 characters, and not easy to guess."
     )
-    new = forms.CharField(
-        label="New password",
-        max_length=LONGEST_PASSWORD,
-        strip=False,
-        help_text="At least 12 characters.",
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-    again = forms.CharField(
-        label="New password again",
-        max_length=LONGEST_PASSWORD,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
+    again = _password_field("New password again", "new-password")
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         self.user = user
@@ -85,6 +80,43 @@ class PasswordForm(forms.Form):
             except forms.ValidationError as error:
                 self.add_error("new", error)
         return cleaned
+
+
+class PasswordForm(NewPasswordForm):
+    """One's own new password, with the one that it replaces."""
+
+    current = _password_field("Current password", "current-password")
+    field_order = ["current", "new", "again"]
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields["current"].widget.attrs["autofocus"] = True
+
+
+class ForgottenForm(forms.Form):
+    """The address of an account, or of none."""
+
+    email = forms.EmailField(
+        label="E-mail",
+        max_length=320,
+        widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
+    )
+
+
+class ProveForm(forms.Form):
+    """One's own password, before something that a stolen session should not do."""
+
+    current = _password_field("Current password", "current-password")
+
+
+class CodeForm(forms.Form):
+    """What the authenticator app shows."""
+
+    code = forms.CharField(
+        label="Code from the app",
+        max_length=12,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
 
 
 def _zone_choices() -> list[tuple[str, Any]]:

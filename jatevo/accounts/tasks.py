@@ -1,10 +1,11 @@
-"""Housekeeping of sessions."""
+"""Housekeeping of sessions, and mail."""
 
 from datetime import UTC, datetime
 
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from jatevo.accounts import sessions
+from jatevo.accounts import password_reset, sessions
 
 
 @app.periodic(cron="17 3 * * *")
@@ -12,3 +13,9 @@ from jatevo.accounts import sessions
 def purge_sessions(timestamp: int) -> int:
     """Daily: forgets sessions that expired long ago. How many rows went."""
     return sessions.purge(at=datetime.fromtimestamp(timestamp, UTC))
+
+
+@app.task(name=password_reset.MAIL_TASK, retry=RetryStrategy(max_attempts=4, exponential_wait=5))
+def mail_reset_link(email: str) -> bool:
+    """Mails a link for a forgotten password; whether anybody has that address."""
+    return password_reset.mail_link(email=email)

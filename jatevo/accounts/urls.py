@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jatevo.accounts import views
+from jatevo.accounts import reset_views, second_factor_views, views
 
 app_name = "accounts"
 
@@ -10,6 +10,9 @@ urlpatterns = [
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
     path("password/", views.password, name="password"),
+    path("forgot-password/", reset_views.forgotten, name="forgotten"),
+    path("reset-password/<str:who>/<str:token>/", reset_views.reset, name="reset"),
+    path("second-factor/", second_factor_views.second_factor, name="second_factor"),
     path("time-zone/", views.time_zone, name="time_zone"),
     path("admin/login/", views.admin_login),
     path("admin/logout/", views.logout),

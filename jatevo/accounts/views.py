@@ -43,7 +43,7 @@ def login(request: HttpRequest) -> HttpResponse:
     onward = _onward(request)
     if request.method != "POST":
         if request.user.is_authenticated:
-            return HttpResponseRedirect(onward)
+            return redirect(onward)
         return _login_page(request, LoginForm())
     form = LoginForm(request.POST)
     if not form.is_valid():
@@ -67,8 +67,9 @@ def login(request: HttpRequest) -> HttpResponse:
     except ApiError as refused:
         form.add_error(None, _refusal_words(refused))
         return _refusal(_login_page(request, form, status=refused.status), refused)
+    _forget(request)  # whoever used this browser before may have left without signing out
     rotate_token(request)
-    response = HttpResponseRedirect(onward)
+    response = redirect(onward)
     cookies.set_login(response, signed_in, at=at)
     remember_device(response, signed_in.user)
     return response
@@ -79,6 +80,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     family = cookies.family_in(request)
     if family is not None:
         sign_out(family=family, at=timezone.now())
+    _forget(request)
     response = redirect(settings.LOGIN_REDIRECT_URL)
     cookies.clear_login(response)
     return response
@@ -149,11 +151,16 @@ def admin_password_change(request: HttpRequest) -> HttpResponse:
     return redirect("accounts:password")
 
 
+def _forget(request: HttpRequest) -> None:
+    """Leaves nothing of one person in the browser for the next: neither a session nor unread messages."""
+    request.session.flush()
+    list(messages.get_messages(request))
+
+
 def _onward(request: HttpRequest) -> str:
     """Where to after signing in: `next` if it is a page of ours, else the overview."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    # A path: `redirect` and Django take a bare word for the name of a view.
-    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
+    if url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return wanted

@@ -21,14 +21,13 @@ def unavailable_page(request: HttpRequest) -> HttpResponse:
 
 
 def refused_page(request: HttpRequest, refused: ApiError) -> HttpResponse:
-    """What /v1 would answer in the error shape, as a page; as the part alone for htmx, which shows it in place."""
+    """What /v1 would answer in the error shape, as a page: mostly 429 and the 503 of a cap."""
     context = {
         "request_id": current_request_id(),
         "refused": refused,
         "retry_after": refused.headers.get("Retry-After"),
     }
-    template = "errors/fragment.html" if request.headers.get("HX-Request") else "errors/refused.html"
-    page = render(request, template, context, status=refused.status)
+    page = render(request, "errors/refused.html", context, status=refused.status)
     for name, value in refused.headers.items():
         page[name] = value
     return page

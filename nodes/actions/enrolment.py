@@ -1,5 +1,6 @@
 """How a node comes into an org: a person asks for a token, the agent registers with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,11 +44,12 @@ def enrol(
     region: str = "",
     runtime: str = "",
     uses: int = 1,
+    answers: Mapping[str, Any] | None = None,
     replaces: Enrollment | None = None,
 ) -> tuple[Enrollment, str]:
     """Makes an enrolment and its token, which exists in clear text only in the answer.
 
-    It ends the one that it `replaces`. Raises NodeExists if the node id is taken already, and
+    `answers` go into the agent's file. It ends the one that it `replaces`. Raises NodeExists if the node id is taken already, and
     EnrollmentInvalid if somebody has ended or replaced that one before.
     """
     if node_id and Node.objects.filter(pk=node_id).exists():
@@ -68,6 +70,7 @@ def enrol(
             region=region,
             runtime=runtime,
             uses_left=uses,
+            answers=dict(answers or {}),
             expires_at=at + settings.ENROLLMENT_TTL,
         )
         record(

@@ -45,6 +45,8 @@ class Enrollment(models.Model):
     uses_left = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # What Run a Node asked for besides: platform, models, endpoint, wallet. For the agent's file, not for us.
+    answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     ended_at = models.DateTimeField(null=True)  # revoked, renewed, or its maker left
     last_node = models.ForeignKey(Node, on_delete=models.SET_NULL, null=True, related_name="enrollments")
 

@@ -130,9 +130,9 @@ def test_org_changes_are_on_record(visitor: Browser, admin: User) -> None:
     assert AuditEvent.objects.get(verb="org.create").org_id == org.pk
 
 
-def test_second_factors_are_managed_here_and_groups_are_not(visitor: Browser, admin: User) -> None:
+def test_neither_groups_nor_devices_have_pages(visitor: Browser, admin: User) -> None:
     visitor.hold_session(admin)
-    assert visitor.get("/admin/otp_totp/totpdevice/").status_code == 200
+    assert visitor.get("/admin/otp_totp/totpdevice/").status_code == 404
     assert visitor.get("/admin/auth/group/").status_code == 404
 
 

@@ -9,7 +9,7 @@ from jatevo.accounts import sessions
 from jatevo.accounts.models import RefreshSession, Role, User
 from jatevo.audit.models import AuditEvent
 from tests.accounts.browser import Browser
-from tests.accounts.people import make_user
+from tests.accounts.people import PASSWORD, make_user
 
 LOGOUT = "/v1/auth/logout"
 
@@ -129,3 +129,31 @@ def test_a_refresh_in_flight_does_not_outlive_the_logout(transactional_db: None)
         ending.result()
     assert RefreshSession.objects.count() == 2
     assert not RefreshSession.objects.filter(revoked_at=None).exists()
+
+
+def test_nothing_personal_is_left_in_the_browser(visitor: Browser, operator: User) -> None:
+    visitor.sign_in(operator)
+    fields = {"platform": "mac", "node_id": "mine-1", "region": "eu", "runtime": "ollama"}
+    fields |= {
+        "endpoint": "http://203.0.113.7:11435",
+        "wallet_chain": "solana",
+        "wallet_address": "So1anaAddress",
+    }
+    made = visitor.submit_to("/run-a-node/", fields, page="/run-a-node/?platform=mac")
+    assert made.status_code == 201 and "So1anaAddress" in made.content.decode()
+    answer = visitor.post("/logout/", headers=visitor.csrf)
+    assert answer.status_code == 302
+    left = {name: cookie.value for name, cookie in visitor.cookies.items() if cookie.value}
+    assert set(left) <= {"csrftoken", "jatevo_device"}
+    assert "So1ana" not in str(left)
+
+
+def test_session_of_who_left_without_signing_out_is_not_the_next_persons(
+    visitor: Browser, viewer: User
+) -> None:
+    session = visitor.session
+    session["run_a_node"] = {"wallet_address": "So1anaAddress"}  # as older versions kept it
+    session.save()
+    visitor.cookies["sessionid"] = str(session.session_key)
+    assert visitor.submit("/login/", {"email": viewer.email, "password": PASSWORD}).status_code == 302
+    assert not visitor.cookies["sessionid"].value
