@@ -26,7 +26,7 @@ test: setup  ## The whole test suite; ARGS="-k name" narrows it
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest $(ARGS)
 
-chaos: setup  ## The fault runs: kill -9 of a server under load, again and again (minutes)
+chaos: setup  ## The fault runs: kill -9 under load, again and again, and each store stopped (minutes)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
 
 bench: setup  ## Measure the pages over 10,000 nodes and 30 days (minutes); BENCH_HOME keeps what was seeded

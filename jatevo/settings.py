@@ -324,6 +324,12 @@ LOGGING = {
             "foreign_pre_chain": "ext://jatevo.web.logs.ENRICH",
         }
     },
+    "filters": {
+        "is_no_outage": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": "ext://jatevo.web.logs.is_no_outage",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
@@ -332,7 +338,7 @@ LOGGING = {
         "psycopg.pool": {"level": "ERROR"},
         # each failed connection with its traceback, which the breaker's caller says in a line
         "clickhouse_driver": {"level": "CRITICAL"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["is_no_outage"]},
         "httpx": {"level": "WARNING"},
     },
 }

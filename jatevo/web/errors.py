@@ -15,6 +15,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from jatevo.web.json import dump
+from jatevo.web.postgresql.connections import breaker
 from jatevo.web.request_id import current_request_id
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -112,10 +113,16 @@ def from_exception(error: BaseException) -> ApiError:
         case SuspiciousOperation():
             return ApiError(400, "invalid_request", "The request is malformed.")
         case OperationalError() | InterfaceError():
-            log.warning("database unavailable", error=str(error))
+            log_outage(error)
             return unavailable("The database")
     log.error("unhandled exception", exc_info=error)
     return ApiError(500, "internal_error", "Something went wrong on our side; it has been logged.")
+
+
+def log_outage(error: BaseException) -> None:
+    """Says why a request was refused. While the breaker is open it has said so, and the same holds for all."""
+    if breaker.closed:
+        log.warning("database unavailable", error=str(error))
 
 
 def unauthenticated() -> ApiError:

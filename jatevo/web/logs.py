@@ -1,5 +1,6 @@
 """Structured logs: one JSON line each, with the request's id and without secrets."""
 
+import logging
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -15,6 +16,11 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
         if isinstance(value, str):
             event[name] = _SECRET.sub(r"\1…", value)
     return event
+
+
+def is_no_outage(record: logging.LogRecord) -> bool:
+    """False for Django's line about an answer of 503: why it was given is said once, by whoever knows."""
+    return getattr(record, "status_code", None) != 503
 
 
 ENRICH: list[Any] = [

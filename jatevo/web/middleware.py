@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
-from jatevo.web.errors import ApiError, from_exception, to_response
+from jatevo.web.errors import ApiError, from_exception, log_outage, to_response
 from jatevo.web.pages import refused_page, unavailable_page
 from jatevo.web.postgresql.budgets import INGEST, PAGE, working
 from jatevo.web.probes import LIVENESS_PATH, healthz
@@ -98,6 +98,7 @@ class ApiGateMiddleware:
         if is_api(request):
             return to_response(from_exception(error))
         if isinstance(error, (OperationalError, InterfaceError)):
+            log_outage(error)
             return unavailable_page(request)
         if isinstance(error, ApiError):  # a limit, or a cap
             return refused_page(request, error)

@@ -238,7 +238,7 @@ def p95_ms(kind: str, spell: Spell, samples: list[Sample]) -> float:
 
 def back_after(spell: Spell, samples: list[Sample]) -> float:
     """Seconds from the end of the fault to the last refusal before all is well again."""
-    window = spell.ended + BACK_WITHIN_SECONDS + CALM_SECONDS
+    window = spell.ended + BACK_WITHIN_SECONDS + CALM_SECONDS / 2  # the next fault is not this one's
     refused = [
         sample.asked_at
         for sample in samples

@@ -85,9 +85,27 @@ def assert_quick_paths_live(client: httpx.Client) -> None:
     assert client.get("/static/favicon.svg").status_code == 200
 
 
+def log_of(console: ConsoleProcess) -> str:
+    return (console.home / "logs" / "console.log").read_text()
+
+
+def wait_until_shipped(console: ConsoleProcess) -> None:
+    """The worker goes on by itself: what was accepted reaches ClickHouse."""
+    deadline = time.monotonic() + BACK_SECONDS
+    with database(console) as connection:
+        while connection.execute("SELECT count(*) FROM metrics_outbox").fetchone() != (0,):
+            assert time.monotonic() < deadline
+            connection.rollback()
+            time.sleep(0.1)
+
+
+def database(console: ConsoleProcess) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(host=str(console.home / "run" / "pg"), user=SUPERUSER, dbname=DATABASE)
+
+
 @contextmanager
 def nodes_locked(console: ConsoleProcess) -> Iterator[None]:
-    with psycopg.connect(host=str(console.home / "run" / "pg"), user=SUPERUSER, dbname=DATABASE) as holder:
+    with database(console) as holder:
         holder.execute("LOCK TABLE nodes_node IN ACCESS EXCLUSIVE MODE")
         yield
 
@@ -124,6 +142,8 @@ def test_without_postgresql_every_answer_says_so(
     wait_until_ready(admin)
     assert node.send("/v1/receipts", receipt).status_code in (200, 201)
     assert node.beat().status_code == 200
+    wait_until_shipped(console)
+    assert "Service Unavailable" not in log_of(console), "one line says it, not one for each request"
 
 
 @pytest.mark.usefixtures("settled")
@@ -142,6 +162,7 @@ def test_a_held_lock_refuses_who_needs_the_table_and_nobody_else(
         assert admin.get("/readyz").json()["status"] == "ready"
         assert_quick_paths_live(admin)
     assert node.beat().status_code == 200
+    assert "canceling statement due to lock timeout" in log_of(console)
 
 
 @pytest.mark.usefixtures("settled")

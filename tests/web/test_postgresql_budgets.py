@@ -135,6 +135,17 @@ def test_a_statement_under_way_ends_when_the_server_hangs(server: Server, databa
     assert asked_as(WORKER, database) == 1
 
 
+def test_a_request_that_lost_its_connection_ends_without_a_new_one(
+    server: Server, database: DatabaseWrapper
+) -> None:
+    with working(QUICK):
+        ask(database)
+        with stopped(server.pid), pytest.raises(OperationalError):
+            ask(database)
+    database.close_if_unusable_or_obsolete()  # as at the end of each request, when its kind of work is over
+    assert database.connection is None
+
+
 def test_a_transaction_under_way_ends_and_its_thread_can_go_on(
     server: Server, database: DatabaseWrapper
 ) -> None:

@@ -59,11 +59,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def ensure_connection(self) -> None:
         # A connection that we closed, or that the server did, is replaced at the next question. Django would
         # only look for it at the end of a request, and threads outside of requests have none.
+        self._drop_dead_connection()
+        super().ensure_connection()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        # Before Django looks, which would have ensure_connection() make a new one for a request that is over.
+        self._drop_dead_connection()
+        super().close_if_unusable_or_obsolete()
+
+    def _drop_dead_connection(self) -> None:
         if self.connection is not None and self.connection.closed and not self.in_atomic_block:
             with suppress(self.Database.Error):
                 self.close()
             self.connection = None
-        super().ensure_connection()
 
 
 def close_pools() -> None:
