@@ -92,12 +92,14 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "jatevo.web.middleware.PageGZipMiddleware",
     "csp.middleware.CSPMiddleware",
+    "jatevo.web.front_door.FrontDoorMiddleware",
     "jatevo.web.middleware.ApiGateMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "jatevo.accounts.middleware.CookieLoginMiddleware",
+    "jatevo.web.page_limits.PageLimitMiddleware",
     "jatevo.accounts.time_zones.TimeZoneMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -297,6 +299,8 @@ RATE_LIMITS = {
     "reset_address": env.str("JATEVO_LIMIT_RESET_ADDRESS", default="10/hour"),
     "reset_account": env.str("JATEVO_LIMIT_RESET_ACCOUNT", default="3/hour"),
     "reads": env.str("JATEVO_LIMIT_READS", default="100/second"),
+    "pages": env.str("JATEVO_LIMIT_PAGES", default="1200/minute"),
+    "exports": env.str("JATEVO_LIMIT_EXPORTS", default="10/minute"),
 }
 
 # Node lifecycle

@@ -4,8 +4,11 @@ import os
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
+
+from jatevo.web.framing import Framing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 
@@ -32,4 +35,4 @@ class Handler(WSGIHandler):
 
 
 django.setup(set_prefix=False)
-application = Handler()
+application = Framing(Handler(), most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)

@@ -14,6 +14,7 @@ from jatevo.accounts.models import Org, User
 from jatevo.accounts.permissions import Permission, allowed, api_permission, user_of
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found
 from jatevo.web.paging import keyset_page, parse_limit
+from jatevo.web.query_values import takes_query
 from jatevo.web.throttling import hit
 from nodes import actions
 from nodes.access.names import NodeNames
@@ -46,6 +47,7 @@ _TOKEN_ANSWER = inline_serializer(
 )
 @api_view(["GET", "HEAD", "POST"])
 @permission_classes([api_permission(Permission.ENROL_NODES)])
+@takes_query("cursor", "limit")
 def enrollments(request: Request) -> Response:
     """Ask for a node: a token that registers one node, shown once, good for 24 hours."""
     return _enrol(request) if request.method == "POST" else _open_enrollments(request)
@@ -86,6 +88,7 @@ def enrollment(request: Request, enrollment_id: UUID) -> Response:
 )
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_NODES)])
+@takes_query(*NodeFilter.Meta.fields, "cursor", "limit")
 def node_list(request: Request) -> Response:
     """The nodes that you may see, by id."""
     hit("reads", user_of(request).email)
@@ -108,6 +111,7 @@ def node_list(request: Request) -> Response:
 @extend_schema(responses=NodeDetail)
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_NODES)])
+@takes_query()
 def node_detail(request: Request, node_id: str) -> Response:
     """One node with its attestation, keys, latest metrics, probes, transitions and last receipts.
 

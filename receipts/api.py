@@ -18,6 +18,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, api_permission
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found, unauthenticated
 from jatevo.web.paging import keyset_page, parse_limit
+from jatevo.web.query_values import MOMENT_HELP, takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
 from nodes.ingress.authentication import NodeCaller, authenticate_node
@@ -37,11 +38,12 @@ _FILTERS = [
     OpenApiParameter("model_id"),
     OpenApiParameter("region"),
     OpenApiParameter("hedged", bool),
-    OpenApiParameter("from", description="accepted at or after: RFC 3339, a date or unix seconds"),
-    OpenApiParameter("to", description="accepted before"),
+    OpenApiParameter("from", description=f"accepted at or after: {MOMENT_HELP}; a date is a day in UTC"),
+    OpenApiParameter("to", description="accepted before that time, or until that day is over"),
     OpenApiParameter("cursor"),
     OpenApiParameter("limit", int),
 ]
+RECEIPT_PARAMETERS = tuple(parameter.name for parameter in _FILTERS)
 
 
 class _Batch(msgspec.Struct):
@@ -81,6 +83,7 @@ class _Batch(msgspec.Struct):
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
+@takes_query(*RECEIPT_PARAMETERS)
 def receipts(request: Request) -> Response:
     """POST: a node hands in one receipt, or up to 500. GET: the receipts that you may see, newest first."""
     return _take(request) if request.method == "POST" else _list(request)
@@ -177,6 +180,7 @@ def _list(request: Request) -> Response:
 @extend_schema(responses=ReceiptDetail)
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
+@takes_query()
 def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     """The record, its payload, and its verification, checked afresh."""
     receipt = _visible(request.user, node_id, request_id)
@@ -195,6 +199,7 @@ def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
 @extend_schema(responses={(200, "application/json"): OpenApiTypes.BINARY})
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
+@takes_query()
 def receipt_raw(request: Request, node_id: str, request_id: str) -> HttpResponse:
     """The exact bytes that the node posted, as a download."""
     receipt = _visible(request.user, node_id, request_id)

@@ -1,40 +1,45 @@
 """The filters of receipts, one set for the page, the API and exports."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
 from django import forms
-from django.utils.dateparse import parse_date, parse_datetime
 
-from receipts.models import Receipt
+from jatevo.web.query_values import BadValue, Moment, moment
+from receipts.models import Receipt, ReceiptQuerySet
 
 
 class MomentField(forms.Field):
-    """RFC 3339, a date (its midnight in UTC), or unix seconds."""
+    """One text of `query_values.moment`; an empty one is none."""
 
-    def to_python(self, value: Any) -> datetime | None:
+    def to_python(self, value: Any) -> Moment | None:
         text = str(value or "").strip()
-        if not text:
-            return None
         try:
-            if text.isascii() and text.isdigit():
-                return datetime.fromtimestamp(int(text), UTC)
-            if moment := parse_datetime(text):
-                return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            if day := parse_date(text):
-                return datetime(day.year, day.month, day.day, tzinfo=UTC)
-        except (ValueError, OverflowError, OSError):
-            pass
-        raise forms.ValidationError("an RFC 3339 time, a date, or unix seconds")
+            return moment(text) if text else None
+        except BadValue as error:
+            raise forms.ValidationError(str(error)) from error
 
 
-class MomentFilter(django_filters.Filter):
+class FromFilter(django_filters.Filter):
+    """From the instant on, or from the beginning of the day."""
+
     field_class = MomentField
+
+    def filter(self, qs: ReceiptQuerySet, value: Moment | None) -> ReceiptQuerySet:
+        return qs if value is None else qs.filter(**{f"{self.field_name}__gte": value.start})
+
+
+class ToFilter(django_filters.Filter):
+    """Before the instant, or until the day is over."""
+
+    field_class = MomentField
+
+    def filter(self, qs: ReceiptQuerySet, value: Moment | None) -> ReceiptQuerySet:
+        return qs if value is None else qs.filter(**{f"{self.field_name}__lt": value.end})
 
 
 class ReceiptFilter(django_filters.FilterSet):
-    """`from` and `to` are about when a receipt was accepted; `to` is excluded."""
+    """`from` and `to` are about when a receipt was accepted. A time in `to` is excluded, a day included."""
 
     node_id = django_filters.CharFilter(field_name="node_id", max_length=64)
     request_id = django_filters.CharFilter(field_name="request_id", max_length=128)
@@ -54,8 +59,8 @@ class ReceiptFilter(django_filters.FilterSet):
 # `from` is a keyword, so that it cannot be written as an attribute of the class above. A subclass inherits
 # what is declared; the class itself filters by its base_filters.
 _MOMENTS = {
-    "from": MomentFilter(field_name="accepted_at", lookup_expr="gte"),
-    "to": MomentFilter(field_name="accepted_at", lookup_expr="lt"),
+    "from": FromFilter(field_name="accepted_at"),
+    "to": ToFilter(field_name="accepted_at"),
 }
 ReceiptFilter.declared_filters.update(_MOMENTS)
 ReceiptFilter.base_filters.update(_MOMENTS)

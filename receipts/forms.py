@@ -26,7 +26,7 @@ class ReceiptSearch(ReceiptFilter):
         fields["hedged"].label = "Hedged"
         fields["hedged"].widget = forms.Select(choices=HEDGED_CHOICES)
         fields["from"].label = "From"
-        fields["to"].label = "Before"
+        fields["to"].label = "To"
         for name in ("from", "to"):
             fields[name].widget = forms.DateInput(attrs={"type": "date"})
 

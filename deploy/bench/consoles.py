@@ -19,6 +19,8 @@ START_SECONDS = 60
 # Who is measured must not be refused, and invented nodes send no heartbeats while they are looked at.
 SETTINGS = {
     "JATEVO_LIMIT_READS": "100000/second",
+    "JATEVO_LIMIT_PAGES": "100000/second",
+    "JATEVO_LIMIT_EXPORTS": "100000/second",
     "JATEVO_ACCESS_TTL_SECONDS": "14400",
     "JATEVO_OFFLINE_AFTER_SECONDS": "86400",
     "JATEVO_LOG_LEVEL": "WARNING",

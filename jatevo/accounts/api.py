@@ -21,6 +21,7 @@ from jatevo.accounts.sessions import SignedIn
 from jatevo.accounts.tokens import read_access
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, unauthenticated
+from jatevo.web.query_values import takes_query
 
 NO_MATCH = "The e-mail address, the password or the one-time password is wrong."
 OTP_MISSING = "The one-time password is required."
@@ -105,6 +106,7 @@ def logout(request: Request) -> Response:
 
 @extend_schema(responses={200: Me}, summary="Who am I")
 @api_view(["GET", "HEAD"])
+@takes_query()
 def me(request: Request) -> Response:
     return Response(Me(user_of(request)).data)
 

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from jatevo.accounts import cookies
-from jatevo.web.middleware import is_api
+from jatevo.web.front_door import is_api
 from jatevo.web.time_zones import UTC_NAME, zone_named
 
 COOKIE: Final = "time_zone"

@@ -43,7 +43,7 @@ def login(request: HttpRequest) -> HttpResponse:
     onward = _onward(request)
     if request.method != "POST":
         if request.user.is_authenticated:
-            return redirect(onward)
+            return HttpResponseRedirect(onward)
         return _login_page(request, LoginForm())
     form = LoginForm(request.POST)
     if not form.is_valid():
@@ -69,7 +69,7 @@ def login(request: HttpRequest) -> HttpResponse:
         return _refusal(_login_page(request, form, status=refused.status), refused)
     _forget(request)  # whoever used this browser before may have left without signing out
     rotate_token(request)
-    response = redirect(onward)
+    response = HttpResponseRedirect(onward)
     cookies.set_login(response, signed_in, at=at)
     remember_device(response, signed_in.user)
     return response
@@ -160,7 +160,8 @@ def _forget(request: HttpRequest) -> None:
 def _onward(request: HttpRequest) -> str:
     """Where to after signing in: `next` if it is a page of ours, else the overview."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    if url_has_allowed_host_and_scheme(
+    # A path: `redirect` and Django take a bare word for the name of a view.
+    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return wanted

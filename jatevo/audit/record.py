@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from jatevo.audit.models import AuditEvent
+from jatevo.web.bounds import bounded
 from jatevo.web.request_id import current_request_id
 
 
@@ -19,6 +20,10 @@ class Actor:
     user_id: UUID | None = None
     org_id: UUID | None = None
 
+
+LONGEST_ACTOR = 254  # as the columns have it
+LONGEST_SUBJECT = 160
+LONGEST_REASON = 2000
 
 SYSTEM = Actor("system", "console")
 
@@ -38,18 +43,21 @@ def record(
     reason: str = "",
     **details: Any,
 ) -> AuditEvent:
-    """Adds one event. Refuses to run outside a transaction, because it must stand or fall with the change."""
+    """Adds one event. Refuses to run outside a transaction, because it must stand or fall with the change.
+
+    Texts, which may come from strangers, are cut to what the log keeps of them.
+    """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("record() belongs in the transaction of the change it records")
     return AuditEvent.objects.create(
         actor_kind=by.kind,
-        actor_id=by.id,
+        actor_id=bounded(by.id, LONGEST_ACTOR),
         actor_user_id=by.user_id,
         org_id=org_id or by.org_id,
         verb=verb,
         subject_kind=subject_kind,
-        subject_id=subject_id,
-        reason=reason,
-        details=details,
+        subject_id=bounded(subject_id, LONGEST_SUBJECT),
+        reason=bounded(reason, LONGEST_REASON),
+        details=bounded(details),
         request_id=current_request_id(),
     )

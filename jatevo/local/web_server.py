@@ -13,7 +13,7 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 THREADS = 16
 # Requests that ask no store never queue behind those that wait for one.
@@ -34,21 +34,34 @@ class JsonErrorTask(ErrorTask):
 
     def execute(self) -> None:
         problem = self.request.error
+        code, reason = problem.code, problem.reason
+        error_type = ERROR_TYPES.get(code, "invalid_request")
+        if code == 501 or (code == 400 and (self.request.chunked or "Content-Length" in problem.body)):
+            # a transfer coding other than chunked, chunks or a length that are none: no end can be told
+            code, reason, error_type = 400, "Bad Request", "invalid_json"
         request_id = secrets.token_hex(16)
-        error = {
-            "type": ERROR_TYPES.get(problem.code, "invalid_request"),
-            "message": f"{problem.reason}.",
-            "request_id": request_id,
-        }
+        error = {"type": error_type, "message": f"{reason}.", "request_id": request_id}
         body = json.dumps({"error": error}).encode()
-        self.status = f"{problem.code} {problem.reason}"
+        self.status = f"{code} {reason}"
         self.response_headers += [("Content-Type", "application/json"), ("x-request-id", request_id)]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
 
 
+class Task(WSGITask):
+    """Ends an answer to HEAD with its headers: waitress would add the end mark of a chunked body."""
+
+    def finish(self) -> None:
+        if not self.wrote_header:
+            self.write(b"")
+        if self.request.command == "HEAD":
+            self.chunked_response = False
+        super().finish()
+
+
 class Channel(HTTPChannel):
+    task_class = Task
     error_task_class = JsonErrorTask
 
 

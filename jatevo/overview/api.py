@@ -14,9 +14,10 @@ from jatevo.overview.access import OverviewPermission, sees_small_regions
 from jatevo.overview.kpis import snapshot
 from jatevo.overview.models import Incident
 from jatevo.overview.serializers import IncidentLine, Summary
-from jatevo.web.address import client_address
+from jatevo.web.address import client_network
 from jatevo.web.errors import FieldProblem, invalid_request
 from jatevo.web.paging import keyset_page, parse_limit
+from jatevo.web.query_values import takes_query
 from jatevo.web.throttling import hit
 
 
@@ -28,6 +29,7 @@ class State(StrEnum):
 @extend_schema(responses=Summary)
 @api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
+@takes_query()
 def summary(request: Request) -> Response:
     """The network in five figures. One that is not known is null, never 0; one that is old says so."""
     _count(request)
@@ -63,6 +65,7 @@ def summary(request: Request) -> Response:
 )
 @api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
+@takes_query("state", "cursor", "limit")
 def incidents(request: Request) -> Response:
     """Incidents, newest first."""
     _count(request)
@@ -87,4 +90,4 @@ def incidents(request: Request) -> Response:
 
 def _count(request: Request) -> None:
     user = request.user
-    hit("reads", user.email if isinstance(user, User) else client_address(request._request))
+    hit("reads", user.email if isinstance(user, User) else client_network(request._request))

@@ -9,6 +9,7 @@ from jatevo.overview.history import HourPoint, RegionHours
 from jatevo.overview.kpis import OTHER_REGIONS, Region
 from jatevo.overview.shades import Scale, Shade, scale_over
 from jatevo.web.templatetags.numbers import milliseconds, short
+from jatevo.web.time_zones import clock_words, current_zone_words
 
 # How wide the bar is on a telephone of 360 px and on a desk, and what a letter of its labels takes, in pixels.
 _NARROW_BAR, _WIDE_BAR, _LETTER, _LABEL_MARGIN = 290.0, 600.0, 7.0, 12.0
@@ -82,12 +83,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """`hours` head the columns: the hour of the day (UTC), every third one for narrow places."""
+    """`hours` head the columns; `zone` is the one that they are shown in. `legend`: its steps follow the cells."""
 
     heat: Heat
     hours: list[datetime]
     lines: list[Line]
-    legend: list[Shade]  # its steps follow the cells
+    legend: list[Shade]
+    zone: str
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def heatmap(regions: Sequence[RegionHours], heat: Heat) -> Heatmap:
         scale, cell = scale_over(point.requests for point in points), _requests_cell
         legend = scale.legend(short) if scale else []
     lines = [Line(each.name, [cell(point, scale) for point in each.hours]) for each in regions]
-    return Heatmap(heat, hours, lines, legend)
+    return Heatmap(heat, hours, lines, legend, current_zone_words(hours[-1]) if hours else "")
 
 
 def trend(points: Sequence[HourPoint], *names: str, unit: str) -> Trend:
@@ -172,7 +174,7 @@ def trend(points: Sequence[HourPoint], *names: str, unit: str) -> Trend:
             height = TREND_HEIGHT * count / top if top else 0.0
             ground -= height
             parts.append((round(ground, 2), round(height, 2)))
-        when = f"{point.hour:%H:%M} UTC"
+        when = clock_words(point.hour)
         said = "not known" if total is None else f"{total:,} {unit}"
         title = f"{when}: {said}{' so far' if point.running and total is not None else ''}"
         bars.append(Bar(round(number * step, 2), parts, title, point.running, total is not None))
@@ -204,14 +206,14 @@ def _room(words: str, width: float) -> Room:
 
 
 def _p95_cell(point: HourPoint, scale: Scale | None) -> Cell:
-    when = f"{point.hour:%H:%M} UTC"
+    when = clock_words(point.hour)
     if point.p95_ms is None:
         return Cell("·", f"{when}: p95 not known", 0)
     return Cell(short(point.p95_ms), f"{when}: p95 {milliseconds(point.p95_ms)}", _shade(scale, point.p95_ms))
 
 
 def _requests_cell(point: HourPoint, scale: Scale | None) -> Cell:
-    when = f"{point.hour:%H:%M} UTC"
+    when = clock_words(point.hour)
     if point.requests is None:
         return Cell("·", f"{when}: requests not known", 0)
     running = " so far" if point.running else ""

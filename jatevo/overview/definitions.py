@@ -59,21 +59,21 @@ REQUESTS_TREND = define(
     "Requests per hour",
     text="Receipts by the hour in which their requests ended. The last hour is still running, so its count is not"
     " whole yet.",
-    window="whole hours (UTC), the last one running",
+    window="whole hours, the last one running",
     source="signed receipts",
 )
 TOKENS_TREND = define(
     "tokens_trend",
     "Tokens per hour",
     text="Tokens read (in) and written (out) according to the receipts, by the hour in which their requests ended.",
-    window="whole hours (UTC), the last one running",
+    window="whole hours, the last one running",
     source="signed receipts",
 )
 ERRORS_TREND = define(
     "errors_trend",
     "Errors per hour",
     text="Receipts that report a failed request, by the hour in which it ended.",
-    window="whole hours (UTC), the last one running",
+    window="whole hours, the last one running",
     source="signed receipts",
 )
 HEATMAP = define(
@@ -82,7 +82,7 @@ HEATMAP = define(
     text="Each region's p95 and requests, hour by hour. An hour without measurements stays empty, and the p95 of"
     " regions taken together as “other” is unknown, because percentiles do not add up. Where these have fewer than"
     " five nodes even together, the requests of the smallest region shown are counted with theirs, and not apart.",
-    window="24 hours (UTC), the last one running",
+    window="24 whole hours, the last one running",
     source="latency probes and signed receipts, summed up every five seconds (p95: each minute on large fleets)",
 )
 

@@ -1,13 +1,43 @@
 """Who is calling, by network address."""
 
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
 from django.conf import settings
 from django.http import HttpRequest
 
+# Whoever has one address of IPv6 has all of its /64.
+_IPV6_NEIGHBOURS = 64
+
 
 def client_address(request: HttpRequest) -> str:
-    """The caller's address. X-Forwarded-For counts only as far as our own proxies wrote it."""
-    forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+    """The caller's address. X-Forwarded-For counts only as far as our own proxies wrote it, and as an address."""
+    direct = str(request.META.get("REMOTE_ADDR", ""))
     hops = settings.TRUSTED_PROXIES
-    if hops and len(forwarded) >= hops:
-        return forwarded[-hops].strip()
-    return str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+    if not hops or len(forwarded) < hops:
+        return direct
+    found = _read(forwarded[-hops].strip())
+    return direct if found is None else str(found)
+
+
+def client_network(request: HttpRequest) -> str:
+    """What limits count by: the address, or the /64 that it is in."""
+    address = client_address(request)
+    found = _read(address)
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, _IPV6_NEIGHBOURS), strict=False))
+    return address if found is None else str(found)
+
+
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    """The address; proxies write it bare, with a port, or in brackets."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return mapped or found

@@ -7,6 +7,10 @@ from typing import Any
 
 import structlog
 
+from jatevo.web.bounds import bounded
+
+LONGEST_VALUE = 1000
+LONGEST_TRACEBACK = 12_000
 _SECRET = re.compile(r"\b(jve_|whsec_|eyJ)[A-Za-z0-9+/=_.-]{8,}")
 
 
@@ -23,6 +27,23 @@ def is_no_outage(record: logging.LogRecord) -> bool:
     return getattr(record, "status_code", None) != 503
 
 
+def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Requests that Django itself finds suspicious are a stranger's doing: no traceback for each of them."""
+    if str(event.get("logger", "")).startswith("django.security"):
+        event.pop("exc_info", None)
+        event["level"] = "warning"
+    return event
+
+
+def bound(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cuts each value to what a log line keeps of it: what strangers send may stand in any of them."""
+    for name, value in event.items():
+        if not isinstance(value, (str, dict, list, tuple, int, float, type(None))):
+            value = repr(value)  # as the renderer would
+        event[name] = bounded(value, LONGEST_TRACEBACK if name == "exception" else LONGEST_VALUE)
+    return event
+
+
 ENRICH: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -32,8 +53,10 @@ ENRICH: list[Any] = [
 ]
 RENDER: list[Any] = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+    one_line,
     structlog.processors.format_exc_info,
     redact,
+    bound,
     structlog.processors.JSONRenderer(),
 ]
 

@@ -1,11 +1,13 @@
 """What every request passes: its id, and for /v1 the gate that keeps answers in the contract's shape."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.http.response import HttpResponseBase
@@ -13,10 +15,15 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, log_outage, to_response
-from jatevo.web.pages import refused_page, unavailable_page
+from jatevo.web.framing import linger
+from jatevo.web.front_door import is_api
+from jatevo.web.pages import bad_request, refused_page, unavailable_page
 from jatevo.web.postgresql.budgets import INGEST, PAGE, working
 from jatevo.web.probes import LIVENESS_PATH, healthz
+from jatevo.web.replay import release_message
 from jatevo.web.request_id import HEADER, adopt
+
+log = structlog.get_logger(__name__)
 
 Next = Callable[[HttpRequest], HttpResponse]
 
@@ -27,11 +34,6 @@ INGRESS = frozenset({"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts"
 def is_ingress(request: HttpRequest) -> bool:
     """Whether this is a request of an agent or a validator."""
     return request.method == "POST" and request.path_info in INGRESS
-
-
-def is_api(request: HttpRequest) -> bool:
-    """Whether the answer must be JSON."""
-    return request.path_info == "/v1" or request.path_info.startswith("/v1/")
 
 
 class RequestIdMiddleware:
@@ -46,6 +48,9 @@ class RequestIdMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = self.get_response(request)
         response[HEADER] = request_id
+        if not response.streaming and "Content-Length" not in response:
+            # Django counts only what reaches its CommonMiddleware; without a length a connection has to end.
+            response["Content-Length"] = str(len(response.content))
         return response
 
 
@@ -77,13 +82,10 @@ class ApiGateMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not is_api(request):
-            return self.get_response(request)
-        try:
-            _refuse_large_or_foreign(request)
-        except ApiError as error:
-            return to_response(error)
         response = self.get_response(request)
+        if not is_api(request):
+            return response
+        release_message(request, response)
         if response.status_code >= 400 and not response.get("Content-Type", "").startswith(
             "application/json"
         ):
@@ -94,6 +96,16 @@ class ApiGateMiddleware:
             patch_vary_headers(response, ["Authorization", "Cookie"])
         return response
 
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Once the route is known: what it does not take at all is a 405, whatever came with it."""
+        methods = getattr(getattr(view, "cls", None), "http_method_names", None)
+        if is_api(request) and (methods is None or str(request.method).lower() in methods):
+            try:
+                _refuse_large_or_foreign(request)
+            except ApiError as error:
+                return to_response(error)
+        return None
+
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if is_api(request):
             return to_response(from_exception(error))
@@ -102,6 +114,10 @@ class ApiGateMiddleware:
             return unavailable_page(request)
         if isinstance(error, ApiError):  # a limit, or a cap
             return refused_page(request, error)
+        if isinstance(error, (DataError, OverflowError)) and request.method in ("GET", "HEAD"):
+            # Django admin uses the values of its query as they come: U+0000, years of 400 digits.
+            log.warning("a page was asked for with impossible values", error=repr(error))
+            return bad_request(request, error)
         return None
 
 
@@ -111,15 +127,18 @@ def _refuse_large_or_foreign(request: HttpRequest) -> None:
     limit = settings.MAX_BATCH_BODY_BYTES if request.path_info == "/v1/receipts" else settings.MAX_BODY_BYTES
     too_large = ApiError(413, "too_large", f"The body is over {limit // 1024} KiB.")
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+        announced = int(request.META.get("CONTENT_LENGTH") or 0)
+        if announced > limit:
+            with suppress(OSError, ValueError):
+                linger(request)
             raise too_large
         body = request.body
     except (RequestDataTooBig, ValueError) as error:
         raise too_large from error
     except (RawPostDataException, OSError) as error:
         raise ApiError(400, "invalid_json", "The body ended early.") from error
-    if len(body) > limit:
-        raise too_large
+    if len(body) < announced:
+        raise ApiError(400, "invalid_json", "The body ended early.")
     if body and request.content_type != "application/json":
         raise ApiError(415, "unsupported_media_type", "Send application/json.")
 

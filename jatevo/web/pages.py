@@ -21,13 +21,14 @@ def unavailable_page(request: HttpRequest) -> HttpResponse:
 
 
 def refused_page(request: HttpRequest, refused: ApiError) -> HttpResponse:
-    """What /v1 would answer in the error shape, as a page: mostly 429 and the 503 of a cap."""
+    """What /v1 would answer in the error shape, as a page; as the part alone for htmx, which shows it in place."""
     context = {
         "request_id": current_request_id(),
         "refused": refused,
         "retry_after": refused.headers.get("Retry-After"),
     }
-    page = render(request, "errors/refused.html", context, status=refused.status)
+    template = "errors/fragment.html" if request.headers.get("HX-Request") else "errors/refused.html"
+    page = render(request, template, context, status=refused.status)
     for name, value in refused.headers.items():
         page[name] = value
     return page

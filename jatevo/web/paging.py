@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import DateTimeField, Field, Model, Q, QuerySet
 
 from jatevo.web.errors import FieldProblem, invalid_request
+from jatevo.web.query_values import BadValue, whole_number
 
 M = TypeVar("M", bound=Model)
 DEFAULT_LIMIT = 25
@@ -48,9 +49,10 @@ def parse_limit(text: str | None) -> int:
     """The `limit` parameter: 1 to 200, 25 by default. Raises ApiError 422."""
     if not text:
         return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_LIMIT:
-        raise invalid_request("Some parameters are invalid.", [FieldProblem("limit", f"1 to {MAX_LIMIT}")])
-    return int(text)
+    try:
+        return whole_number(text, least=1, most=MAX_LIMIT)
+    except BadValue as error:
+        raise invalid_request("Some parameters are invalid.", [FieldProblem("limit", str(error))]) from error
 
 
 def _beyond(names: Sequence[str], values: Sequence[Any], descending: bool) -> Q:

@@ -50,6 +50,10 @@ class RememberedIds:
                 self._seen.popitem(last=False)
             return True
 
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._seen.pop(key, None)
+
 
 _local_ids = RememberedIds(LOCAL_REPLAYS)
 
@@ -126,11 +130,22 @@ def redis_is_up() -> bool:
 
 def first_sight(scope: str, message_id: str) -> bool:
     """True if this id was not seen in the guard's span; each id is true for one caller only."""
-    key = f"jatevo-seen:{scope}:{message_id}"
+    key = _seen_key(scope, message_id)
     return _shared_or_alone(
         lambda: bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS)),
         lambda: _local_ids.add(key, time.monotonic()),
     )
+
+
+def forget_sight(scope: str, message_id: str) -> None:
+    """The id may come again, as if it had never been seen."""
+    key = _seen_key(scope, message_id)
+    _local_ids.forget(key)
+    _shared_or_alone(lambda: client().delete(key), lambda: 0)
+
+
+def _seen_key(scope: str, message_id: str) -> str:
+    return f"jatevo-seen:{scope}:{message_id}"
 
 
 def _seconds_left(limit: RateLimitItem, *keys: str) -> int:

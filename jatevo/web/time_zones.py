@@ -46,6 +46,12 @@ def offset_words(moment: datetime) -> str:
     return f"UTC{'+' if minutes > 0 else '-'}{hours}{f':{rest:02}' if rest else ''}"
 
 
+def clock_words(moment: datetime) -> str:
+    """'01:30 UTC+8': the time of day in the current time zone."""
+    local = timezone.localtime(moment)
+    return f"{local:%H:%M} {offset_words(local)}"
+
+
 def current_zone_words(at: datetime) -> str:
     """The zone that pages use for this request: 'UTC', or 'Asia/Shanghai (UTC+8)' with its offset at `at`."""
     name = timezone.get_current_timezone_name() if timezone.get_current_timezone() else UTC_NAME

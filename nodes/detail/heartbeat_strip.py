@@ -7,6 +7,7 @@ from enum import StrEnum
 from math import ceil
 
 from jatevo.metrics.minutes import bit_of, floor_hour, floor_minute
+from jatevo.web.time_zones import clock_words
 
 MINUTES = 60
 BAR_WIDTH = 6
@@ -42,9 +43,9 @@ class Bar:
     @property
     def title(self) -> str:
         if self.level is Level.UNKNOWN and not self.beats:
-            return f"{self.minute:%H:%M} UTC: nothing expected"
+            return f"{clock_words(self.minute)}: nothing expected"
         excuse = f", {self.excuse}" if self.excuse else ""
-        return f"{self.minute:%H:%M} UTC: {self.beats} received{excuse}"
+        return f"{clock_words(self.minute)}: {self.beats} received{excuse}"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from jatevo.accounts.authentication import JwtAuthentication
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
-from jatevo.web.address import client_address
+from jatevo.web.address import client_address, client_network
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
+from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
 from jatevo.web.throttling import hit
 from nodes import actions
@@ -55,7 +56,7 @@ _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 @parser_classes([])
 def register(request: Request) -> Response:
     """An agent registers with its enrolment token (`Authorization: Bearer jve_…`)."""
-    hit("register", client_address(request._request))
+    hit("register", client_network(request._request))
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise unauthenticated()
@@ -217,6 +218,7 @@ def probes(request: Request) -> Response:
 @api_view(["GET", "HEAD"])
 @authentication_classes([])
 @permission_classes([])
+@takes_query()
 def assignments(request: Request) -> Response:
     """The nodes that are due for a probe, for a validator (signed over an empty body)."""
     authenticate_validator(request._request)

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
 
-from jatevo.web.address import client_address
+from jatevo.web.address import client_network
 from jatevo.web.errors import ApiError
-from jatevo.web.throttling import first_sight, hit
+from jatevo.web.replay import claim_message
+from jatevo.web.throttling import hit
 from nodes.rules.credentials import derive_secret
 
 NODE_HEADER: Final = "X-Node-Id"
@@ -74,13 +75,13 @@ def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
 
     `limit` names the node's limit in settings.RATE_LIMITS.
     """
-    hit("address", client_address(request))
+    hit("address", client_network(request))
     node_id = _sender(request, NODE_HEADER)
     with connection.cursor() as cursor:
         cursor.execute(_NODE_SQL, [node_id])
         row = cursor.fetchone()
     _check_signature(request, "node", node_id, row[0] if row else None)
-    _check_replay(request, "node", node_id)
+    claim_message(request, f"node:{node_id}", request.headers["webhook-id"])
     hit(limit, "node", node_id)
     spans = tuple(
         KeySpan(bytes(key), since, until) for key, since, until in zip(row[3], row[4], row[5], strict=True)
@@ -90,7 +91,7 @@ def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
 
 def authenticate_validator(request: HttpRequest) -> ValidatorCaller:
     """The validator that signed this request. Raises like authenticate_node."""
-    hit("address", client_address(request))
+    hit("address", client_network(request))
     validator_id = _sender(request, VALIDATOR_HEADER)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -98,7 +99,7 @@ def authenticate_validator(request: HttpRequest) -> ValidatorCaller:
         )
         row = cursor.fetchone()
     _check_signature(request, "validator", validator_id, row[0] if row else None)
-    _check_replay(request, "validator", validator_id)
+    claim_message(request, f"validator:{validator_id}", request.headers["webhook-id"])
     hit("validator", validator_id)
     return ValidatorCaller(validator_id)
 
@@ -143,11 +144,6 @@ def _signatures(header: str) -> list[bytes]:
             except (binascii.Error, ValueError):
                 continue
     return found
-
-
-def _check_replay(request: HttpRequest, kind: str, sender: str) -> None:
-    if not first_sight(f"{kind}:{sender}", request.headers["webhook-id"]):
-        raise ApiError(409, "replayed_request", "This webhook-id was used before.")
 
 
 def _wrong() -> ApiError:

@@ -20,6 +20,7 @@ from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
 from jatevo.web.csv_export import csv_answer
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
+from jatevo.web.page_limits import count_export
 from nodes.access.names import NodeNames
 from nodes.access.rights import rights_of
 from nodes.actions import NodeError, clear, quarantine
@@ -87,6 +88,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
 @require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 def export_nodes(request: HttpRequest) -> HttpResponseBase:
     """The list as CSV: all of its pages, with the same filters, order and columns."""
+    count_export(request)
     names = NodeNames.of(request.user)
     wanted = _query(request, names)
     now = timezone.now()

@@ -23,8 +23,8 @@ const milliseconds = (value) => {
   const rounded = (Math.abs(value) < 10 ? Math.round(value * 10) / 10 : Math.round(value)) + 0;
   return `${rounded.toLocaleString("en-GB", { minimumFractionDigits: Math.abs(value) < 10 ? 1 : 0 })} ms`;
 };
-const moment = (seconds) =>
-  new Date(seconds * 1000).toLocaleString("en-GB", { timeZone: "UTC", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const moment = (seconds, timeZone) =>
+  new Date(seconds * 1000).toLocaleString("en-GB", { timeZone, timeZoneName: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
 function colours(host) {
   const of = (element, property) => getComputedStyle(element)[property];
@@ -53,7 +53,7 @@ function options(host, readout, height) {
     width: host.clientWidth,
     height,
     legend: { show: false },
-    tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), host.dataset.zone),
     scales: {
       x: { time: true, range: (plot, min, max) => (min == null || min === max ? [whole.min, whole.max] : [min, max]) },
       y: { range: (plot, min, max) => [0, max ? max * 1.08 : 1] },
@@ -69,7 +69,7 @@ function options(host, readout, height) {
         ({ cursor, data }) => {
           if (cursor.idx == null || data[0][cursor.idx] == null) return;
           const values = NAMES.map((name, index) => `${name} ${milliseconds(data[index + 1][cursor.idx])}`);
-          readout.textContent = `${moment(data[0][cursor.idx])} UTC: ${values.join(", ")}`;
+          readout.textContent = `${moment(data[0][cursor.idx], host.dataset.zone)}: ${values.join(", ")}`;
         },
       ],
       setScale: [

@@ -29,10 +29,24 @@ function renewEquipped(target, fragment) {
   }
 }
 
+// Indentation between rows would match itself, and put aside the row in between: a row that is moved loses the
+// selection in it. In these elements it is never drawn.
+const WITHOUT_TEXT = "table, thead, tbody, tr, ul, ol, dl, svg, g, section, article";
+
+function dropIndentation(root) {
+  for (const parent of [root, ...root.querySelectorAll(WITHOUT_TEXT)]) {
+    for (const node of [...parent.childNodes]) {
+      if (node.nodeType === Node.TEXT_NODE && !node.data.trim()) node.remove();
+    }
+  }
+}
+
 window.htmx.defineExtension("morph", {
   handleSwap(style, target, fragment) {
     if (style !== "morph") return false;
     renewEquipped(target, fragment);
+    dropIndentation(target);
+    dropIndentation(fragment);
     window.Idiomorph.morph(target, [...fragment.childNodes], { morphStyle: "innerHTML", callbacks });
     return [target];
   },

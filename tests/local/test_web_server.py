@@ -121,9 +121,10 @@ def test_request_that_never_ends_does_not_hold_up_the_stop(
             "too_large",
         ),
         (b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"a" * 300_000 + b"\r\n\r\n", 431, "too_large"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: nonsense\r\n\r\n", 501, "invalid_request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: nonsense\r\n\r\n", 400, "invalid_json"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "invalid_json"),
         (b"GET / HTTP/1.1\r\nno colon here\r\n\r\n", 400, "invalid_request"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400, "invalid_request"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400, "invalid_json"),
     ],
 )
 def test_what_the_server_refuses_by_itself_has_the_error_shape(

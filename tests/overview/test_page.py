@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
@@ -307,3 +307,23 @@ def test_audiences_do_not_share_what_is_drawn(
         assert "us-west" not in shown(visitor)
         assert "us-west" not in shown(signed_in(Role.VIEWER, org))
         assert "us-west" in shown(signed_in(Role.OPERATOR, org))
+
+
+def test_hours_are_in_the_readers_zone_also_while_another_zones_page_is_kept(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    at = datetime(2026, 3, 4, 22, 30, tzinfo=UTC)
+    with time_machine.travel(at, tick=False):
+        hours()
+        hours("ap-southeast")
+        for zone, words, head in (
+            ("", "22:00 UTC: p95 300 ms", '<th scope="col">22</th>'),
+            ("Asia/Shanghai", "06:00 UTC+8: p95 300 ms", '<th scope="col">06</th>'),
+            ("Asia/Kolkata", "03:30 UTC+5:30: p95 300 ms", '<th scope="col">03:30</th>'),
+        ):
+            visitor.cookies["time_zone"] = zone
+            page = shown(visitor)
+            assert words in page
+            assert head in page
+        assert "22:00 UTC:" not in page
+        assert "Asia/Kolkata (UTC+5:30)" in page

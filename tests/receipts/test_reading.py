@@ -106,7 +106,7 @@ def test_cookie_login_reads_receipts_too(operator: User, node: Node) -> None:
     "query",
     [
         {"limit": "00000000199999999999999999999"}, {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "\uff19"}, {"cursor": "x"}, {"cursor": "W10"},
-        {"cursor": "WyJ4IiwxXQ"}, {"from": "yesterday"}, {"to": "99999999999999999999"}, {"hedged": "maybe"},
+        {"cursor": "WyJ4IiwxXQ"}, {"from": "yesterday"}, {"from": "20261128"}, {"from": "2026-11-28T00:00:00"}, {"from": "0001-01-01T00:00:00+23:59"}, {"to": "4102444801"}, {"to": "-1"}, {"to": "99999999999999999999"}, {"hedged": "maybe"},
         {"node_id": "a\x00"}, {"request_id": "x" * 200},
     ],
 )  # fmt: skip

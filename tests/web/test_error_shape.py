@@ -128,8 +128,9 @@ def test_head_is_answered_where_get_is() -> None:
 
 
 def test_too_many_parameters_are_a_400() -> None:
-    query = "&".join(f"a{number}=1" for number in range(1500))
-    error_of(Client().get(f"/v1/nodes?{query}", headers=bearer(UserFactory.create())), 400, "invalid_request")
+    error_of(
+        Client().get(f"/v1/nodes?{'a&' * 1500}", headers=bearer(UserFactory.create())), 400, "invalid_request"
+    )
 
 
 def test_metrics_are_for_the_scraper_and_for_admins(settings: Settings) -> None:

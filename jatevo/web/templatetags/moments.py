@@ -31,6 +31,11 @@ def exact_words(moment: datetime) -> str:
     return f"{local:%-d %b %Y, %H:%M:%S} {offset_words(local)}"
 
 
+def offset(moment: datetime) -> str:
+    """`{{ chart.until|offset }}`: 'UTC+8', what stands beside a time of day in the current time zone."""
+    return offset_words(timezone.localtime(moment))
+
+
 def times_in() -> str:
     """`{% times_in %}`: 'Times in Asia/Shanghai (UTC+8)', for pages and forms that show or take times."""
     return f"Times in {current_zone_words(timezone.now())}"

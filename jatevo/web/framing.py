@@ -1,0 +1,92 @@
+"""Where a request's body ends, and that HEAD has none: the same for every server that the console is run on.
+
+A WSGI middleware around Django. Servers differ: granian hands a chunked body on as it comes, without a length,
+where Django then reads nothing; waitress sends whatever the application answers to HEAD.
+
+granian does not tell a chunked body that broke off from one that ended. JSON has an end of its own, so what is
+cut is no JSON; only where nothing came at all would a request without a body be seen, and that is refused.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+PROBLEM = "jatevo.framing"  # the environ's key for what is wrong with the body
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+_OLD = frozenset({"HTTP/1.0", "HTTP/1"})  # granian's name for it is the second
+_CHUNK_BYTES = 64 * 1024
+# Read and dropped beyond the limit: a client that is cut off while it sends may never see why.
+_LINGER_BYTES = 8 * 1024 * 1024
+
+
+class Problem(StrEnum):
+    """Why nobody can tell where the body ends."""
+
+    CODING = "coding"  # a transfer coding other than chunked, or one in HTTP/1.0
+    NO_LENGTH = "no length"  # HTTP/1.0 with neither length nor chunks
+    BROKEN = "broken"  # the chunks are malformed, or the connection ended early
+
+
+class Framing:
+    """Gives chunked bodies a length, up to one byte beyond `most_bytes`, and answers HEAD without a body.
+
+    What is wrong with a body stands in the environ under PROBLEM, for the application to answer.
+    """
+
+    def __init__(self, application: WsgiApplication, *, most_bytes: int) -> None:
+        self._application = application
+        self._most_bytes = most_bytes
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        _settle_body(environ, self._most_bytes)
+        answer = self._application(environ, start_response)
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return answer
+        if close := getattr(answer, "close", None):
+            close()
+        return []
+
+
+def _settle_body(environ: dict[str, Any], most_bytes: int) -> None:
+    coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
+    old = environ.get("SERVER_PROTOCOL") in _OLD
+    if not coding:
+        if old and environ["REQUEST_METHOD"] in _WITH_BODIES and not environ.get("CONTENT_LENGTH"):
+            _refuse(environ, Problem.NO_LENGTH)
+        return
+    if coding != "chunked" or old:
+        _refuse(environ, Problem.CODING)
+        return
+    try:
+        body = _read(environ["wsgi.input"], most_bytes + 1)
+        linger(environ["wsgi.input"])
+    except (OSError, ValueError):
+        body = b""
+    if not body:
+        _refuse(environ, Problem.BROKEN)
+        return
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+
+
+def linger(stream: Any) -> None:
+    """Reads on to the body's end, within reason. May raise OSError or ValueError where the connection broke."""
+    left = _LINGER_BYTES
+    while left > 0 and (piece := stream.read(_CHUNK_BYTES)):
+        left -= len(piece)
+
+
+def _read(stream: Any, most_bytes: int) -> bytes:
+    body = bytearray()
+    while len(body) < most_bytes and (piece := stream.read(min(_CHUNK_BYTES, most_bytes - len(body)))):
+        body += piece
+    return bytes(body)
+
+
+def _refuse(environ: dict[str, Any], problem: Problem) -> None:
+    environ[PROBLEM] = problem
+    environ["wsgi.input"] = io.BytesIO()
+    environ["CONTENT_LENGTH"] = "0"

@@ -1,0 +1,73 @@
+"""What no view should see is turned away here: foreign hosts, endless addresses, bodies without an end."""
+
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+
+from jatevo.web.errors import ApiError, to_response
+from jatevo.web.framing import PROBLEM, Problem
+from jatevo.web.pages import refused_page
+
+MAX_ADDRESS_BYTES = 8 * 1024  # path and query together, as most proxies have it
+_LONGEST_HOST_LOGGED = 100
+
+log = structlog.get_logger(__name__)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the answer must be JSON."""
+    return request.path_info == "/v1" or request.path_info.startswith("/v1/")
+
+
+def refusal(request: HttpRequest, error: ApiError) -> HttpResponse:
+    """The error as whoever asked can read it: JSON below /v1, a page or its fragment elsewhere."""
+    return to_response(error) if is_api(request) else refused_page(request, error)
+
+
+class FrontDoorMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            _refuse_foreign_host(request)
+            _refuse_long_address(request)
+            _refuse_endless_body(request)
+        except ApiError as error:
+            return refusal(request, error)
+        return self.get_response(request)
+
+
+def _refuse_foreign_host(request: HttpRequest) -> None:
+    try:
+        request.get_host()
+    except DisallowedHost as error:
+        # One line: Django's own would come with a traceback, as often as a stranger likes.
+        log.warning("host refused", host=request.META.get("HTTP_HOST", "")[:_LONGEST_HOST_LOGGED])
+        raise ApiError(400, "invalid_request", "The Host header names no host of this console.") from error
+
+
+def _refuse_long_address(request: HttpRequest) -> None:
+    if len(request.META["PATH_INFO"]) + len(request.META.get("QUERY_STRING", "")) > MAX_ADDRESS_BYTES:
+        raise ApiError(414, "too_large", f"The address is over {MAX_ADDRESS_BYTES // 1024} KiB.")
+
+
+def _refuse_endless_body(request: HttpRequest) -> None:
+    match request.META.get(PROBLEM):
+        case Problem.NO_LENGTH:
+            raise ApiError(411, "length_required", "Send the body's Content-Length.")
+        case Problem.CODING:
+            raise ApiError(400, "invalid_json", "A body may come with Content-Length or chunked.")
+        case Problem.BROKEN:
+            raise ApiError(400, "invalid_json", "The body ended early.")
+    if is_api(request):
+        return  # its own limits are lower
+    try:
+        too_large = int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    except ValueError:
+        too_large = True
+    if too_large:
+        raise ApiError(413, "too_large", "The form is too large.")

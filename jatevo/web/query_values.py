@@ -1,0 +1,103 @@
+"""The values of a URL's query, read strictly: for /v1, for pages and for exports alike.
+
+A value that makes no sense is refused with the reason (`BadValue`), never guessed at. The API answers 422
+with it; a page shows it beside the field.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import wraps
+from typing import Any, TypeVar
+
+from django.http import QueryDict
+from rest_framework.request import Request
+
+from jatevo.web.errors import FieldProblem, invalid_request
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+MOMENT_HELP = "an RFC 3339 time with its offset, a date, or unix seconds, from the years 2000 to 2100"
+
+# RFC 3339 in full: Python's own reader takes all of ISO 8601, week dates and times without an offset included.
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,12}", re.ASCII)
+_LONGEST_NAME_SHOWN = 64
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class BadValue(ValueError):
+    """The text is no such value; the message says what would be one."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a text names: an instant (`start` and `end` are equal), or a whole day from `start` until `end`.
+
+    A list "from" it begins at `start`. One "to" it ends before `end`, so that a day is included as a whole.
+    """
+
+    start: datetime
+    end: datetime
+
+
+def moment(text: str, *, zone: tzinfo = UTC) -> Moment:
+    """RFC 3339 with an offset, a date (a day in `zone`), or unix seconds, from 2000 to 2100. Raises BadValue."""
+    try:
+        if _DATE.fullmatch(text):
+            day = date.fromisoformat(text)
+            start, end = (
+                datetime(each.year, each.month, each.day, tzinfo=zone).astimezone(UTC)
+                for each in (day, day + timedelta(days=1))
+            )
+        elif _RFC_3339.fullmatch(text):
+            start = end = datetime.fromisoformat(text.upper()).astimezone(UTC)
+        elif _UNIX.fullmatch(text):
+            start = end = datetime.fromtimestamp(float(text), UTC)
+        else:
+            raise BadValue(MOMENT_HELP)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadValue(MOMENT_HELP) from error
+    if not EARLIEST <= start <= LATEST:
+        raise BadValue(MOMENT_HELP)
+    return Moment(start, end)
+
+
+def whole_number(text: str, *, least: int, most: int) -> int:
+    """A number in digits alone, within the limits. Raises BadValue."""
+    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+        raise BadValue(f"{least} to {most}")
+    return int(text)
+
+
+def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
+    """What is wrong with the names: unknown parameters, and those given more than once."""
+    problems = []
+    for name in query:
+        if name not in known:
+            problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], "no such parameter"))
+        elif len(query.getlist(name)) > 1:
+            problems.append(FieldProblem(name, "given more than once"))
+    return problems
+
+
+def takes_query(*known: str) -> Callable[[F], F]:
+    """Decorates a view of /v1, below `@api_view`: reads (GET, HEAD) take these parameters, once each, and no other.
+
+    Without names the route takes none. Raises ApiError 422 after the caller's rights are settled.
+    """
+
+    def decorate(view: F) -> F:
+        @wraps(view)
+        def checked(request: Request, *args: Any, **kwargs: Any) -> Any:
+            if request.method in ("GET", "HEAD") and (problems := strangers(request.query_params, known)):
+                raise invalid_request("Some parameters are invalid.", problems)
+            return view(request, *args, **kwargs)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate

@@ -1,0 +1,100 @@
+"""The console's application behind each server that it is run on: `python -m tests.web.serving PORT` is waitress."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from django.conf import settings
+from django.db import connection
+
+from jatevo.local import checks
+
+BASE_DIR = Path(__file__).parents[2]
+START_SECONDS = 100.0  # two cores that others use too; alone it takes five
+STOP_SECONDS = 20.0
+
+
+class Server(StrEnum):
+    WAITRESS = "waitress"  # the one-machine run
+    GRANIAN = "granian"  # services
+
+
+@contextmanager
+def serving(server: Server, folder: Path) -> Iterator[int]:
+    """The port of a process that serves the application on this test run's database, without metrics."""
+    with checks.claim_port(0) as claimed:
+        port: int = claimed.getsockname()[1]
+    with (folder / f"{server}.log").open("wb") as log:
+        process = subprocess.Popen(
+            _command(server, port), cwd=BASE_DIR, env=_environment(folder), stdout=log, stderr=log
+        )
+        try:
+            _wait(process, port, folder / f"{server}.log")
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _command(server: Server, port: int) -> list[str]:
+    if server is Server.WAITRESS:
+        return [sys.executable, "-m", "tests.web.serving", str(port)]
+    granian = str(Path(sys.executable).with_name("granian"))
+    wsgi = ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "4"]
+    return [granian, *wsgi, "--host", checks.LOOPBACK, "--port", str(port), "jatevo.wsgi:application"]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    return {
+        **os.environ,
+        "DATABASE_URL": urlunsplit(database),
+        "CLICKHOUSE_URL": f"clickhouse://{checks.LOOPBACK}:9/nobody",
+        "JATEVO_EMBEDDED": "",
+        "JATEVO_HOME": str(folder),
+        "JATEVO_STATIC_ROOT": str(settings.STATIC_ROOT),
+    }
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            httpx.get(f"http://{checks.LOOPBACK}:{port}/static/", trust_env=False, timeout=5)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"the server did not start:\n{log.read_text()[-4000:]}")
+
+
+def _serve_with_waitress(port: int) -> None:
+    """Just the web server of `make run`, until SIGTERM."""
+    from jatevo.wsgi import application  # isort: skip - loads Django
+
+    from jatevo.local.web_server import WebServer
+
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    server = WebServer(application, checks.claim_port(port))
+    server.start()
+    ended.wait()
+    server.stop(grace_seconds=2)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve_with_waitress(int(sys.argv[1]))

@@ -1,0 +1,97 @@
+"""HTTP/1.1 over a bare socket: what no well-behaved client can be made to send, and every byte that comes back."""
+
+import io
+import json
+import socket
+from dataclasses import dataclass
+from http.client import HTTPMessage, HTTPResponse
+from typing import Any, cast
+
+ANSWER_SECONDS = 30.0
+CHUNK_BYTES = 1000
+HOST = "Host: 127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Shared:
+    """One buffered reader for all answers of a connection: each would otherwise swallow some of the next."""
+
+    def __init__(self, reader: io.BufferedReader) -> None:
+        self._reader = reader
+
+    def makefile(self, mode: str) -> "_Shared":
+        return self
+
+    def close(self) -> None:
+        """The connection outlives its answers."""
+
+    def flush(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+class Line:
+    """A connection. `send` takes whole requests; `answer` reads one answer to the method named."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+        self._reader = self._socket.makefile("rb")
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._socket.close()
+
+    def send(self, *parts: bytes) -> "Line":
+        self._socket.sendall(b"".join(parts))
+        return self
+
+    def end(self) -> "Line":
+        """Say no more; the other side may still answer."""
+        self._socket.shutdown(socket.SHUT_WR)
+        return self
+
+    def line(self) -> bytes:
+        """One raw line, such as that of an interim answer."""
+        return self._reader.readline().strip()
+
+    def answer(self, method: str = "GET") -> Answer:
+        found = HTTPResponse(cast(socket.socket, _Shared(self._reader)), method=method)
+        found.begin()
+        return Answer(found.status, found.headers, found.read())
+
+
+def request(
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *headers: str,
+    chunked: bool = False,
+    version: str = "1.1",
+    host: str = HOST,
+) -> bytes:
+    """A request's bytes; a body is JSON and comes with its length, or in chunks."""
+    lines = [f"{method} {path} HTTP/{version}", host, *headers]
+    if body is None:
+        return "\r\n".join([*lines, "", ""]).encode()
+    lines += ["Content-Type: application/json"]
+    if chunked:
+        return "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode() + in_chunks(body)
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def in_chunks(body: bytes) -> bytes:
+    pieces = [body[start : start + CHUNK_BYTES] for start in range(0, len(body), CHUNK_BYTES)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
