@@ -308,6 +308,9 @@ NODE_OFFLINE_AFTER_SECONDS = env.int("JATEVO_OFFLINE_AFTER_SECONDS", default=300
 SWEEP_GAP_SECONDS = env.int("JATEVO_SWEEP_GAP_SECONDS", default=60)
 # What a latency probe may take before it costs reputation, and how much of any 14 days may be maintenance.
 REPUTATION_P95_TARGET_MS = env.float("JATEVO_P95_TARGET_MS", default=2000.0)
+# By runtime, where it differs. A node that takes longer in most of at least so many probes of 6 hours is quarantined.
+P95_TARGETS_MS: dict[str, float] = env.dict("JATEVO_P95_TARGETS_MS", cast={"value": float}, default={})
+SLO_LEAST_PROBES = env.int("JATEVO_SLO_LEAST_PROBES", default=30)
 MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)
 ENROLLMENT_TTL = timedelta(hours=24)
 # A MaxMind file of networks: nodes' ASNs come from the addresses of their heartbeats. Empty: from admins.

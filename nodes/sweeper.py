@@ -1,4 +1,4 @@
-"""Finding what does not come: silent nodes, missed heartbeats, low reputation; and whom a fraud concerns.
+"""Finding what does not come: silent nodes, missed heartbeats, low reputation, a breach of the SLO; and whom a fraud concerns.
 
 Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start, after a gap
 between two runs, and after most nodes were silent at once (nodes/rules/common_silence.py), all deadlines count from
@@ -16,18 +16,20 @@ from django.db.models.functions import Coalesce
 
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import Kind, UptimeFact
-from jatevo.metrics.minutes import floor_minute
+from jatevo.metrics.minutes import floor_hour, floor_minute
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import begin_outage, end_outage, note_outage
 from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
 from nodes.models import Exemption, ExemptionKind, HeartbeatMinute, Node, SweeperClock
 from nodes.models.coverage import covers_sql
+from nodes.reputation.latency_target import target_params, target_sql
 from nodes.rules.common_silence import LastHeard, common_silence, has_left, lasts
 from nodes.rules.lifecycle import (
     MISSED_SHARE_TO_QUARANTINE,
     MISSED_WINDOW,
     REPUTATION_FLOOR,
+    SLO_WINDOW,
     Event,
     Phase,
     Status,
@@ -51,7 +53,7 @@ def sweep(*, at: datetime) -> Swept:
     offline = 0
     if not _in_outage(at):
         offline = _silent(at, counting_from)
-    quarantined = _missed(at, counting_from) + _reputation_low(at) + relate(at=at)
+    quarantined = _missed(at, counting_from) + _reputation_low(at) + _slo_breached(at) + relate(at=at)
     kept = timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
     HeartbeatMinute.objects.filter(minute__lt=at - kept).delete()
     return Swept(offline, quarantined)
@@ -217,5 +219,52 @@ def _reputation_low(at: datetime) -> int:
         if pardoned is not None:
             evidence["pardoned_at"] = str(pardoned)
         outcome = happen(node_id, Event.REPUTATION_LOW, by=SYSTEM, at=at, evidence=evidence)
+        moved += outcome.move is not None
+    return moved
+
+
+# Latency probes of nodes that were active all through the window; those at exempt times do not count. Who was too slow
+# often enough to matter is found by the hours' counts first.
+_SLO_SQL = f"""
+WITH often_slow AS MATERIALIZED (
+    SELECT n.id, n.region, {target_sql("n")} AS target_ms
+    FROM nodes_node n
+    JOIN nodes_nodehour h ON h.node_id = n.id AND h.hour >= %(first_hour)s
+    WHERE n.status = 'active' AND n.status_since <= %(since)s
+    GROUP BY n.id
+    HAVING 2 * sum(h.latency_slow) > %(least)s
+)
+SELECT s.id, s.target_ms, count(*), count(*) FILTER (WHERE p.p95_ms > s.target_ms),
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY p.p95_ms), max(p.p95_ms)
+FROM often_slow s
+JOIN nodes_probe p ON p.node_id = s.id AND p.received_at > %(since)s AND p.received_at <= %(at)s
+WHERE p.counts_as = 'latency' AND p.ok AND p.p95_ms IS NOT NULL AND NOT EXISTS (
+    SELECT FROM nodes_exemption e
+    WHERE e.starts_at <= p.received_at AND (e.ends_at IS NULL OR e.ends_at > p.received_at)
+      AND {covers_sql("e", "s")})
+GROUP BY s.id, s.target_ms
+HAVING count(*) >= %(least)s AND 2 * count(*) FILTER (WHERE p.p95_ms > s.target_ms) > count(*)
+"""  # noqa: S608 - a constant
+
+
+def _slo_breached(at: datetime) -> int:
+    since = at - SLO_WINDOW
+    least = settings.SLO_LEAST_PROBES
+    asked = {"at": at, "since": since, "first_hour": floor_hour(since), "least": least, **target_params()}
+    with connection.cursor() as cursor:
+        cursor.execute(_SLO_SQL, asked)
+        slow = cursor.fetchall()
+    moved = 0
+    for node_id, target_ms, probes, over, median_ms, worst_ms in slow:
+        evidence = {
+            "target_ms": target_ms,
+            "probes": probes,
+            "over_target": over,
+            "median_p95_ms": round(median_ms, 1),
+            "worst_p95_ms": round(worst_ms, 1),
+            "from": since.isoformat(),
+            "to": at.isoformat(),
+        }
+        outcome = happen(node_id, Event.SLO_BREACHED, by=SYSTEM, at=at, evidence=evidence)
         moved += outcome.move is not None
     return moved

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from jatevo.audit.record import Actor
@@ -14,6 +13,7 @@ from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
 from nodes.actions.transition import happen
 from nodes.models import Exemption, Node, Probe, Validator
+from nodes.reputation.latency_target import target_ms
 from nodes.rules.lifecycle import Event, Status
 from nodes.rules.probes import ProbeFault, ProbeKind, counts_as, known_fault
 
@@ -54,7 +54,7 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
     fault = known_fault(measurement.ok, measurement.fault)
     counted = counts_as(measurement.kind, fault)
     with transaction.atomic():
-        node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status").first()
+        node = Node.objects.filter(pk=measurement.node_id).only("id", "region", "status", "runtime").first()
         if node is None:
             raise UnknownNode(f"There is no node {measurement.node_id}.")
         probe = _store(
@@ -76,7 +76,7 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
         if counted is None:
             return probe, Status(node.status)
         Node.objects.filter(pk=node.pk).update(**{f"last_{measurement.kind.value}_at": at})
-        _count(measurement, counted, at)
+        _count(measurement, counted, at, target_ms=target_ms(node.runtime))
         if measurement.ok and measurement.p95_ms is not None:
             fact = LatencyFact(
                 probe_id=str(probe.pk),
@@ -112,14 +112,13 @@ _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {
 }
 
 
-def _count(measurement: Measurement, counted: ProbeKind, at: datetime) -> None:
+def _count(measurement: Measurement, counted: ProbeKind, at: datetime, *, target_ms: float) -> None:
     """Adds the probe to the node's hour, the evidence of its reputation, as what it counts.
 
     A latency probe passed if it was measured and within the target of today.
     """
     passed = measurement.ok
     if counted is ProbeKind.LATENCY:
-        target_ms = settings.REPUTATION_P95_TARGET_MS
         passed = passed and measurement.p95_ms is not None and measurement.p95_ms <= target_ms
     column = _HOUR_COLUMNS[counted, passed]
     hour = floor_hour(at)

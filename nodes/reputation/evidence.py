@@ -28,6 +28,7 @@ from nodes.reputation.formula import (
     Observation,
     conduct_tenths,
 )
+from nodes.reputation.latency_target import target_params, target_sql
 from nodes.rules.lifecycle import MISSED_WINDOW, PROBE_FAILURES_TO_QUARANTINE, Phase, Reason
 from nodes.rules.probes import FALSE_ANSWERS, ProbeKind
 
@@ -98,7 +99,7 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE kind = 'latency' AND within) AS latency_passed,
            count(*) FILTER (WHERE kind = 'latency' AND NOT within) AS latency_slow
     FROM (
-        SELECT counts_as AS kind, ok, ok AND COALESCE(p95_ms <= %(target_ms)s, false) AS within FROM nodes_probe
+        SELECT counts_as AS kind, ok, ok AND COALESCE(p95_ms <= {target_sql("n")}, false) AS within FROM nodes_probe
         WHERE p.probe_mask <> %(whole)s AND node_id = p.node_id
             AND received_at >= p.hour AND received_at < p.hour + interval '1 hour'
             AND (p.probe_mask >> extract(minute FROM received_at AT TIME ZONE 'UTC')::int) & 1 = 0
@@ -254,7 +255,7 @@ def _probes_of_touched_hours(
     if not excusing:
         return {}
     asked = {
-        "target_ms": settings.REPUTATION_P95_TARGET_MS,
+        **target_params(),
         "whole": ALL_MINUTES,
         **_pardons(list(hours_touched(start, end)), excusing),
         **_named(node_ids),

@@ -8,6 +8,7 @@ from nodes.rules.lifecycle import (
     AUDITS_TO_CLEAR,
     PROBE_FAILURES_TO_QUARANTINE,
     REPUTATION_FLOOR,
+    SLO_WINDOW,
     Phase,
     Reason,
 )
@@ -22,6 +23,7 @@ REASON_LABELS: dict[str, str] = {
     Reason.MAINTENANCE: "Announced maintenance",
     Reason.HEARTBEATS_MISSED: "Heartbeats missed",
     Reason.REPUTATION_LOW: "Reputation too low",
+    Reason.SLO_BREACHED: "Too slow (SLO breached)",
     Reason.RECEIPT_FORGED: "Forged receipt",
     Reason.FRAUD_SUSPECTED: "Suspected fraud",
     Reason.RELATED_TO_FRAUD: "Related to fraud",
@@ -46,6 +48,11 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
         f"The reputation fell below {REPUTATION_FLOOR}.",
         "See which probes and audits failed; the reputation recovers as new ones pass. Once the quarantine has"
         " ended, only a further fall begins another.",
+    ),
+    Reason.SLO_BREACHED: (
+        f"The node breached the SLO: in most latency probes of {SLO_WINDOW // timedelta(hours=1)} hours its p95 was over the target.",
+        "The history has the figures. Check the machine's load and its network, or lower its concurrency. Once the"
+        " quarantine has ended, only probes from then on count.",
     ),
     Reason.RECEIPT_FORGED: (
         "The node sent a receipt that none of its keys, current or former, has signed.",

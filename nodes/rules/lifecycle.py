@@ -14,6 +14,7 @@ PROBE_FAILURES_TO_QUARANTINE = 3
 AUDITS_TO_CLEAR = 3
 MISSED_WINDOW = timedelta(hours=1)
 MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in the window
+SLO_WINDOW = timedelta(hours=6)  # over the target in more than half of its latency probes
 REPUTATION_FLOOR = 40
 REPUTATION_FALL = 1  # below what a node was pardoned at, that quarantines it again
 
@@ -58,6 +59,7 @@ class Event(StrEnum):
     SILENT_IN_MAINTENANCE = "silent_in_maintenance"  # the same, as its owner had announced
     HEARTBEATS_MISSED = "heartbeats_missed"  # more than the share above, within an hour
     REPUTATION_LOW = "reputation_low"  # as `reputation_is_low` says
+    SLO_BREACHED = "slo_breached"  # too slow in most latency probes of the window
     FAILED_WHILE_EXEMPT = (
         "failed_while_exempt"  # a probe or audit did not reach it, for which nobody blames it
     )
@@ -80,6 +82,7 @@ class Reason(StrEnum):
     MAINTENANCE = "maintenance"
     HEARTBEATS_MISSED = "heartbeats_missed"
     REPUTATION_LOW = "reputation_low"
+    SLO_BREACHED = "slo_breached"
     RECEIPT_FORGED = "receipt_forged"
     FRAUD_SUSPECTED = "fraud_suspected"
     RELATED_TO_FRAUD = "related_to_fraud"
@@ -136,6 +139,7 @@ TABLE: Mapping[Phase, Mapping[Event, Move]] = {
         Event.SILENT_IN_MAINTENANCE: Move(Phase.OFFLINE, Reason.MAINTENANCE),
         Event.HEARTBEATS_MISSED: Move(Phase.QUARANTINE, Reason.HEARTBEATS_MISSED),
         Event.REPUTATION_LOW: Move(Phase.QUARANTINE, Reason.REPUTATION_LOW),
+        Event.SLO_BREACHED: Move(Phase.QUARANTINE, Reason.SLO_BREACHED),
     },
     Phase.OFFLINE: {
         **_TO_QUARANTINE,

@@ -30,9 +30,14 @@ BLAMES = {
     Event.QUARANTINED_BY_ADMIN: Reason.ADMIN,
     Event.HEARTBEATS_MISSED: Reason.HEARTBEATS_MISSED,
     Event.REPUTATION_LOW: Reason.REPUTATION_LOW,
+    Event.SLO_BREACHED: Reason.SLO_BREACHED,
 }
 OF_FRAUD = {Event.RECEIPT_FORGED, Event.FRAUD_SUSPECTED, Event.RELATED_TO_FRAUD}
-WATCHED_ONLY = {Event.HEARTBEATS_MISSED, Event.REPUTATION_LOW}  # judged of active nodes alone
+WATCHED_ONLY = {
+    Event.HEARTBEATS_MISSED,
+    Event.REPUTATION_LOW,
+    Event.SLO_BREACHED,
+}  # judged of active nodes alone
 
 
 class Model:
