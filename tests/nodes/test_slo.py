@@ -1,5 +1,6 @@
 """Quarantine for a breach of the SLO: too slow in most latency probes of six hours."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,7 +40,7 @@ def active(**fields: Any) -> Node:
 
 
 def probed(
-    node: Node, validator: Validator, p95s: list[float | None], *, until: datetime = NOW - MINUTE
+    node: Node, validator: Validator, p95s: Sequence[float | None], *, until: datetime = NOW - MINUTE
 ) -> None:
     """A latency probe every ten minutes, the last one at `until`; None is one that failed."""
     for number, p95_ms in enumerate(reversed(p95s)):
@@ -81,7 +82,7 @@ def test_too_slow_in_most_probes_of_six_hours_quarantines_with_its_figures(valid
         ([SLOW] * 30, True),
     ],
 )
-def test_most_of_enough_probes(validator: Validator, p95s: list[float | None], quarantined: bool) -> None:
+def test_most_of_enough_probes(validator: Validator, p95s: Sequence[float | None], quarantined: bool) -> None:
     probed(active(), validator, p95s)
     assert bool(sweep(at=NOW).quarantined) is quarantined
 
