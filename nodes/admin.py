@@ -27,6 +27,7 @@ from nodes.models import (
     FraudFinding,
     FraudRelation,
     Node,
+    NodeChange,
     NodeKey,
     NodeTransition,
     Probe,
@@ -122,6 +123,15 @@ class ValidatorAdmin(admin.ModelAdmin):
 class NodeTransitionAdmin(ReadOnlyAdmin):
     list_display = ("at", "node", "from_status", "to_status", "reason", "actor_id")
     list_filter = ("to_status", "reason")
+    search_fields = ("node__id",)
+
+
+@admin.register(NodeChange)
+class NodeChangeAdmin(ReadOnlyAdmin):
+    """Filter by "hardware changed" for nodes whose name moved to another machine."""
+
+    list_display = ("at", "node", "hardware_changed", "changes")
+    list_filter = ("hardware_changed",)
     search_fields = ("node__id",)
 
 

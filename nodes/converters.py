@@ -3,11 +3,13 @@
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
+from jatevo.wire.names import NODE_ID_PATTERN
+
 
 class NodeIdConverter(StringConverter):
     """`<nodeid:…>`"""
 
-    regex = r"[a-z0-9._-]{1,64}"
+    regex = NODE_ID_PATTERN
 
 
 class RequestIdConverter(StringConverter):

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.web.figures import Knowledge
+from jatevo.wire.names import NODE_ID_PATTERN, REGION_PATTERN
 from nodes.access.names import NodeNames
 from nodes.access.rights import Rights
 from nodes.access.versions import plain_version
@@ -21,8 +22,8 @@ from nodes.rules.probes import ProbeFault
 class EnrollmentRequest(serializers.Serializer[Any]):
     """POST /v1/enrollments."""
 
-    node_id = serializers.RegexField(r"^[a-z0-9._-]{1,64}\Z", required=False, allow_blank=True, default="")
-    region = serializers.RegexField(r"^[a-z0-9-]{1,32}\Z", required=False, allow_blank=True, default="")
+    node_id = serializers.RegexField(rf"^{NODE_ID_PATTERN}\Z", required=False, allow_blank=True, default="")
+    region = serializers.RegexField(rf"^{REGION_PATTERN}\Z", required=False, allow_blank=True, default="")
     runtime = serializers.ChoiceField(Runtime.choices, required=False, allow_blank=True, default="")
     uses = serializers.IntegerField(min_value=1, max_value=100_000, default=1)
     org = serializers.UUIDField(required=False, help_text="an admin may enrol for any org")
@@ -154,7 +155,7 @@ class NodeDetail(NodeSummary):
 
     class Meta(NodeSummary.Meta):
         fields = [
-            *NodeSummary.Meta.fields, "endpoint", "attestation", "keys", "metrics", "latency", "transitions",
+            *NodeSummary.Meta.fields, "endpoint", "concurrency", "attestation", "keys", "metrics", "latency", "transitions",
             "probes", "wallet", "receipts",
         ]  # fmt: skip
 

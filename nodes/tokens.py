@@ -2,8 +2,9 @@
 
 from django.conf import settings
 
+from jatevo.wire.webhook import token_text
 from nodes.models import Node, Validator
-from nodes.rules.credentials import derive_secret, token_text
+from nodes.rules.credentials import derive_secret
 
 
 def node_token(node: Node) -> str:

@@ -6,8 +6,9 @@ double-quoted scalar, so that no answer of a form can become structure.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
+from jatevo.wire.endpoints import EndpointError, parse_endpoint
 
 HEALTH_PORT = 11435
 SIMULATED_PER_SECOND = 0.2
@@ -32,6 +33,7 @@ class AgentConfig:
     runtime: str
     endpoint: str = ""
     models: tuple[str, ...] = ()
+    concurrency: int = DEFAULT_CONCURRENCY
     wallet_chain: str = ""
     wallet_address: str = ""
     registered: bool = False  # needs no enrolment any more
@@ -52,6 +54,8 @@ def render(config: AgentConfig) -> str:
         *_line("region", config.region, "for example ap-southeast"),
         *_line("runtime", config.runtime, "ollama, vllm, tensorrtllm or tgi"),
         f"models: [{', '.join(quoted(model) for model in config.models)}]",
+        "# How many requests the runtime serves at once.",
+        f"concurrency: {config.concurrency}",
         "",
         "# Where the health endpoint listens, and the address under which validators reach it.",
         f"listen: {quoted(listen_for(config.endpoint))}",
@@ -68,23 +72,22 @@ def render(config: AgentConfig) -> str:
 
 
 def listen_for(endpoint: str) -> str:
-    """The address to listen on for an endpoint: loopback for a loopback endpoint, else every address."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    port = parts.port or HEALTH_PORT
-    if parts.scheme == "https":  # something in front of the agent speaks TLS
-        port = HEALTH_PORT
-    if not host or is_loopback(host):
-        return f"127.0.0.1:{port}"
-    return f"0.0.0.0:{port}"
+    """The address to listen on for an endpoint: a loopback endpoint's own, else every address.
 
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means the machine itself."""
+    An IPv4 endpoint is served on IPv4. A name may lead to either, so it is served on both, like IPv6.
+    """
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        parts = parse_endpoint(endpoint)
+    except EndpointError:  # none was given
+        return f"127.0.0.1:{HEALTH_PORT}"
+    # something in front of the agent speaks TLS, and listens where the endpoint says
+    port = HEALTH_PORT if parts.scheme == "https" else parts.port
+    address = parts.address
+    if parts.is_loopback:
+        host = str(address or "127.0.0.1")
+    else:
+        host = "0.0.0.0" if address is not None and address.version == 4 else "::"  # noqa: S104 - as it says
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _escaped(character: str) -> str:

@@ -1,18 +1,23 @@
 """The form of Run a Node: what a person answers before they get their `agent.yaml`."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from jatevo.accounts.models import Org, User
-from nodes.ingress.payloads import RESERVED_NODE_IDS
-from nodes.models import NODE_ID_PATTERN, REGION_PATTERN, Enrollment, Node, Runtime
-from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform, is_loopback
+from jatevo.wire.endpoints import endpoint_problem, is_loopback
+from jatevo.wire.names import (
+    NODE_ID_PATTERN,
+    REGION_PATTERN,
+    RESERVED_NODE_IDS,
+    distinct_models,
+    name_problem,
+)
+from nodes.models import Enrollment, Node, Runtime
+from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform
 
 # Shown as suggestions beside the regions that nodes already have.
 COMMON_REGIONS = ("ap-southeast", "ap-northeast", "eu-central", "eu-west", "us-east", "us-west")
@@ -76,13 +81,15 @@ class EnrolForm(forms.Form):
         label="Node ID",
         required=False,
         max_length=64,
-        validators=[RegexValidator(NODE_ID_PATTERN, "Use 1 to 64 of a-z, 0-9, dot, underscore and hyphen.")],
+        validators=[
+            RegexValidator(rf"^{NODE_ID_PATTERN}\Z", "Use 1 to 64 of a-z, 0-9, dot, underscore and hyphen.")
+        ],
         help_text="Its name for good. Leave it empty to let the agent make one up from the machine's name.",
     )
     region = forms.CharField(
         label="Region",
         max_length=32,
-        validators=[RegexValidator(REGION_PATTERN, "Use 1 to 32 of a-z, 0-9 and hyphen.")],
+        validators=[RegexValidator(rf"^{REGION_PATTERN}\Z", "Use 1 to 32 of a-z, 0-9 and hyphen.")],
         widget=forms.TextInput(attrs={"list": "regions"}),
         help_text="Where the machine stands, for example ap-southeast.",
     )
@@ -125,15 +132,18 @@ class EnrolForm(forms.Form):
         return node_id
 
     def clean_models(self) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(filter(None, map(str.strip, self.cleaned_data["models"].split(",")))))
-        if len(names) > _MAX_MODELS or not all(len(name) <= 128 and name.isprintable() for name in names):
-            raise ValidationError(f"At most {_MAX_MODELS} names of at most 128 characters.")
-        return names
+        names = [name for name in (each.strip() for each in self.cleaned_data["models"].split(",")) if name]
+        if len(names) > _MAX_MODELS:
+            raise ValidationError(f"At most {_MAX_MODELS} models.")
+        for name in names:
+            if problem := name_problem(name):
+                raise ValidationError(f"The name of a model {problem}.")
+        return distinct_models(names)
 
     def clean_endpoint(self) -> str:
         endpoint: str = self.cleaned_data["endpoint"].strip().rstrip("/")
-        if endpoint and not is_endpoint(endpoint):
-            raise ValidationError(f"Write it as http://host:{HEALTH_PORT}, without a path.")
+        if endpoint and (problem := endpoint_problem(endpoint)):
+            raise ValidationError(f"The endpoint {problem}.")
         return endpoint
 
     def clean(self) -> dict[str, Any]:
@@ -143,23 +153,6 @@ class EnrolForm(forms.Form):
             if self.user.org is None:
                 raise ValidationError("You belong to no organisation, so there is nobody to own the node.")
         return self.cleaned_data
-
-
-def is_endpoint(text: str) -> bool:
-    """Whether the text is http(s)://host[:port] and nothing more."""
-    try:
-        parts = urlsplit(text)
-        well_formed = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    bare = not (parts.path or parts.query or parts.fragment or parts.username is not None)
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and bare
-        and well_formed
-        and re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc) is not None
-    )
 
 
 def initial_answers(platform: Platform, *, user: User, console_host: str) -> dict[str, Any]:
@@ -220,6 +213,7 @@ def config_of_node(node: Node, *, console: str) -> AgentConfig:
         runtime=node.runtime,
         endpoint=node.endpoint,
         models=tuple(node.models_offered),
+        concurrency=node.concurrency,
         wallet_chain=node.wallet_chain,
         wallet_address=node.wallet_address,
         registered=True,

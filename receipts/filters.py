@@ -6,6 +6,8 @@ import django_filters
 from django import forms
 
 from jatevo.web.query_values import BadValue, Moment, moment
+from jatevo.wire.names import normal_model
+from nodes.models import NormalModel
 from receipts.models import Receipt, ReceiptQuerySet
 
 
@@ -43,7 +45,7 @@ class ReceiptFilter(django_filters.FilterSet):
 
     node_id = django_filters.CharFilter(field_name="node_id", max_length=64)
     request_id = django_filters.CharFilter(field_name="request_id", max_length=128)
-    model_id = django_filters.CharFilter(field_name="model_id", max_length=128)
+    model_id = django_filters.CharFilter(method="of_model", max_length=128)
     region = django_filters.CharFilter(field_name="region", max_length=32)
     hedged = django_filters.TypedChoiceFilter(
         choices=[("true", "true"), ("false", "false")],
@@ -54,6 +56,10 @@ class ReceiptFilter(django_filters.FilterSet):
     class Meta:
         model = Receipt
         fields: list[str] = []
+
+    def of_model(self, receipts: ReceiptQuerySet, name: str, model_id: str) -> ReceiptQuerySet:
+        """Those of the model, however its name is written: `QWEN3`, `qwen3` and `qwen3:latest` are one."""
+        return receipts.alias(model=NormalModel("model_id")).filter(model=normal_model(model_id))
 
 
 # `from` is a keyword, so that it cannot be written as an attribute of the class above. A subclass inherits

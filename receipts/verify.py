@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from jatevo.web.strict_json import InvalidJson, parse
 from jatevo.wire import schema, signing
+from jatevo.wire.keys import public_key_text
 from nodes.models import NodeKey
-from nodes.rules.credentials import public_key_text
 from receipts.actions import CLOCK_GRACE_SECONDS
 from receipts.models import Receipt, ReceiptIdentity
 

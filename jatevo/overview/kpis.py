@@ -17,7 +17,7 @@ from jatevo.metrics.last_good import last_good
 from jatevo.metrics.store import get_store
 from jatevo.web.figures import Figure
 from jatevo.web.single_flight import SingleFlight
-from nodes.models import Node
+from nodes.models import Node, NormalModel
 from nodes.rules.lifecycle import Status
 
 P95_WINDOW = timedelta(minutes=15)
@@ -192,7 +192,11 @@ def census(*, at: datetime) -> Census:
         as_of=at,
         nodes=sum(nodes for _, nodes, _ in counts),
         active_by_region={region: nodes for region, _, nodes in counts},
-        models_cached=Node.objects.filter(active).annotate(model=model).values("model").distinct().count(),
+        models_cached=Node.objects.filter(active)
+        .annotate(model=NormalModel(model))
+        .values("model")
+        .distinct()
+        .count(),
     )
 
 

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from .canonical import MAX_SAFE_INTEGER
-from .signing import is_signature_text
+from .keys import is_signature_text
+from .names import NODE_ID_PATTERN, NODE_ID_RULE, REGION_PATTERN, REGION_RULE, name_problem
 
 VERSION = "1.0"
 MAX_TOKENS = 100_000_000
@@ -19,7 +20,6 @@ MAX_MILLISECONDS = 86_400_000  # a day
 MAX_CHECKPOINTS = 1000
 MAX_FUTURE_SECONDS = 300
 MAX_AGE_SECONDS = 7 * 24 * 3600
-MAX_MODEL_ID_CHARACTERS = 128
 
 
 class Outcome(StrEnum):
@@ -87,9 +87,7 @@ def _version(value: Any) -> str | None:
 
 
 def _model_id(value: Any) -> str | None:
-    if type(value) is str and 1 <= len(value) <= MAX_MODEL_ID_CHARACTERS and value.isprintable():
-        return None
-    return f"must be 1 to {MAX_MODEL_ID_CHARACTERS} printable characters"
+    return name_problem(value) if type(value) is str else "must be text"
 
 
 def _milliseconds(value: Any) -> str | None:
@@ -149,8 +147,8 @@ _REQUIRED: tuple[tuple[str, _Rule], ...] = (
             "must be 1 to 128 of A-Z a-z 0-9 . _ : ~ - and not be . or ..",
         ),
     ),
-    ("node_id", _matching(r"[a-z0-9._-]{1,64}", "must be 1 to 64 of a-z 0-9 . _ -")),
-    ("region", _matching(r"[a-z0-9-]{1,32}", "must be 1 to 32 of a-z 0-9 -")),
+    ("node_id", _matching(NODE_ID_PATTERN, NODE_ID_RULE)),
+    ("region", _matching(REGION_PATTERN, REGION_RULE)),
     ("ts_start", _UNIX_SECONDS),
     ("ts_end", _UNIX_SECONDS),
     ("model_id", _model_id),

@@ -26,6 +26,7 @@ from nodes.actions.moderation import clear, quarantine
 from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.sharing import share, unshare
+from nodes.actions.statements import Statement, restate
 from nodes.actions.transition import happen
 from nodes.actions.validators import create_validator, rotate_validator_token
 
@@ -41,6 +42,7 @@ __all__ = [
     "Registration",
     "ReplayedProbe",
     "StaleHeartbeat",
+    "Statement",
     "UnknownNode",
     "add_key",
     "clear",
@@ -62,6 +64,7 @@ __all__ = [
     "record_probe",
     "register",
     "relate",
+    "restate",
     "rotate_token",
     "rotate_validator_token",
     "share",

@@ -11,9 +11,17 @@ from django.db.models import F
 
 from jatevo.accounts.models import Org, User
 from jatevo.audit.record import Actor, actor_of, record
+from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
 from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, KeyExists, NodeExists
 from nodes.actions.fraud import note_refused_key, relate
-from nodes.models import Enrollment, EnrollmentQuerySet, Node, NodeAttestation, NodeKey, NodeMark
+from nodes.models import (
+    Enrollment,
+    EnrollmentQuerySet,
+    Node,
+    NodeAttestation,
+    NodeKey,
+    NodeMark,
+)
 from nodes.rules.credentials import enrollment_digest, new_enrollment_token
 from nodes.rules.marks import MarkKind, endpoint_mark, hardware_mark
 from nodes.tokens import node_token
@@ -32,6 +40,7 @@ class Registration:
     wallet_address: str = ""
     models: tuple[str, ...] = ()
     endpoint: str = ""
+    concurrency: int = DEFAULT_CONCURRENCY
     agent_version: str = ""
 
 
@@ -169,6 +178,7 @@ def _create(registration: Registration, enrollment: Enrollment, at: datetime) ->
         created_at=at,
         models_offered=list(registration.models),
         endpoint=registration.endpoint,
+        concurrency=registration.concurrency,
         agent_version=registration.agent_version,
         wallet_chain=registration.wallet_chain,
         wallet_address=registration.wallet_address,

@@ -12,10 +12,10 @@ from django.db import connection, transaction
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, Actor, actor_of, record
+from jatevo.wire.keys import public_key_text
 from nodes.actions.errors import NotPossible, UnknownNode
 from nodes.actions.transition import happen
 from nodes.models import FindingState, FraudCause, FraudFinding, FraudRelation, Node, NodeKey
-from nodes.rules.credentials import public_key_text
 from nodes.rules.lifecycle import Event, Reason, Status
 
 MOST_RELATED_AT_ONCE = 500

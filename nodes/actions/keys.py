@@ -7,10 +7,10 @@ from django.db.models import F
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import Actor, actor_of, record
+from jatevo.wire.keys import public_key_text
 from nodes.actions.errors import KeyExists
 from nodes.actions.fraud import note_refused_key
 from nodes.models import Node, NodeKey
-from nodes.rules.credentials import public_key_text
 from nodes.tokens import node_token
 
 

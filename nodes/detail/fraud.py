@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
+from jatevo.wire.keys import public_key_text
 from nodes.detail.history import Fact, evidence_facts
 from nodes.models import FindingState, FraudFinding, FraudRelation, Node, NodeKey, NodeMark
-from nodes.rules.credentials import public_key_text
 
 MOST_SHOWN = 50
 

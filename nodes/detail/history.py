@@ -1,4 +1,4 @@
-"""What a node went through, newest first: changes of status, and the times for which nobody blames it."""
+"""What a node went through, newest first: changes of status and of what it says of itself, and exempt times."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 
 from nodes.access.rights import Rights
-from nodes.models import Exemption, ExemptionKind, Node, NodeTransition
+from nodes.models import Exemption, ExemptionKind, Node, NodeChange, NodeTransition
 from nodes.rules.explanations import reason_label
 from nodes.rules.lifecycle import Phase
 
 TRANSITIONS_SHOWN = 30
 EXEMPTIONS_SHOWN = 20
+CHANGES_SHOWN = 20
 EXEMPTIONS_LOOK_BACK = timedelta(days=90)
 _EXEMPTIONS_LOOK_AHEAD = timedelta(days=90)
 _LONGEST_VALUE = 300
@@ -37,6 +38,15 @@ _EVIDENCE_LABELS = {
     "reputation": "Reputation",
     "sha256": "SHA-256 of the receipt",
 }
+_MEMBER_LABELS = {
+    "agent_version": "Agent",
+    "concurrency": "Concurrent requests",
+    "gpu_model": "GPU",
+    "vram_gb": "GPU memory (GB)",
+    "driver_version": "Driver",
+    "cuda_version": "CUDA",
+    "energy_proof_url": "Energy proof",
+}
 # said in the line itself
 _TOLD = ("note", "detail")
 
@@ -51,7 +61,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class Event:
-    """A line of the history: a change of status (`to_status`), or an exempt window (`exemption`).
+    """A line of the history: a change of status (`to_status`), an exempt window (`exemption`), or neither:
+    a change of what the node says of itself.
 
     `actor`, `note` and `evidence` are empty for a reader who does not manage the node.
     """
@@ -69,12 +80,14 @@ class Event:
 
 
 def history_of(node: Node, rights: Rights, *, at: datetime) -> list[Event]:
-    """Two queries, both bounded."""
+    """Three queries at most, all bounded."""
     transitions = node.transitions.order_by("-id")[:TRANSITIONS_SHOWN]
     since, until = at - EXEMPTIONS_LOOK_BACK, at + _EXEMPTIONS_LOOK_AHEAD
     exemptions = Exemption.objects.of_node(node).overlapping(since, until)[:EXEMPTIONS_SHOWN]
     events = [_change(each, rights) for each in transitions]
     events += [_exempt(each, rights) for each in exemptions]
+    if rights.named:  # a machine's own words may say whose it is
+        events += [_restated(each, rights) for each in node.changes.all()[:CHANGES_SHOWN]]
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
@@ -102,6 +115,34 @@ def _change(transition: NodeTransition, rights: Rights) -> Event:
         actor=f"{transition.actor_kind} {transition.actor_id}" if rights.evidence else "",
         evidence=list(evidence_facts(evidence)) if rights.evidence else [],
     )
+
+
+def _restated(change: NodeChange, rights: Rights) -> Event:
+    said = [
+        f"{label}: {_known(change.changes[member][0])} → {_known(change.changes[member][1])}"
+        for member, label in _MEMBER_LABELS.items()
+        if member in change.changes
+    ]
+    evidence = []
+    if change.hardware_changed and rights.evidence:
+        before, after = change.changes["hardware_hash"]
+        evidence = [Fact("Hardware hash before", _known(before)), Fact("Hardware hash after", _known(after))]
+    return Event(
+        at=change.at,
+        title=_restated_title(change),
+        note="; ".join(said),
+        evidence=evidence,
+    )
+
+
+def _restated_title(change: NodeChange) -> str:
+    if change.hardware_changed:
+        return "Hardware changed"
+    return "Agent updated" if set(change.changes) == {"agent_version"} else "Configuration changed"
+
+
+def _known(value: object) -> str:
+    return "unknown" if value in (None, "") else str(value)
 
 
 def _exempt(exemption: Exemption, rights: Rights) -> Event:

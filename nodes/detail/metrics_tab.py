@@ -109,15 +109,20 @@ def regularity_in_words(found: Regularity) -> str:
 def signals_of(metrics: dict[str, Any], *, known_only: bool = False) -> list[Signal]:
     """What an agent said of itself: the known figures with their units first, any others as they came.
 
+    What the contract asks for and the agent does not know is said to be unknown: no GPU is at 0 % by default.
     Strangers get the known ones alone: who wrote an agent may have it say anything, its owner's name too.
     """
     signals = [
-        Signal(label, write(metrics[key]))
+        Signal(label, write(metrics[key]) if _number(metrics.get(key)) else "unknown")
         for key, (label, write) in _KNOWN.items()
-        if _number(metrics.get(key))
+        if _number(metrics.get(key)) or (metrics and key in _ASKED_FOR)
     ]
     if not known_only:
-        others = (key for key in metrics if key not in _KNOWN or not _number(metrics[key]))
+        others = (
+            key
+            for key, value in metrics.items()
+            if value is not None and not (key in _KNOWN and _number(value))
+        )
         signals += [Signal(_cut(key), _cut(str(metrics[key]))) for key in others]
     return signals[:_MOST_SIGNALS]
 
@@ -145,6 +150,9 @@ _KNOWN = {
     "mem_used_ratio": ("Memory in use", lambda share: percent(share, 0)),
     "temp": ("Temperature", lambda degrees: f"{written(degrees)} °C"),
 }
+
+
+_ASKED_FOR = ("uptime", "gpu_util", "temp")
 
 
 def _ask(node_id: str, window: Window, at: datetime) -> Charts:

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from jatevo.accounts.models import User
+from jatevo.wire.keys import public_key_text
 from nodes.access.rights import Rights
 from nodes.access.versions import plain_version
 from nodes.detail.correlation import correlation
@@ -19,7 +20,6 @@ from nodes.detail.receipts_so_far import receipts_so_far
 from nodes.detail.reputation_tab import reputation_panel
 from nodes.maintenance import maintenance_of
 from nodes.models import Exemption, ExemptionKind, FindingState, Node
-from nodes.rules.credentials import public_key_text
 from nodes.rules.explanations import Explanation, explain
 
 RECEIPTS_SHOWN = 10

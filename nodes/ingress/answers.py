@@ -2,8 +2,8 @@
 
 from rest_framework import serializers
 
+from jatevo.wire.keys import public_key_text
 from nodes.models import NodeKey
-from nodes.rules.credentials import public_key_text
 
 
 class KeyAnswer(serializers.ModelSerializer[NodeKey]):

@@ -20,6 +20,8 @@ from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthent
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
 from jatevo.web.throttling import hit
+from jatevo.wire.keys import public_key_text
+from jatevo.wire.signing import verify_key_change
 from nodes import actions
 from nodes.access.rights import owned_node
 from nodes.ingress import payloads
@@ -27,10 +29,9 @@ from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_validator
 from nodes.ingress.networks import network_of
-from nodes.ingress.proof import key_statement_signed
 from nodes.ingress.refusals import refuse
 from nodes.models import Node
-from nodes.rules.credentials import public_key_text
+from nodes.rules.lifecycle import Status
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 
@@ -85,6 +86,11 @@ def register(request: Request) -> Response:
             "status": serializers.CharField(),
             "server_time": _SERVER_TIME,
             "heartbeat_interval_s": serializers.IntegerField(),
+            "ignored": serializers.ListField(
+                child=serializers.CharField(),
+                required=False,
+                help_text="what was left out: models whose names are not fit to be shown, and other members by path",
+            ),
         },
     ),
 )
@@ -95,25 +101,29 @@ def register(request: Request) -> Response:
 def heartbeat(request: Request) -> Response:
     """A sign of life, signed by the node (X-Node-Id and the webhook- headers)."""
     caller = authenticate_node(request._request, limit="node")
-    named, beat = payloads.beat(parse_object(request._request.body))
-    _require_same(caller.node_id, named)
-    if beat.ts > time.time() + settings.CLOCK_TOLERANCE_SECONDS:
+    heard = payloads.heartbeat(parse_object(request._request.body))
+    _require_same(caller.node_id, heard.node_id)
+    if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
         # taken, it would make every honest heartbeat until then look old
         raise ApiError(
             401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
         )
     try:
         network = network_of(client_address(request._request))
-        status = actions.heartbeat(node_id=caller.node_id, beat=beat, at=timezone.now(), network=network)
+        status = actions.heartbeat(
+            node_id=caller.node_id, beat=heard.beat, at=timezone.now(), network=network
+        )
+        restated = actions.restate(node_id=caller.node_id, statement=heard.statement, at=timezone.now())
     except actions.NodeError as error:
         refuse(error)
-    return Response(
-        {
-            "status": status,
-            "server_time": _server_time(),
-            "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
-        }
-    )
+    answer = {
+        "status": Status.QUARANTINE if restated.held else status,
+        "server_time": _server_time(),
+        "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
+    }
+    if ignored := [*heard.ignored, *restated.declined]:
+        answer["ignored"] = ignored
+    return Response(answer)
 
 
 @extend_schema(
@@ -151,7 +161,7 @@ def add_key(request: Request, node_id: str) -> Response:
                 "This node holds or held this public key.",
                 current_key=public_key_text(caller.keys[0].public_key),
             )
-        if not key_statement_signed(node_id, said.public_key, said.signature, caller.keys[0].public_key):
+        if not verify_key_change(node_id, said.public_key, said.signature, caller.keys[0].public_key):
             raise ApiError(422, "invalid_signature", "The signature is not the current key's.")
         node, by = Node.objects.get(pk=node_id), Actor("node", node_id)
     else:

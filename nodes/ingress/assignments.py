@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, OuterRef, Q
 
+from jatevo.wire.keys import public_key_text
 from nodes.models import Exemption, ExemptionKind, Node, NodeKey
-from nodes.rules.credentials import public_key_text
 from nodes.rules.lifecycle import Status
 from nodes.rules.probes import ProbeKind
 

@@ -4,8 +4,6 @@ The order of the checks is the contract's: the address's limit, the sender and i
 the replay guard, the sender's limit. Until the HMAC fits, nothing about any node changes.
 """
 
-import base64
-import binascii
 import hmac
 import re
 import time
@@ -20,6 +18,8 @@ from jatevo.web.address import client_network
 from jatevo.web.errors import ApiError
 from jatevo.web.replay import claim_message
 from jatevo.web.throttling import hit
+from jatevo.wire.names import NODE_ID_PATTERN
+from jatevo.wire.webhook import digests_of, request_digest
 from nodes.rules.credentials import derive_secret
 
 NODE_HEADER: Final = "X-Node-Id"
@@ -27,7 +27,7 @@ VALIDATOR_HEADER: Final = "X-Validator-Id"
 
 # A dot would let one signed text be split in two ways into id, timestamp and body.
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
-_SENDER_ID = re.compile(r"[a-z0-9._-]{1,64}")
+_SENDER_ID = re.compile(NODE_ID_PATTERN, re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 
 
@@ -120,8 +120,8 @@ def _check_signature(request: HttpRequest, kind: str, sender: str, version: int 
     if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp):
         raise _wrong()
     secret = derive_secret(settings.MASTER_KEY, kind, sender, version or 0)
-    wanted = hmac.digest(secret, f"{message_id}.{stamp}.".encode() + request.body, "sha256")
-    fits = [hmac.compare_digest(wanted, given) for given in _signatures(request.headers["webhook-signature"])]
+    wanted = request_digest(secret, message_id, stamp, request.body)
+    fits = [hmac.compare_digest(wanted, given) for given in digests_of(request.headers["webhook-signature"])]
     if version is None or not any(fits):
         raise _wrong()
     now = time.time()
@@ -132,18 +132,6 @@ def _check_signature(request: HttpRequest, kind: str, sender: str, version: int 
             f"The timestamp is off by more than {settings.CLOCK_TOLERANCE_SECONDS} s.",
             server_time=round(now, 3),
         )
-
-
-def _signatures(header: str) -> list[bytes]:
-    """The v1 signatures of the header; a sender may list several, separated by spaces."""
-    found = []
-    for part in header.split(" ")[:8]:
-        if part.startswith("v1,"):
-            try:
-                found.append(base64.b64decode(part[3:], validate=True))
-            except (binascii.Error, ValueError):
-                continue
-    return found
 
 
 def _wrong() -> ApiError:

@@ -1,6 +1,8 @@
 """Bodies of signed requests: their fields, types and ranges (msgspec, because this is the hot path)."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -9,15 +11,26 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from jatevo.web.errors import FieldProblem, invalid_request
-from nodes.actions import Beat, Measurement, Registration
-from nodes.rules.credentials import BadPublicKey, parse_public_key
+from jatevo.wire.concurrency import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
+from jatevo.wire.endpoints import endpoint_problem
+from jatevo.wire.keys import MalformedKeyError, parse_public_key
+from jatevo.wire.names import (
+    MAX_NAME_CHARACTERS,
+    NODE_ID_PATTERN,
+    REGION_PATTERN,
+    RESERVED_NODE_IDS,
+    distinct_models,
+    name_problem,
+    shows_plainly,
+)
+from nodes.actions import Beat, Measurement, Registration, Statement
 from nodes.rules.probes import ProbeFault, ProbeKind
 
-NodeId = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
-Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}\Z")]
+NodeId = Annotated[str, Meta(pattern=rf"^{NODE_ID_PATTERN}\Z")]
+Region = Annotated[str, Meta(pattern=rf"^{REGION_PATTERN}\Z")]
 RuntimeName = Literal["ollama", "vllm", "tensorrtllm", "tgi"]
-ModelId = Annotated[str, Meta(min_length=1, max_length=128)]
-ModelIds = Annotated[list[ModelId], Meta(max_length=200)]
+Names = Annotated[list[str], Meta(max_length=200)]
+Concurrency = Annotated[int, Meta(ge=1, le=MAX_CONCURRENCY)]
 Seconds = Annotated[float, Meta(ge=0, le=4_102_444_800)]  # up to the year 2100
 Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
 
@@ -26,16 +39,18 @@ _AT = re.compile(r" - at `(?:key in )?\$\.?(.*?)`$")
 _INDEX = re.compile(r"\[(\w+|\.\.\.)\]")
 _MOST_METRICS = 64
 _LARGEST_METRIC = 1e15
-RESERVED_NODE_IDS = frozenset({".", "..", "register", "heartbeat"})
+_ATTESTED_NAMES = ("gpu_model", "driver_version", "cuda_version", "hardware_hash")
 
 
 class _Attest(Struct):
-    gpu_model: Annotated[str, Meta(max_length=120)] = ""
-    vram_gb: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    driver_version: Annotated[str, Meta(max_length=64)] = ""
-    cuda_version: Annotated[str, Meta(max_length=32)] = ""
-    hardware_hash: Annotated[str, Meta(max_length=128)] = ""
-    energy_proof_url: Annotated[str, Meta(max_length=300)] | None = None
+    """What the node says of its hardware; null and absent both mean that it does not know."""
+
+    gpu_model: str | UnsetType | None = UNSET
+    vram_gb: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType | None = UNSET
+    driver_version: str | UnsetType | None = UNSET
+    cuda_version: str | UnsetType | None = UNSET
+    hardware_hash: str | UnsetType | None = UNSET
+    energy_proof_url: Annotated[str, Meta(max_length=300)] | UnsetType | None = UNSET
 
 
 class _Wallet(Struct):
@@ -50,14 +65,15 @@ class _Register(Struct):
     public_key: Annotated[str, Meta(max_length=64)]
     attest: _Attest = msgspec.field(default_factory=_Attest)
     wallet: _Wallet | Annotated[str, Meta(max_length=128)] | None = None
-    models: ModelIds = []
-    endpoint: Annotated[str, Meta(max_length=300)] | None = None
-    agent_version: Annotated[str, Meta(max_length=32)] = ""
+    models: Names = []
+    endpoint: str | None = None
+    concurrency: Concurrency | None = None
+    agent_version: str | None = None
 
 
 class _Metrics(Struct):
-    uptime: Annotated[float, Meta(ge=0, le=1e10)]
-    gpu_util: Annotated[float, Meta(ge=0, le=1)]
+    uptime: Annotated[float, Meta(ge=0, le=1e10)] | None
+    gpu_util: Annotated[float, Meta(ge=0, le=1)] | None = None
     temp: Annotated[float, Meta(ge=-100, le=200)] | None = None
 
 
@@ -65,8 +81,11 @@ class _Heartbeat(Struct):
     node_id: NodeId
     ts: Seconds
     metrics: _Metrics
-    models: ModelIds | UnsetType | None = UNSET
-    endpoint: Annotated[str, Meta(max_length=300)] | None = None
+    models: Names | UnsetType | None = UNSET
+    endpoint: str | None = None
+    concurrency: Concurrency | None = None
+    agent_version: str | None = None
+    attest: _Attest | None = None
 
 
 class _Probe(Struct):
@@ -92,41 +111,69 @@ def registration(body: dict[str, Any]) -> Registration:
     """POST /v1/nodes/register. Raises ApiError 422."""
     said = _convert(body, _Register)
     wallet = _Wallet(address=said.wallet) if isinstance(said.wallet, str) else said.wallet or _Wallet()
-    attestation = msgspec.structs.asdict(said.attest)
-    attestation["energy_proof_url"] = _web_address("attest.energy_proof_url", said.attest.energy_proof_url)
+    attested, bad = _attested(said.attest)
+    bad |= _name_problems({f"models.{position}": name for position, name in enumerate(said.models)})
+    bad |= _name_problems(
+        {
+            "agent_version": said.agent_version or None,
+            "wallet.chain": wallet.chain or None,
+            "wallet.address": wallet.address or None,
+        }
+    )
+    if bad:
+        problems = [FieldProblem(field, problem) for field, problem in bad.items()]
+        raise invalid_request("Some fields are invalid.", problems)
     return Registration(
         node_id=sane_node_id("node_id", said.node_id),
         region=said.region,
         runtime=said.runtime,
         public_key=public_key("public_key", said.public_key),
-        attestation=attestation,
+        attestation=attested,
         wallet_chain=wallet.chain,
         wallet_address=wallet.address,
-        models=tuple(dict.fromkeys(said.models)),
-        endpoint=_web_address("endpoint", said.endpoint),
-        agent_version=said.agent_version,
+        models=distinct_models(said.models),
+        endpoint=_endpoint(said.endpoint) or "",
+        concurrency=said.concurrency or DEFAULT_CONCURRENCY,
+        agent_version=said.agent_version or "",
     )
 
 
-def beat(body: dict[str, Any]) -> tuple[str, Beat]:
-    """POST /v1/nodes/heartbeat: the node that it names, and the rest. Raises ApiError 422.
+@dataclass(frozen=True)
+class Heard:
+    """A heartbeat taken apart: what it says now, what it says of the node anew, and what is left out.
+
+    `ignored` names what breaks the rule for names: bad models as they came, other members by their path.
+    One bad name must not silence a node.
+    """
+
+    node_id: str
+    beat: Beat
+    statement: Statement
+    ignored: list[str]
+
+
+def heartbeat(body: dict[str, Any]) -> Heard:
+    """POST /v1/nodes/heartbeat. Raises ApiError 422.
 
     Metrics beyond the known ones are kept if they are numbers, short texts or booleans.
     """
     said = _convert(body, _Heartbeat)
-    metrics: dict[str, Any] = body["metrics"]
-    if len(metrics) > _MOST_METRICS:
-        raise _invalid("metrics", f"at most {_MOST_METRICS} of them")
-    for name, value in metrics.items():
-        if isinstance(value, (int, float)) and abs(value) > _LARGEST_METRIC:
-            raise _invalid(f"metrics.{name[:64]}", f"at most {_LARGEST_METRIC:.0e}")
-        if len(name) > 64 or not (value is None or isinstance(value, (bool, int, float, str))):
-            raise _invalid(f"metrics.{name[:64]}", "must be a number, a boolean or a short text")
-        if isinstance(value, str) and len(value) > 200:
-            raise _invalid(f"metrics.{name}", "at most 200 characters")
-    models = said.models
-    known = tuple(dict.fromkeys(models)) if isinstance(models, list) else None
-    return said.node_id, Beat(said.ts, metrics, known, _web_address("endpoint", said.endpoint) or None)
+    metrics, bad_metrics = _metrics(body["metrics"])
+    models: tuple[str, ...] | None = None
+    bad_models: list[str] = []
+    if isinstance(said.models, list):
+        models = distinct_models(name for name in said.models if name_problem(name) is None)
+        bad_models = [name[: MAX_NAME_CHARACTERS + 1] for name in said.models if name_problem(name)]
+    attested, bad = _attested(said.attest or _Attest())
+    version = said.agent_version
+    if version and name_problem(version):
+        version, bad = None, {**bad, "agent_version": ""}
+    return Heard(
+        node_id=said.node_id,
+        beat=Beat(said.ts, metrics, models, _endpoint(said.endpoint)),
+        statement=Statement(agent_version=version, concurrency=said.concurrency, attestation=attested),
+        ignored=[*dict.fromkeys(bad_models), *bad_metrics, *bad],
+    )
 
 
 def measurement(body: dict[str, Any]) -> Measurement:
@@ -155,7 +202,7 @@ def new_key(body: dict[str, Any]) -> tuple[bytes, _NewKey]:
 
 
 def sane_node_id(field: str, node_id: str) -> str:
-    """The id itself; 422 for one that means something else in a URL."""
+    """The id itself; 422 for one that is reserved."""
     if node_id in RESERVED_NODE_IDS:
         raise _invalid(field, "this name is reserved")
     return node_id
@@ -165,11 +212,64 @@ def public_key(field: str, text: str) -> bytes:
     """The key's 32 bytes; 422 for what we refuse."""
     try:
         return parse_public_key(text)
-    except BadPublicKey as error:
+    except MalformedKeyError as error:
         raise _invalid(field, str(error)) from error
 
 
-def _web_address(field: str, text: str | None) -> str:
+def _endpoint(text: str | None) -> str | None:
+    """The endpoint as given, None for none; 422 for one that no validator would probe."""
+    if not text:
+        return None
+    if problem := endpoint_problem(text):
+        raise _invalid("endpoint", problem)
+    return text
+
+
+def _attested(said: _Attest) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was said of the hardware, ready to store; and what broke the rule for names, with the reason.
+
+    Unknown texts are ''. Raises ApiError 422 for an energy proof that is no web address.
+    """
+    members = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not UNSET}
+    if "energy_proof_url" in members:
+        members["energy_proof_url"] = _web_address("attest.energy_proof_url", said.energy_proof_url or "")
+    for name in _ATTESTED_NAMES:
+        if name in members:
+            members[name] = members[name] or ""
+    bad = _name_problems({f"attest.{name}": members.get(name) or None for name in _ATTESTED_NAMES})
+    for path in bad:
+        del members[path.removeprefix("attest.")]
+    return members, bad
+
+
+def _name_problems(names: Mapping[str, str | None]) -> dict[str, str]:
+    """Why each name is refused, by its path; a name that is None was not said."""
+    judged = {path: name_problem(name) for path, name in names.items() if name is not None}
+    return {path: problem for path, problem in judged.items() if problem is not None}
+
+
+def _metrics(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The metrics to keep, and the paths of those whose name or text is not fit to be shown."""
+    if len(said) > _MOST_METRICS:
+        raise _invalid("metrics", f"at most {_MOST_METRICS} of them")
+    kept, ignored = {}, []
+    for name, value in said.items():
+        path = f"metrics.{name[:64]}"
+        if isinstance(value, (int, float)) and abs(value) > _LARGEST_METRIC:
+            raise _invalid(path, f"at most {_LARGEST_METRIC:.0e}")
+        if len(name) > 64 or not (value is None or isinstance(value, (bool, int, float, str))):
+            raise _invalid(path, "must be a number, a boolean or a short text")
+        if isinstance(value, str) and len(value) > 200:
+            raise _invalid(path, "at most 200 characters")
+        if name_problem(name) or (isinstance(value, str) and not shows_plainly(value)):
+            ignored.append(path)
+        else:
+            kept[name] = value
+    return kept, ignored
+
+
+def _web_address(field: str, text: str) -> str:
+    """A link for people: unlike an endpoint it may hold a query and a fragment. '' for none; 422 otherwise."""
     if not text:
         return ""
     try:

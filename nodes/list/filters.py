@@ -11,9 +11,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import F, Func, Q, TextField, Value
 
 from jatevo.accounts.models import Org
+from jatevo.wire.names import normal_model
 from nodes.access.names import NodeNames
 from nodes.list.facets import ATTENTION, NEED_ATTENTION, Facets, count_facets
-from nodes.models import Node, NodeQuerySet, Runtime
+from nodes.models import Node, NodeQuerySet, OffersModel, Runtime
 from nodes.rules.lifecycle import Status
 
 STATUS_CHOICES = [*((status.value, status.label) for status in Status), (ATTENTION, "Needs attention")]
@@ -104,5 +105,7 @@ class NodeFilter(django_filters.FilterSet):
         )
         if self.names.everything:
             wanted |= Q(asn_hint__icontains=text) | Q(org__name__icontains=text)
+        if (model := normal_model(text)) != text.lower():  # `:latest` names the model without a tag too
+            wanted |= Q(OffersModel(F("models_offered"), Value(model)))
         models = Func(F("models_offered"), Value(" "), function="array_to_string", output_field=TextField())
         return nodes.alias(models_text=models).filter(wanted)

@@ -9,7 +9,15 @@ from nodes.models.fraud import (
     NodeMark,
     RelationGround,
 )
-from nodes.models.life import Exemption, ExemptionKind, ExemptionQuerySet, NodeTransition, PendingJudgement
+from nodes.models.life import (
+    Exemption,
+    ExemptionKind,
+    ExemptionQuerySet,
+    NodeChange,
+    NodeTransition,
+    PendingJudgement,
+)
+from nodes.models.model_names import NormalModel, OffersModel
 from nodes.models.node import (
     NODE_ID_PATTERN,
     REGION_PATTERN,
@@ -38,12 +46,15 @@ __all__ = [
     "HeartbeatMinute",
     "Node",
     "NodeAttestation",
+    "NodeChange",
     "NodeHour",
     "NodeKey",
     "NodeMark",
     "NodeQuerySet",
     "NodeStanding",
     "NodeTransition",
+    "NormalModel",
+    "OffersModel",
     "PendingJudgement",
     "Probe",
     "RelationGround",

@@ -37,6 +37,27 @@ class NodeTransition(models.Model):
         return f"{self.node_id}: {self.from_status} → {self.to_status} ({self.reason})"
 
 
+class NodeChange(models.Model):
+    """A change of what a node says of itself: agent version, hardware, concurrency. Append-only.
+
+    `changes` maps each member to what it was and what it became. `hardware_changed`: the hash of the
+    hardware is among them, as when a node's name and keys move to another machine.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="changes")
+    at = models.DateTimeField()
+    changes = models.JSONField()
+    hardware_changed = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["node", "-id"], name="change_by_node")]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}: {', '.join(self.changes)}"
+
+
 class ExemptionKind(models.TextChoices):
     MAINTENANCE = "maintenance", "Maintenance"  # announced by the node's owner
     INCIDENT = "incident", "Incident"  # declared by an admin for a region

@@ -10,10 +10,12 @@ from django.db.models.functions import MD5, Cast, Concat, Now, Substr
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.wire import names
+from jatevo.wire.concurrency import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
 from nodes.rules.lifecycle import Phase, State, Status
 
-NODE_ID_PATTERN = r"^[a-z0-9._-]{1,64}$"
-REGION_PATTERN = r"^[a-z0-9-]{1,32}$"
+NODE_ID_PATTERN = f"^{names.NODE_ID_PATTERN}$"
+REGION_PATTERN = f"^{names.REGION_PATTERN}$"
 
 
 # The name under which strangers see a shared node: random, so that it leads nobody to the node's id.
@@ -89,9 +91,14 @@ class Node(models.Model):
     # R when a quarantine ended while it was under the floor: only a further fall quarantines again. Else null.
     pardoned_reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)
     token_version = models.PositiveIntegerField(default=1)
-    models_offered = ArrayField(models.CharField(max_length=128), default=list)
+    models_offered = ArrayField(models.CharField(max_length=names.MAX_NAME_CHARACTERS), default=list)
+    concurrency = models.PositiveSmallIntegerField(
+        default=DEFAULT_CONCURRENCY,
+        db_default=DEFAULT_CONCURRENCY,
+        help_text="requests that it serves at once, as it says",
+    )
     endpoint = models.URLField(max_length=300, blank=True)
-    agent_version = models.CharField(max_length=32, blank=True)
+    agent_version = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
     wallet_chain = models.CharField(max_length=24, blank=True)
     wallet_address = models.CharField(max_length=128, blank=True)
     asn_hint = models.CharField(max_length=64, blank=True)
@@ -129,6 +136,9 @@ class Node(models.Model):
                 condition=models.Q(region__regex=REGION_PATTERN), name="node_region_wellformed"
             ),
             models.CheckConstraint(condition=models.Q(runtime__in=Runtime.values), name="node_runtime_known"),
+            models.CheckConstraint(
+                condition=models.Q(concurrency__range=(1, MAX_CONCURRENCY)), name="node_concurrency_range"
+            ),
             models.CheckConstraint(
                 condition=models.Q(status__in=[s.value for s in Status]), name="node_status_known"
             ),
@@ -168,11 +178,11 @@ class NodeAttestation(models.Model):
     """What the node says of its hardware. A statement of its owner, not a proof."""
 
     node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="attestation")
-    gpu_model = models.CharField(max_length=120, blank=True)
+    gpu_model = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
     vram_gb = models.PositiveIntegerField(null=True)
-    driver_version = models.CharField(max_length=64, blank=True)
-    cuda_version = models.CharField(max_length=32, blank=True)
-    hardware_hash = models.CharField(max_length=128, blank=True)
+    driver_version = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
+    cuda_version = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
+    hardware_hash = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
     energy_proof_url = models.URLField(max_length=300, blank=True)
     updated_at = models.DateTimeField(db_default=Now())
 

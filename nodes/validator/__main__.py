@@ -11,8 +11,9 @@ import threading
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from jatevo.wire.webhook import MalformedTokenError
 from nodes.validator.address import AddressPolicy
-from nodes.validator.console import Console, SecretError
+from nodes.validator.console import Console
 from nodes.validator.loop import Loop
 from nodes.validator.probe import Prober
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         token = os.environ.get(ENVIRONMENT_VARIABLE, "")
         console = Console(url=options.console, validator_id=options.validator_id, token=token)
-    except SecretError as error:
+    except MalformedTokenError as error:
         sys.stderr.write(f"{ENVIRONMENT_VARIABLE}: {error}. The admin shows it when a validator is made.\n")
         return USAGE_ERROR
     policy = AddressPolicy(allow_private=options.allow_private, networks=tuple(options.allow_network))

@@ -8,23 +8,15 @@ returned here, so that a name cannot change its mind between the check and the c
 import asyncio
 import contextlib
 import ipaddress
-import re
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from jatevo.wire.endpoints import Endpoint, IPAddress
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolver = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_ENDPOINT_CHARACTERS = 300
-
-_VISIBLE_ASCII = re.compile(r"[!-~]+")
-# Of what may stand before a port, this leaves a user name ("user@") and a zone ("%eth0") out.
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def _networks(*texts: str) -> tuple[IPNetwork, ...]:
@@ -62,64 +54,12 @@ _PRIVATE = _networks(
 )
 
 
-class EndpointError(ValueError):
-    """The text is no URL that a probe can use."""
-
-
 class AddressRefusedError(Exception):
     """The endpoint leads to an address that this validator may not connect to."""
 
 
 class NameUnresolvedError(Exception):
     """The endpoint's name has no address."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A node's base URL in parts. `host` is a name or an address, without brackets."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str  # '' or '/…' without a slash at the end
-
-    @property
-    def host_header(self) -> str:
-        """The value of `Host`: brackets around IPv6, and the port where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
-
-    def url_at(self, address: IPAddress, path: str) -> str:
-        """The URL of a path below the endpoint, with the address in the name's place."""
-        host = f"[{address}]" if address.version == 6 else str(address)
-        return f"{self.scheme}://{host}:{self.port}{self.path}{path}"
-
-
-def parse_endpoint(text: str) -> Endpoint:
-    """Take a base URL apart. EndpointError unless it is plain http or https, without user, query or fragment.
-
-    International names have to come in their ASCII form.
-    """
-    if len(text) > MAX_ENDPOINT_CHARACTERS or not _VISIBLE_ASCII.fullmatch(text) or "\\" in text:
-        raise EndpointError("endpoint is not a plain URL")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise EndpointError("endpoint has no valid host and port") from error
-    if parts.scheme not in DEFAULT_PORTS:
-        raise EndpointError("endpoint is neither http nor https")
-    if "?" in text or "#" in text:
-        raise EndpointError("endpoint holds a query or a fragment")
-    host = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
-    if port == 0 or not _HOST.fullmatch(host):
-        raise EndpointError("endpoint has no valid host and port")
-    return Endpoint(
-        scheme=parts.scheme,
-        host=host.strip("[]").lower(),
-        port=DEFAULT_PORTS[parts.scheme] if port is None else port,
-        path=parts.path.rstrip("/"),
-    )
 
 
 @dataclass(frozen=True)
@@ -147,10 +87,8 @@ async def vetted_addresses(
     Raises NameUnresolvedError, or AddressRefusedError if even one of the name's addresses is not permitted:
     an honest name does not lead to the internet and to the inside at once.
     """
-    try:
-        addresses: Sequence[IPAddress] = [ipaddress.ip_address(endpoint.host)]
-    except ValueError:
-        addresses = await resolve(endpoint.host, endpoint.port)
+    literal = endpoint.address
+    addresses = [literal] if literal is not None else await resolve(endpoint.host, endpoint.port)
     if not addresses:
         raise NameUnresolvedError(endpoint.host)
     if not all(policy.permits(address) for address in addresses):

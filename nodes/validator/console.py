@@ -3,26 +3,20 @@
 The signature is that of the Standard Webhooks specification, as the HTTP contract has it for agents.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import re
 import time
-import uuid
 from dataclasses import dataclass
 
 import httpx
 
+from jatevo.wire.keys import MalformedKeyError, parse_public_key
+from jatevo.wire.webhook import new_message_id, secret_of, sign_request
 from nodes.rules.probes import ProbeKind
 from nodes.validator.probe import Result, Target
 
 REQUEST_TIMEOUT_SECONDS = 5.0
 MAX_DETAIL_CHARACTERS = 200
-
-_WHSEC = "whsec_"
-_PUBLIC_KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
 
 
 @dataclass(frozen=True)
@@ -66,34 +60,11 @@ class TokenRefusedError(Exception):
     """The console does not know this validator, its token is old, or the clocks differ."""
 
 
-class SecretError(ValueError):
-    """The validator's token is not `whsec_` and base64."""
-
-
-def secret_from(token: str) -> bytes:
-    """The HMAC secret that a token text holds. Raises SecretError."""
-    try:
-        secret = base64.b64decode(token.removeprefix(_WHSEC), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SecretError("the token is not base64") from error
-    if not token.startswith(_WHSEC) or not secret:
-        raise SecretError(f"the token does not begin with {_WHSEC}")
-    return secret
-
-
 def signed_headers(
     *, secret: bytes, validator_id: str, message_id: str, at: float, body: bytes
 ) -> dict[str, str]:
     """The headers that prove who sends the body; `at` in unix seconds."""
-    timestamp = str(int(at))
-    statement = b".".join((message_id.encode(), timestamp.encode(), body))
-    mac = base64.b64encode(hmac.digest(secret, statement, hashlib.sha256)).decode()
-    return {
-        "X-Validator-Id": validator_id,
-        "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{mac}",
-    }
+    return {"X-Validator-Id": validator_id, **sign_request(secret, message_id, int(at), body)}
 
 
 def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> Report:
@@ -107,11 +78,7 @@ def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> Repor
         body["fault"] = result.fault.value
     if result.detail:
         body["detail"] = result.detail[:MAX_DETAIL_CHARACTERS]
-    return Report(message_id=fresh_message_id(), body=json.dumps(body).encode())
-
-
-def fresh_message_id() -> str:
-    return f"msg_{uuid.uuid4().hex}"
+    return Report(message_id=new_message_id(), body=json.dumps(body).encode())
 
 
 class Console:
@@ -119,7 +86,7 @@ class Console:
 
     def __init__(self, *, url: str, validator_id: str, token: str) -> None:
         self._validator_id = validator_id
-        self._secret = secret_from(token)
+        self._secret = secret_of(token)
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             trust_env=False,
@@ -132,7 +99,7 @@ class Console:
 
     async def assignments(self) -> Assignments:
         """What to probe now. Raises ConsoleError, NotAcceptedError or TokenRefusedError."""
-        response = await self._send("GET", "/v1/validators/assignments", Report(fresh_message_id(), b""))
+        response = await self._send("GET", "/v1/validators/assignments", Report(new_message_id(), b""))
         return parse_assignments(response)
 
     async def post(self, probe: Report) -> None:
@@ -196,14 +163,15 @@ def _assignment(row: object) -> Assignment | None:
             "public_key": str(key),
             "due": list(due),
         }:
-            decoded = _PUBLIC_KEY.fullmatch(key)
+            try:
+                public_key = parse_public_key(key)
+            except MalformedKeyError:
+                return None
         case _:
             return None
-    if decoded is None:
-        return None
     known = {kind.value for kind in ProbeKind}
     return Assignment(
-        target=Target(node_id=node_id, endpoint=endpoint, public_key=base64.b64decode(decoded[1])),
+        target=Target(node_id=node_id, endpoint=endpoint, public_key=public_key),
         status=status,
         due=frozenset(ProbeKind(word) for word in due if isinstance(word, str) and word in known),
     )

@@ -5,8 +5,6 @@ answers `{"node_id", "nonce", "signature"}`, ed25519 over `jatevo-health:{node_i
 """
 
 import asyncio
-import base64
-import binascii
 import json
 import random
 import secrets
@@ -17,19 +15,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import httpx
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 
+from jatevo.wire.endpoints import Endpoint, EndpointError, IPAddress, parse_endpoint
+from jatevo.wire.signing import verify_health
 from nodes.rules.probes import ProbeFault
 from nodes.validator.address import (
     AddressPolicy,
     AddressRefusedError,
-    Endpoint,
-    EndpointError,
-    IPAddress,
     NameUnresolvedError,
     Resolver,
-    parse_endpoint,
     system_resolver,
     vetted_addresses,
 )
@@ -280,14 +274,10 @@ def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
     if answer.get("nonce") != nonce:
         raise ProbeError(Cause.WRONG_NONCE)
     signature = answer.get("signature")
-    statement = f"jatevo-health:{target.node_id}:{nonce}".encode()
-    try:
-        if not isinstance(signature, str) or not signature.startswith("ed25519:"):
-            raise ProbeError(Cause.WRONG_SIGNATURE)
-        raw = base64.b64decode(signature.removeprefix("ed25519:"), validate=True)
-        VerifyKey(target.public_key).verify(statement, raw)
-    except (binascii.Error, BadSignatureError, ValueError) as error:
-        raise ProbeError(Cause.WRONG_SIGNATURE) from error
+    if not isinstance(signature, str) or not verify_health(
+        target.node_id, nonce, signature, target.public_key
+    ):
+        raise ProbeError(Cause.WRONG_SIGNATURE)
     return signature
 
 

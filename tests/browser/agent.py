@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from jatevo.wire.signing import public_key_text
+from jatevo.wire.keys import public_key_text
 from tests.browser.console import Console
 from tests.browser.processes import LOOPBACK, Program, free_port, wait_until
 

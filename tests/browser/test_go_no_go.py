@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from jatevo.wire import signing
+from jatevo.wire import keys, signing
 from tests.browser.agent import Agent, MakeAgent
 from tests.browser.console import Console
 from tests.browser.measuring import Measure
@@ -159,7 +159,5 @@ def the_evidence_is_the_node_s_own(console: Console, receipts: Page, agent: Agen
     receipts.goto(f"/nodes/{NODE}/?tab=hardware")
     expect(receipts.get_by_text(public_key)).to_be_visible()
     assert downloaded["node_id"] == NODE
-    assert signing.verify(downloaded, signing.decode_public_key(public_key))
-    assert not signing.verify(
-        {**downloaded, "tokens_output": 1_000_000}, signing.decode_public_key(public_key)
-    )
+    assert signing.verify(downloaded, keys.decode_public_key(public_key))
+    assert not signing.verify({**downloaded, "tokens_output": 1_000_000}, keys.decode_public_key(public_key))

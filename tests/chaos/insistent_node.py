@@ -13,7 +13,8 @@ import httpx
 from nacl.signing import SigningKey
 from standardwebhooks.webhooks import Webhook
 
-from jatevo.wire.signing import public_key_text, sign
+from jatevo.wire.keys import public_key_text
+from jatevo.wire.signing import sign
 
 SECONDS_BETWEEN_POSTS = 0.21  # five a second are allowed
 SECONDS_BEFORE_RETRY = 0.1

@@ -123,6 +123,19 @@ def test_totals_add_up_and_filters_narrow_them(store: Store) -> None:
     assert receipt_totals(store, *window, node_ids=[]).count == 0
 
 
+def test_models_are_compared_in_their_normal_form(store: Store) -> None:
+    names = ["qwen3", "QWEN3", "Qwen3:latest", "qwen3:8b", ":latest", "a:latest:latest", "MODÈLE"]
+    deliver(store, *[receipt(f"r_{number}", model_id=name) for number, name in enumerate(names)])
+    counted = {
+        name: receipt_totals(store, NOON, NOON + HOUR, model_id=name).count
+        for name in [*names, "qwen3:LATEST", "a:latest", "modÈle", "modèle"]
+    }
+    assert counted == {
+        "qwen3": 3, "QWEN3": 3, "Qwen3:latest": 3, "qwen3:LATEST": 3, "qwen3:8b": 1, ":latest": 1,
+        "a:latest:latest": 1, "a:latest": 0, "MODÈLE": 1, "modÈle": 1, "modèle": 0,
+    }  # fmt: skip
+
+
 def test_hit_rate_of_no_receipts_is_unknown() -> None:
     assert ReceiptTotals(0, 0, 0, 0, 0, None).cache_hit_rate is None
     assert ReceiptTotals(4, 0, 0, 1, 0, None).cache_hit_rate == 0.25

@@ -99,10 +99,13 @@ def test_no_answer_becomes_structure(nasty: str) -> None:
         ("", "127.0.0.1:11435"),
         ("http://127.0.0.1:11435", "127.0.0.1:11435"),
         ("http://localhost:9000", "127.0.0.1:9000"),
-        ("http://[::1]:9000", "127.0.0.1:9000"),
+        ("http://127.0.0.2:9000", "127.0.0.2:9000"),
+        ("http://[::1]:11435", "[::1]:11435"),
+        ("http://[2606:4700::1]:9000", "[::]:9000"),
+        ("http://node.example:9000/agent", "[::]:9000"),
         ("http://203.0.113.7:9000", "0.0.0.0:9000"),
-        ("https://node.example.org", "0.0.0.0:11435"),
-        ("https://node.example.org:443", "0.0.0.0:11435"),
+        ("https://node.example.org", "[::]:11435"),
+        ("https://node.example.org:443", "[::]:11435"),
     ],
 )
 def test_the_agent_listens_where_the_endpoint_leads(endpoint: str, listen: str) -> None:

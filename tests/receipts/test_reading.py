@@ -58,6 +58,7 @@ def test_newest_first_and_pages_neither_skip_nor_repeat(operator: User, node: No
     ("query", "expected"),
     [
         ({"model_id": "qwen"}, {"r_qwen"}),
+        ({"model_id": "QWEN:latest"}, {"r_qwen"}),
         ({"region": "us-east"}, {"r_us"}),
         ({"hedged": "true"}, {"r_hedged"}),
         ({"request_id": "r_us"}, {"r_us"}),
@@ -68,7 +69,7 @@ def test_newest_first_and_pages_neither_skip_nor_repeat(operator: User, node: No
 )
 def test_filters(operator: User, node: Node, query: dict[str, str], expected: set[str]) -> None:
     hour_ago = (timezone.now() - timedelta(hours=1)).isoformat()
-    ReceiptFactory(node=node, request_id="r_qwen", model_id="qwen")
+    ReceiptFactory(node=node, request_id="r_qwen", model_id="Qwen")
     ReceiptFactory(node=node, request_id="r_us", region="us-east")
     ReceiptFactory(node=node, request_id="r_hedged", hedged=True)
     ReceiptFactory(node=node, request_id="r_old", at=timezone.now() - timedelta(hours=2))

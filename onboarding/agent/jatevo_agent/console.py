@@ -1,6 +1,5 @@
 """The console's HTTP API as the agent uses it: one call, one answer, no retries here."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ import httpx
 
 from . import __version__
 from .clock import ConsoleClock, parse_server_time
-from .webhook import new_message_id, secret_of, sign_request
+from .wire.endpoints import is_loopback
+from .wire.webhook import new_message_id, secret_of, sign_request
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 ANSWER_TIMEOUT_SECONDS = 10.0
@@ -111,16 +111,6 @@ class Console:
             body=parsed if isinstance(parsed, dict) else {},
             retry_after_seconds=_seconds_from_retry_after(response.headers.get("Retry-After")),
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: `localhost` or a loopback address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _seconds_from_retry_after(value: str | None) -> float | None:

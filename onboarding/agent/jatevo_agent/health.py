@@ -1,5 +1,6 @@
 """`GET /healthz?nonce=…`: proves to a validator that this endpoint holds the node's private key."""
 
+import errno
 import json
 import re
 import socket
@@ -17,6 +18,8 @@ from .wire.signing import sign_health
 
 IDLE_TIMEOUT_SECONDS = 5.0
 MOST_CONNECTIONS = 64
+# no IPv6 in the kernel, or none switched on
+_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 _NONCE = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -27,11 +30,8 @@ class HealthServer:
     """
 
     def __init__(self, host: str, port: int, node_id: str, signing_key: SigningKey) -> None:
-        class Server(_Server):
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
         try:
-            self._server = Server((host, port), _Handler)
+            self._server = _serving(host, port)
         except OSError as error:
             raise CannotRun(
                 f"listen: {host}:{port} cannot be used: {error.strerror or error}.", ExitCode.TRY_LATER
@@ -52,6 +52,18 @@ class HealthServer:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+
+def _serving(host: str, port: int) -> "_Server":
+    """A bound server. `::` answers IPv4 as well, and IPv4 alone on a machine without IPv6."""
+    if ":" not in host:
+        return _Server((host, port), _Handler)
+    try:
+        return _IPv6Server((host, port), _Handler)
+    except OSError as error:
+        if host == "::" and error.errno in _NO_IPV6:
+            return _Server(("0.0.0.0", port), _Handler)  # noqa: S104 - that is what `::` asks for
+        raise
 
 
 class _Server(ThreadingHTTPServer):
@@ -81,6 +93,15 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that hangs up is not news."""
+
+
+class _IPv6Server(_Server):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Systems differ in whether `::` means IPv4 too; here it does."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -15,14 +15,19 @@ TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 300.0
 
+# Repeated so that what changes without a restart is told too.
+TELL_EVERY_SECONDS = 3600.0
+
 Note = Callable[[Mapping[str, Any]], None]
 
 
 class Heartbeat:
     """Beats from one thread: call `run` in it.
 
-    `last_ts` is that of the agent's last run, so that `ts` rises over restarts too. `note` is given what
-    the console answered, for `jatevo-agent status`.
+    `statement` gives what the node says of itself, as at registration (`agent_version`, `attest`,
+    `concurrency`): the first heartbeat that is accepted tells it, and then one each hour. `last_ts` is that
+    of the agent's last run, so that `ts` rises over restarts too. `note` is given what the console
+    answered, for `jatevo-agent status`.
     """
 
     def __init__(
@@ -33,6 +38,7 @@ class Heartbeat:
         models: Sequence[str],
         endpoint: str,
         metrics: Callable[[], Mapping[str, float]],
+        statement: Callable[[], Mapping[str, Any]],
         console: Console,
         clock: ConsoleClock,
         stopping: threading.Event,
@@ -45,12 +51,15 @@ class Heartbeat:
         self._models = list(models)
         self._endpoint = endpoint
         self._metrics = metrics
+        self._statement = statement
+        self._tell_at = 0.0
         self._console = console
         self._clock = clock
         self._stopping = stopping
         self._note = note
         self._last_ts = last_ts
         self._node_status = ""
+        self._ignored: object = None
         self._backoff = Backoff(first_seconds=1.0, longest_seconds=10.0)
         self.interval_seconds = interval_seconds
 
@@ -62,26 +71,30 @@ class Heartbeat:
     def beat(self) -> float:
         """Send one heartbeat and return the seconds until the next."""
         began = time.monotonic()
+        document = self._document()
+        if began >= self._tell_at:
+            document.update(self._statement())
         try:
-            answer = self._console.heartbeat(self._node_token, self._body())
+            answer = self._console.heartbeat(self._node_token, json.dumps(document).encode())
         except Unreachable as error:
             return self._failed("no heartbeat: the console cannot be reached", str(error))
         if answer.status == 200:
+            if began >= self._tell_at:
+                self._tell_at = began + TELL_EVERY_SECONDS
             self._accepted(answer)
             return max(0.0, began + self.interval_seconds - time.monotonic())
         return self._refused(answer)
 
-    def _body(self) -> bytes:
+    def _document(self) -> dict[str, Any]:
         # The console takes only a later `ts` than the last, also after this clock was set back.
         self._last_ts = round(max(self._clock.now(), self._last_ts + 0.001), 3)
-        document = {
+        return {
             "node_id": self._node_id,
             "ts": self._last_ts,
             "metrics": dict(self._metrics()),
             "models": self._models,
             "endpoint": self._endpoint,  # a home's address changes; validators must find the node all the same
         }
-        return json.dumps(document).encode()
 
     def _accepted(self, answer: Answer) -> None:
         self._clock.observe(answer.server_time)
@@ -93,6 +106,7 @@ class Heartbeat:
         elif self._backoff.failures:
             logs.info("heartbeats are accepted again", status=node_status)
         self._backoff.succeeded()
+        self._warn_of_ignored(answer.body.get("ignored"))
         self._noted(answer, "accepted")
 
     def _refused(self, answer: Answer) -> float:
@@ -131,6 +145,12 @@ class Heartbeat:
             self.interval_seconds = min(
                 LONGEST_INTERVAL_SECONDS, max(SHORTEST_INTERVAL_SECONDS, float(seconds))
             )
+
+    def _warn_of_ignored(self, ignored: object) -> None:
+        """Say once what the console did not take of accepted heartbeats."""
+        if isinstance(ignored, list) and ignored and ignored != self._ignored:
+            logs.warning("the console ignored a part of the heartbeat", ignored=ignored)
+        self._ignored = ignored
 
     def _noted(self, answer: Answer, outcome: str) -> None:
         self._note(

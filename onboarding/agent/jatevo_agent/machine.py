@@ -26,27 +26,26 @@ class Machine:
     def metrics(self) -> dict[str, float]:
         """A heartbeat's `metrics`: `uptime` in seconds of the agent, `gpu_util` and `mem_used_ratio` 0 to 1.
 
-        `cpu_percent` 0 to 100 is over the time since the last call. `temp` in °C is absent where the
-        machine does not tell. `gpu_util` is 0 where it cannot be known.
+        `cpu_percent` 0 to 100 is over the time since the last call, `temp` in °C. What the machine does
+        not tell is absent, never 0: a Mac's `gpu_util`, for one.
         """
         metrics = {
             "uptime": round(time.monotonic() - self._started, 3),
             "gpu_util": self._gpu_utilisation(),
             "cpu_percent": psutil.cpu_percent(interval=None),
             "mem_used_ratio": round(psutil.virtual_memory().percent / 100, 4),
+            "temp": self._temperature_celsius(),
         }
-        temperature = self._temperature_celsius()
-        if temperature is not None:
-            metrics["temp"] = temperature
-        return metrics
+        return {name: value for name, value in metrics.items() if value is not None}
 
     def attestation(self, energy_proof_url: str | None) -> dict[str, Any]:
-        """The `attest` member of a registration.
+        """The `attest` member of registrations and heartbeats. What is not known is '' or None.
 
         `hardware_hash` is stable for one machine. Its ingredients, serial numbers among them, are only
         sent as this hash.
         """
-        gpu_model, vram_gb, driver_version, cuda_version, gpu_uuids = "", 0, "", "", []
+        vram_gb: int | None = None
+        gpu_model, driver_version, cuda_version, gpu_uuids = "", "", "", []
         if self._cards:
             gpu_model = pynvml.nvmlDeviceGetName(self._cards[0])
             if len(self._cards) > 1:
@@ -65,7 +64,8 @@ class Machine:
             platform.machine(),
             _processor_name(),
             str(psutil.cpu_count()),
-            str(psutil.virtual_memory().total),
+            # in GiB: what a kernel keeps for itself changes with its version
+            str(round(psutil.virtual_memory().total / 2**30)),
             _machine_id(),
             *gpu_uuids,
         ]
@@ -84,13 +84,13 @@ class Machine:
             self._cards = []
             pynvml.nvmlShutdown()
 
-    def _gpu_utilisation(self) -> float:
+    def _gpu_utilisation(self) -> float | None:
         if not self._cards:
-            return 0.0
+            return None
         try:
             percent = statistics.fmean(pynvml.nvmlDeviceGetUtilizationRates(card).gpu for card in self._cards)
         except pynvml.NVMLError:
-            return 0.0
+            return None
         return round(min(1.0, percent / 100), 4)
 
     def _temperature_celsius(self) -> float | None:

@@ -4,19 +4,19 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import __version__, logs
+from . import logs
 from .backoff import Backoff
 from .clock import ConsoleClock
 from .config import Config
 from .console import Answer, Console, Unreachable
 from .exits import CannotRun
 from .state import NodeState, StateFolder
-from .webhook import MalformedTokenError, secret_of
-from .wire.signing import public_key_text
+from .wire.keys import public_key_text
+from .wire.webhook import MalformedTokenError, secret_of
 
 
 def identity(config: Config, folder: StateFolder) -> NodeState:
@@ -64,7 +64,7 @@ class Registration:
         self._stopping = stopping
         self.heartbeat_interval_seconds = 10.0
 
-    def ensure(self, state: NodeState, attestation: Mapping[str, Any]) -> NodeState | None:
+    def ensure(self, state: NodeState, statement: Callable[[], Mapping[str, Any]]) -> NodeState | None:
         """Return the registered state; None if the agent was told to stop meanwhile.
 
         CannotRun if the console refuses in a way that no repetition changes.
@@ -77,7 +77,7 @@ class Registration:
                 "enrollment_token is missing: ask the console for one (Run a Node) and put it into agent.yaml"
                 " or JATEVO_ENROLLMENT_TOKEN."
             )
-        body = self._body(state, attestation)
+        body = self._body(state, statement())
         backoff = Backoff(first_seconds=0.5, longest_seconds=10.0)
         may_be_registered = state.attempted_at is not None
         while not self._stopping.is_set():
@@ -103,16 +103,15 @@ class Registration:
             self._stopping.wait(delay)
         return None
 
-    def _body(self, state: NodeState, attestation: Mapping[str, Any]) -> bytes:
+    def _body(self, state: NodeState, statement: Mapping[str, Any]) -> bytes:
         document: dict[str, Any] = {
             "node_id": state.node_id,
             "region": self._config.region,
             "runtime": self._config.runtime.value,
             "public_key": public_key_text(bytes(state.signing_key.verify_key)),
-            "attest": dict(attestation),
             "models": list(self._config.models),
             "endpoint": self._config.endpoint,
-            "agent_version": __version__,
+            **statement,
         }
         if self._config.wallet:
             document["wallet"] = {

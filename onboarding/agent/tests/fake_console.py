@@ -24,6 +24,7 @@ from nacl.signing import VerifyKey
 from standardwebhooks import Webhook
 
 TOLERATED_SKEW_SECONDS = 300
+TOLERATED_LEAD_SECONDS = 30  # of a heartbeat's ts
 Headers = dict[str, str]
 
 
@@ -233,6 +234,8 @@ class FakeConsole:
 
     def _heartbeat(self, node: FakeNode, document: dict[str, Any]) -> Reply:
         assert document["node_id"] == node.node_id
+        if document["ts"] > self.now() + TOLERATED_LEAD_SECONDS:
+            return error(401, "clock_skew", "ts is ahead", server_time=self.server_time())
         if self.heartbeats and document["ts"] <= self.heartbeats[-1]["ts"]:
             return error(409, "replayed_request", "ts is not later", server_time=self.server_time())
         self.heartbeats.append(document)

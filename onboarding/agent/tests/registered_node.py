@@ -47,6 +47,7 @@ class RegisteredNode:
         self.spool_path = folder / "spool.sqlite"
         self.spool = Spool(self.spool_path)
         self.delivery = self.delivery_with(self.token)
+        self.statement: dict[str, Any] = {"agent_version": "1.1.0", "concurrency": 4}
         self.noted: list[dict[str, Any]] = []
 
     def delivery_with(self, token: str) -> Delivery:
@@ -58,7 +59,8 @@ class RegisteredNode:
             node_token=token or self.token,
             models=["llama3.1-8b"],
             endpoint="http://127.0.0.1:11435",
-            metrics=lambda: {"uptime": 1.5, "gpu_util": 0.0},
+            metrics=lambda: {"uptime": 1.5},
+            statement=lambda: dict(self.statement),
             console=self.http,
             clock=self.clock,
             stopping=self.stopping,

@@ -31,6 +31,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.endpoint == "http://127.0.0.1:11435"
     assert config.state_dir == Path.home() / ".jatevo" / "gpu-7"
     assert config.models == ()
+    assert config.concurrency == 4
     assert config.wallet is None
     assert config.enrollment_token is None
     assert config.simulate_per_second == 0
@@ -43,7 +44,8 @@ def test_everything_given(tmp_path: Path) -> None:
         enrollment_token="jve_abc",
         listen="[::1]:8000",
         wallet={"chain": "solana", "address": "So1"},
-        models=["a", "b", "a"],
+        models=["a", "b", "A:latest"],
+        concurrency=16,
         state_dir="~/elsewhere",
         green_energy_proof_url="https://sun.example/proof?id=1",
         simulate=0.5,
@@ -52,6 +54,7 @@ def test_everything_given(tmp_path: Path) -> None:
     assert config.endpoint == "http://[::1]:8000"
     assert config.wallet == Wallet("solana", "So1")
     assert config.models == ("a", "b")
+    assert config.concurrency == 16
     assert config.state_dir == Path.home() / "elsewhere"
     assert config.simulate_per_second == 0.5
 
@@ -66,6 +69,7 @@ def test_the_node_id_defaults_to_the_host(tmp_path: Path) -> None:
         ("Lucas-MacBook-Pro.local", "lucas-macbook-pro.local"),
         ("Büro PC", "b-ro-pc"),
         ("...", "node"),
+        ("register", "node"),
         ("", "node"),
         ("x" * 80, "x" * 64),
     ],
@@ -118,7 +122,7 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
         ({"region": 7}, "region: must be text; put it in quotes"),
         ({"runtime": "llamacpp"}, "runtime: must be one of ollama, vllm, tensorrtllm, tgi"),
         ({"node_id": "Mac Book"}, "node_id: must be 1 to 64 of a-z 0-9 . _ -"),
-        ({"node_id": ".."}, "node_id: must be 1 to 64 of a-z 0-9 . _ -"),
+        ({"node_id": ".."}, "node_id: is reserved: it means something else in a web address"),
         ({"node_id": 1}, "node_id: must be text; put it in quotes"),
         ({"enrollment_token": "abc"}, "enrollment_token: must start with jve_; the console shows it once"),
         (
@@ -133,7 +137,9 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
             {"listen": "0.0.0.0:11435"},
             "endpoint: is missing: listen is on every address, so say at which one validators reach it",
         ),
-        ({"endpoint": "node.example"}, "endpoint: must be an address like https://example.org"),
+        ({"endpoint": "node.example"}, "endpoint: must begin with http:// or https://"),
+        ({"endpoint": "https://a.example/?token=x"}, "endpoint: must not hold a query (?) or a fragment (#)"),
+        ({"endpoint": "https://a.example#f"}, "endpoint: must not hold a query (?) or a fragment (#)"),
         ({"wallet": "So1"}, "wallet: must have a chain and an address, both text in quotes"),
         ({"wallet": {"chain": "solana"}}, "wallet: must have a chain and an address, both text in quotes"),
         (
@@ -141,7 +147,19 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
             "wallet: must have a chain and an address, both text in quotes",
         ),
         ({"models": "llama"}, "models: must be a list of names, like [llama3.1-8b]"),
-        ({"models": [""]}, "models: must be a list of names, like [llama3.1-8b]"),
+        ({"models": [""]}, "models: '' must not be empty"),
+        (
+            {"models": ["a\u202eb"]},
+            r"models: 'a\u202eb' must be printable, without control, direction or invisible characters",
+        ),
+        ({"concurrency": 0}, "concurrency: must be a whole number from 1 to 1024"),
+        ({"concurrency": 1025}, "concurrency: must be a whole number from 1 to 1024"),
+        ({"concurrency": True}, "concurrency: must be a whole number from 1 to 1024"),
+        ({"concurrency": 2.0}, "concurrency: must be a whole number from 1 to 1024"),
+        (
+            {"wallet": {"chain": "solana", "address": "So\n1"}},
+            "wallet: address must be printable, without control, direction or invisible characters",
+        ),
         ({"simulate": "fast"}, "simulate: must be a number of requests per second"),
         ({"simulate": True}, "simulate: must be a number of requests per second"),
         ({"simulate": -1}, "simulate: must be from 0 to 1000 requests per second"),

@@ -1,6 +1,7 @@
 """The health endpoint: the contract's answer, and JSON errors for all else."""
 
 import base64
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -44,6 +45,39 @@ def test_answers_the_nonce_with_the_nodes_signature(endpoint: Endpoint) -> None:
     assert (document["node_id"], document["nonce"]) == ("gpu-7", NONCE)
     signature = base64.b64decode(document["signature"].removeprefix("ed25519:"), validate=True)
     VerifyKey(bytes(KEY.verify_key)).verify(f"jatevo-health:gpu-7:{NONCE}".encode(), signature)
+
+
+@pytest.mark.parametrize(
+    ("listen", "asked"),
+    [("::1", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],  # noqa: S104
+)
+def test_answers_at_every_address_that_it_listens_on(listen: str, asked: list[str]) -> None:
+    port = free_port()
+    server = HealthServer(listen, port, "gpu-7", KEY)
+    server.start()
+    try:
+        for host in asked:
+            answer = httpx.get(f"http://{host}:{port}/healthz?nonce={NONCE}", trust_env=False)
+            assert answer.json()["node_id"] == "gpu-7"
+    finally:
+        server.close()
+
+
+def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_ipv6(server: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(health_module._IPv6Server, "server_bind", no_ipv6)
+    port = free_port()
+    server = HealthServer("::", port, "gpu-7", KEY)
+    server.start()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/healthz?nonce={NONCE}", trust_env=False)
+        assert answer.status_code == 200
+    finally:
+        server.close()
+    with pytest.raises(CannotRun):
+        HealthServer("::1", port, "gpu-7", KEY)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Heartbeats: rising times, the console's clock, refusals, the interval."""
 
+import json
+import time
 from io import StringIO
 
 import pytest
@@ -22,9 +24,18 @@ def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, conso
 
 
 def test_times_rise_over_a_restart_with_a_clock_set_back(node: RegisteredNode, console: FakeConsole) -> None:
-    last_ts = console.now() + 120
+    last_ts = console.now() + 20
     node.heartbeat(last_ts=last_ts).beat()
     assert console.heartbeats[0]["ts"] > last_ts
+
+
+def test_a_remembered_time_that_is_too_far_ahead_is_forgotten(
+    node: RegisteredNode, console: FakeConsole
+) -> None:
+    heartbeat = node.heartbeat(last_ts=console.now() + 120)
+    assert heartbeat.beat() == 0
+    assert heartbeat.beat() > 0
+    assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
 
 
 def test_a_refused_time_is_replaced_by_the_consoles(node: RegisteredNode, console: FakeConsole) -> None:
@@ -52,6 +63,49 @@ def test_clock_skew_without_a_time_does_not_spin(node: RegisteredNode, console: 
     console.next("heartbeat", *[error(401, "clock_skew")] * 3)
     heartbeat = node.heartbeat()
     assert all(heartbeat.beat() > 0 for _ in range(3))
+
+
+def test_a_clock_just_beyond_the_tolerated_lead_is_corrected(
+    node: RegisteredNode, console: FakeConsole
+) -> None:
+    console.clock_offset_seconds = -31
+    heartbeat = node.heartbeat()
+    assert heartbeat.beat() == 0
+    assert heartbeat.beat() > 0
+    assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
+
+
+def test_what_the_node_says_of_itself_is_told_once_until_it_is_accepted(
+    node: RegisteredNode, console: FakeConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.statement = {"agent_version": "1.1.0", "attest": {"driver_version": "550"}, "concurrency": 8}
+    console.next("heartbeat", error(503, "unavailable"))
+    heartbeat = node.heartbeat()
+    for _ in range(3):
+        heartbeat.beat()
+    sent = [json.loads(body) for body in console.bodies("heartbeat")]
+    assert [{key: each.get(key) for key in node.statement} for each in sent[:2]] == [node.statement] * 2
+    assert not sent[2].keys() & node.statement.keys()
+    # an hour later it is told again, as it is then
+    hour_later = time.monotonic() + 3601
+    monkeypatch.setattr("jatevo_agent.heartbeat.time.monotonic", lambda: hour_later)
+    node.statement = {"attest": {"driver_version": "560"}}
+    heartbeat.beat()
+    assert console.heartbeats[-1]["attest"] == {"driver_version": "560"}
+
+
+def test_what_the_console_ignored_is_one_line(
+    node: RegisteredNode, console: FakeConsole, log: StringIO
+) -> None:
+    heartbeat = node.heartbeat()
+    for ignored in (["a\u202eb"], ["a\u202eb"], None):
+        reply = {"status": "active", "heartbeat_interval_s": 10, "ignored": ignored}
+        console.next("heartbeat", Reply(200, reply))
+        heartbeat.beat()
+    lines = [line for line in log.getvalue().splitlines() if "ignored" in line]
+    assert len(lines) == 1
+    assert "202eb" in lines[0]
+    assert "\u202e" not in lines[0]
 
 
 def test_the_console_sets_the_interval(node: RegisteredNode, console: FakeConsole) -> None:

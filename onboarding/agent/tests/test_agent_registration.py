@@ -18,6 +18,7 @@ from jatevo_agent.registration import Registration, identity
 from jatevo_agent.state import NodeState, StateFolder
 
 ATTESTATION = {"gpu_model": "Apple M3 Max", "vram_gb": 48}
+STATEMENT = {"agent_version": "1.1.0", "attest": ATTESTATION, "concurrency": 4}
 
 
 class Start:
@@ -47,7 +48,7 @@ class Start:
         try:
             state = identity(self.config, self.folder)
             return Registration(self.config, self.folder, console, self.clock, self.stopping).ensure(
-                state, ATTESTATION
+                state, lambda: STATEMENT
             )
         finally:
             console.close()
@@ -81,7 +82,8 @@ def test_registers_with_what_the_contract_asks(tmp_path: Path, console: FakeCons
         "wallet": {"chain": "solana", "address": "So1"},
         "models": ["llama3.1-8b"],
         "endpoint": "http://127.0.0.1:11435",
-        "agent_version": "1.0.0",
+        "agent_version": "1.1.0",
+        "concurrency": 4,
     }
 
 

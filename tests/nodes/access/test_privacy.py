@@ -9,9 +9,9 @@ from django.utils import timezone
 from guardian.shortcuts import assign_perm
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.wire.keys import public_key_text
 from nodes.actions import start_maintenance
 from nodes.models import Node, NodeTransition, Probe
-from nodes.rules.credentials import public_key_text
 from nodes.rules.lifecycle import Reason, Status
 from receipts.models import ForgedReceipt
 from tests.accounts.browser import Browser

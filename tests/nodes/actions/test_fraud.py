@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import actor_of
-from jatevo.wire import signing
+from jatevo.wire import keys, signing
 from nodes import actions
 from nodes.models import FindingState, FraudFinding, FraudRelation, Node, NodeKey
 from nodes.rules.lifecycle import Reason, Status
@@ -47,7 +47,7 @@ class Fleet:
             "node_id": name,
             "region": "ap-southeast",
             "runtime": "ollama",
-            "public_key": signing.public_key_text(bytes(self.keys[name].verify_key)),
+            "public_key": keys.public_key_text(bytes(self.keys[name].verify_key)),
             "attest": {"gpu_model": "Apple M3 Max", "hardware_hash": hardware},
         }
         if endpoint:
@@ -156,7 +156,7 @@ def test_refused_key_leaves_the_enrolment_good() -> None:
             "node_id": "second",
             "region": "us-east",
             "runtime": "vllm",
-            "public_key": signing.public_key_text(bytes(key.verify_key)),
+            "public_key": keys.public_key_text(bytes(key.verify_key)),
         }
         posted = Client().post("/v1/nodes/register", body, content_type="application/json", headers=headers)
         return posted.status_code
@@ -174,7 +174,7 @@ def test_a_former_key_is_refused_for_another_node_and_for_its_own(cheat: Fleet) 
         by=actor_of(cheat.operator),
         at=timezone.now(),
     )
-    text = signing.public_key_text(bytes(former.verify_key))
+    text = keys.public_key_text(bytes(former.verify_key))
     for name in ("rogue", "honest"):
         answer = Client().post(
             f"/v1/nodes/{name}/keys",
@@ -191,6 +191,20 @@ def test_moving_to_the_endpoint_of_the_fraud_is_the_same_evasion(cheat: Fleet) -
     assert status_of("fresh")[0] == Status.PENDING
     assert cheat.machine("fresh").beat(endpoint=ENDPOINT + "/").json()["status"] == "quarantine"
     assert status_of("fresh") == HELD
+
+
+def test_taking_up_the_hardware_of_the_fraud_is_the_same_evasion(cheat: Fleet) -> None:
+    cheat.register("fresh", hardware="blake3:" + "77" * 32)
+    assert cheat.machine("fresh").beat().json()["status"] == "pending"
+    answer = cheat.machine("fresh").beat(attest={"hardware_hash": HARDWARE})
+    assert answer.json()["status"] == "quarantine"
+    assert status_of("fresh") == HELD
+
+
+def test_restating_the_frauds_hardware_first_hides_nothing(cheat: Fleet) -> None:
+    cheat.machine("rogue").beat(attest={"hardware_hash": "blake3:" + "55" * 32})
+    assert cheat.register("fresh", hardware=HARDWARE).json()["status"] == "quarantine"
+    assert cheat.register("again", hardware="blake3:" + "55" * 32).json()["status"] == "quarantine"
 
 
 def test_moving_the_fraud_away_first_hides_nothing(cheat: Fleet) -> None:

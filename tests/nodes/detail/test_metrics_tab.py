@@ -281,7 +281,7 @@ def test_each_part_is_asked_for_alone(operator: Browser, node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("tab", "queries"),
-    [("metrics", 8), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 9)],
+    [("metrics", 8), ("receipts", 5), ("hardware", 4), ("earnings", 4), ("reputation", 6), ("history", 10)],
 )
 def test_the_drawer_asks_postgresql_a_bounded_number_of_questions(
     operator: Browser,

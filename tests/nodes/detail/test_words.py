@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -217,10 +218,22 @@ def test_known_figures_have_units_and_strange_ones_come_as_they_are() -> None:
     assert [(each.label, each.value) for each in signals] == [
         ("Uptime", "1 d 2 h"),
         ("GPU utilisation", "38 %"),
+        ("Temperature", "unknown"),
         ("disk", "ok"),
-        ("temp", "None"),
         ("cpu_util", "True"),
     ]
+
+
+@pytest.mark.parametrize("metrics", [{"uptime": 5}, {"uptime": 5, "gpu_util": None, "temp": None}])
+def test_what_an_agent_cannot_know_is_unknown_and_not_zero(metrics: dict[str, Any]) -> None:
+    for known_only in (False, True):
+        signals = signals_of(metrics, known_only=known_only)
+        assert [(each.label, each.value) for each in signals] == [
+            ("Uptime", "5 s"),
+            ("GPU utilisation", "unknown"),
+            ("Temperature", "unknown"),
+        ]
+    assert signals_of({}) == []
 
 
 def test_an_agent_cannot_flood_the_page() -> None:

@@ -139,7 +139,16 @@ def test_node_cannot_beat_for_another(node: Node) -> None:
         ({"metrics": {"uptime": 1, "gpu_util": 0, "x": 1e300}}, "metrics.x"),
         ({"endpoint": "http://user:pass@host/"}, "endpoint"),
         ({"models": "llama"}, "models"),
-        ({"models": [""]}, "models.0"),
+        ({"models": [7]}, "models.0"),
+        ({"models": ["m"] * 201}, "models"),
+        ({"endpoint": "http://node.example/?token=x"}, "endpoint"),
+        ({"endpoint": "http://node.example#f"}, "endpoint"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"concurrency": 1025}, "concurrency"),
+        ({"concurrency": True}, "concurrency"),
+        ({"agent_version": 1}, "agent_version"),
+        ({"attest": {"vram_gb": -1}}, "attest.vram_gb"),
+        ({"attest": {"energy_proof_url": "javascript:1"}}, "attest.energy_proof_url"),
     ],
 )
 def test_wrong_field_is_named_and_nothing_kept(node: Node, change: dict[str, object], field: str) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from jatevo.wire.webhook import MalformedTokenError, secret_of
 from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
     Assignments,
@@ -16,11 +17,9 @@ from nodes.validator.console import (
     ConsoleError,
     NotAcceptedError,
     Report,
-    SecretError,
     TokenRefusedError,
     parse_assignments,
     report,
-    secret_from,
     signed_headers,
 )
 from nodes.validator.faults import Cause
@@ -53,7 +52,7 @@ def sent(result: Result, kind: ProbeKind = ProbeKind.HEALTH) -> dict[str, object
 @pytest.mark.parametrize("body", [b"", b'{"ok": true}', "ü".encode()])
 def test_published_library_verifies_the_headers(body: bytes) -> None:
     headers = signed_headers(
-        secret=secret_from(TOKEN), validator_id=VALIDATOR_ID, message_id="msg_1", at=time.time(), body=body
+        secret=secret_of(TOKEN), validator_id=VALIDATOR_ID, message_id="msg_1", at=time.time(), body=body
     )
     Webhook(TOKEN).verify(body, headers, json_parse=False)
     with pytest.raises(WebhookVerificationError):
@@ -62,8 +61,8 @@ def test_published_library_verifies_the_headers(body: bytes) -> None:
 
 @pytest.mark.parametrize("token", ["", "whsec_", "whsec_!!", "MTIzNA==", "whsec_ü"])
 def test_token_of_another_shape_is_refused(token: str) -> None:
-    with pytest.raises(SecretError):
-        secret_from(token)
+    with pytest.raises(MalformedTokenError):
+        secret_of(token)
 
 
 def test_passed_health_probe_is_reported() -> None:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jatevo_agent.health import HealthServer
 from nacl.signing import SigningKey
 
+from jatevo.wire.endpoints import IPAddress, parse_endpoint
 from nodes.rules.probes import ProbeFault
-from nodes.validator.address import AddressPolicy, IPAddress
+from nodes.validator.address import AddressPolicy
 from nodes.validator.faults import Cause
 from nodes.validator.probe import (
     AUDIT_CHALLENGES,
@@ -28,6 +30,7 @@ from nodes.validator.probe import (
 )
 from tests.nodes.validator.loopback_node import (
     NODE_ID,
+    SIGNING_KEY,
     Handler,
     Respond,
     closed_port,
@@ -381,3 +384,19 @@ def test_percentile_interpolates(samples: list[float], share: float, expected: f
 def test_every_cause_has_its_fault_in_the_contract(cause: Cause, fault: ProbeFault) -> None:
     assert Result(cause=cause).fault is fault
     assert all(isinstance(each.fault, ProbeFault) for each in Cause)
+
+
+@pytest.mark.parametrize("listen", ["::1", "::"])
+def test_the_reference_agent_on_ipv6_passes_every_probe(listen: str) -> None:
+    port = closed_port()
+    server = HealthServer(listen, port, NODE_ID, SIGNING_KEY)
+    server.start()
+    try:
+        whom = target(str(parse_endpoint(f"http://[::1]:{port}")))
+        probe = prober()
+        results = [
+            asyncio.run(probe.health(whom)), asyncio.run(probe.latency(whom)), asyncio.run(probe.audit(whom))
+        ]  # fmt: skip
+    finally:
+        server.close()
+    assert [result.detail for result in results] == ["", "", ""]
