@@ -54,7 +54,7 @@ DRAWINGS: dict[str, str] = {
     "M12 9.5a2.5 2.5 0 1 1 0 5 2.5 2.5 0 0 1 0-5z",
     "filter": "M4 5h16l-6 8v6l-4-2v-4z",
     "logout": "M14 4H5v16h9M10 12h10M16.5 8.5L20 12l-3.5 3.5",
-    "dots": "M5.5 12h.01M12 12h.01M18.5 12h.01",
+    "dots": "M5 11h.5v2H5zM11.8 11h.5v2h-.5zM18.5 11h.5v2h-.5z",
     "menu": "M4 7h16M4 12h16M4 17h16",
     "plus": "M12 5v14M5 12h14",
     "refresh": "M19 12a7 7 0 1 1-2-4.9L19 9M19 4v5h-5",
