@@ -1,5 +1,6 @@
 """The filters of receipts, one set for the page, the API and exports."""
 
+from datetime import UTC, tzinfo
 from typing import Any
 
 import django_filters
@@ -12,12 +13,14 @@ from receipts.models import Receipt, ReceiptQuerySet
 
 
 class MomentField(forms.Field):
-    """One text of `query_values.moment`; an empty one is none."""
+    """One text of `query_values.moment`; an empty one is none. A date is a day in `zone`: for the API in UTC."""
+
+    zone: tzinfo = UTC
 
     def to_python(self, value: Any) -> Moment | None:
         text = str(value or "").strip()
         try:
-            return moment(text) if text else None
+            return moment(text, zone=self.zone) if text else None
         except BadValue as error:
             raise forms.ValidationError(str(error)) from error
 

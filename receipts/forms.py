@@ -1,17 +1,46 @@
 """The search form of the receipts page."""
 
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import django_filters
 from django import forms
+from django.http import QueryDict
+from django.utils import timezone
 
-from receipts.filters import ReceiptFilter
+from jatevo.web.query_values import BadValue, moment
+from receipts.filters import MomentField, ReceiptFilter
 
 HEDGED_CHOICES = [("", "Hedged or not"), ("true", "Hedged"), ("false", "Not hedged")]
+# Days before today at which a preset begins and ends; None is any time.
+PRESETS = [
+    ("Today", 0, 0),
+    ("Yesterday", 1, 1),
+    ("Last 7 days", 6, 0),
+    ("Last 30 days", 29, 0),
+    ("Any time", None, None),
+]
+
+
+class MomentInput(forms.TextInput):
+    """A day has a date picker. Whatever else the URL holds is shown as text, so that the next edit keeps it.
+
+    An instant is written in the current time zone, with its offset.
+    """
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        text = str(value or "").strip()
+        context = super().get_context(name, _in_the_zone(text), attrs)
+        context["widget"]["type"] = "date" if not text or _is_day(text) else "text"
+        return context
 
 
 class ReceiptSearch(ReceiptFilter):
-    """The API's filters with a person's habits: a request id may be the beginning of one."""
+    """The API's filters with a person's habits: a request id may be the beginning of one, days are the person's own.
+
+    `problems` says what is wrong, in words for the page.
+    """
 
     request_id = django_filters.CharFilter(
         field_name="request_id", lookup_expr="startswith", max_length=128, label="Request ID"
@@ -27,10 +56,71 @@ class ReceiptSearch(ReceiptFilter):
         fields["hedged"].widget = forms.Select(choices=HEDGED_CHOICES)
         fields["from"].label = "From"
         fields["to"].label = "To"
-        for name in ("from", "to"):
-            fields[name].widget = forms.DateInput(attrs={"type": "date"})
+        for field in (fields["from"], fields["to"]):
+            if isinstance(field, MomentField):
+                field.zone = timezone.get_current_timezone()
+                field.widget = MomentInput(attrs={"aria-describedby": "receipts-zone"})
 
     @property
     def in_use(self) -> bool:
         """Whether anything narrows the list."""
         return any(self.data.get(name) for name in self.filters)
+
+    @property
+    def problems(self) -> list[str]:
+        """Each with the name of its field; empty for a search that can be made."""
+        if not self.is_valid():
+            return [
+                f"{self.form.fields[name].label}: {' '.join(map(str, texts))}"
+                for name, texts in self.form.errors.items()
+            ]
+        first, last = self.form.cleaned_data["from"], self.form.cleaned_data["to"]
+        if first and last and first.start >= last.end:
+            return ["From: must be before To"]
+        return []
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A stretch of days, as a link to the same search within it."""
+
+    label: str
+    url: str
+    chosen: bool
+
+
+def presets(query: QueryDict, path: str, *, at: datetime) -> list[Preset]:
+    """The stretches that end with the present day in the current time zone; the rest of the search is kept."""
+    today = timezone.localdate(at)
+    found = []
+    for label, first, last in PRESETS:
+        days = {"from": _days_before(today, first), "to": _days_before(today, last)}
+        asked = query.copy()
+        asked.pop("cursor", None)
+        for name, day in days.items():
+            asked.pop(name, None)
+            if day:
+                asked[name] = day
+        chosen = all(query.get(name, "") == day for name, day in days.items())
+        found.append(Preset(label, f"{path}?{asked.urlencode()}" if asked else path, chosen))
+    return found
+
+
+def _days_before(today: date, days: int | None) -> str:
+    return "" if days is None else (today - timedelta(days=days)).isoformat()
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _in_the_zone(text: str) -> str:
+    """An instant in the current zone; a day, or what is neither, as it is."""
+    try:
+        found = moment(text)
+    except BadValue:
+        return text
+    return text if found.start != found.end else timezone.localtime(found.start).isoformat()

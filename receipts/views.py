@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jatevo.accounts.permissions import Permission, require
@@ -12,7 +13,7 @@ from jatevo.web.fragments import page_or_fragment
 from jatevo.web.paging import KeysetPage, keyset_page
 from nodes.models import Node
 from nodes.rules.lifecycle import Status
-from receipts.forms import ReceiptSearch
+from receipts.forms import ReceiptSearch, presets
 from receipts.models import PayableClaim, Receipt, ReceiptIdentity, ReceiptQuerySet
 from receipts.verify import Check, verify
 from receipts.viewer import pretty
@@ -30,7 +31,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
     """The receipts that the person sees, newest first. The first page follows what comes in."""
     visible = Receipt.objects.visible_to(request.user)
     search = ReceiptSearch(request.GET, queryset=visible)
-    found = search.qs if search.is_valid() else visible.none()
+    found = visible.none() if search.problems else search.qs
     cursor = request.GET.get("cursor", "")
     page = _page(found, cursor)
     live = not cursor
@@ -40,6 +41,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
         "live": live,
         "here": request.get_full_path(),
         "filtered": search.in_use,
+        "presets": presets(request.GET, request.path, at=timezone.now()),
         "has_nodes": bool(page.rows) or Node.objects.named_to(request.user).exists(),
         "poll_seconds": POLL_SECONDS if live else None,
     }

@@ -21,7 +21,8 @@ from jatevo.accounts.password_reset import LinkInvalid, hand_out_link
 from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 
-admin.site.site_header = admin.site.site_title = "Jatevo staff"
+admin.site.site_title = "Jatevo staff"
+admin.site.site_header = "Jatevo staff (all times in UTC)"
 admin.site.unregister(Group)  # the role says it all
 # They show secrets, of other admins too. People set up their own; here they are only taken away.
 admin.site.unregister(TOTPDevice)

@@ -44,7 +44,7 @@ class IncidentForm(forms.ModelForm):
         ]
         help_texts = {
             "starts_at": "When it began, UTC. Only maintenance can begin in the future.",
-            "ends_at": "Maintenance is over then, by itself; move it if the work takes longer."
+            "ends_at": "UTC. Maintenance is over then, by itself; move it if the work takes longer."
             " For an incident it is an estimate and ends nothing.",
             "resolved_at": "When it really ended, UTC; give it at once for trouble that is over already."
             " Change it to correct the end, empty it to reopen."
@@ -185,7 +185,7 @@ class IncidentAdmin(admin.ModelAdmin):
             return "called off"
         if not incident_actions.is_over(incident, at=timezone.now()):
             return None
-        return f"{incident.ended_at:%-d %b %Y, %H:%M}{'' if incident.resolved_at else ', as planned'}"
+        return f"{incident.ended_at:%-d %b %Y, %H:%M} UTC{'' if incident.resolved_at else ', as planned'}"
 
     def changeform_view(
         self,

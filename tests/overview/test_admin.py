@@ -267,7 +267,7 @@ def test_the_list_tells_ends_and_reopens(admin: User, noon: datetime) -> None:
     Incident.objects.create(title="lasts-1", starts_at=noon)
     Incident.objects.create(title="W" * 140, starts_at=noon)
     page = text_of(browser.get(LIST))
-    assert "13:00, as planned" in page
+    assert "13:00 UTC, as planned" in page
     assert "W" * 59 + "…" in page  # the other columns need room too
     Incident.objects.filter(title="W" * 140).delete()
     still, past = (text_of(browser.get(f"{LIST}?state={state}")) for state in ("open", "over"))

@@ -1,14 +1,16 @@
 """/receipts/ through the front door: who sees what, search, pages, following what comes in, its cost."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
 
-from jatevo.accounts.models import Org, Role
+from jatevo.accounts.models import Org, Role, User
 from nodes.models import Node
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -150,3 +152,83 @@ def test_empty_states_say_what_to_do_next(operator: Browser, org: Org) -> None:
     assert "within two seconds" in waiting
     missed = text_of(operator.get("/receipts/?request_id=zzz"))
     assert 'href="/receipts/">Clear search</a>' in missed
+
+
+@pytest.fixture
+def in_shanghai(operator: Browser) -> Browser:
+    User.objects.update(time_zone="Asia/Shanghai")
+    return operator
+
+
+def shown_in(page: str, name: str) -> tuple[str, str]:
+    """The type and the value of that field."""
+    (tag,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page)
+    value = re.search(r' value="([^"]*)"', tag)
+    return re.findall(r' type="(\w+)"', tag)[0] if " type=" in tag else "", value[1] if value else ""
+
+
+def test_today_is_the_persons_day_also_in_the_morning(in_shanghai: Browser, node: Node) -> None:
+    ReceiptFactory(
+        node=node, request_id="r_now", at=datetime(2026, 3, 4, 23, 0, tzinfo=UTC)
+    )  # 07:00 on the 5th
+    ReceiptFactory(node=node, request_id="r_yesterday", at=datetime(2026, 3, 4, 15, 59, tzinfo=UTC))
+    with time_machine.travel(datetime(2026, 3, 5, 0, 30, tzinfo=UTC), tick=False):
+        page = text_of(in_shanghai.hold_session(User.objects.get()).get("/receipts/"))
+        today, yesterday = re.findall(r'href="(/receipts/\?from=[^"]*)"[^>]*>(?:Today|Yesterday)<', page)
+        assert today == "/receipts/?from=2026-03-05&amp;to=2026-03-05"
+        page = text_of(in_shanghai.get(today.replace("&amp;", "&")))
+        assert "r_now" in page
+        assert "r_yesterday" not in page
+        assert "Asia/Shanghai (UTC+8)" in page
+        assert re.search(r'aria-current="true">Today<', page)
+        page = text_of(in_shanghai.get(yesterday.replace("&amp;", "&")))
+        assert "r_now" not in page
+        assert "r_yesterday" in page
+
+
+@pytest.mark.parametrize(
+    ("held", "kind", "shown"),
+    [
+        ("2026-03-04", "date", "2026-03-04"),
+        ("1772625600", "text", "2026-03-04T20:00:00+08:00"),
+        ("1772625600.25", "text", "2026-03-04T20:00:00.250000+08:00"),
+        ("2026-03-04T12:00:00Z", "text", "2026-03-04T20:00:00+08:00"),
+        ("2026-03-04T12:00:00-03:30", "text", "2026-03-04T23:30:00+08:00"),
+        ("2026-13-45", "text", "2026-13-45"),
+        ("tomorrow", "text", "tomorrow"),
+        ("", "date", ""),
+    ],
+)
+def test_the_form_shows_whatever_the_address_holds_and_an_edit_keeps_it(
+    in_shanghai: Browser, node: Node, held: str, kind: str, shown: str
+) -> None:
+    ReceiptFactory(node=node, request_id="r_a", at=datetime(2026, 3, 4, 13, 0, tzinfo=UTC))
+    for name in ("from", "to"):
+        page = text_of(in_shanghai.get("/receipts/", {name: held}))
+        assert shown_in(page, name) == (kind, shown)
+        again = text_of(in_shanghai.get("/receipts/", {name: shown, "region": ""}))
+        assert shown_in(again, name) == (kind, shown)
+        assert ("r_a" in page) == ("r_a" in again)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=tomorrow", "From: an RFC 3339 time"),
+        ("to=99999999999", "To: an RFC 3339 time"),
+        ("from=2026-03-05&to=2026-03-04", "From: must be before To"),
+        ("from=1772625600&to=1772625600", "From: must be before To"),
+        ("hedged=maybe", "Hedged: "),
+        (f"node_id={'x' * 65}", "Node: "),
+    ],
+)
+def test_what_cannot_be_searched_is_said_and_not_dropped(operator: Browser, query: str, words: str) -> None:
+    for headers in ({}, {"HX-Request": "true", "HX-Target": "receipts-found"}):
+        page = text_of(operator.get(f"/receipts/?{query}", headers=headers))
+        assert words in page
+
+
+def test_presets_keep_the_rest_of_the_search(operator: Browser, node: Node) -> None:
+    page = text_of(operator.get("/receipts/?region=eu&from=2026-03-01&cursor=x"))
+    assert 'href="/receipts/?region=eu"' in page  # any time
+    assert re.search(r'href="/receipts/\?region=eu&amp;from=[\d-]+&amp;to=[\d-]+"', page)

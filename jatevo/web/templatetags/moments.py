@@ -36,6 +36,11 @@ def offset(moment: datetime) -> str:
     return offset_words(timezone.localtime(moment))
 
 
+def time_zone_words() -> str:
+    """`{% time_zone_words %}`: 'Asia/Shanghai (UTC+8)', the zone that this page's times are in."""
+    return current_zone_words(timezone.now())
+
+
 def times_in() -> str:
     """`{% times_in %}`: 'Times in Asia/Shanghai (UTC+8)', for pages and forms that show or take times."""
     return f"Times in {current_zone_words(timezone.now())}"
