@@ -18,7 +18,8 @@ from tests.factories import NodeFactory, ReceiptFactory, UserFactory
 from tests.machines import bearer
 
 EXPECTED = {
-    "/v1/summary", "/v1/incidents", "/v1/enrollments", "/v1/nodes", "/v1/nodes/register", "/v1/nodes/heartbeat",
+    "/v1/summary", "/v1/incidents", "/v1/enrollments", "/v1/enrollments/{enrollment_id}", "/v1/nodes",
+    "/v1/nodes/register", "/v1/nodes/heartbeat",
     "/v1/nodes/{node_id}", "/v1/nodes/{node_id}/token", "/v1/nodes/{node_id}/keys", "/v1/probes",
     "/v1/validators/assignments", "/v1/receipts", "/v1/receipts/{node_id}/{request_id}",
     "/v1/receipts/{node_id}/{request_id}/raw", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout",

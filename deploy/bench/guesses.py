@@ -1,0 +1,120 @@
+"""`python -m bench.guesses --url URL --pid PID`: thirty wrong logins at once, and what everybody else feels of it.
+
+Readers ask for other pages before and during two such waves, a minute apart, since a wave uses up what one
+address may try. Prints their p95, the statuses of the logins, and how much the server's processes grew.
+"""
+
+import argparse
+import json
+import threading
+import time
+from collections import Counter
+from math import ceil
+
+import httpx
+import psutil
+
+PAGES = ("/healthz", "/", "/login/", "/status/", "/v1/summary")
+LOGINS = 30
+WAVES = 2
+READERS = 2
+QUIET_SECONDS = 5.0
+
+
+class Readers:
+    """Ask for the pages in turn until told to stop; milliseconds by page."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self.times: dict[str, list[float]] = {page: [] for page in PAGES}
+        self.statuses: Counter[int] = Counter()
+        self._threads = [threading.Thread(target=self._read) for _ in range(READERS)]
+
+    def __enter__(self) -> "Readers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _read(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
+            while not self._stop.is_set():
+                for page in PAGES:
+                    begun = time.perf_counter()
+                    self.statuses[client.get(page).status_code] += 1
+                    self.times[page].append((time.perf_counter() - begun) * 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.guesses", description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--pid", type=int, required=True, help="the server's process; its children count too")
+    options = parser.parse_args()
+    with Readers(options.url) as quiet:
+        time.sleep(QUIET_SECONDS)
+    before = memory_mib(options.pid)
+    most, waves, logins = before, [], Counter[int]()
+    times: dict[str, list[float]] = {page: [] for page in PAGES}
+    for wave in range(WAVES):
+        if wave:
+            time.sleep(61)
+        with Readers(options.url) as readers:
+            begun = time.perf_counter()
+            statuses, peak = guess_together(options.url, options.pid, wave)
+            waves.append(round(time.perf_counter() - begun, 2))
+            time.sleep(0.5)
+        most = max(most, peak)
+        logins.update(statuses)
+        for page in PAGES:
+            times[page] += readers.times[page]
+    report = {
+        "logins": {str(status): count for status, count in sorted(logins.items())},
+        "seconds_of_a_wave": waves,
+        "p95_ms_quiet": {page: p95(quiet.times[page]) for page in PAGES},
+        "p95_ms_meanwhile": {page: p95(times[page]) for page in PAGES},
+        "p95_ms_meanwhile_all": p95([each for found in times.values() for each in found]),
+        "asked_meanwhile": sum(map(len, times.values())),
+        "memory_mib_before": before,
+        "memory_mib_most": most,
+    }
+    print(json.dumps(report, indent=2))
+
+
+def guess_together(url: str, pid: int, wave: int) -> tuple[list[int], int]:
+    """The statuses of LOGINS wrong logins that start at one moment, and the most memory seen meanwhile."""
+    together, statuses = threading.Barrier(LOGINS), []
+
+    def guess(number: int) -> None:
+        body = {"email": f"guess{wave}-{number}@example.org", "password": "not the password"}
+        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+            client.get("/healthz")  # the connection stands before the moment
+            together.wait()
+            statuses.append(client.post("/v1/auth/login", json=body).status_code)
+
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(LOGINS)]
+    for thread in threads:
+        thread.start()
+    peak = memory_mib(pid)
+    while any(thread.is_alive() for thread in threads):
+        peak = max(peak, memory_mib(pid))
+        time.sleep(0.02)
+    return statuses, peak
+
+
+def memory_mib(pid: int) -> int:
+    """Resident memory of the process and its children."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return round(sum(process.memory_info().rss for process in family if process.is_running()) / 2**20)
+
+
+def p95(times: list[float]) -> float:
+    return round(sorted(times)[ceil(0.95 * len(times)) - 1], 1)
+
+
+if __name__ == "__main__":
+    main()
