@@ -1,0 +1,47 @@
+"""compose.yaml and the Dockerfile say what the rest of the project says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BASE_DIR = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((BASE_DIR / "compose.yaml").read_text())
+DOCKERFILE = (BASE_DIR / "Dockerfile").read_text()
+
+
+def test_the_console_waits_for_migrations_and_those_for_healthy_stores() -> None:
+    services = COMPOSE["services"]
+    assert set(services) == {"web", "worker", "migrate", "postgres", "valkey", "clickhouse"}
+    for name in ("web", "worker"):
+        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    for store in ("postgres", "clickhouse"):
+        assert services["migrate"]["depends_on"][store] == {"condition": "service_healthy"}
+    for store in ("postgres", "valkey", "clickhouse"):
+        assert services[store]["healthcheck"]["test"]
+
+
+def test_what_must_not_be_lost_lies_in_named_volumes() -> None:
+    used = [
+        volume.split(":")[0] for each in COMPOSE["services"].values() for volume in each.get("volumes", [])
+    ]
+    assert sorted(used) == sorted(COMPOSE["volumes"]) == ["clickhouse", "postgres"]
+
+
+def test_no_secret_stands_in_the_file_and_only_the_web_is_reached_from_this_host() -> None:
+    for name, service in COMPOSE["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if "PASSWORD" in variable or ("URL" in variable and name in {"web", "worker", "migrate"}):
+                assert re.search(r"\$\{[A-Z_]+:\?", value) or "valkey" in value, (name, variable)
+        assert not service.get("ports") or (name, service["ports"]) == ("web", ["127.0.0.1:8000:8000"])
+
+
+def test_the_image_takes_the_same_uv_as_make_and_runs_as_nobody_special() -> None:
+    in_make = re.search(r"^UV_VERSION=(\S+)", (BASE_DIR / "deploy/bin/setup.sh").read_text(), re.MULTILINE)
+    in_image = re.search(r"^ARG UV_VERSION=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert in_make is not None and in_image is not None
+    assert in_make[1] == in_image[1]
+    last_stage = DOCKERFILE.rsplit("\nFROM ", 1)[1]
+    assert "\nUSER 10001\n" in last_stage
+    assert "pip" not in last_stage
