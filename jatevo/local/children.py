@@ -1,7 +1,6 @@
 """The console's child processes: started in sessions of their own, recorded, watched over, ended."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -145,8 +144,3 @@ class Children:
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         self._guard.wait()
-
-
-def without_python_paths(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for a child, free of settings that would make its Python load other code than ours."""
-    return {key: value for key, value in env.items() if key not in {"PYTHONPATH", "PYTHONHOME"}}

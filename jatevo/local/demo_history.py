@@ -70,7 +70,6 @@ PASTS: Mapping[str, Past] = {
 }
 # In the hours in which both nodes of us-east were away.
 INCIDENT_HOURS_AGO, INCIDENT_MINUTES = 122, 45
-MAINTAINED = "sgp-rtx4090-01"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.utils import timezone
 
 UTC_NAME: Final = "UTC"
-LONGEST_NAME: Final = 64
 # The database also lists "Etc/GMT+8" (whose sign is the wrong way round), "posix/…" and the like.
 _AREAS: Final = (
     "Africa",
