@@ -19,10 +19,10 @@ from jatevo.metrics.store import Store, get_store
 from jatevo.web import health, throttling
 from jatevo.web.postgresql.connections import breaker as postgresql_breaker
 from jatevo.web.remembered import forget_alone
-from tests.audit.flushing import audit_log_is_flushed_between_tests
+from tests.database import django_db_setup
 from tests.web.middleware import one_chain_of_middleware
 
-__all__ = ["audit_log_is_flushed_between_tests", "one_chain_of_middleware"]  # fixtures for all
+__all__ = ["django_db_setup", "one_chain_of_middleware"]  # fixtures for all
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jatevo.local import stores
+from tests import template_home
 
 _running: list[stores.Stores] = []
 
@@ -30,6 +31,7 @@ def start() -> None:
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-test-"))
     atexit.register(stop)
+    template_home.copy_into(home)
     started = stores.start(home, durable=False)
     _running.append(started)
     os.environ.update(started.environment())
