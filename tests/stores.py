@@ -1,10 +1,11 @@
 """A private PostgreSQL and Valkey for this pytest run, up before Django reads its settings.
 
 A plugin and not a conftest, since pytest-django loads the settings before any conftest: pyproject.toml names
-it with `-p tests.stores`. Everything is below one temporary folder, so parallel runs never meet, and it ends
-with the run; the guard process ends the servers even if pytest is killed.
+it with `-p tests.stores`. Everything is below one temporary folder, so parallel runs never meet, nor do the
+workers of one run, and it ends with the run; the guard process ends the servers even if pytest is killed.
 """
 
+import argparse
 import atexit
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jatevo.local import stores
+from jatevo.local import keys, stores
 from tests import template_home
 
 _running: list[stores.Stores] = []
@@ -24,10 +25,7 @@ def start() -> None:
     """Start the servers and point the environment at them; later calls do nothing."""
     if _running:
         return
-    # What a developer has set for `make run` must not change what the tests see.
-    for name in [*os.environ]:
-        if name.startswith("JATEVO_") or name == "PORT":
-            del os.environ[name]
+    forget_settings()
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-test-"))
     atexit.register(stop)
@@ -35,6 +33,25 @@ def start() -> None:
     started = stores.start(home, durable=False)
     _running.append(started)
     os.environ.update(started.environment())
+
+
+def forget_settings() -> None:
+    """What a developer has set for `make run` must not change what the tests see."""
+    for name in [*os.environ]:
+        if name.startswith("JATEVO_") or name == "PORT":
+            del os.environ[name]
+
+
+def only_divides(options: argparse.Namespace) -> bool:
+    """Whether this process runs no test itself but hands them to workers (`-n`)."""
+    workers = getattr(options, "numprocesses", None) and not options.usepdb
+    return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
+
+
+def load_settings_only() -> None:
+    """The process that divides loads Django's settings too, and those insist on secrets."""
+    forget_settings()
+    os.environ.update({name: make() for name, make in keys.MAKERS.items()})
 
 
 def stop() -> None:
@@ -46,8 +63,11 @@ def stop() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests() -> Generator[None, None, None]:
-    start()
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    if only_divides(early_config.known_args_namespace):
+        load_settings_only()
+    else:
+        start()
     return (yield)
 
 

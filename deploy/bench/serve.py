@@ -5,9 +5,7 @@ itself, because it has to empty Redis for the measurements of a cold cache.
 """
 
 import os
-import signal
 import socket
-import threading
 from pathlib import Path
 
 
@@ -19,20 +17,19 @@ def main() -> None:
     from django.conf import settings
 
     from jatevo.local.static_files import collect
+    from jatevo.local.stopping import listen
 
     collect(Path(settings.HOME))
     from jatevo.local.web_server import WebServer
     from jatevo.local.worker import WorkerThread
     from jatevo.wsgi import application
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    asked_to_stop = listen()
     claimed = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
     worker, web = WorkerThread(), WebServer(application, claimed)
     worker.start()
     web.start()
-    stop.wait()
+    asked_to_stop.wait(None)
     worker.ask_to_stop()
     web.stop(grace_seconds=2)
     worker.wait(timeout_seconds=5)

@@ -47,7 +47,10 @@ need_venv_module() {
 lock=$(cat uv.lock pyproject.toml onboarding/agent/pyproject.toml | cksum)
 in_step() { [ -f "$1" ] && [ "$(cat "$1")" = "$lock" ]; }
 
-if usable .venv/bin/python; then
+# A .venv that was cut short while it was made has a Python, but perhaps no pip to go on with.
+complete() { [ -f .venv/.made ] || [ -x .venv/bin/uv ]; }
+
+if usable .venv/bin/python && complete; then
     if in_step "$stamp_dev" || { [ "$wanted" = run ] && in_step "$stamp_run"; }; then
         exit 0
     fi
@@ -57,6 +60,7 @@ else
     say "Making .venv with $("$python" --version)"
     rm -rf .venv
     "$python" -m venv .venv
+    : >.venv/.made
 fi
 rm -f "$stamp_run" "$stamp_dev"
 

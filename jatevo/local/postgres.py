@@ -126,7 +126,14 @@ def _initialise(data: Path, server: Server, *, durable: bool) -> None:
     command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"]
     if not durable:
         command.append("--no-sync")
-    done = subprocess.run(command, capture_output=True, text=True, env=_clean_environment(), cwd="/")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=_clean_environment(),
+        cwd="/",
+        start_new_session=True,  # Ctrl-C in the terminal is for the console, which lets initdb finish
+    )
     if done.returncode:
         raise CannotStart(f"initdb could not make {new}: {' '.join(done.stderr.split())}")
     if server.other_than_us:

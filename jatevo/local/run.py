@@ -2,10 +2,8 @@
 
 import os
 import platform
-import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import AbstractContextManager, ExitStack
 from io import StringIO
@@ -16,6 +14,7 @@ from jatevo.local import checks, console_log, postgres, valkey
 from jatevo.local.lock import sole_console
 from jatevo.local.problems import CannotStart
 from jatevo.local.steps import Steps
+from jatevo.local.stopping import StopRequest, StopRequested
 from jatevo.local.stores import Stores, make_home
 
 if TYPE_CHECKING:
@@ -32,17 +31,10 @@ WEB_GRACE_SECONDS = 2.0
 WORKER_GRACE_SECONDS = 3.0
 
 
-class StopRequested(Exception):
-    """Ctrl-C or SIGTERM during the start."""
-
-
-def run(home: Path) -> int:
+def run(home: Path, asked_to_stop: StopRequest) -> int:
     """Start all of it, watch over it until asked to stop, stop all of it; the exit code. Or CannotStart."""
-    asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: asked.set())
     steps = Steps()
-    console = Console(home, steps, asked)
+    console = Console(home, steps, asked_to_stop)
     problem: str | None = None
     with console.shutdown:
         try:
@@ -62,7 +54,7 @@ def run(home: Path) -> int:
 class Console:
     """The parts of the run. `shutdown` ends what was started, in the reverse order."""
 
-    def __init__(self, home: Path, steps: Steps, asked_to_stop: threading.Event) -> None:
+    def __init__(self, home: Path, steps: Steps, asked_to_stop: StopRequest) -> None:
         self.home = home
         self.url = ""
         self.shutdown = ExitStack()

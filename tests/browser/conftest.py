@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from _pytest.terminal import TerminalReporter
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import measuring
@@ -142,7 +141,3 @@ def measure(request: pytest.FixtureRequest, record_property: Callable[[str, obje
         measuring.note(request.config, what, seconds)
 
     return note
-
-
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    measuring.write_summary(terminalreporter, config)

@@ -1,6 +1,10 @@
-"""Seconds that tests have measured, for the end of the run's output."""
+"""Seconds that tests have measured, for the end of the run's output.
+
+A plugin, since a run with workers (`pytest -n`) prints its summary in a process that runs no test.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -9,6 +13,7 @@ from _pytest.terminal import TerminalReporter
 Measure = Callable[[str, float], None]
 
 _MEASURED = pytest.StashKey[list[tuple[str, float]]]()
+_FROM_WORKER = "measured in a browser"
 
 
 def note(config: pytest.Config, what: str, seconds: float) -> None:
@@ -16,10 +21,22 @@ def note(config: pytest.Config, what: str, seconds: float) -> None:
     config.stash.setdefault(_MEASURED, []).append((what, seconds))
 
 
-def write_summary(reporter: TerminalReporter, config: pytest.Config) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_FROM_WORKER] = session.config.stash.get(_MEASURED, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker that has finished sends; one that crashed sends nothing."""
+    for what, seconds in getattr(node, "workeroutput", {}).get(_FROM_WORKER, []):
+        note(node.config, what, seconds)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """A line for each figure, in the order measured."""
     measured = config.stash.get(_MEASURED, [])
     if measured:
-        reporter.section("measured in a real browser")
+        terminalreporter.section("measured in a real browser")
         for what, seconds in measured:
-            reporter.write_line(f"{seconds:7.2f} s  {what}")
+            terminalreporter.write_line(f"{seconds:7.2f} s  {what}")

@@ -27,9 +27,13 @@ def test_second_console_is_told_who_has_the_home(tmp_path: Path) -> None:
 
 
 def test_lock_is_free_after_the_block(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    held = []
     for _ in range(2):
         with sole_console(tmp_path):
-            pass
+            held.append(lock.read_text())
+        assert lock.read_text() == ""  # nobody is named who has left
+    assert held == [f"{os.getpid()}\n"] * 2
 
 
 def test_lock_of_a_killed_console_is_recovered(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(home: Path, children: Ch
     pid_file = first.data / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n{first.data}\n0\n5432\n{first.socket_folder}\n\n 1 1\nready\n")
     pid_file.chmod(0o600)
-    postgres.start(home, children, durable=False)
+    again = postgres.start(home, children, durable=False)
+    assert pid_file.read_text().splitlines()[0] == str(again.child.process.pid)
+    add_row(again)
+    assert count_rows(again) == 1
 
 
 def test_half_made_cluster_is_made_anew(home: Path, children: Children) -> None:

@@ -4,6 +4,8 @@ import logging
 
 import pytest
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.periodic import PeriodicDeferrer
 
 from jatevo.metrics import tasks
 from jatevo.metrics.models import Outbox
@@ -45,7 +47,19 @@ def test_an_outage_is_no_failed_job_and_one_line_in_the_log(
     assert len(caplog.records) == lines
 
 
-def test_the_job_runs_every_second_and_never_queues_up() -> None:
-    periodic = app.periodic_registry.periodic_tasks["jatevo.metrics.tasks.ship_outbox", ""]
-    assert periodic.cron == "* * * * * *"
-    assert periodic.task.queueing_lock == "ship-outbox"
+def test_the_job_is_due_in_every_second() -> None:
+    deferrer = PeriodicDeferrer(app.periodic_registry)
+    due = [
+        second
+        for now in (1000.5, 1001.5, 1004.5)
+        for task, second in deferrer.get_previous_tasks(at=now)
+        if task.task.name == tasks.ship_outbox.name
+    ]
+    assert due == [1000, 1001, 1002, 1003, 1004]
+
+
+@pytest.mark.django_db
+def test_a_job_that_waits_already_is_not_queued_again() -> None:
+    tasks.ship_outbox.defer(timestamp=1000)
+    with pytest.raises(AlreadyEnqueued):
+        tasks.ship_outbox.defer(timestamp=1001)

@@ -5,10 +5,6 @@ import itertools
 import pytest
 
 from nodes.rules.lifecycle import (
-    AUDITS_TO_CLEAR,
-    MISSED_SHARE_TO_QUARANTINE,
-    PROBE_FAILURES_TO_QUARANTINE,
-    REPUTATION_FLOOR,
     Event,
     Phase,
     Reason,
@@ -178,12 +174,3 @@ def test_stored_status_is_one_of_the_four_of_the_prd() -> None:
         Status.OFFLINE,
     ]
     assert [status.value for status in Status] == ["pending", "active", "quarantine", "offline"]
-
-
-def test_thresholds_are_those_of_the_design() -> None:
-    assert (
-        PROBE_FAILURES_TO_QUARANTINE,
-        AUDITS_TO_CLEAR,
-        MISSED_SHARE_TO_QUARANTINE,
-        REPUTATION_FLOOR,
-    ) == (3, 3, 0.20, 40)

@@ -135,6 +135,7 @@ def test_replay_means_that_the_probe_had_arrived() -> None:
     with console() as server:
         server.troubles["POST"] = [(409, "replayed_request", {})]
         using(server.url, lambda client: client.post(REPORT))
+    assert server.message_ids["POST"] == [REPORT.message_id]  # it was asked once, and that was enough
 
 
 def test_console_that_is_down_may_be_tried_again() -> None:

@@ -1,0 +1,76 @@
+"""The two commands of `python -m jatevo.local`: `run`, and `stores`, which runs another command."""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from jatevo.local import checks, stores
+from jatevo.local.lock import sole_console
+from jatevo.local.problems import CannotStart
+from jatevo.local.stopping import StopRequest, StopRequested
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+
+
+def home_folder() -> Path:
+    return Path(os.environ.get("JATEVO_HOME") or BASE_DIR / ".local").expanduser().resolve()
+
+
+def run_in_stores(command: list[str], *, temporary: bool, asked_to_stop: StopRequest) -> int:
+    """Run a command with private stores behind it; its exit code. `temporary` ones vanish afterwards.
+
+    Raises StopRequested if asked to stop before the command has begun.
+    """
+    home = Path(tempfile.mkdtemp(prefix="jatevo-")) if temporary else home_folder()
+    checks.home_is_usable(home)
+    try:
+        with sole_console(stores.make_home(home)):
+            servers = stores.start(home, durable=not temporary)
+            try:
+                if asked_to_stop.is_set():
+                    raise StopRequested
+                return _call(command, os.environ | servers.environment())
+            finally:
+                servers.stop()
+    finally:
+        if temporary:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _call(command: list[str], env: dict[str, str]) -> int:
+    """The command's exit code. Ctrl-C is its own affair (a shell wants to go on), so we outlast it."""
+    with subprocess.Popen(command, env=env) as process:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def main(asked_to_stop: StopRequest) -> int:
+    parser = argparse.ArgumentParser(prog="python -m jatevo.local")
+    commands = parser.add_subparsers(dest="action", required=True)
+    commands.add_parser("run", help="the whole console on this machine")
+    with_stores = commands.add_parser("stores", help="run a command with the private stores behind it")
+    with_stores.add_argument("--temporary", action="store_true", help="fresh stores, removed afterwards")
+    with_stores.add_argument("command", nargs="+")
+    arguments = parser.parse_args()
+    try:
+        checks.python_is_new_enough()
+        if arguments.action == "stores":
+            return run_in_stores(
+                arguments.command, temporary=arguments.temporary, asked_to_stop=asked_to_stop
+            )
+        from jatevo.local.run import run  # it loads the web server, which the other command can do without
+
+        return run(home_folder(), asked_to_stop)
+    except CannotStart as problem:
+        print(f"Cannot start: {problem}", file=sys.stderr)
+        return 1
+    except StopRequested:
+        print("Stopped before the command began.", file=sys.stderr)
+        return 128 + signal.SIGINT

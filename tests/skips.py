@@ -1,0 +1,29 @@
+"""In CI a test that was skipped fails the run: a green one must mean that everything ran.
+
+A plugin, so that it counts on the process that gathers the results of all workers too (`pytest -n`).
+"""
+
+import os
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+
+def _skipped(config: pytest.Config) -> int:
+    """0 on a worker, which has no reporter: its skips are counted where they are gathered."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return len(reporter.stats.get("skipped", [])) if isinstance(reporter, TerminalReporter) else 0
+
+
+def _skips_fail() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skips_fail() and _skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    if _skips_fail() and (skipped := _skipped(config)):
+        terminalreporter.write_line(f"CI is set, so {skipped} skipped test(s) fail the run.", red=True)

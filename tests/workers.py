@@ -1,0 +1,41 @@
+"""How a test run with several workers (`pytest -n`, `make test`) is divided: a worker gets a file at a time.
+
+Each worker has stores of its own (tests/stores.py), so nothing is shared but the machine. The browser tests are
+one piece, since they share a console. Files go out in the order of collection, except that pieces with tests
+which ask for more than the usual time limit come first: one of them begun last would keep everybody waiting.
+"""
+
+from typing import Any
+
+import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+BROWSER = "tests/browser"
+
+
+def piece(nodeid: str) -> str:
+    """What must stay together on one worker: a file, or the browser tests."""
+    file = nodeid.split("::", 1)[0]
+    return BROWSER if file.startswith(f"{BROWSER}/") else file
+
+
+class ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return piece(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # by the number of tests, which says little about the time
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist alone: who runs one file expects its order."""
+    if hasattr(config, "workerinput"):
+        long = {piece(item.nodeid) for item in items if item.get_closest_marker("timeout")}
+        order = {
+            name: position for position, name in enumerate(dict.fromkeys(piece(i.nodeid) for i in items))
+        }
+        items.sort(key=lambda item: (piece(item.nodeid) not in long, order[piece(item.nodeid)]))
