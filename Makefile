@@ -71,5 +71,5 @@ deploy/css/node_modules/.package-lock.json: deploy/css/package-lock.json
 	npm ci --silent --prefix deploy/css
 
 clean:  ## Remove caches and the environment; the data in .local stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache deploy/css/node_modules deploy/lighthouse/node_modules
+	rm -rf .venv build/tests .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache deploy/css/node_modules deploy/lighthouse/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,6 +60,6 @@ def test_the_job_is_due_in_every_second() -> None:
 
 @pytest.mark.django_db
 def test_a_job_that_waits_already_is_not_queued_again() -> None:
-    tasks.ship_outbox.defer(timestamp=1000)
+    tasks.ship_outbox.configure(task_kwargs={"timestamp": 1000}).defer()
     with pytest.raises(AlreadyEnqueued):
-        tasks.ship_outbox.defer(timestamp=1001)
+        tasks.ship_outbox.configure(task_kwargs={"timestamp": 1001}).defer()
