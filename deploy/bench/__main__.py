@@ -22,6 +22,7 @@ from bench.measuring import Times, Visitors, measure, measure_together, note
 from bench.report import Report
 from jatevo.local import stores
 from jatevo.local.lock import sole_console
+from jatevo.local.steps import Steps
 
 CLIENTS = 4
 
@@ -36,9 +37,11 @@ def main() -> int:
         kept = options.home if not options.services else ""
         home = stores.make_home(Path(kept or temporary))
         with sole_console(home):
-            servers = stores.start(home)
+            steps = Steps(sys.stderr)  # the report alone goes to standard output
+            with steps.step("PostgreSQL and Valkey"):
+                servers = stores.start(home)
             try:
-                report = _bench(home, servers, options)
+                report = _bench(home, servers, options, steps)
             finally:
                 servers.stop()
     print(report.markdown())
@@ -64,7 +67,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace) -> Report:
+def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, steps: Steps) -> Report:
     env = {**os.environ, **servers.environment(), **consoles.SETTINGS, "PORT": str(consoles.free_port())}
     env["PYTHONPATH"] = os.pathsep.join([str(consoles.BASE_DIR), str(consoles.BASE_DIR / "deploy")])
     env["DJANGO_SETTINGS_MODULE"] = "jatevo.settings"
@@ -78,31 +81,39 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace) -> R
         },
     )
     with ExitStack() as running:
+        steps.say(report.title)
         if options.services:
             url = running.enter_context(consoles.clickhouse(home))
             env |= {"CLICKHOUSE_URL": url, "JATEVO_EMBEDDED": "0", "JATEVO_STATIC_ROOT": str(home / "static")}
-        _fill(env, options, report)
+        _fill(env, options, report, steps)
         inside = [sys.executable, "-m", "bench.inside"]
-        said = subprocess.run(inside, cwd=consoles.BASE_DIR, env=env, check=True, capture_output=True).stdout
+        with steps.step("Sizes of the stores"):
+            said = subprocess.run(
+                inside, cwd=consoles.BASE_DIR, env=env, check=True, capture_output=True
+            ).stdout
         report.facts |= json.loads(said.splitlines()[-1])
-        base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
+        with steps.step("The console starts"):
+            base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
         logins = json.loads((home / "credentials.json").read_text())
-        _measure(base, logins, env, options, report)
+        _measure(base, logins, env, options, report, steps)
     return report
 
 
-def _fill(env: dict[str, str], options: argparse.Namespace, report: Report) -> None:
+def _fill(env: dict[str, str], options: argparse.Namespace, report: Report, steps: Steps) -> None:
     """Seeds an empty home; in one that was seeded before, measurements go on until now."""
-    consoles.django_command("migrate", "-v0", env=env)
-    consoles.django_command("metrics_migrate", env=env)
+    with steps.step("Migrations"):
+        consoles.django_command("migrate", "-v0", env=env)
+        consoles.django_command("metrics_migrate", env=env)
     wish = ["--days", str(options.days), "--seed", str(options.seed), "--ahead-hours", "1", "--i-know"]
     with psycopg.connect(env["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM nodes_node").fetchone()
     begun = time.perf_counter()
     if row is not None and row[0]:
-        consoles.load("--extend", *wish, env=env)
+        with steps.step("The seeded fleet goes on until now"):
+            consoles.load("--extend", *wish, env=env)
         return
-    consoles.load("--nodes", str(options.nodes), *wish, env=env)
+    with steps.step(f"Seeding {options.nodes:,} nodes, {options.days} days"):
+        consoles.load("--nodes", str(options.nodes), *wish, env=env)
     report.facts["seeding, s"] = f"{time.perf_counter() - begun:.0f}"
 
 
@@ -112,6 +123,7 @@ def _measure(
     env: dict[str, str],
     options: argparse.Namespace,
     report: Report,
+    steps: Steps,
 ) -> None:
     draw = random.Random(options.seed)  # noqa: S311
     requests = 10 if options.quick else 1
@@ -121,16 +133,24 @@ def _measure(
     cold = cases.summaries(cases.COLD_MS, "cold")
     nodes = _some_nodes(env, 10 if options.quick else 50, draw)
     pages = [*cases.lists(), *cases.others()]
-    measure(me, [*warm, *pages], rounds=2, draw=draw)  # imports, plans and templates of the first requests
+    with steps.step("Warming up"):  # imports, plans and templates of the first requests
+        measure(me, [*warm, *pages], rounds=2, draw=draw)
 
-    report.add(measure(me, warm, rounds=200 // requests, draw=draw))
-    with redis.Redis.from_url(env["REDIS_URL"]) as cache:
+    with steps.step("Summaries from the cache"):
+        report.add(measure(me, warm, rounds=200 // requests, draw=draw))
+    with steps.step("Summaries without a cache"), redis.Redis.from_url(env["REDIS_URL"]) as cache:
         report.add(measure(me, cold, rounds=max(3, 30 // requests), draw=draw, before_each=cache.flushall))
-    report.add(measure(me, [*pages, cases.yardstick()], rounds=40 // requests, draw=draw))
-    report.add(measure(me, cases.drawers(nodes), rounds=1, draw=draw))
-    report.facts["CSV of all nodes, s"] = f"{_export_seconds(me, report):.2f}"
+    with steps.step("Lists and pages"):
+        report.add(measure(me, [*pages, cases.yardstick()], rounds=40 // requests, draw=draw))
+    with steps.step(f"Drawers of {len(nodes)} nodes"):
+        report.add(measure(me, cases.drawers(nodes), rounds=1, draw=draw))
+    with steps.step("CSV of all nodes"):
+        report.facts["CSV of all nodes, s"] = f"{_export_seconds(me, report):.2f}"
     # On two cores several clients measure the queue as much as the pages: no limit is for that.
-    busy = measure_together(everybody, [*warm, *pages], rounds=max(1, 5 // requests), seed=str(options.seed))
+    with steps.step(f"Pages by {CLIENTS} clients at once"):
+        busy = measure_together(
+            everybody, [*warm, *pages], rounds=max(1, 5 // requests), seed=str(options.seed)
+        )
     report.add(busy, suffix=f", {CLIENTS} clients", judged=False)
     for visitors in everybody:
         visitors.close()

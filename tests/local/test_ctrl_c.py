@@ -80,11 +80,9 @@ def start(home: Path) -> Iterator[Callable[[], Start]]:
 
 MOMENTS: dict[str, Callable[[Start], bool]] = {
     "while Python loads": Start.python_runs,
-    "at the first line": lambda start: "Jatevo console" in start.said(),
     "during initdb": lambda start: (start.home / "postgres.new").exists(),
     "once PostgreSQL runs": lambda start: "PostgreSQL" in start.said(),
     "during the migrations": lambda start: "Django" in start.said(),
-    "while the web application loads": lambda start: "Users" in start.said(),
 }
 
 
