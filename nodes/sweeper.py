@@ -5,13 +5,15 @@ between two runs, and after most nodes were silent at once (nodes/rules/common_s
 then (SweeperClock.counting_from).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Coalesce
 
 from jatevo.audit.record import SYSTEM
@@ -112,6 +114,17 @@ def _last_heard(*, since: datetime, at: datetime) -> list[LastHeard]:
     ]
 
 
+@contextmanager
+def _one_node(node_id: str) -> Iterator[None]:
+    """What goes wrong with one node is logged, and keeps none of the others waiting."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the others would fare no better
+    except Exception:
+        log.exception("a node cannot be judged", node_id=node_id)
+
+
 def _silent(at: datetime, counting_from: datetime) -> int:
     deadline = timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS)
     if at - counting_from < deadline:
@@ -119,7 +132,7 @@ def _silent(at: datetime, counting_from: datetime) -> int:
     moved = 0
     overdue = Node.objects.overdue(heard_before=at - deadline)
     for node_id in list(overdue.values_list("pk", flat=True)):
-        with transaction.atomic():
+        with _one_node(node_id), transaction.atomic():
             # asked again under the row's lock: its heartbeat may have come while we dealt with the others
             still = overdue.filter(pk=node_id).select_for_update(no_key=True)
             row = still.values_list("last_heartbeat_at", "beat_minute", "beats").first()
@@ -204,8 +217,9 @@ def _missed(at: datetime, counting_from: datetime) -> int:
             "from": since.isoformat(),
             "to": until.isoformat(),
         }
-        outcome = happen(node_id, Event.HEARTBEATS_MISSED, by=SYSTEM, at=at, evidence=evidence)
-        moved += outcome.state.phase is Phase.QUARANTINE and outcome.move is not None
+        with _one_node(node_id):
+            outcome = happen(node_id, Event.HEARTBEATS_MISSED, by=SYSTEM, at=at, evidence=evidence)
+            moved += outcome.state.phase is Phase.QUARANTINE and outcome.move is not None
     return moved
 
 
@@ -218,8 +232,9 @@ def _reputation_low(at: datetime) -> int:
         evidence = {"reputation": str(reputation), "floor": REPUTATION_FLOOR}
         if pardoned is not None:
             evidence["pardoned_at"] = str(pardoned)
-        outcome = happen(node_id, Event.REPUTATION_LOW, by=SYSTEM, at=at, evidence=evidence)
-        moved += outcome.move is not None
+        with _one_node(node_id):
+            outcome = happen(node_id, Event.REPUTATION_LOW, by=SYSTEM, at=at, evidence=evidence)
+            moved += outcome.move is not None
     return moved
 
 
@@ -265,6 +280,7 @@ def _slo_breached(at: datetime) -> int:
             "from": since.isoformat(),
             "to": at.isoformat(),
         }
-        outcome = happen(node_id, Event.SLO_BREACHED, by=SYSTEM, at=at, evidence=evidence)
-        moved += outcome.move is not None
+        with _one_node(node_id):
+            outcome = happen(node_id, Event.SLO_BREACHED, by=SYSTEM, at=at, evidence=evidence)
+            moved += outcome.move is not None
     return moved

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+import structlog
 from django.db import connection, transaction
 
 from jatevo.accounts.models import User
@@ -15,6 +16,8 @@ from nodes.reputation.days import KINDS, as_day, evidence_of, judged_until
 from nodes.reputation.evidence import observe, roll_up_minutes
 from nodes.reputation.formula import WINDOW_DAYS, Day, SubScore, day_scores, r_alone
 from nodes.rules.lifecycle import REPUTATION_FLOOR
+
+log = structlog.get_logger(__name__)
 
 NODES_AT_ONCE = 500
 # What happened may be on its way for a while: each run looks so far back behind the one before.
@@ -132,9 +135,16 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
         with connection.cursor() as cursor:
             cursor.execute(_DAYS, {"node_ids": part, "before": today - timedelta(days=WINDOW_DAYS)})
             seen = cursor.fetchall()
-        known = {node_id: _r_of(orjson.loads(days), today) for node_id, days in seen}
-        # of whom nothing is known any more, R is unknown
-        changed += _write({node_id: known.get(node_id) for node_id in part})
+        known: dict[str, Decimal | None] = {}
+        unreadable = set()
+        for node_id, days in seen:
+            try:
+                known[node_id] = _r_of(orjson.loads(days), today)
+            except (LookupError, TypeError, ValueError, ArithmeticError):
+                log.exception("a node's evidence cannot be read", node_id=node_id)
+                unreadable.add(node_id)
+        # of whom nothing is known any more, R is unknown; whose evidence cannot be read keeps its R
+        changed += _write({node_id: known.get(node_id) for node_id in part if node_id not in unreadable})
     return changed
 
 

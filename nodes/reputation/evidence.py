@@ -139,7 +139,8 @@ class Window:
     """An exemption as far as it matters here: `node_id` or `region` or (None and '') everybody.
 
     A node's own counts only from when it was announced. While the console itself was away no probe arrived:
-    those near its gap were measured by others, and count (`excuses_probes`).
+    those near its gap were measured by others, and count (`excuses_probes`). In an outage that it noted while it lasted
+    it was there, and the way to the nodes was broken.
     """
 
     node_id: str | None
@@ -294,7 +295,7 @@ def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:
             each.starts_at,
             each.ends_at or max(until, at),
             each.created_at if each.kind == ExemptionKind.MAINTENANCE else None,
-            each.kind != ExemptionKind.OUTAGE,
+            each.kind != ExemptionKind.OUTAGE or each.ends_at is None or each.created_at < each.ends_at,
         )
         for each in Exemption.objects.overlapping(since, until)
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from jatevo.audit.models import AuditEvent
 from jatevo.metrics.models import Outbox
@@ -265,3 +266,20 @@ def test_after_a_day_of_silence_the_majority_has_left() -> None:
     SweeperClock.objects.update(last_run_at=later)
     # the same majority is no new outage: it fell silent long ago
     assert sweep(at=later).offline == 5
+
+
+def test_what_goes_wrong_with_one_node_keeps_none_of_the_others_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, *others = [active(timedelta(minutes=6)) for _ in range(4)]
+
+    def fail_for_the_bad(node_id: str, *args: Any, **kwargs: Any) -> Any:
+        if node_id == bad.pk:
+            raise ValueError("nonsense")
+        return happen(node_id, *args, **kwargs)
+
+    monkeypatch.setattr(sweeper, "happen", fail_for_the_bad)
+    with capture_logs() as said:
+        assert sweep(at=NOW).offline == 3
+    assert [each["node_id"] for each in said if each["log_level"] == "error"] == [bad.pk]
+    assert {node.pk for node in Node.objects.filter(status=Status.OFFLINE)} == {node.pk for node in others}

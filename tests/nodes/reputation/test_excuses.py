@@ -8,10 +8,12 @@ from pytest_django import Settings
 from jatevo.accounts.models import Role, User
 from jatevo.audit.record import SYSTEM
 from nodes.actions import Measurement, declare, happen, note_outage, record_probe, start_maintenance
+from nodes.actions.exemptions import begin_outage, end_outage
 from nodes.actions.reputation import recompute
 from nodes.models import Exemption, ExemptionKind, Node, NodeHour, NodeTransition, ReputationDay
 from nodes.reputation.evidence import observe
 from nodes.reputation.formula import Kind, Observation
+from nodes.rules.common_silence import CommonSilence
 from nodes.rules.lifecycle import Event, Phase, Reason, Status
 from nodes.rules.probes import ProbeFault, ProbeKind
 from tests.factories import NodeFactory, UserFactory, ValidatorFactory
@@ -144,6 +146,16 @@ def test_probes_count_while_the_console_was_away_in_part_of_the_hour(node: Node)
     probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
     note_outage(starts_at=MIDNIGHT + HOUR + 29 * MINUTE, ends_at=MIDNIGHT + HOUR + 40 * MINUTE, at=AT)
     assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 30, 30)
+
+
+def test_probes_fail_for_nothing_while_most_of_the_network_is_silent(node: Node) -> None:
+    """The console was there, and the way to the nodes was broken."""
+    probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
+    silence = CommonSilence(MIDNIGHT + HOUR + 5 * MINUTE, silent=5, active=5, silent_orgs=5, orgs=5)
+    outage = begin_outage(silence, at=MIDNIGHT + HOUR + 8 * MINUTE)
+    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 5, 5)
+    end_outage(outage, at=MIDNIGHT + HOUR + 25 * MINUTE)
+    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 10, 10)
 
 
 @pytest.mark.parametrize(

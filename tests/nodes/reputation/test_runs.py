@@ -13,6 +13,7 @@ from jatevo.accounts.models import Role
 from jatevo.metrics import retention_policy
 from nodes import tasks
 from nodes.actions import Beat, declare, heartbeat, judge_pending, recompute, recompute_days
+from nodes.actions import reputation as actions_reputation
 from nodes.models import HeartbeatMinute, Node, NodeHour, PendingJudgement, ReputationClock, ReputationDay
 from nodes.reputation.days import days_of
 from nodes.reputation.formula import Kind, Observation
@@ -262,3 +263,15 @@ def test_evidence_alone_leads_to_quarantine() -> None:
     assert sweep(at=MIDNIGHT + 5 * MINUTE).quarantined == 1
     transition = node.transitions.get()
     assert (transition.reason, transition.evidence["reputation"]) == ("reputation_low", str(node.reputation))
+
+
+def test_evidence_that_cannot_be_read_keeps_nobody_elses_reputation_waiting() -> None:
+    at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+    bad, good = NodeFactory.create(reputation=Decimal(77)), NodeFactory.create()
+    for node, said in ((bad, {"nonsense": 1}), (good, {"failed": 0, "total": 500})):
+        ReputationDay.objects.create(node=node, day=at.date(), evidence={"health": said}, computed_at=at)
+    Node.objects.update(first_heard_at=None)
+    assert actions_reputation._score(at=at, node_ids=None) == 1
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.reputation, good.reputation is None) == (Decimal(77), False)
