@@ -43,6 +43,19 @@ MODELS_CACHED = define(
     source="the models that each node named at its registration or in its last heartbeats",
 )
 
+# kpis.Snapshot.models, queries.traffic_by_model
+MODELS = define(
+    "models",
+    "Models",
+    text="Each model that active nodes offer or that served somebody: on how many active nodes it is, the accepted"
+    " receipts that name it, and the 95th percentile (t-digest) of the latencies that these receipts state."
+    " Spellings that mean one model (QWEN3, qwen3:latest) count together. For the public and for viewers, models on"
+    " fewer than five active nodes are taken together as “other”, without a p95; while those nodes are fewer than"
+    " five even together, the requests of the model with the fewest nodes are told with theirs.",
+    window="nodes: now; requests and p95: the last 24 hours, counted once a minute",
+    source="the console's register of nodes, and signed receipts",
+)
+
 # kpis.Snapshot.requests_24h, queries.requests_count
 REQUESTS_24H = define(
     "requests_24h",

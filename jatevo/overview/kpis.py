@@ -6,22 +6,25 @@ marked stale; without that those figures are unknown. While facts are late on th
 of the moment up to which it has all, and stale too. definitions.py says in words what each figure means.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Func, Q, TextField
+from django.db.models import Count, Q
 
 from jatevo.metrics import queries
 from jatevo.metrics.completeness import complete_until
-from jatevo.metrics.last_good import last_good
-from jatevo.metrics.store import get_store
+from jatevo.metrics.last_good import LastGood, last_good
+from jatevo.metrics.store import MetricsUnavailable, get_store
+from jatevo.overview.model_figures import ModelLine, Offers, model_lines, offers_of
 from jatevo.web.figures import Figure
 from jatevo.web.single_flight import SingleFlight
-from nodes.models import Node, NormalModel
+from nodes.models import Node
 from nodes.rules.lifecycle import Status
 
 P95_WINDOW = timedelta(minutes=15)
 REQUESTS_WINDOW = timedelta(hours=24)
+# A day of receipts by model is dear to sum up, and moves slowly.
+MODELS_FRESH_FOR = timedelta(seconds=60)
 # The page polls every 10 s: together what it shows is never older than the 15 s that the PRD allows (A3).
 FRESH_FOR = timedelta(seconds=5)
 OLDEST = timedelta(seconds=15)
@@ -49,7 +52,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Census:
-    """What PostgreSQL knows at `as_of`: all nodes, the active ones of each region, distinct models there.
+    """What PostgreSQL knows at `as_of`: all nodes, the active ones of each region, distinct models there,
+    and who offers which.
 
     `active_by_region` has every region with nodes, with 0 where none is active.
     """
@@ -58,6 +62,7 @@ class Census:
     nodes: int
     active_by_region: dict[str, int]
     models_cached: int
+    offers: Offers = field(default_factory=Offers)
 
     def told(self, region: str) -> str:
         """What those are told of a region who may not see single operators: its name, or OTHER_REGIONS."""
@@ -94,6 +99,7 @@ class Snapshot:
     traffic: Traffic | None
     seen_at: datetime
     trouble: str = ""
+    served: LastGood[dict[str, queries.ModelTraffic]] | None = None
 
     @property
     def stale(self) -> bool:
@@ -119,6 +125,12 @@ class Snapshot:
     def requests_24h(self) -> Figure:
         """definitions.REQUESTS_24H"""
         return self._of_traffic(self.traffic.requests if self.traffic else None)
+
+    def models(self, *, fold_small: bool) -> list[ModelLine]:
+        """definitions.MODELS: each model's nodes, and its requests and p95 of 24 hours."""
+        return model_lines(
+            self.census.offers, self.served.value if self.served else None, fold_small=fold_small
+        )
 
     @property
     def as_of(self) -> datetime:
@@ -166,7 +178,7 @@ class Snapshot:
 
 # The number in a key goes up when the class changes shape.
 _snapshots: SingleFlight[Snapshot] = SingleFlight(
-    "overview:snapshot:3", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
+    "overview:snapshot:4", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
 )
 
 
@@ -179,7 +191,14 @@ def take(*, at: datetime) -> Snapshot:
     """The figures as they are now, without asking the cache."""
     now, until = census(at=at), complete_until(at=at)
     traffic, trouble = _traffic(now, until)
-    return Snapshot(now, traffic, seen_at=at, trouble=trouble)
+
+    def served() -> dict[str, queries.ModelTraffic]:
+        if trouble == UNREACHABLE:
+            raise MetricsUnavailable(trouble)  # it has just been asked
+        return queries.traffic_by_model(get_store(), until - REQUESTS_WINDOW, until)
+
+    models = last_good("overview:models:1", served, at=until, fresh_for=MODELS_FRESH_FOR)
+    return Snapshot(now, traffic, seen_at=at, trouble=trouble, served=models)
 
 
 def census(*, at: datetime) -> Census:
@@ -187,16 +206,14 @@ def census(*, at: datetime) -> Census:
     active = Q(status=Status.ACTIVE)
     by_region = Node.objects.order_by("region").values_list("region")
     counts = list(by_region.annotate(all=Count("pk"), active=Count("pk", filter=active)))
-    model = Func(F("models_offered"), function="unnest", output_field=TextField(), set_returning=True)
+    lists = Node.objects.filter(active).exclude(models_offered=[]).order_by().values_list("models_offered")
+    offers = offers_of(lists.annotate(nodes=Count("pk")))
     return Census(
         as_of=at,
         nodes=sum(nodes for _, nodes, _ in counts),
         active_by_region={region: nodes for region, _, nodes in counts},
-        models_cached=Node.objects.filter(active)
-        .annotate(model=NormalModel(model))
-        .values("model")
-        .distinct()
-        .count(),
+        models_cached=len(offers.models),
+        offers=offers,
     )
 
 

@@ -114,6 +114,7 @@ def _drawn(
             [network.why_unknown(region) for region in regions],
         ),
         "heatmap": heatmap(by_hour, heat),
+        "models": network.models(fold_small=fold_small),
         "late": _late(network, today, at=at),
         "heats": [
             {

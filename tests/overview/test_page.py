@@ -22,6 +22,8 @@ from nodes.models import Node
 from nodes.rules.lifecycle import Event
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory
+from tests.metrics.wrappers import receipt
+from tests.overview.measured import ship
 
 POLL = {"HX-Request": "true", "HX-Target": "overview-live"}
 
@@ -112,6 +114,7 @@ def test_stale_figures_bear_a_badge_and_their_age(
         "Requests",
         "Tokens",
         "Errors",
+        "Models",
     ]
 
 
@@ -327,3 +330,33 @@ def test_hours_are_in_the_readers_zone_also_while_another_zones_page_is_kept(
             assert head in page
         assert "22:00 UTC:" not in page
         assert "Asia/Kolkata (UTC+5:30)" in page
+
+
+def test_everybody_sees_the_models_and_strangers_none_of_a_few_nodes(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
+    Node.objects.filter(region="ap-southeast").update(models_offered=["QWEN3", "llama3"])
+    Node.objects.filter(region="us-west").update(models_offered=["qwen3:latest", "acme-secret"])
+    now = int(timezone.now().timestamp())
+    ship(
+        chdb_store,
+        *(
+            receipt(f"r_{n}", model_id="qwen3", ts_end=now - 60, accepted_at=now, p95_ms=120.0)
+            for n in range(3)
+        ),
+        receipt("r_own", model_id="acme-secret", ts_end=now - 60, accepted_at=now, p95_ms=50.0),
+    )
+    viewer, operator = signed_in(Role.VIEWER, fleet[0].org), signed_in(Role.OPERATOR, fleet[0].org)
+    for stranger in (visitor, viewer):
+        models = panel_of(shown(stranger), "Models")
+        assert re.findall(r'<tr id="([^"]+)"', models) == ["model-QWEN3", "model-llama3", "models-other"]
+        assert "120 ms" in models
+        assert "acme" not in models
+        assert "50.0 ms" not in models
+    models = panel_of(shown(operator), "Models")
+    assert re.findall(r'<tr id="([^"]+)"', models) == ["model-QWEN3", "model-acme-secret", "model-llama3"]
+    assert "50 ms" in models
+
+
+def panel_of(page: str, title: str) -> str:
+    return page.split(f'<section class="panel" aria-label="{title}">')[1].split("</section>")[0]
