@@ -180,7 +180,7 @@ def test_a_forged_receipt_is_explained_and_listed_for_its_owner(
         detail="wrong key",
     )
     page = text_of(operator.get(f"/nodes/{node.pk}/?tab=receipts"))
-    assert "a receipt whose signature does not verify" in page
+    assert "a receipt that none of its keys, current or former, has signed" in page
     assert "an admin must clear it" in page
     assert "r_forged" in page
     assert "1 receipt came" in page
@@ -201,11 +201,11 @@ def test_the_last_ten_receipts_are_listed_with_links(operator: Browser, node: No
 def test_the_strip_counts_kept_minutes_and_the_running_one(operator: Browser, node: Node) -> None:
     minute = timezone.now().replace(second=0, microsecond=0)
     Node.objects.filter(pk=node.pk).update(
-        created_at=minute - timedelta(hours=3), beat_minute=minute, beats=2
+        first_heard_at=minute - timedelta(hours=3), beat_minute=minute, beats=1
     )
     HeartbeatMinute.objects.create(node=node, minute=minute - timedelta(minutes=1), beats=6)
     HeartbeatMinute.objects.create(node=node, minute=minute - timedelta(minutes=61), beats=6)
-    assert "Heartbeats of the last hour: 8 received" in text_of(operator.get(f"/nodes/{node.pk}/"))
+    assert "Heartbeats of the last hour: 7 received" in text_of(operator.get(f"/nodes/{node.pk}/"))
 
 
 def test_words_of_agents_and_validators_are_escaped(operator: Browser, node: Node) -> None:
