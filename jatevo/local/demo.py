@@ -57,6 +57,7 @@ class DemoNode:
     requests_per_second: float
     fault: str = ""
     delay_seconds: float = 0.0
+    org: str = ""  # of its own, by name; else the operator's
 
 
 NODES = (
@@ -65,8 +66,18 @@ NODES = (
     DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.02),
     DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.01),
     DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.01),
-    # Comes later and signs with a key that is not its own, so that a quarantine can be watched.
-    DemoNode("fra-rogue-02", "eu-central", "ollama", ("llama3.1-8b",), 0.2, "forged-signature", 30.0),
+    # Comes later and signs with a key that is not its own, so that a quarantine can be watched. Its organisation is
+    # another, since a finding of fraud concerns what the same organisation registers afterwards.
+    DemoNode(
+        "fra-rogue-02",
+        "eu-central",
+        "ollama",
+        ("llama3.1-8b",),
+        0.2,
+        fault="forged-signature",
+        delay_seconds=30.0,
+        org="Rogue Compute (demo)",
+    ),
 )
 
 
@@ -115,9 +126,14 @@ class Member:
 
 
 class Fleet:
-    """The demo nodes and their validator. On a later run the same nodes come back with the keys they have."""
+    """The demo nodes and their validator. On a later run the same nodes come back with the keys they have.
 
-    def __init__(self, home: Path, children: Children, *, console_url: str, org: Org, by: User) -> None:
+    `by` enrols those of `org`, and `admin` the one that has an organisation of its own.
+    """
+
+    def __init__(
+        self, home: Path, children: Children, *, console_url: str, org: Org, by: User, admin: User
+    ) -> None:
         self._children = children
         self._logs = home / "logs"
         folder = home / "demo"
@@ -127,7 +143,16 @@ class Fleet:
         self.members = [
             Member(
                 node.node_id,
-                _agent_command(node, _configure(node, folder / node.node_id, console_url, org, by)),
+                _agent_command(
+                    node,
+                    _configure(
+                        node,
+                        folder / node.node_id,
+                        console_url,
+                        Org.objects.get_or_create(name=node.org)[0] if node.org else org,
+                        admin if node.org else by,
+                    ),
+                ),
                 env,
                 start_at=now + node.delay_seconds,
             )
@@ -179,7 +204,8 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
 
 def _agent_command(node: DemoNode, config: Path) -> list[str]:
     command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
-    command += ["--simulate", str(node.requests_per_second)]
+    # The nodes share this machine, and stand for machines of their own.
+    command += ["--simulate", str(node.requests_per_second), "--stand-for", node.node_id]
     return [*command, "--fault", node.fault] if node.fault else command
 
 

@@ -191,14 +191,20 @@ class Console:
         from jatevo.accounts.models import Role
         from jatevo.local.demo import Fleet, ensure_history
 
-        operator = next(login.user for login in logins if login.role == Role.OPERATOR)
+        people = {login.role: login.user for login in logins}
+        operator = people[Role.OPERATOR]
         if self._stores is None or operator.org is None:
             return
         with self._step("Demo history"):
             ensure_history(self.home, console_url=self.url, org=operator.org, by=operator)
         with self._step("Demo fleet"):
             self._fleet = Fleet(
-                self.home, self._stores.children, console_url=self.url, org=operator.org, by=operator
+                self.home,
+                self._stores.children,
+                console_url=self.url,
+                org=operator.org,
+                by=operator,
+                admin=people[Role.ADMIN],
             )
             self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
             self._fleet.tick(at=time.monotonic())

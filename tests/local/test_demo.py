@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from django.utils import timezone
 
 from jatevo.accounts.models import Org, Role, User
 from jatevo.local.children import Children
@@ -26,8 +27,18 @@ def children(tmp_path: Path) -> Iterator[Children]:
 
 
 @pytest.fixture
-def operator(db: None, tmp_path: Path) -> User:
-    return next(login.user for login in seed_users(tmp_path) if login.role == Role.OPERATOR)
+def people(db: None, tmp_path: Path) -> dict[Role, User]:
+    return {login.role: login.user for login in seed_users(tmp_path)}
+
+
+@pytest.fixture
+def operator(people: dict[Role, User]) -> User:
+    return people[Role.OPERATOR]
+
+
+@pytest.fixture
+def admin(people: dict[Role, User]) -> User:
+    return people[Role.ADMIN]
 
 
 def org_of(user: User) -> Org:
@@ -50,25 +61,52 @@ def test_fleet_covers_regions_and_runtimes_with_one_that_misbehaves() -> None:
 
 
 def test_new_node_gets_an_enrolment_of_the_operators_org(
-    children: Children, operator: User, tmp_path: Path
+    children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     config = config_of(tmp_path, NODES[0])
     assert str(config["enrollment_token"]).startswith("jve_")
     assert config["console"] == CONSOLE
     assert Enrollment.objects.filter(node_id=NODES[0].node_id, org=operator.org).count() == 1
 
 
-def test_registered_node_comes_back_with_its_token_at_the_new_port(
-    children: Children, operator: User, tmp_path: Path
+def test_the_misbehaving_node_has_an_organisation_of_its_own(
+    children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+    """Or its finding of fraud would hold what the operator tries to enrol next."""
+    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    (rogue,) = (node for node in NODES if node.fault)
+    enrolment = Enrollment.objects.get(node_id=rogue.node_id)
+    assert enrolment.org.name == rogue.org != org_of(operator).name
+    assert Enrollment.objects.good(at=timezone.now()).filter(pk=enrolment.pk).exists()
+
+
+def test_the_nodes_stand_for_machines_of_their_own(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    agents = [member._command for member in fleet.members if "jatevo_agent" in member._command]
+    assert len({command[command.index("--stand-for") + 1] for command in agents}) == len(NODES)
+    assert len({config_of(tmp_path, node)["listen"] for node in NODES}) == len(NODES)
+
+
+def test_registered_node_comes_back_with_its_token_at_the_new_port(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     first = config_of(tmp_path, NODES[0])
     node = Node.objects.create(pk=NODES[0].node_id, org=org_of(operator), region="us-east", runtime="vllm")
     state = tmp_path / "demo" / NODES[0].node_id / "state" / "state.json"
     state.parent.mkdir()
     state.write_text(json.dumps({"console": CONSOLE, "private_key": "kept"}))
-    Fleet(tmp_path, children, console_url="http://127.0.0.1:9000", org=org_of(operator), by=operator)
+    Fleet(
+        tmp_path,
+        children,
+        console_url="http://127.0.0.1:9000",
+        org=org_of(operator),
+        by=operator,
+        admin=admin,
+    )
     second = config_of(tmp_path, NODES[0])
     assert "enrollment_token" not in second
     assert second["node_token"] == node_token(node)
@@ -76,8 +114,10 @@ def test_registered_node_comes_back_with_its_token_at_the_new_port(
     assert json.loads(state.read_text()) == {"console": "http://127.0.0.1:9000", "private_key": "kept"}
 
 
-def test_fleet_holds_none_of_the_consoles_secrets(children: Children, operator: User, tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+def test_fleet_holds_none_of_the_consoles_secrets(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     for member in fleet.members:
         assert os.environ["JATEVO_MASTER_KEY"] not in member.env.values()
         assert not {"DATABASE_URL", "REDIS_URL", "PGHOST", "JATEVO_SECRET_KEY"} & set(member.env)
@@ -117,8 +157,10 @@ def test_member_that_needs_a_person_is_not_started_again(children: Children, tmp
     assert not run_once(member, children, tmp_path, at=10_000.0)
 
 
-def test_fleet_starts_and_ends_its_members(children: Children, operator: User, tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator)
+def test_fleet_starts_and_ends_its_members(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     fleet.members = [
         Member("early", sleeper, dict(os.environ), start_at=0.0),

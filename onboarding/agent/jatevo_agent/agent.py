@@ -20,6 +20,7 @@ from .exits import CannotRun, ExitCode
 from .faults import Fault
 from .health import HealthServer
 from .heartbeat import Heartbeat
+from .key_change import CurrentKey, KeyChange
 from .machine import Machine
 from .registration import Registration, identity
 from .simulate import SyntheticRequests
@@ -33,9 +34,10 @@ STOP_WITHIN_SECONDS = 1.5
 class Agent:
     """The agent of one node. `run` blocks until `stop`, from a signal or another thread."""
 
-    def __init__(self, config: Config, fault: Fault | None = None) -> None:
+    def __init__(self, config: Config, fault: Fault | None = None, stands_for: str = "") -> None:
         self._config = config
         self._fault = fault
+        self._stands_for = stands_for
         self._folder = StateFolder(config.state_dir)
         self._stopping = threading.Event()
         self._clock = ConsoleClock()
@@ -71,13 +73,14 @@ class Agent:
         self._status = {**self._folder.read_status(), "agent_version": __version__, "started_at": time.time()}
         spool = _open_spool(self._folder)
         console = Console(self._config.console, state.node_id, self._clock)
-        machine = Machine()
+        machine = Machine(self._stands_for)
         try:
-            health = self._health_server(state)
+            key = CurrentKey(state.signing_key)
+            health = self._health_server(state, key)
             health.start()
             logs.info("answering validators", listen=f"{self._config.listen_host}:{self._config.listen_port}")
             try:
-                self._start("work", lambda: self._work(state, spool, console, machine))
+                self._start("work", lambda: self._work(state, spool, console, machine, key))
                 # A signal handler runs in this, the main thread; nothing here blocks in a system call.
                 self._stopping.wait()
                 self._join_threads()
@@ -95,7 +98,9 @@ class Agent:
         logs.info("stopped", receipts_waiting=waiting)
         return ExitCode.STOPPED
 
-    def _work(self, state: NodeState, spool: Spool, console: Console, machine: Machine) -> None:
+    def _work(
+        self, state: NodeState, spool: Spool, console: Console, machine: Machine, key: CurrentKey
+    ) -> None:
         """Register if need be, then start what a registered node does."""
         registration = Registration(self._config, self._folder, console, self._clock, self._stopping)
 
@@ -127,8 +132,10 @@ class Agent:
         )
         self._start("heartbeat", heartbeat.run)
         self._start("delivery", delivery.run)
+        change = KeyChange(self._folder, console, self._clock, self._stopping, key)
+        self._start("key change", lambda: change.run(registered))
         if self._config.simulate_per_second > 0:
-            recorder = Recorder(self._config, self._receipt_key(registered), spool, delivery.wake)
+            recorder = Recorder(self._config, self._receipt_key(key), spool, delivery.wake)
             requests = SyntheticRequests(
                 rate_per_second=self._config.simulate_per_second,
                 models=self._config.models,
@@ -138,12 +145,13 @@ class Agent:
             )
             self._start("requests", requests.run)
 
-    def _health_server(self, state: NodeState) -> HealthServer:
-        key = SigningKey.generate() if self._fault is Fault.BAD_HEALTH else state.signing_key
+    def _health_server(self, state: NodeState, key: CurrentKey) -> HealthServer:
+        if self._fault is Fault.BAD_HEALTH:
+            key = CurrentKey(SigningKey.generate())
         return HealthServer(self._config.listen_host, self._config.listen_port, state.node_id, key)
 
-    def _receipt_key(self, state: NodeState) -> SigningKey:
-        return SigningKey.generate() if self._fault is Fault.FORGED_SIGNATURE else state.signing_key
+    def _receipt_key(self, key: CurrentKey) -> CurrentKey:
+        return CurrentKey(SigningKey.generate()) if self._fault is Fault.FORGED_SIGNATURE else key
 
     def _note_heartbeat(self, answer: Mapping[str, Any]) -> None:
         self._status["last_heartbeat"] = dict(answer)
@@ -189,18 +197,16 @@ class Agent:
 class Recorder:
     """Turns completions into signed receipts in the spool."""
 
-    def __init__(
-        self, config: Config, signing_key: SigningKey, spool: Spool, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: Config, key: CurrentKey, spool: Spool, wake: Callable[[], None]) -> None:
         self._config = config
-        self._signing_key = signing_key
+        self._key = key
         self._spool = spool
         self._wake = wake
 
     def record(self, completion: Completion) -> None:
         """Sign the receipt of `completion` and keep it; on disk when this returns, and soon on its way."""
         receipt = unsigned_receipt(completion, node_id=self._config.node_id, region=self._config.region)
-        body = receipt_bytes(sign(receipt, self._signing_key))
+        body = receipt_bytes(sign(receipt, self._key.signing_key))
         try:
             self._spool.add(completion.request_id, body)
         except sqlite3.OperationalError as error:

@@ -1,4 +1,4 @@
-"""The command `jatevo-agent`: `run`, `status`, `version`."""
+"""The command `jatevo-agent`: `run`, `change-key`, `status`, `version`."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from .agent import Agent
 from .config import HIGHEST_RATE_PER_SECOND, Config, ConfigError, load_config
 from .exits import CannotRun, ExitCode
 from .faults import Fault
+from .key_change import prepare_key_change
 from .spool import read_counts
 from .state import StateFolder
 
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "run":
             return _run(options)
+        if options.command == "change-key":
+            return _change_key(options)
         if options.command == "status":
             return _status(options)
         print(__version__)
@@ -48,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         help="misbehave; only for testing a console",
         metavar="FAULT",
     )
+    run.add_argument(
+        "--stand-for",
+        default="",
+        help="pretend to be the machine of that name; only for showing a fleet on one",
+    )
+    change = commands.add_parser(
+        "change-key", help="make a new key, which the agent changes to when it starts"
+    )
+    _add_config(change)
     status = commands.add_parser("status", help="print what the agent last knew, as JSON")
     _add_config(status)
     commands.add_parser("version", help="print the version")
@@ -61,7 +73,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     logs.start_logging()
     config = _with_rate(load_config(options.config), options.simulate)
-    agent = Agent(config, options.fault)
+    agent = Agent(config, options.fault, options.stand_for)
     agent.stop_on_signals()
     logs.info("starting", version=__version__, node=config.node_id, console=config.console)
     if options.fault:
@@ -81,6 +93,20 @@ def _with_rate(config: Config, simulate: float | None) -> Config:
             "models: is empty, and simulated requests need a model: name one, like [llama3.1-8b]"
         )
     return config
+
+
+def _change_key(options: argparse.Namespace) -> int:
+    folder = StateFolder(load_config(options.config).state_dir)
+    folder.prepare()
+    folder.lock()
+    try:
+        public_key = prepare_key_change(folder)
+    finally:
+        folder.unlock()
+    print(
+        f"{public_key} is the node's next key. Start the agent: it changes to it as soon as the console has it."
+    )
+    return ExitCode.STOPPED
 
 
 def _status(options: argparse.Namespace) -> int:

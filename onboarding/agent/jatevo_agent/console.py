@@ -85,6 +85,10 @@ class Console:
         """`POST /v1/receipts`, signed: one receipt or a batch; Unreachable if no answer came."""
         return self._post_signed("/v1/receipts", node_token, body)
 
+    def add_key(self, node_token: str, body: bytes) -> Answer:
+        """`POST /v1/nodes/{node_id}/keys`, signed; Unreachable if no answer came."""
+        return self._post_signed(f"/v1/nodes/{self._node_id}/keys", node_token, body)
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -10,10 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from nacl.signing import SigningKey
-
 from . import __version__
 from .exits import CannotRun, ExitCode
+from .key_change import CurrentKey
 from .wire.signing import sign_health
 
 IDLE_TIMEOUT_SECONDS = 5.0
@@ -29,7 +28,7 @@ class HealthServer:
     CannotRun if the address is taken or not of this machine.
     """
 
-    def __init__(self, host: str, port: int, node_id: str, signing_key: SigningKey) -> None:
+    def __init__(self, host: str, port: int, node_id: str, key: CurrentKey) -> None:
         try:
             self._server = _serving(host, port)
         except OSError as error:
@@ -37,7 +36,7 @@ class HealthServer:
                 f"listen: {host}:{port} cannot be used: {error.strerror or error}.", ExitCode.TRY_LATER
             ) from error
         self._server.node_id = node_id
-        self._server.signing_key = signing_key
+        self._server.key = key
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="health", daemon=True
         )
@@ -72,7 +71,7 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = MOST_CONNECTIONS
     node_id: str
-    signing_key: SigningKey
+    key: CurrentKey
 
     def __init__(self, *args: Any) -> None:
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
@@ -124,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(HTTPStatus.BAD_REQUEST, "invalid_request", "nonce must be 32 hex digits")
             return
         node_id, nonce = self.server.node_id, nonces[0]
-        signature = sign_health(node_id, nonce, self.server.signing_key)
+        signature = sign_health(node_id, nonce, self.server.key.signing_key)
         self._answer(HTTPStatus.OK, {"node_id": node_id, "nonce": nonce, "signature": signature})
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:

@@ -18,7 +18,9 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal",
 class Machine:
     """Figures for heartbeats and for the attestation at registration. `close` ends the use of NVML."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands_for: str = "") -> None:
+        """`stands_for` names a made-up machine, where several nodes share this one to show a fleet."""
+        self._stands_for = stands_for
         self._started = time.monotonic()
         self._cards = _nvidia_cards()
         psutil.cpu_percent(interval=None)  # the first call only sets the mark that the next measures from
@@ -42,7 +44,8 @@ class Machine:
         """The `attest` member of registrations and heartbeats. What is not known is '' or None.
 
         `hardware_hash` is stable for one machine. Its ingredients, serial numbers among them, are only
-        sent as this hash.
+        sent as this hash. It is '' where nothing tells this machine from others of its make, as in many
+        containers.
         """
         vram_gb: int | None = None
         gpu_model, driver_version, cuda_version, gpu_uuids = "", "", "", []
@@ -59,6 +62,7 @@ class Machine:
         elif sys.platform == "darwin" and platform.machine() == "arm64":
             gpu_model = _processor_name()
             vram_gb = round(psutil.virtual_memory().total / 2**30)  # the memory is the GPU's as well
+        identifying = [each for each in (_machine_id(), *gpu_uuids, self._stands_for) if each]
         facts = [
             platform.system(),
             platform.machine(),
@@ -66,15 +70,14 @@ class Machine:
             str(psutil.cpu_count()),
             # in GiB: what a kernel keeps for itself changes with its version
             str(round(psutil.virtual_memory().total / 2**30)),
-            _machine_id(),
-            *gpu_uuids,
+            *identifying,
         ]
         return {
             "gpu_model": gpu_model,
             "vram_gb": vram_gb,
             "driver_version": driver_version,
             "cuda_version": cuda_version,
-            "hardware_hash": "blake3:" + blake3("\n".join(facts).encode()).hexdigest(),
+            "hardware_hash": "blake3:" + blake3("\n".join(facts).encode()).hexdigest() if identifying else "",
             "energy_proof_url": energy_proof_url,
         }
 

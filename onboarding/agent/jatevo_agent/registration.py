@@ -142,11 +142,16 @@ class Registration:
 def _refusal(node_id: str, answer: Answer, may_be_registered: bool) -> str:
     """The sentence with which the agent ends, and what the operator can do."""
     reason = f"The console refused to register {node_id}: {answer.reason.rstrip('.')}."
-    if answer.status in {401, 409} and may_be_registered:
+    if answer.status in {401, 409} and answer.error_type != "key_exists" and may_be_registered:
         return (
             f"{reason} An earlier attempt from here had no answer, so {node_id} may be registered with this"
             " agent's key already. If the console lists it, ask there for a new node token, put it into"
             " agent.yaml as node_token (or JATEVO_NODE_TOKEN) and start again. If it does not, enrol again."
+        )
+    if answer.error_type == "key_exists":
+        return (
+            f"{reason} The key in state_dir is another node's: start with that node's node_id, or give this node a"
+            " state_dir of its own."
         )
     if answer.status == 409:
         return f"{reason} Choose another node_id, or start with the state_dir that this node was made with."

@@ -37,6 +37,8 @@ class NodeState:
     attempted_at: float | None = None
     """When a registration was last sent whose answer may have been lost."""
     registered_at: float | None = None
+    next_seed: bytes | None = None
+    """Of the key that the node is changing to, until the console has it."""
 
     @property
     def signing_key(self) -> SigningKey:
@@ -117,6 +119,9 @@ class StateFolder:
             "node_token": state.node_token,
             "attempted_at": state.attempted_at,
             "registered_at": state.registered_at,
+            "next_private_key": base64.b64encode(state.next_seed).decode("ascii")
+            if state.next_seed
+            else None,
         }
         try:
             _replace(self._state_path, document)
@@ -139,17 +144,23 @@ class StateFolder:
 def _parse(document: Any) -> NodeState:
     if document["version"] != _STATE_VERSION:
         raise ValueError("unknown version")
-    seed = base64.b64decode(document["private_key"], validate=True)
-    if len(seed) != 32:
-        raise ValueError("the private key is not 32 bytes")
+    next_key = document.get("next_private_key")
     return NodeState(
         node_id=str(document["node_id"]),
         console=str(document["console"]),
-        seed=seed,
+        seed=_seed(document["private_key"]),
         node_token=document.get("node_token"),
         attempted_at=document.get("attempted_at"),
         registered_at=document.get("registered_at"),
+        next_seed=None if next_key is None else _seed(next_key),
     )
+
+
+def _seed(text: str) -> bytes:
+    seed = base64.b64decode(text, validate=True)
+    if len(seed) != 32:
+        raise ValueError("the private key is not 32 bytes")
+    return seed
 
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:

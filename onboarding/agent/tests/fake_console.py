@@ -34,6 +34,7 @@ class FakeNode:
     public_key: bytes
     node_token: str
     registration: dict[str, Any]
+    former_keys: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,8 @@ class FakeConsole:
         document = json.loads(body)
         if path == "heartbeat":
             return self._heartbeat(node, document)
+        if path == "keys":
+            return self._add_key(node, document)
         if "receipts" in document:
             texts = split_batch(body)
             assert 1 <= len(texts) <= 500
@@ -248,6 +251,21 @@ class FakeConsole:
             },
         )
 
+    def _add_key(self, node: FakeNode, document: dict[str, Any]) -> Reply:
+        text = document["public_key"]
+        offered = base64.b64decode(text.removeprefix("ed25519:"), validate=True)
+        if offered in (node.public_key, *node.former_keys):
+            current = "ed25519:" + base64.b64encode(node.public_key).decode()
+            return error(409, "key_exists", current_key=current)
+        signature = base64.b64decode(document["signature"].removeprefix("ed25519:"), validate=True)
+        try:
+            VerifyKey(node.public_key).verify(f"jatevo-key:{node.node_id}:{text}".encode(), signature)
+        except BadSignatureError:
+            return error(422, "invalid_signature", "not the current key's")
+        node.former_keys.append(node.public_key)
+        node.public_key = offered
+        return Reply(201, {"public_key": text})
+
     def _receipt(self, node: FakeNode, raw: bytes) -> dict[str, Any]:
         receipt = json.loads(raw)
         request_id = receipt["request_id"]
@@ -256,9 +274,9 @@ class FakeConsole:
         if forced:
             return {"request_id": request_id, **forced}
         signature = base64.b64decode(receipt.pop("signature").removeprefix("ed25519:"), validate=True)
-        try:
-            VerifyKey(node.public_key).verify(rfc8785.dumps(receipt), signature)
-        except BadSignatureError:
+        if not any(
+            _verifies(key, rfc8785.dumps(receipt), signature) for key in (node.public_key, *node.former_keys)
+        ):
             self.refused_signatures.append(request_id)
             return {
                 "request_id": request_id,
@@ -278,6 +296,14 @@ class FakeConsole:
             "status": 409,
             "error": {"type": "receipt_conflict", "message": "other content"},
         }
+
+
+def _verifies(public_key: bytes, statement: bytes, signature: bytes) -> bool:
+    try:
+        VerifyKey(public_key).verify(statement, signature)
+    except BadSignatureError:
+        return False
+    return True
 
 
 def split_batch(body: bytes) -> list[bytes]:

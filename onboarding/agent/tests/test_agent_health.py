@@ -14,6 +14,7 @@ from fake_console import free_port
 from jatevo_agent import health as health_module
 from jatevo_agent.exits import CannotRun, ExitCode
 from jatevo_agent.health import HealthServer
+from jatevo_agent.key_change import CurrentKey
 from nacl.signing import SigningKey, VerifyKey
 
 KEY = SigningKey.generate()
@@ -29,7 +30,7 @@ class Endpoint:
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     port = free_port()
-    server = HealthServer("127.0.0.1", port, "gpu-7", KEY)
+    server = HealthServer("127.0.0.1", port, "gpu-7", CurrentKey(KEY))
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield Endpoint(port, client)
@@ -53,7 +54,7 @@ def test_answers_the_nonce_with_the_nodes_signature(endpoint: Endpoint) -> None:
 )
 def test_answers_at_every_address_that_it_listens_on(listen: str, asked: list[str]) -> None:
     port = free_port()
-    server = HealthServer(listen, port, "gpu-7", KEY)
+    server = HealthServer(listen, port, "gpu-7", CurrentKey(KEY))
     server.start()
     try:
         for host in asked:
@@ -69,7 +70,7 @@ def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(health_module._IPv6Server, "server_bind", no_ipv6)
     port = free_port()
-    server = HealthServer("::", port, "gpu-7", KEY)
+    server = HealthServer("::", port, "gpu-7", CurrentKey(KEY))
     server.start()
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/healthz?nonce={NONCE}", trust_env=False)
@@ -77,7 +78,7 @@ def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.Mon
     finally:
         server.close()
     with pytest.raises(CannotRun):
-        HealthServer("::1", port, "gpu-7", KEY)
+        HealthServer("::1", port, "gpu-7", CurrentKey(KEY))
 
 
 @pytest.mark.parametrize(
@@ -144,5 +145,5 @@ def test_a_taken_address_is_one_sentence() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(CannotRun, match="cannot be used") as caught:
-            HealthServer("127.0.0.1", taken.getsockname()[1], "gpu-7", KEY)
+            HealthServer("127.0.0.1", taken.getsockname()[1], "gpu-7", CurrentKey(KEY))
     assert caught.value.exit_code is ExitCode.TRY_LATER

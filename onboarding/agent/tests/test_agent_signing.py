@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jatevo_agent
+import jatevo_agent.machine as machine_module
 import pynvml
 import pytest
 from jatevo_agent.backoff import Backoff
@@ -166,6 +167,26 @@ def test_what_this_machine_tells_is_sane() -> None:
         "energy_proof_url",
     }
     machine.close()
+
+
+def test_hash_tells_machines_apart_or_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hash_of(machine_id: str, stands_for: str = "") -> str:
+        monkeypatch.setattr(machine_module, "_machine_id", lambda: machine_id)
+        machine = Machine(stands_for)
+        found: str = machine.attestation(None)["hardware_hash"]
+        machine.close()
+        return found
+
+    assert hash_of("") == "", "as in many containers, which would all look like one machine"
+    named = [
+        hash_of("one"),
+        hash_of("two"),
+        hash_of("one", "gpu-1"),
+        hash_of("", "gpu-1"),
+        hash_of("", "gpu-2"),
+    ]
+    assert len(set(named)) == 5
+    assert hash_of("one") == named[0]
 
 
 class Card:

@@ -1,0 +1,108 @@
+"""Changing the node's key: the new one is on disk before the console hears of it, and used once it has it.
+
+If an answer is lost, the same key is offered again until it is known what became of it. Meanwhile the old key goes
+on signing, which the console takes for genuine whichever of the two it holds.
+"""
+
+import json
+import secrets
+import threading
+from dataclasses import replace
+
+from nacl.signing import SigningKey
+
+from . import logs
+from .backoff import Backoff
+from .clock import ConsoleClock
+from .console import Answer, Console, Unreachable
+from .exits import CannotRun
+from .state import NodeState, StateFolder
+from .wire.keys import public_key_text
+from .wire.signing import sign_key
+
+TOKEN_REFUSED_PAUSE_SECONDS = 60.0
+
+
+class CurrentKey:
+    """The key that signs from now on. Another thread may change it between two signatures."""
+
+    def __init__(self, signing_key: SigningKey) -> None:
+        self.signing_key = signing_key
+
+
+def prepare_key_change(folder: StateFolder) -> str:
+    """Make the next key and put it on disk; returns its public half as text.
+
+    A change that is under way already keeps its key. CannotRun if the node is not registered yet.
+    """
+    state = folder.load()
+    if state is None or state.node_token is None:
+        raise CannotRun("This node is not registered yet, so it has no key to change.")
+    seed = state.next_seed or secrets.token_bytes(32)
+    if state.next_seed is None:
+        folder.save(replace(state, next_seed=seed))
+    return _public_text(seed)
+
+
+class KeyChange:
+    """Offers the next key to the console, repeated until it answers: call `run` in a thread."""
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        console: Console,
+        clock: ConsoleClock,
+        stopping: threading.Event,
+        key: CurrentKey,
+    ) -> None:
+        self._folder = folder
+        self._console = console
+        self._clock = clock
+        self._stopping = stopping
+        self._key = key
+
+    def run(self, state: NodeState) -> None:
+        """Settle the change that `state` holds, if any. A key that the console does not take is dropped."""
+        if state.next_seed is None or state.node_token is None:
+            return
+        offered = _public_text(state.next_seed)
+        body = json.dumps(
+            {"public_key": offered, "signature": sign_key(state.node_id, offered, state.signing_key)}
+        ).encode()
+        backoff = Backoff(first_seconds=0.5, longest_seconds=15.0)
+        while not self._stopping.is_set():
+            try:
+                answer = self._console.add_key(state.node_token, body)
+            except Unreachable as error:
+                delay, reason = backoff.failed(), str(error)
+            else:
+                if answer.status in {200, 201} or answer.error.get("current_key") == offered:
+                    self._use(replace(state, seed=state.next_seed, next_seed=None))
+                    return
+                if not (answer.may_pass or answer.status == 401 or answer.error_type == "replayed_request"):
+                    self._drop(state, answer)
+                    return
+                self._clock.observe(answer.server_time)
+                delay, reason = backoff.failed(answer.retry_after_seconds), answer.reason
+                if answer.status == 401 and answer.error_type != "clock_skew":
+                    delay = TOKEN_REFUSED_PAUSE_SECONDS
+            if backoff.failures == 1:
+                logs.warning("the key is not changed yet; trying again", reason=reason)
+            self._stopping.wait(delay)
+
+    def _use(self, state: NodeState) -> None:
+        self._folder.save(state)
+        self._key.signing_key = state.signing_key
+        logs.info("the node's new key is in use", public_key=_public_text(state.seed))
+
+    def _drop(self, state: NodeState, answer: Answer) -> None:
+        self._folder.save(replace(state, next_seed=None))
+        logs.error(
+            "the console refused the node's new key; the old one stays in use",
+            reason=answer.reason,
+            current_key=answer.error.get("current_key"),
+        )
+
+
+def _public_text(seed: bytes) -> str:
+    return public_key_text(bytes(SigningKey(seed).verify_key))
