@@ -12,6 +12,7 @@ from nodes.rules.probes import ProbeKind
 
 POLL_AFTER_SECONDS = 2
 MOST_AT_ONCE = 500
+MOST_FORMER_KEYS = 10
 PENDING_HEALTH_EVERY = timedelta(seconds=5)
 HEALTH_EVERY = timedelta(seconds=60)
 LATENCY_EVERY = timedelta(seconds=60)
@@ -21,11 +22,16 @@ QUARANTINE_AUDIT_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Assignment:
-    """A node, how to check what it signs, and which kinds of probe are due."""
+    """A node, how to check what it signs, and which kinds of probe are due.
+
+    What one of the `former_keys` (the newest first) signed is the node's, though not as it should be: it is reported
+    as `bad_status`, since the node may not have heard that its key was changed.
+    """
 
     node_id: str
     endpoint: str
     public_key: str
+    former_keys: tuple[str, ...]
     status: str
     due: tuple[ProbeKind, ...]
 
@@ -81,10 +87,23 @@ def due_assignments(*, at: datetime) -> list[Assignment]:
             if node.pk in due or len(due) < MOST_AT_ONCE:
                 nodes[node.pk] = node
                 due.setdefault(node.pk, []).append(rule.kind)
-    current = NodeKey.objects.filter(node_id__in=nodes, valid_to__isnull=True)
-    keys = {key.node_id: public_key_text(bytes(key.public_key)) for key in current}
+    keys: dict[str, str] = {}
+    former: dict[str, list[str]] = {}
+    for key in NodeKey.objects.filter(node_id__in=nodes).order_by("-valid_from"):
+        text = public_key_text(bytes(key.public_key))
+        if key.valid_to is None:
+            keys[key.node_id] = text
+        elif len(named := former.setdefault(key.node_id, [])) < MOST_FORMER_KEYS:
+            named.append(text)
     return [
-        Assignment(node_id, nodes[node_id].endpoint, keys[node_id], nodes[node_id].status, tuple(kinds))
+        Assignment(
+            node_id=node_id,
+            endpoint=nodes[node_id].endpoint,
+            public_key=keys[node_id],
+            former_keys=tuple(former.get(node_id, ())),
+            status=nodes[node_id].status,
+            due=tuple(kinds),
+        )
         for node_id, kinds in due.items()
         if node_id in keys
     ]

@@ -6,6 +6,7 @@ The signature is that of the Standard Webhooks specification, as the HTTP contra
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -155,6 +156,8 @@ def parse_assignments(content: bytes) -> Assignments:
 
 
 def _assignment(row: object) -> Assignment | None:
+    if not isinstance(row, dict):
+        return None
     match row:
         case {
             "node_id": str(node_id),
@@ -171,10 +174,20 @@ def _assignment(row: object) -> Assignment | None:
             return None
     known = {kind.value for kind in ProbeKind}
     return Assignment(
-        target=Target(node_id=node_id, endpoint=endpoint, public_key=public_key),
+        target=Target(node_id, endpoint, public_key, _former_keys(row)),
         status=status,
         due=frozenset(ProbeKind(word) for word in due if isinstance(word, str) and word in known),
     )
+
+
+def _former_keys(row: dict[object, object]) -> tuple[bytes, ...]:
+    """Those that can be read; a console that names none knows of none."""
+    listed = row.get("former_keys")
+    keys = []
+    for text in listed if isinstance(listed, list) else ():
+        with suppress(MalformedKeyError):
+            keys.append(parse_public_key(str(text)))
+    return tuple(keys)
 
 
 def _error_type(content: bytes) -> str:

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     WRONG_NODE = "wrong node id"
     WRONG_NONCE = "wrong nonce"
     WRONG_SIGNATURE = "wrong signature"
+    FORMER_KEY = "signed with a former key of the node"
     OURS = "the validator failed"
 
     @property
@@ -45,5 +46,7 @@ _FAULTS = {
     Cause.WRONG_NODE: ProbeFault.BAD_ANSWER,
     Cause.WRONG_NONCE: ProbeFault.BAD_ANSWER,
     Cause.WRONG_SIGNATURE: ProbeFault.BAD_SIGNATURE,
+    # The node's own answer: its agent never heard that its key was changed. It fails, and convicts nobody.
+    Cause.FORMER_KEY: ProbeFault.BAD_STATUS,
     Cause.OURS: ProbeFault.VALIDATOR,
 }

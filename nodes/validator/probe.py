@@ -49,11 +49,12 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to probe: `public_key` is the node's current key, 32 bytes."""
+    """Whom to probe: `public_key` is the node's current key, 32 bytes; `former_keys` are those before it."""
 
     node_id: str
     endpoint: str
     public_key: bytes
+    former_keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,10 +275,11 @@ def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
     if answer.get("nonce") != nonce:
         raise ProbeError(Cause.WRONG_NONCE)
     signature = answer.get("signature")
-    if not isinstance(signature, str) or not verify_health(
-        target.node_id, nonce, signature, target.public_key
-    ):
+    if not isinstance(signature, str):
         raise ProbeError(Cause.WRONG_SIGNATURE)
+    if not verify_health(target.node_id, nonce, signature, target.public_key):
+        former = any(verify_health(target.node_id, nonce, signature, key) for key in target.former_keys)
+        raise ProbeError(Cause.FORMER_KEY if former else Cause.WRONG_SIGNATURE)
     return signature
 
 

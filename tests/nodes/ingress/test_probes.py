@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 import redis
 from django.utils import timezone
+from nacl.signing import SigningKey
 
+from jatevo.audit.record import SYSTEM
 from jatevo.metrics.models import Outbox
+from jatevo.wire.keys import public_key_text
+from nodes.actions import add_key
 from nodes.models import Exemption, ExemptionKind, Node, Probe
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory
@@ -248,6 +252,31 @@ def test_assignment_leaves_the_list_once_probed(validator: Machine) -> None:
     assert assigned(validator) == {node.pk: ["health"]}
     probe(validator, node, ok=False)
     assert assigned(validator) == {}
+
+
+def test_assignment_names_the_current_key_and_the_former_ones_newest_first(validator: Machine) -> None:
+    node = probing()
+    texts = [public_key_text(bytes(node.keys.get().public_key))]
+    for hours_ago in (3, 2, 1):
+        fresh = bytes(SigningKey.generate().verify_key)
+        at = timezone.now() - timedelta(hours=hours_ago)
+        add_key(node=node, public_key=fresh, by=SYSTEM, at=at)
+        texts.insert(0, public_key_text(fresh))
+    (line,) = validator.get("/v1/validators/assignments").json()["assignments"]
+    assert [line["public_key"], *line["former_keys"]] == texts
+
+
+def test_audit_that_met_a_former_key_convicts_nobody(validator: Machine) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    answer = probe(
+        validator,
+        node,
+        kind="audit",
+        ok=False,
+        fault="bad_status",
+        detail="signed with a former key of the node",
+    )
+    assert answer.json()["status"] == "active"
 
 
 def test_assignments_are_for_validators_alone() -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from jatevo.wire.keys import public_key_text
 from jatevo.wire.webhook import MalformedTokenError, secret_of
 from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
@@ -166,6 +167,25 @@ def test_malformed_assignment_is_left_out_and_the_rest_kept(change: dict[str, ob
     good = assignment("http://1.1.1.1")
     answer = parse_assignments(json.dumps({"assignments": [None, {**good, **change}, good]}).encode())
     assert [node.target.endpoint for node in answer.nodes] == ["http://1.1.1.1"]
+
+
+KEY_TEXT = public_key_text(PUBLIC_KEY)
+
+
+@pytest.mark.parametrize(
+    ("named", "understood"),
+    [
+        ([KEY_TEXT], (PUBLIC_KEY,)),
+        (["ed25519:AAAA", 7, None, KEY_TEXT], (PUBLIC_KEY,)),
+        ([], ()),
+        ("ed25519:AAAA", ()),
+        (None, ()),
+    ],
+)
+def test_former_keys_are_read_where_they_are_keys(named: object, understood: tuple[bytes, ...]) -> None:
+    rows = [assignment("http://1.1.1.1") | {"former_keys": named}]
+    (node,) = parse_assignments(json.dumps({"assignments": rows}).encode()).nodes
+    assert node.target.former_keys == understood
 
 
 def test_unknown_kind_of_probe_is_left_out() -> None:

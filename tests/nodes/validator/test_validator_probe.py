@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jatevo_agent.health import HealthServer
+from jatevo_agent.key_change import CurrentKey
 from nacl.signing import SigningKey
 
 from jatevo.wire.endpoints import IPAddress, parse_endpoint
@@ -24,12 +25,14 @@ from nodes.validator.probe import (
     ProbeError,
     Prober,
     Result,
+    Target,
     fresh_nonce,
     percentile,
     verified_signature,
 )
 from tests.nodes.validator.loopback_node import (
     NODE_ID,
+    PUBLIC_KEY,
     SIGNING_KEY,
     Handler,
     Respond,
@@ -314,6 +317,24 @@ def test_audit_fails_on_one_wrong_answer_whatever_the_others_say() -> None:
     assert result.cause is Cause.WRONG_SIGNATURE
 
 
+@pytest.mark.parametrize("kind", ["health", "audit", "latency"])
+def test_answer_by_a_former_key_fails_and_is_no_false_answer(kind: str) -> None:
+    """The console took the node's new key, and the node never heard of it."""
+    now = SigningKey.generate()
+    with serving() as server:
+        whom = Target(NODE_ID, server.url, bytes(now.verify_key), former_keys=(bytes(32), PUBLIC_KEY))
+        result = asyncio.run(getattr(prober(), kind)(whom))
+    assert (result.ok, result.cause, result.is_false_answer) == (False, Cause.FORMER_KEY, False)
+
+
+def test_answer_by_a_strangers_key_is_false_whatever_keys_the_node_had() -> None:
+    former = bytes(SigningKey.generate().verify_key)
+    with serving() as server:
+        whom = Target(NODE_ID, server.url, bytes(SigningKey.generate().verify_key), former_keys=(former,))
+        result = asyncio.run(prober().audit(whom))
+    assert (result.cause, result.is_false_answer) == (Cause.WRONG_SIGNATURE, True)
+
+
 def test_audit_fails_when_one_answer_serves_all() -> None:
     lock = threading.Lock()
     first: list[str] = []
@@ -374,6 +395,7 @@ def test_percentile_interpolates(samples: list[float], share: float, expected: f
         (Cause.WRONG_NODE, ProbeFault.BAD_ANSWER),
         (Cause.WRONG_NONCE, ProbeFault.BAD_ANSWER),
         (Cause.WRONG_SIGNATURE, ProbeFault.BAD_SIGNATURE),
+        (Cause.FORMER_KEY, ProbeFault.BAD_STATUS),
         (Cause.TIMEOUT, ProbeFault.TIMEOUT),
         (Cause.REFUSED, ProbeFault.REFUSED),
         (Cause.STATUS, ProbeFault.BAD_STATUS),
@@ -389,7 +411,7 @@ def test_every_cause_has_its_fault_in_the_contract(cause: Cause, fault: ProbeFau
 @pytest.mark.parametrize("listen", ["::1", "::"])
 def test_the_reference_agent_on_ipv6_passes_every_probe(listen: str) -> None:
     port = closed_port()
-    server = HealthServer(listen, port, NODE_ID, SIGNING_KEY)
+    server = HealthServer(listen, port, NODE_ID, CurrentKey(SIGNING_KEY))
     server.start()
     try:
         whom = target(str(parse_endpoint(f"http://[::1]:{port}")))
