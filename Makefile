@@ -5,6 +5,8 @@
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
+# Each process would compile every module anew: seconds for a console, an agent or a run of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores

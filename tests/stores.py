@@ -9,6 +9,7 @@ import argparse
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +18,11 @@ import pytest
 
 from jatevo.local import keys, stores
 from tests import template_home
+
+# Some machines set PYTHONDONTWRITEBYTECODE. This process and the many that tests start would then compile every
+# module anew, and pytest rewrite every assertion: most of the time of a start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _running: list[stores.Stores] = []
 
