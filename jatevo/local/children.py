@@ -12,9 +12,8 @@ from pathlib import Path
 import psutil
 
 from jatevo.local import guard
+from jatevo.local.log_files import rotate
 from jatevo.local.problems import CannotStart
-
-MAX_LOG_BYTES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,10 @@ class Children:
         stop_signal: int = signal.SIGTERM,
         cwd: Path | None = None,
     ) -> Child:
-        """Start a child; its output is appended to `log`, which begins anew once it is over 5 MB."""
+        """Start a child; its output is appended to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        mode = "wb" if log.exists() and log.stat().st_size > MAX_LOG_BYTES else "ab"
-        with log.open(mode) as output:
+        rotate(log)
+        with log.open("ab") as output:
             try:
                 process = subprocess.Popen(
                     command,

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jatevo.local.children import MAX_LOG_BYTES
+from jatevo.local.log_files import rotate
 
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """For the block, whatever settings.LOGGING writes to a stream goes to the file, in the same format.
 
-    The file begins anew once it is over 5 MB. Warnings and logs before the block go to the terminal.
+    Warnings and logs before the block go to the terminal.
     """
-    fresh = path.exists() and path.stat().st_size > MAX_LOG_BYTES
+    rotate(path)
     handlers = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
-    with path.open("w" if fresh else "a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8") as file:
         before = [handler.setStream(file) for handler in handlers]
         logging.captureWarnings(True)
         try:

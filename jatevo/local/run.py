@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jatevo.local import checks, console_log, postgres, valkey
 from jatevo.local.lock import sole_console
+from jatevo.local.log_files import rotate_all
 from jatevo.local.problems import CannotStart
 from jatevo.local.steps import Steps
 from jatevo.local.stopping import StopRequest, StopRequested
@@ -86,8 +87,10 @@ class Console:
 
         A store that dies is started again beneath the running console, which answers without it meanwhile.
         """
-        log = self.home / "logs" / "console.log"
+        logs = self.home / "logs"
+        log = logs / "console.log"
         while not self._asked_to_stop.wait(WATCH_SECONDS):
+            rotate_all(logs)
             if self._stores is not None:
                 try:
                     for line in self._stores.keep_running(at=time.monotonic()):
