@@ -275,6 +275,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Jatevo console API",
     "DESCRIPTION": "For agents, validators, auditors and dashboards of other people.",
     "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1/",
     "SCHEMA_PATH_PREFIX_INSERT": "",

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from jatevo.accounts.models import Org, User
 from jatevo.accounts.permissions import Permission, allowed, api_permission, user_of
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found
+from jatevo.web.openapi import CURSOR, LIMIT, text_parameter
 from jatevo.web.paging import keyset_page, parse_limit
 from jatevo.web.query_values import takes_query
 from jatevo.web.throttling import hit
@@ -21,8 +22,10 @@ from nodes.access.names import NodeNames
 from nodes.access.rights import owned_node, rights_of
 from nodes.ingress.payloads import sane_node_id
 from nodes.ingress.refusals import refuse
+from nodes.list.facets import ATTENTION
 from nodes.list.filters import NodeFilter
-from nodes.models import Enrollment, Node
+from nodes.models import Enrollment, Node, Runtime
+from nodes.rules.lifecycle import Status
 from nodes.serializers import EnrollmentAnswer, EnrollmentLine, EnrollmentRequest, NodeDetail, NodeSummary
 
 _TOKEN_ANSWER = inline_serializer(
@@ -33,7 +36,7 @@ _TOKEN_ANSWER = inline_serializer(
 @extend_schema(
     methods=["GET"],
     operation_id="enrollments_list",
-    parameters=[OpenApiParameter("cursor"), OpenApiParameter("limit", int)],
+    parameters=[CURSOR, LIMIT],
     responses=inline_serializer(
         "EnrollmentPage",
         {"results": EnrollmentLine(many=True), "next": serializers.CharField(allow_null=True)},
@@ -72,15 +75,21 @@ def enrollment(request: Request, enrollment_id: UUID) -> Response:
     operation_id="nodes_list",
     parameters=[
         OpenApiParameter(
-            "status", description="one of the statuses, or `attention` for quarantine and offline"
+            "status",
+            enum=[*Status, ATTENTION],
+            description="one of the statuses, or `attention` for quarantine and offline",
         ),
-        OpenApiParameter("region"),
-        OpenApiParameter("runtime"),
-        OpenApiParameter("reputation_range", description="such as 40-90"),
-        OpenApiParameter("q", description="part of the node's name, region, models or GPU"),
-        OpenApiParameter("mine", description="`1`: those of your organisation"),
-        OpenApiParameter("cursor"),
-        OpenApiParameter("limit", int),
+        text_parameter("region", 32),
+        OpenApiParameter("runtime", enum=Runtime.values),
+        OpenApiParameter(
+            "reputation_range",
+            {"type": "string", "pattern": "^(100|[0-9]{1,2})-(100|[0-9]{1,2})$"},
+            description="such as 40-90",
+        ),
+        text_parameter("q", 64, "part of the node's name, region, models or GPU"),
+        OpenApiParameter("mine", enum=["1"], description="`1`: those of your organisation"),
+        CURSOR,
+        LIMIT,
     ],
     responses=inline_serializer(
         "NodePage", {"results": NodeSummary(many=True), "next": serializers.CharField(allow_null=True)}

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.decorators import api_view, authentication_classes, parser_classes, permission_classes
@@ -17,8 +16,9 @@ from jatevo.accounts.authentication import JwtAuthentication
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, api_permission
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found, unauthenticated
+from jatevo.web.openapi import CURSOR, LIMIT, NODE, either, moment_parameter, text_parameter
 from jatevo.web.paging import keyset_page, parse_limit
-from jatevo.web.query_values import MOMENT_HELP, takes_query
+from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
 from nodes.ingress.authentication import NodeCaller, authenticate_node
@@ -26,22 +26,22 @@ from receipts.actions import Posted, Ruling, Verdict, accept
 from receipts.aggregates import aggregate
 from receipts.filters import ReceiptFilter
 from receipts.models import Receipt
+from receipts.openapi import ALREADY_OR_BATCH, MOST_IN_A_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
 from receipts.serializers import AggregatesAnswer, ReceiptDetail, ReceiptLine
 from receipts.verify import verify
 
-MOST_IN_A_BATCH = 500
 SINGLE_BODY_BYTES = 256 * 1024
 
 _FILTERS = [
-    OpenApiParameter("node_id"),
-    OpenApiParameter("request_id"),
-    OpenApiParameter("model_id"),
-    OpenApiParameter("region"),
-    OpenApiParameter("hedged", bool),
-    OpenApiParameter("from", description=f"accepted at or after: {MOMENT_HELP}; a date is a day in UTC"),
-    OpenApiParameter("to", description="accepted before that time, or until that day is over"),
-    OpenApiParameter("cursor"),
-    OpenApiParameter("limit", int),
+    text_parameter("node_id", 64),
+    text_parameter("request_id", 128),
+    text_parameter("model_id", 128),
+    text_parameter("region", 32),
+    OpenApiParameter("hedged", enum=["true", "false"]),
+    moment_parameter("from", "Accepted at or after."),
+    moment_parameter("to", "Accepted before that time, or until that day is over."),
+    CURSOR,
+    LIMIT,
 ]
 RECEIPT_PARAMETERS = tuple(parameter.name for parameter in _FILTERS)
 
@@ -52,23 +52,17 @@ class _Batch(msgspec.Struct):
 
 @extend_schema(
     methods=["POST"],
-    request={"application/json": {"type": "object"}},
+    request={"application/json": RECEIPT_OR_BATCH},
+    auth=either(NODE),
     responses={
-        201: inline_serializer(
-            "ReceiptTaken",
-            {
-                "request_id": serializers.CharField(),
-                "node_id": serializers.CharField(),
-                "verified": serializers.BooleanField(),
-                "duplicate": serializers.BooleanField(),
-            },
-        ),
-        200: OpenApiTypes.OBJECT,
+        201: TAKEN,
+        200: ALREADY_OR_BATCH,
     },
 )
 @extend_schema(
     methods=["GET"],
     operation_id="receipts_list",
+    auth=either("bearer", "cookie"),
     parameters=_FILTERS,
     responses=inline_serializer(
         "ReceiptPage",
@@ -196,7 +190,7 @@ def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     )
 
 
-@extend_schema(responses={(200, "application/json"): OpenApiTypes.BINARY})
+@extend_schema(responses={(200, "application/json"): RECEIPT})
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
 @takes_query()

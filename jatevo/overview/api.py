@@ -16,6 +16,7 @@ from jatevo.overview.models import Incident
 from jatevo.overview.serializers import IncidentLine, Summary
 from jatevo.web.address import client_network
 from jatevo.web.errors import FieldProblem, invalid_request
+from jatevo.web.openapi import CURSOR, LIMIT, either
 from jatevo.web.paging import keyset_page, parse_limit
 from jatevo.web.query_values import takes_query
 from jatevo.web.throttling import hit
@@ -26,7 +27,7 @@ class State(StrEnum):
     RESOLVED = "resolved"
 
 
-@extend_schema(responses=Summary)
+@extend_schema(responses=Summary, auth=either("bearer", "cookie", nobody=True))
 @api_view(["GET", "HEAD"])
 @permission_classes([OverviewPermission])
 @takes_query()
@@ -52,12 +53,13 @@ def summary(request: Request) -> Response:
 
 
 @extend_schema(
+    auth=either("bearer", "cookie", nobody=True),
     parameters=[
         OpenApiParameter(
             "state", enum=list(State), description="resolved: over, so is maintenance that ended as planned"
         ),
-        OpenApiParameter("cursor"),
-        OpenApiParameter("limit", int),
+        CURSOR,
+        LIMIT,
     ],
     responses=inline_serializer(
         "IncidentPage", {"results": IncidentLine(many=True), "next": serializers.CharField(allow_null=True)}

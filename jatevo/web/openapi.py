@@ -2,7 +2,12 @@
 
 from typing import Any
 
+import msgspec
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+
+from jatevo.web.paging import MAX_LIMIT
+from jatevo.web.query_values import MOMENT_HELP
 
 _ERROR_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -30,6 +35,79 @@ _ERROR_SCHEMA: dict[str, Any] = {
 }
 
 
+# Who proves what how, beside people (jatevo/accounts/openapi.py); views name these with `auth=`.
+NODE, VALIDATOR, ENROLMENT = "node", "validator", "enrolment"
+_MOMENT = (
+    r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
+    r"|^(9[5-9][0-9]{7}|[1-3][0-9]{9}|40[0-9]{8})$"
+)
+_SIGNED = "{header}, and Standard Webhooks' three headers: the HMAC is under webhook-signature."
+_MACHINES: dict[str, dict[str, str]] = {
+    NODE: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": _SIGNED.format(header="X-Node-Id"),
+    },
+    VALIDATOR: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": _SIGNED.format(header="X-Validator-Id"),
+    },
+    ENROLMENT: {"type": "http", "scheme": "bearer", "description": "An enrolment's token, jve_…"},
+}
+
+
+def either(*schemes: str, nobody: bool = False) -> Any:
+    """For `extend_schema(auth=…)`: any one of the schemes will do; with `nobody`, none too.
+
+    Typed as Any: the library's annotation says names, and the schema gets what stands here as it is.
+    """
+    return [*({scheme: []} for scheme in schemes), *([{}] if nobody else [])]
+
+
+def text_parameter(name: str, longest: int, description: str = "") -> OpenApiParameter:
+    schema = {"type": "string", "minLength": 1, "maxLength": longest}
+    return OpenApiParameter(name, schema, description=description)
+
+
+def moment_parameter(name: str, description: str) -> OpenApiParameter:
+    """As query_values.moment reads it."""
+    schema = {"type": "string", "pattern": _MOMENT, "example": "2026-11-28"}
+    return OpenApiParameter(name, schema, description=f"{description} {MOMENT_HELP}; a date is a day in UTC")
+
+
+CURSOR = OpenApiParameter(
+    "cursor",
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    description="`next` of the page before",
+)
+LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT})
+
+
+def json_body(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The request body that this struct takes, for `extend_schema(request=…)`: one schema, without references."""
+    schema = msgspec.json.schema(shape)
+    return {"application/json": _plain(schema, schema.get("$defs", {}))}
+
+
+def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_plain(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _plain(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+    found = {name: _plain(inner, definitions) for name, inner in schema.items() if name != "$defs"}
+    if isinstance(found.get("title"), str):
+        found["title"] = found["title"].lstrip("_")
+    if isinstance(found.get("pattern"), str):
+        found["pattern"] = found["pattern"].replace(r"\Z", "$")  # the regular expressions of JavaScript
+    return found
+
+
 class ConsoleSchema(AutoSchema):
     """Tags operations by the first word of their path."""
 
@@ -38,10 +116,13 @@ class ConsoleSchema(AutoSchema):
 
 
 def add_error_answers(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Every operation can answer with the error shape."""
-    result.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
+    """Every operation can answer with the error shape; machines have ways of their own to say who they are."""
+    components = result.setdefault("components", {})
+    components.setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
+    components.setdefault("securitySchemes", {}).update(_MACHINES)
     for operations in result["paths"].values():
         for operation in operations.values():
+            _require_body(operation)
             operation["responses"].setdefault(
                 "default",
                 {
@@ -50,3 +131,10 @@ def add_error_answers(result: dict[str, Any], generator: Any, request: Any, publ
                 },
             )
     return result
+
+
+def _require_body(operation: dict[str, Any]) -> None:
+    """A body that is described in place is one that the route cannot do without; serializers say so themselves."""
+    body = operation.get("requestBody")
+    if body and not any("$ref" in content.get("schema", {}) for content in body["content"].values()):
+        body["required"] = True

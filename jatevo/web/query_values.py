@@ -75,13 +75,15 @@ def whole_number(text: str, *, least: int, most: int) -> int:
 
 
 def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
-    """What is wrong with the names: unknown parameters, and those given more than once."""
+    """What is wrong with the names: unknown parameters, those given more than once, and those without a value."""
     problems = []
     for name in query:
         if name not in known:
             problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], "no such parameter"))
         elif len(query.getlist(name)) > 1:
             problems.append(FieldProblem(name, "given more than once"))
+        elif not query[name]:
+            problems.append(FieldProblem(name, "has no value"))
     return problems
 
 

@@ -17,6 +17,7 @@ from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
 from jatevo.web.address import client_address, client_network
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
+from jatevo.web.openapi import ENROLMENT, NODE, VALIDATOR, either, json_body
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
 from jatevo.web.throttling import hit
@@ -37,7 +38,8 @@ _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 
 
 @extend_schema(
-    request={"application/json": {"type": "object"}},
+    request=json_body(payloads.REGISTRATION),
+    auth=either(ENROLMENT),
     responses={
         201: inline_serializer(
             "Registered",
@@ -79,7 +81,8 @@ def register(request: Request) -> Response:
 
 
 @extend_schema(
-    request={"application/json": {"type": "object"}},
+    request=json_body(payloads.HEARTBEAT),
+    auth=either(NODE),
     responses=inline_serializer(
         "HeartbeatAnswer",
         {
@@ -127,16 +130,8 @@ def heartbeat(request: Request) -> Response:
 
 
 @extend_schema(
-    request=inline_serializer(
-        "NewKey",
-        {
-            "public_key": serializers.CharField(),
-            "signature": serializers.CharField(
-                required=False,
-                help_text="of an agent: the current key's, over `jatevo-key:{node_id}:{public_key}`",
-            ),
-        },
-    ),
+    request=json_body(payloads.NEW_KEY),
+    auth=either("bearer", "cookie", NODE),
     responses={201: KeyAnswer},
 )
 @api_view(["POST"])
@@ -185,7 +180,8 @@ def add_key(request: Request, node_id: str) -> Response:
 
 
 @extend_schema(
-    request={"application/json": {"type": "object"}},
+    request=json_body(payloads.PROBE),
+    auth=either(VALIDATOR),
     responses={
         201: inline_serializer(
             "ProbeTaken",
@@ -216,6 +212,7 @@ def probes(request: Request) -> Response:
 
 
 @extend_schema(
+    auth=either(VALIDATOR),
     responses=inline_serializer(
         "Assignments",
         {
@@ -223,7 +220,7 @@ def probes(request: Request) -> Response:
             "poll_after_s": serializers.IntegerField(),
             "server_time": _SERVER_TIME,
         },
-    )
+    ),
 )
 @api_view(["GET", "HEAD"])
 @authentication_classes([])

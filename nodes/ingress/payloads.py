@@ -107,6 +107,10 @@ class _NewKey(Struct):
     signature: Annotated[str, Meta(max_length=128)] = ""
 
 
+# What the OpenAPI document says of each body.
+REGISTRATION, HEARTBEAT, PROBE, NEW_KEY = _Register, _Heartbeat, _Probe, _NewKey
+
+
 def registration(body: dict[str, Any]) -> Registration:
     """POST /v1/nodes/register. Raises ApiError 422."""
     said = _convert(body, _Register)
