@@ -81,7 +81,7 @@ def _page(
         "prove": prove or ProveForm(),
         "code": code or CodeForm(),
         "secret": b32encode(device.bin_key).decode() if device else "",
-        "qr": mark_safe(segno.make(device.config_url).svg_inline(scale=5)) if device else "",  # noqa: S308
+        "qr": mark_safe(segno.make(device.config_url).svg_inline(scale=5, light="#fff")) if device else "",  # noqa: S308
         "uri": device.config_url if device else "",
     }
     return render(request, "accounts/second_factor.html", context, status=422 if failed else 200)
