@@ -5,9 +5,10 @@ Django admin opens to admins alone (User.is_staff), who hold every permission th
 
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +22,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
+from jatevo.wire.names import name_problem
 from nodes.actions import create_validator, rotate_validator_token
 from nodes.models import (
     Enrollment,
@@ -35,6 +37,16 @@ from nodes.models import (
 )
 
 
+class NodeForm(forms.ModelForm):
+    """What staff may change of a node; names under the rule for names."""
+
+    def clean_asn_hint(self) -> str:
+        hint: str = self.cleaned_data["asn_hint"]
+        if hint and (problem := name_problem(hint)):
+            raise ValidationError(f"It {problem}.")
+        return hint
+
+
 @admin.register(Node)
 class NodeAdmin(GuardedModelAdmin):
     """A node's row; "Object permissions" grants a single node to a partner who is a viewer."""
@@ -42,6 +54,7 @@ class NodeAdmin(GuardedModelAdmin):
     list_display = ("id", "org", "region", "runtime", "status", "last_heartbeat_at")
     list_filter = ("status", "region", "runtime")
     search_fields = ("id",)
+    form = NodeForm
     fields = ("id", "org", "region", "runtime", "status", "status_reason", "asn_hint", "green_energy")
     readonly_fields = ("id", "org", "region", "runtime", "status", "status_reason")
 

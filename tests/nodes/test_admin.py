@@ -50,6 +50,13 @@ def test_editing_a_node_is_audited_and_touches_nothing_else(admin: Browser) -> N
     assert AuditEvent.objects.get(verb="node.edit").details == {"asn_hint": "AS64500"}
 
 
+def test_a_hint_that_does_not_show_plainly_is_refused(admin: Browser) -> None:
+    node = NodeFactory.create(asn_hint="AS64500")
+    page = admin.submit(f"/admin/nodes/node/{node.pk}/change/", {"asn_hint": "AS\u202e64500"})
+    assert "must be printable" in page.content.decode()
+    assert Node.objects.get().asn_hint == "AS64500"
+
+
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.VIEWER])
 def test_nobody_but_admins_gets_in(role: Role) -> None:
     person = Browser().hold_session(UserFactory.create(role=role))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from jatevo.metrics.queries.sql_text import joined
+from jatevo.metrics.queries.sql_text import NORMAL_MODEL, joined
 from jatevo.metrics.transport import Transport
 
 MOST_MODELS = 1000
@@ -17,17 +17,13 @@ class ModelTraffic:
     p95_ms: float | None
 
 
-# jatevo.wire.names.normal_model: lower case (A to Z alone, as `lower` does here), without the tag ":latest"
-_NORMAL = "if(lower(model_id) LIKE '%_:latest', substring(lower(model_id), 1, length(model_id) - 7), lower(model_id))"
-
-
 def traffic_by_model(store: Transport, since: datetime, until: datetime) -> dict[str, ModelTraffic]:
     """The receipts of requests that ended in the window, by the normal form of their model; the busiest
     MOST_MODELS."""
     rows = store.execute(
         joined(
             "SELECT model, count() AS requests, quantileTDigest(0.95)(p95) FROM (",
-            *("SELECT any(", _NORMAL, ") AS model, any(p95_ms) AS p95 FROM receipt_facts"),
+            *("SELECT any(", NORMAL_MODEL, ") AS model, any(p95_ms) AS p95 FROM receipt_facts"),
             "WHERE ts_end >= {since} AND ts_end < {until} AND toDate(ts_end) >= toDate({since})",
             "GROUP BY cityHash64(node_id, request_id)",
             ") GROUP BY model ORDER BY requests DESC, model LIMIT {most}",

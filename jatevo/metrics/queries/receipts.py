@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from jatevo.metrics.queries.sql_text import NORMAL_MODEL, joined
 from jatevo.metrics.transport import Param, Transport
 from jatevo.wire.names import normal_model
-
-# The form in which jatevo.wire.names.normal_model compares models. ClickHouse's lower() folds A to Z alone.
-NORMAL_MODEL_SQL = r"replaceRegexpOne(lower(model_id), '^(.+):latest$', '\\1')"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def receipt_totals(
         where.append("region = {region}")
         params["region"] = region
     if model_id is not None:
-        where.append(f"{NORMAL_MODEL_SQL} = {{model_id}}")
+        where.append(joined(NORMAL_MODEL, "= {model_id}"))
         params["model_id"] = normal_model(model_id)
     if hedged is not None:
         where.append("hedged = {hedged}")
