@@ -142,8 +142,9 @@ DATABASES = {
         },
     }
 }
-# How many connections a process has at most for each of pages, ingest and jobs (jatevo/web/postgresql/budgets.py).
-DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=8)
+# How many connections a process has at most for each of pages, ingest and jobs (jatevo/web/postgresql/budgets.py):
+# as many as the one-machine server has threads, so that there nobody waits for one because of mere load.
+DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")

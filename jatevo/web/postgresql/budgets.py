@@ -49,8 +49,8 @@ class Work:
         return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
 
 
-INGEST: Final = Work("ingest", statement_seconds=2, lock_seconds=1, total_seconds=2.25, pool_seconds=1)
-PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.25, pool_seconds=2)
+INGEST: Final = Work("ingest", statement_seconds=2, lock_seconds=1, total_seconds=2.25, pool_seconds=1.5)
+PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.25, pool_seconds=4)
 # /readyz
 READINESS: Final = Work("readiness", statement_seconds=1, lock_seconds=1, total_seconds=1, pool_seconds=1)
 WORKER: Final = Work("worker", statement_seconds=60, lock_seconds=10, pool_seconds=5)
