@@ -6,6 +6,7 @@ acknowledged is lost, and all comes back by itself. JATEVO_CHAOS_STOP_SECONDS sa
 
 import os
 import socket
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -27,7 +28,6 @@ from tests.chaos.crowd import (
     judge_page,
     judge_part,
     judge_quick,
-    percentile,
 )
 from tests.chaos.insistent_node import InsistentNode
 from tests.chaos.person import Person, counted_by_metrics
@@ -39,8 +39,8 @@ CALM_SECONDS = 8.0
 NODES = 4
 READERS = 5
 QUICK = ("healthz", "static")
-QUICK_P95_MS = 100.0
-NOISE = 1.5  # where the machine is so busy that it takes longer when all is well, too
+QUICK_MEDIAN_SECONDS = 0.1
+QUICK_WORST_SECONDS = 2.0  # a machine that is busy with other things may be late now and then
 ANSWER_SECONDS = 6.0
 BACK_WITHIN_SECONDS = 10.0
 PAGES = ("/", "/nodes/", "/receipts/", "/status/", "/nodes/chaos-0/")
@@ -198,9 +198,11 @@ def test_a_stopped_store_stops_nothing_else(
     assert {(sample.kind, sample.status, sample.problem) for sample in samples if sample.problem} == set()
     assert [surprise for node in nodes for surprise in node.ledger.surprises] == []
     for kind in QUICK:
-        limit = max(QUICK_P95_MS, NOISE * p95_ms(kind, calm, samples))
         for spell in spells:
-            assert p95_ms(kind, spell, samples) < limit, f"{kind} during {spell.name}"
+            times = [sample.seconds for sample in samples if sample.kind == kind and spell.covers(sample)]
+            assert len(times) > STOP_SECONDS, f"{kind} was not answered during {spell.name}"
+            assert statistics.median(times) < QUICK_MEDIAN_SECONDS, f"{kind} during {spell.name}"
+            assert max(times) < QUICK_WORST_SECONDS, f"{kind} during {spell.name}"
     assert [sample for sample in samples if sample.seconds >= ANSWER_SECONDS] == []
     for spell in spells:
         refused = {sample.kind for sample in samples if spell.covers(sample) and sample.status == 503}
@@ -227,13 +229,6 @@ FELT: dict[str, set[str]] = {
     "lock on nodes": {"page", "heartbeat"},
     "postgresql": {"page", "part", "api", "heartbeat", "receipts"},
 }
-
-
-def p95_ms(kind: str, spell: Spell, samples: list[Sample]) -> float:
-    times = sorted(
-        sample.seconds * 1000 for sample in samples if sample.kind == kind and spell.covers(sample)
-    )
-    return percentile(times, 95)
 
 
 def back_after(spell: Spell, samples: list[Sample]) -> float:
