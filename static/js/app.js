@@ -212,7 +212,8 @@ function poll() {
 setInterval(poll, 1000);
 document.addEventListener("visibilitychange", poll);
 
-// After errors a part asks less often, at least once a minute, and not before the server wants to be asked.
+// After errors a part asks less often, at least once a minute; or when the server says, if it says so: an outage is
+// over within seconds, and so is the note of it.
 const intervalOf = (element) =>
   Math.min(Number(element.dataset.pollSeconds) * 1000 * 2 ** (failures.get(element) ?? 0), 60_000);
 
@@ -228,8 +229,8 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
   if (!isPoll(detail)) return;
   if (detail.successful && !failures.has(detail.elt)) return;
-  failures.set(detail.elt, detail.successful ? 0 : (failures.get(detail.elt) ?? 0) + 1);
   const wanted = 1000 * (Number(detail.xhr.getResponseHeader("retry-after")) || 0);
+  failures.set(detail.elt, detail.successful || wanted ? 0 : (failures.get(detail.elt) ?? 0) + 1);
   due.set(detail.elt, Date.now() + Math.max(intervalOf(detail.elt), wanted));
 });
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
