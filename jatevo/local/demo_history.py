@@ -113,10 +113,11 @@ def invent_history(
         _write_hours(fleet, facts, first=first, until=_whole_hour(now))
         _write_incident(now, by=by.email)
         _write_maintenance(fleet, by=by.email)
-        SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
         _measure(fleet, facts, first=first, now=now)
         for member, agent in zip(members, agents, strict=True):
             _hand_over(member, agent, console_url)
+        # last, because the sweeper waits for this row until the transaction ends
+        SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
         record(
             "demo.history", by=SYSTEM, subject_kind="org", subject_id=str(org.pk), org_id=org.pk, days=DAYS
         )
