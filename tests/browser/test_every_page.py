@@ -55,7 +55,7 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
 def strangers_places() -> Iterator[Place]:
     yield Place("Login", "/login/", "Sign in to Jatevo")
     yield Place("Overview of a stranger", "/", "Active nodes")
-    yield Place("Overview by requests", "/?heat=requests", "24 hours (UTC), requests")
+    yield Place("Overview by requests", "/?heat=requests", "24 hours, UTC, requests")
     yield Place("Nodes of a stranger", "/nodes/", "No nodes are shared")
     yield Place("Status", "/status/", "Availability by region")
     yield Place("Incidents", "/status/history/", "Incidents")
