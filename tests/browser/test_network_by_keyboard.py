@@ -114,4 +114,4 @@ def test_without_a_script_the_overview_turns_to_requests(busy_node: str, visitor
     page.goto("/")
     page.get_by_role("region", name="Regions by hour").first.get_by_role("link", name="Requests").click()
     expect(page).to_have_url(re.compile(r"/\?heat=requests#heat$"))
-    expect(page.get_by_text("24 hours (UTC), requests")).to_be_visible()
+    expect(page.get_by_text("24 hours, UTC, requests")).to_be_visible()
