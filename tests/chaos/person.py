@@ -43,13 +43,13 @@ class Person:
 
     def stored(self, node_id: str) -> Iterator[tuple[str, str]]:
         """Request id and SHA-256 of all receipts of a node."""
-        cursor = ""
-        while cursor is not None:
-            page = self.request(
-                "GET", "/v1/receipts", params={"node_id": node_id, "limit": PAGE, "cursor": cursor}
-            )
+        params: dict[str, str | int] = {"node_id": node_id, "limit": PAGE}
+        while True:
+            page = self.request("GET", "/v1/receipts", params=params)
             yield from ((line["request_id"], line["sha256"]) for line in page["results"])
-            cursor = page["next"]
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
 
     def close(self) -> None:
         self._client.close()
