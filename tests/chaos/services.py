@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ class ServicesConsole:
     def remove(self) -> None:
         for process in self._processes:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # granian's workers outlive it otherwise
                 process.wait()
         if self._clickhouse is not None:
             clickhouse_server.stop(self._clickhouse)
