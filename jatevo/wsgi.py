@@ -30,9 +30,9 @@ class Utf8Request(WSGIRequest):
             self.content_type, self.content_params = parse_header_parameters(meta["CONTENT_TYPE"])
 
 
-class Handler(WSGIHandler):
+class ConsoleHandler(WSGIHandler):
     request_class = Utf8Request
 
 
 django.setup(set_prefix=False)
-application = Framing(Handler(), most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+application = Framing(ConsoleHandler(), most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)

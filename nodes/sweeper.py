@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Coalesce
 
 from jatevo.audit.record import SYSTEM
-from jatevo.metrics.facts import Kind, UptimeFact
+from jatevo.metrics.facts import FactKind, UptimeFact
 from jatevo.metrics.minutes import floor_hour, floor_minute
 from jatevo.metrics.models import Outbox
 from nodes.actions.exemptions import begin_outage, end_outage, note_outage
@@ -155,7 +155,7 @@ def _take_offline(
     if outcome.move is not None and minute is not None:
         # no later heartbeat will close this minute, so that we do
         fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
-        Outbox.objects.create(kind=Kind.UPTIME, body=fact.to_body())
+        Outbox.objects.create(kind=FactKind.UPTIME, body=fact.to_body())
     return outcome.move is not None
 
 

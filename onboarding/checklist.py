@@ -55,7 +55,7 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChecklistStep:
     """One line of the checklist. `at` is when it was done; `hint` says what to do while it is not."""
 
     name: str
@@ -64,21 +64,21 @@ class Step:
     hint: str = ""
 
 
-def checklist(signals: Signals, *, at: datetime) -> list[Step]:
+def checklist(signals: Signals, *, at: datetime) -> list[ChecklistStep]:
     """The four steps in order. At most one is current or failed; those behind it are to do."""
     done_at = _done_at(signals.node)
-    steps: list[Step] = []
+    steps: list[ChecklistStep] = []
     for name, moment in done_at.items():
         if moment is not None:
-            steps.append(Step(name, StepState.DONE, at=moment))
+            steps.append(ChecklistStep(name, StepState.DONE, at=moment))
         elif any(step.state is not StepState.DONE for step in steps):
-            steps.append(Step(name, StepState.TODO))
+            steps.append(ChecklistStep(name, StepState.TODO))
         else:
             steps.append(_open_step(name, signals, at))
     return steps
 
 
-def finished(steps: list[Step]) -> bool:
+def finished(steps: list[ChecklistStep]) -> bool:
     """Whether nothing is left to watch."""
     return all(step.state is StepState.DONE for step in steps)
 
@@ -103,29 +103,33 @@ ACTIVE = "Active"
 FIRST_RECEIPT = "First receipt"
 
 
-def _open_step(name: str, signals: Signals, at: datetime) -> Step:
+def _open_step(name: str, signals: Signals, at: datetime) -> ChecklistStep:
     node = signals.node
     if node is None:
         return _unregistered(name, signals, at)
     if node.phase is Phase.QUARANTINE:
-        return Step(name, StepState.FAILED, hint=_quarantined(node))
+        return ChecklistStep(name, StepState.FAILED, hint=_quarantined(node))
     if name == FIRST_HEARTBEAT:
         slow = at - node.registered_at > SLOW_STEP
         hint = "The agent registered but sends no heartbeats. Does it still run? Its log says why not."
-        return Step(name, StepState.CURRENT, hint=hint if slow else "The agent sends one every 10 seconds.")
+        return ChecklistStep(
+            name, StepState.CURRENT, hint=hint if slow else "The agent sends one every 10 seconds."
+        )
     if name == ACTIVE:
-        return Step(name, StepState.CURRENT, hint=_unprobed(node, at))
+        return ChecklistStep(name, StepState.CURRENT, hint=_unprobed(node, at))
     hint = "Any completed request counts. With `simulate` above 0 in agent.yaml the agent makes its own."
-    return Step(name, StepState.CURRENT, hint=hint)
+    return ChecklistStep(name, StepState.CURRENT, hint=hint)
 
 
-def _unregistered(name: str, signals: Signals, at: datetime) -> Step:
+def _unregistered(name: str, signals: Signals, at: datetime) -> ChecklistStep:
     if at >= signals.expires_at:
-        return Step(name, StepState.FAILED, hint="The token expired before an agent used it. Make a new one.")
+        return ChecklistStep(
+            name, StepState.FAILED, hint="The token expired before an agent used it. Make a new one."
+        )
     if at - signals.created_at > SLOW_START:
         hint = "Nothing has registered yet. Start the agent; it prints why it is refused, if it is."
-        return Step(name, StepState.CURRENT, hint=hint)
-    return Step(name, StepState.CURRENT, hint="Install the agent and start it with the file above.")
+        return ChecklistStep(name, StepState.CURRENT, hint=hint)
+    return ChecklistStep(name, StepState.CURRENT, hint="Install the agent and start it with the file above.")
 
 
 def _unprobed(node: NodeSignals, at: datetime) -> str:

@@ -24,7 +24,7 @@ from nodes.rules.credentials import enrollment_digest
 from onboarding.agent_archive import agent_archive
 from onboarding.agent_config import Platform
 from onboarding.agent_config import render as render_config
-from onboarding.checklist import Step, StepState, checklist, finished
+from onboarding.checklist import ChecklistStep, StepState, checklist, finished
 from onboarding.forms import (
     PLATFORMS,
     EnrolForm,
@@ -199,7 +199,7 @@ def _enrollment_page(
     )
 
 
-def _progress(steps: list[Step]) -> str:
+def _progress(steps: list[ChecklistStep]) -> str:
     """The checklist in a sentence, for those who hear it."""
     done = [step.name for step in steps if step.state is StepState.DONE]
     failed = [f"{step.name} failed. {step.hint}" for step in steps if step.state is StepState.FAILED]

@@ -235,7 +235,7 @@ def _says_the_same(caller: NodeCaller, receipt: _Sound) -> bool:
 
 def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> dict[str, Any]:
     payloads = [receipt.posted.payload for receipt in receipts]
-    failed = [payload.get("outcome") == schema.Outcome.ERROR for payload in payloads]
+    failed = [payload.get("outcome") == schema.RequestOutcome.ERROR for payload in payloads]
     facts = [
         ReceiptFact(
             node_id=caller.node_id,

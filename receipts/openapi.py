@@ -46,7 +46,7 @@ RECEIPT: Final[dict[str, Any]] = {
             "items": _whole(schema.MAX_TOKENS),
             "maxItems": schema.MAX_CHECKPOINTS,
         },
-        "outcome": {"type": "string", "enum": [each.value for each in schema.Outcome]},
+        "outcome": {"type": "string", "enum": [each.value for each in schema.RequestOutcome]},
     },
 }
 # Each receipt of a batch is judged alone, so that none of them makes the batch wrong.

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 )
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a piece of text is; the template colours by it."""
 
     KEY = "key"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Piece:
-    kind: Kind
+    kind: TokenKind
     text: str
 
 
@@ -46,7 +46,7 @@ def pretty(raw: bytes) -> list[list[Piece]]:
         json.loads(text)
         return _lay_out(list(_tokens(text)))
     except (ValueError, RecursionError):
-        return [[Piece(Kind.STRING, line)] for line in text.splitlines()] or [[]]
+        return [[Piece(TokenKind.STRING, line)] for line in text.splitlines()] or [[]]
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -65,7 +65,7 @@ def _lay_out(tokens: list[tuple[str, str]]) -> list[list[Piece]]:
     depth = 0
 
     def break_line() -> None:
-        lines.append([Piece(Kind.MARK, INDENT * depth)] if depth else [])
+        lines.append([Piece(TokenKind.MARK, INDENT * depth)] if depth else [])
 
     for index, (group, text) in enumerate(tokens):
         following = tokens[index + 1][1] if index + 1 < len(tokens) else ""
@@ -73,7 +73,7 @@ def _lay_out(tokens: list[tuple[str, str]]) -> list[list[Piece]]:
         if group != "mark":
             lines[-1].append(Piece(_kind(group, following), _visible(text)))
         elif text in "{[":
-            lines[-1].append(Piece(Kind.MARK, text))
+            lines[-1].append(Piece(TokenKind.MARK, text))
             depth += 1
             if following not in ("}", "]"):
                 break_line()
@@ -81,12 +81,12 @@ def _lay_out(tokens: list[tuple[str, str]]) -> list[list[Piece]]:
             depth -= 1
             if preceding not in ("{", "["):
                 break_line()
-            lines[-1].append(Piece(Kind.MARK, text))
+            lines[-1].append(Piece(TokenKind.MARK, text))
         elif text == ",":
-            lines[-1].append(Piece(Kind.MARK, ","))
+            lines[-1].append(Piece(TokenKind.MARK, ","))
             break_line()
         else:
-            lines[-1].append(Piece(Kind.MARK, ": "))
+            lines[-1].append(Piece(TokenKind.MARK, ": "))
     return lines
 
 
@@ -96,7 +96,7 @@ def _visible(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
-def _kind(group: str, following: str) -> Kind:
+def _kind(group: str, following: str) -> TokenKind:
     if group == "string":
-        return Kind.KEY if following == ":" else Kind.STRING
-    return Kind(group)
+        return TokenKind.KEY if following == ":" else TokenKind.STRING
+    return TokenKind(group)

@@ -25,7 +25,7 @@ else:
     Answer = Any
 
 
-class Machine:
+class SignedSender:
     """Signs as one sender. `send` takes raw bytes too, and headers that override the right ones."""
 
     def __init__(self, header: str, sender: str, secret: bytes) -> None:
@@ -35,13 +35,13 @@ class Machine:
         self.client = Client(raise_request_exception=False)
 
     @classmethod
-    def node(cls, node: Node) -> "Machine":
+    def node(cls, node: Node) -> "SignedSender":
         return cls(
             "X-Node-Id", node.pk, derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version)
         )
 
     @classmethod
-    def validator(cls, validator: Validator) -> "Machine":
+    def validator(cls, validator: Validator) -> "SignedSender":
         secret = derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version)
         return cls("X-Validator-Id", validator.pk, secret)
 

@@ -18,8 +18,8 @@ import psycopg
 import redis
 
 from bench import cases, consoles
-from bench.measuring import Times, Visitors, measure, measure_together, note
-from bench.report import Report
+from bench.measuring import RoleClients, Times, measure, measure_together, note
+from bench.report import BenchReport
 from jatevo.local import stores
 from jatevo.local.lock import sole_console
 from jatevo.local.steps import Steps
@@ -67,12 +67,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, steps: Steps) -> Report:
+def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, steps: Steps) -> BenchReport:
     env = {**os.environ, **servers.environment(), **consoles.SETTINGS, "PORT": str(consoles.free_port())}
     env["PYTHONPATH"] = os.pathsep.join([str(consoles.BASE_DIR), str(consoles.BASE_DIR / "deploy")])
     env["DJANGO_SETTINGS_MODULE"] = "jatevo.settings"
     mode = "services" if options.services else "one machine"
-    report = Report(
+    report = BenchReport(
         f"{options.nodes:,} nodes, {options.days} days, {mode}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts={
             "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB, "
@@ -99,7 +99,7 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
     return report
 
 
-def _fill(env: dict[str, str], options: argparse.Namespace, report: Report, steps: Steps) -> None:
+def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
     """Seeds an empty home; in one that was seeded before, measurements go on until now."""
     with steps.step("Migrations"):
         consoles.django_command("migrate", "-v0", env=env)
@@ -122,12 +122,12 @@ def _measure(
     logins: dict[str, dict[str, str]],
     env: dict[str, str],
     options: argparse.Namespace,
-    report: Report,
+    report: BenchReport,
     steps: Steps,
 ) -> None:
     draw = random.Random(options.seed)  # noqa: S311
     requests = 10 if options.quick else 1
-    everybody = [Visitors(base, logins) for _ in range(CLIENTS)]
+    everybody = [RoleClients(base, logins) for _ in range(CLIENTS)]
     me = everybody[0]
     warm = [*cases.summaries(cases.WARM_MS, "warm"), cases.yardstick()]
     cold = cases.summaries(cases.COLD_MS, "cold")
@@ -163,7 +163,7 @@ def _some_nodes(env: dict[str, str], count: int, draw: random.Random) -> list[st
     return draw.sample([row[0] for row in rows], min(count, len(rows)))
 
 
-def _export_seconds(visitors: Visitors, report: Report) -> float:
+def _export_seconds(visitors: RoleClients, report: BenchReport) -> float:
     """The middle one of three."""
     times = Times()
     case = cases.Case("export", "CSV", "/nodes/~export.csv")

@@ -26,7 +26,7 @@ class Times:
         return [time for case in cases for time in self.by_case[case]]
 
 
-class Visitors:
+class RoleClients:
     """A client of each role. Signing in is done once; not to be shared between threads."""
 
     def __init__(self, base: str, credentials: dict[str, dict[str, str]]) -> None:
@@ -48,7 +48,7 @@ class Visitors:
 
 
 def measure(
-    visitors: Visitors,
+    visitors: RoleClients,
     cases: Sequence[Case],
     *,
     rounds: int,
@@ -67,7 +67,7 @@ def measure(
 
 
 def measure_together(
-    everybody: Sequence[Visitors], cases: Sequence[Case], *, rounds: int, seed: str
+    everybody: Sequence[RoleClients], cases: Sequence[Case], *, rounds: int, seed: str
 ) -> Times:
     """The same by several clients at once."""
     found = [Times() for _ in everybody]

@@ -11,7 +11,7 @@ from bench.measuring import Times, percentile
 
 
 @dataclass(frozen=True)
-class Line:
+class TimingLine:
     """Milliseconds of one case, or of a group (`name` "all")."""
 
     group: str
@@ -30,12 +30,12 @@ class Line:
 
 
 @dataclass
-class Report:
+class BenchReport:
     """`facts` are named figures without a distribution, such as the seconds of an export."""
 
     title: str
     facts: dict[str, str] = field(default_factory=dict)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[TimingLine] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -60,7 +60,7 @@ class Report:
         values = times.of(cases)
         limit = cases[0].limit_ms if judged else None
         p50_ms, p95_ms, p99_ms = (percentile(values, share) for share in (0.50, 0.95, 0.99))
-        self.lines.append(Line(group, name, len(values), p50_ms, p95_ms, p99_ms, limit))
+        self.lines.append(TimingLine(group, name, len(values), p50_ms, p95_ms, p99_ms, limit))
 
     def markdown(self) -> str:
         text = [f"## {self.title}", "", "| what | |", "| --- | --- |"]

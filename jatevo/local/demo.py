@@ -19,7 +19,7 @@ from django.utils import timezone
 from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
-from jatevo.local.demo_history import Agent, invent_history
+from jatevo.local.demo_history import PastNode, invent_history
 from jatevo.local.keys import write_private
 from nodes.actions import create_validator, enrol
 from nodes.models import Node
@@ -81,7 +81,7 @@ NODES = (
 )
 
 
-class Member:
+class DemoProcess:
     """One process of the fleet, started again with growing pauses. Times are monotonic seconds."""
 
     def __init__(self, name: str, command: list[str], env: dict[str, str], *, start_at: float) -> None:
@@ -125,7 +125,7 @@ class Member:
             self.child = None
 
 
-class Fleet:
+class DemoFleet:
     """The demo nodes and their validator. On a later run the same nodes come back with the keys they have.
 
     `by` enrols those of `org`, and `admin` the one that has an organisation of its own.
@@ -141,7 +141,7 @@ class Fleet:
         env, now = _environment(), time.monotonic()
         _, validator_token = create_validator(name=VALIDATOR, by=by, at=timezone.now())
         self.members = [
-            Member(
+            DemoProcess(
                 node.node_id,
                 _agent_command(
                     node,
@@ -161,7 +161,7 @@ class Fleet:
         command = [sys.executable, "-m", "nodes.validator", "--console", console_url]
         command += ["--validator-id", VALIDATOR, "--allow-private"]
         self.members.append(
-            Member(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}, start_at=now)
+            DemoProcess(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}, start_at=now)
         )
 
     def tick(self, *, at: float) -> None:
@@ -196,7 +196,7 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
         if not node.fault:
             endpoint = f"http://{LOOPBACK}:{_port(folder)}"
             agents.append(
-                Agent(node.node_id, node.region, node.runtime, node.models, folder / "state", endpoint)
+                PastNode(node.node_id, node.region, node.runtime, node.models, folder / "state", endpoint)
             )
     invent_history(agents, org=org, by=by, console_url=console_url, validator=VALIDATOR, at=at)
     write_private(home / HISTORY, json.dumps({"until": at.isoformat()}))

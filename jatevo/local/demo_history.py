@@ -21,7 +21,7 @@ from jatevo.accounts.models import Org, User
 from jatevo.audit.record import SYSTEM, record
 from jatevo.local.history import hours, observations, receipts, registry
 from jatevo.local.history.copying import moment
-from jatevo.local.history.fleet import DAY, HOUR, MINUTE, Fleet, Member, Silence
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, InventedFleet, InventedNode, Silence
 from jatevo.local.history.measurements import Measured, Measurements
 from jatevo.local.keys import write_private
 from jatevo.metrics.facts import ReceiptFact
@@ -73,7 +73,7 @@ INCIDENT_HOURS_AGO, INCIDENT_MINUTES = 122, 45
 
 
 @dataclass(frozen=True)
-class Agent:
+class PastNode:
     """An agent whose node gets a past: where it keeps its state, and the endpoint that it serves."""
 
     node_id: str
@@ -85,7 +85,7 @@ class Agent:
 
 
 def invent_history(
-    agents: Sequence[Agent], *, org: Org, by: User, console_url: str, validator: str, at: datetime
+    agents: Sequence[PastNode], *, org: Org, by: User, console_url: str, validator: str, at: datetime
 ) -> None:
     """Enrols the nodes in the past and fills it, up to `at`; the agents find themselves registered.
 
@@ -93,7 +93,7 @@ def invent_history(
     """
     now = int(at.timestamp())
     members = [_member(number, agent, now) for number, agent in enumerate(agents)]
-    fleet = Fleet(tuple(members), orgs=1)
+    fleet = InventedFleet(tuple(members), orgs=1)
     first = _whole_hour(now) - DAYS * DAY
     ensure_partitions(at=moment(now - 32 * DAY))
     create_validator(name=validator, by=by, at=at)
@@ -125,7 +125,7 @@ def invent_history(
     refresh_standings(at=at)
 
 
-def _member(number: int, agent: Agent, now: int) -> Member:
+def _member(number: int, agent: PastNode, now: int) -> InventedNode:
     past = PASTS[agent.node_id]
     joined = now - now % MINUTE - past.joined_days_ago * DAY
     silences = tuple(
@@ -133,7 +133,7 @@ def _member(number: int, agent: Agent, now: int) -> Member:
         for hours_ago, minutes, announced in sorted(past.away, reverse=True)
         if (start := _whole_hour(now) - hours_ago * HOUR + 7 * MINUTE) > joined
     )
-    return Member(
+    return InventedNode(
         number=number,
         node_id=agent.node_id,
         org=0,
@@ -167,9 +167,9 @@ def _whole_hour(seconds: int) -> int:
     return seconds - seconds % HOUR
 
 
-def _write_hours(fleet: Fleet, facts: Sequence[ReceiptFact], *, first: int, until: int) -> None:
+def _write_hours(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, until: int) -> None:
     """The traffic of the hours is that of the receipts, one by one."""
-    served: dict[tuple[str, int], hours.Traffic] = defaultdict(hours.Traffic)
+    served: dict[tuple[str, int], hours.ServedTraffic] = defaultdict(hours.ServedTraffic)
     for fact in facts:
         traffic = served[fact.region, _whole_hour(fact.accepted_at)]
         traffic.requests += 1
@@ -216,7 +216,7 @@ def _write_incident(now: int, *, by: str) -> None:
     )
 
 
-def _write_maintenance(fleet: Fleet, *, by: str) -> None:
+def _write_maintenance(fleet: InventedFleet, *, by: str) -> None:
     for member in fleet.members:
         for silence in member.silences:
             if silence.announced and silence.until is not None:
@@ -230,7 +230,7 @@ def _write_maintenance(fleet: Fleet, *, by: str) -> None:
                 )
 
 
-def _measure(fleet: Fleet, facts: Sequence[ReceiptFact], *, first: int, now: int) -> None:
+def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, now: int) -> None:
     """Minutes, latencies and receipts into ClickHouse."""
     known = [
         Measured(member.node_id, member.region, member.models[0], member.p50_ms) for member in fleet.members
@@ -248,7 +248,7 @@ def _measure(fleet: Fleet, facts: Sequence[ReceiptFact], *, first: int, now: int
         measurements.latency(first, end)
 
 
-def _hand_over(member: Member, agent: Agent, console_url: str) -> None:
+def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
     """The agent's own state file: it starts as the node that was registered in the past."""
     agent.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(

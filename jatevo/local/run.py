@@ -20,7 +20,7 @@ from jatevo.local.stores import Stores, make_home
 
 if TYPE_CHECKING:
     # What needs Django's settings is imported for real once the stores are up.
-    from jatevo.local.demo import Fleet
+    from jatevo.local.demo import DemoFleet
     from jatevo.local.seed import Login
     from jatevo.local.web_server import WebServer
     from jatevo.local.worker import WorkerThread
@@ -35,7 +35,7 @@ WORKER_GRACE_SECONDS = 3.0
 def run(home: Path, asked_to_stop: StopRequest) -> int:
     """Start all of it, watch over it until asked to stop, stop all of it; the exit code. Or CannotStart."""
     steps = Steps()
-    console = Console(home, steps, asked_to_stop)
+    console = OneMachineConsole(home, steps, asked_to_stop)
     problem: str | None = None
     with console.shutdown:
         try:
@@ -52,7 +52,7 @@ def run(home: Path, asked_to_stop: StopRequest) -> int:
     return code
 
 
-class Console:
+class OneMachineConsole:
     """The parts of the run. `shutdown` ends what was started, in the reverse order."""
 
     def __init__(self, home: Path, steps: Steps, asked_to_stop: StopRequest) -> None:
@@ -64,7 +64,7 @@ class Console:
         self._stores: Stores | None = None
         self._web: WebServer | None = None
         self._worker: WorkerThread | None = None
-        self._fleet: Fleet | None = None
+        self._fleet: DemoFleet | None = None
 
     def start(self) -> "list[Login]":
         self._steps.say(f"Jatevo console in {self.home}")
@@ -192,7 +192,7 @@ class Console:
 
     def _start_demo(self, logins: "list[Login]") -> None:
         from jatevo.accounts.models import Role
-        from jatevo.local.demo import Fleet, ensure_history
+        from jatevo.local.demo import DemoFleet, ensure_history
 
         people = {login.role: login.user for login in logins}
         operator = people[Role.OPERATOR]
@@ -201,7 +201,7 @@ class Console:
         with self._step("Demo history"):
             ensure_history(self.home, console_url=self.url, org=operator.org, by=operator)
         with self._step("Demo fleet"):
-            self._fleet = Fleet(
+            self._fleet = DemoFleet(
                 self.home,
                 self._stores.children,
                 console_url=self.url,
@@ -222,7 +222,7 @@ class Console:
             notices.show(notice(until))
 
 
-def _announce(steps: Steps, console: Console, logins: "list[Login]") -> None:
+def _announce(steps: Steps, console: OneMachineConsole, logins: "list[Login]") -> None:
     steps.say(f"\nUp after {steps.elapsed_seconds():.1f} s: {console.url}/\n")
     for login in logins:
         password = login.password if login.current else "(changed since in the console)"

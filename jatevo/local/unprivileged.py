@@ -30,7 +30,7 @@ CAPABILITIES = (("dac_read_search", 2), ("dac_override", 1))
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerUser:
     """Who runs the server: `uid` owns its files, the prefixes go before the command lines."""
 
     uid: int
@@ -43,13 +43,13 @@ class Server:
         return self.uid != os.geteuid()
 
 
-def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> Server:
+def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> ServerUser:
     """The user to run the server as; `must_reach` are the folders that it has to get at.
 
     Raises CannotStart where root can give it neither the user nor the way.
     """
     if os.geteuid() != 0:
-        return Server(os.geteuid(), os.getegid(), (), ())
+        return ServerUser(os.geteuid(), os.getegid(), (), ())
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise CannotStart(
@@ -66,7 +66,7 @@ def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> Server:
     way = _way(must_reach, permitted or 0)
     nobody = pwd.getpwnam(INITDB_ACCOUNT)
     initialise = _prefix(setpriv, nobody.pw_uid, nobody.pw_gid, way)
-    return Server(uid, uid, _prefix(setpriv, uid, uid, way), initialise)
+    return ServerUser(uid, uid, _prefix(setpriv, uid, uid, way), initialise)
 
 
 def _owner(data: Path) -> int | None:

@@ -19,7 +19,7 @@ Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
 TokensPerSecond = Annotated[float, Meta(ge=0, le=1e12)]
 
 
-class Kind(models.TextChoices):
+class FactKind(models.TextChoices):
     """The kinds of fact, as `metrics_outbox.kind` spells them."""
 
     RECEIPT = "receipt"
@@ -94,9 +94,9 @@ class UptimeFact:
 Fact = ReceiptFact | LatencyFact | UptimeFact
 
 _TYPES: dict[str, type[Fact]] = {
-    Kind.RECEIPT: ReceiptFact,
-    Kind.LATENCY: LatencyFact,
-    Kind.UPTIME: UptimeFact,
+    FactKind.RECEIPT: ReceiptFact,
+    FactKind.LATENCY: LatencyFact,
+    FactKind.UPTIME: UptimeFact,
 }
 
 

@@ -39,18 +39,18 @@ class SchemaChanged(MetricsError):
     """A file was edited after it had been applied. Put it back, and write the change as a new file."""
 
 
-class Outcome(StrEnum):
+class MigrationOutcome(StrEnum):
     APPLIED = "applied"
     ALREADY_APPLIED = "already applied"
     SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
-class Step:
+class MigrationStep:
     """What became of one file; `detail` says why it was skipped, or how much it had to do."""
 
     name: str
-    outcome: Outcome
+    outcome: MigrationOutcome
     detail: str = ""
 
 
@@ -64,7 +64,7 @@ class SchemaFile:
     statements: tuple[str, ...]
 
 
-def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> list[Step]:
+def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> list[MigrationStep]:
     """Brings the store's schema up to date, and says what it did with each file.
 
     Safe to run twice and by two processes at once, but not beside a worker of the new release: what that ships
@@ -80,11 +80,11 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
         if file.version in applied:
             if applied[file.version] != file.sha256:
                 raise SchemaChanged(f"{file.name}.sql was edited after it had been applied")
-            steps.append(Step(file.name, Outcome.ALREADY_APPLIED))
+            steps.append(MigrationStep(file.name, MigrationOutcome.ALREADY_APPLIED))
         elif _numbers(server_version) < file.requires:
             needed = ".".join(map(str, file.requires))
             detail = f"needs ClickHouse {needed}, this is {server_version}"
-            steps.append(Step(file.name, Outcome.SKIPPED, detail))
+            steps.append(MigrationStep(file.name, MigrationOutcome.SKIPPED, detail))
         else:
             detail = _apply(store, file)
             store.insert(
@@ -92,7 +92,7 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
                 ["version", "name", "sha256", "applied_at"],
                 [(file.version, file.name, file.sha256, at)],
             )
-            steps.append(Step(file.name, Outcome.APPLIED, detail))
+            steps.append(MigrationStep(file.name, MigrationOutcome.APPLIED, detail))
     return steps
 
 

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from jatevo.metrics.facts import Kind
+from jatevo.metrics.facts import FactKind
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):
@@ -26,7 +26,7 @@ class OutboxQuerySet(models.QuerySet["Outbox"]):
 class Outbox(models.Model):
     """One fact to ship: unclaimed, then claimed into a batch, then deleted, or set aside as poisoned."""
 
-    kind = models.TextField(choices=Kind.choices)
+    kind = models.TextField(choices=FactKind.choices)
     body = models.JSONField(help_text="facts.py gives the members of each kind")
     created_at = models.DateTimeField(db_default=Now())
     # A batch is fixed once claimed: after a crash it is shipped again with the same id and content.
@@ -39,7 +39,7 @@ class Outbox(models.Model):
     class Meta:
         verbose_name = "outbox row"
         constraints = [
-            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="metrics_outbox_kind_known"),
+            models.CheckConstraint(condition=Q(kind__in=FactKind.values), name="metrics_outbox_kind_known"),
             models.CheckConstraint(
                 condition=Q(batch=None, claimed_at=None) | Q(batch__isnull=False, claimed_at__isnull=False),
                 name="metrics_outbox_claim_whole",

@@ -58,7 +58,7 @@ class RetentionRule:
 
 
 @dataclass(frozen=True)
-class Applied:
+class RuleOutcome:
     """What became of one rule; `problem` says why the rest of it was left for the next run."""
 
     rule: RetentionRule
@@ -80,7 +80,7 @@ def rules() -> list[RetentionRule]:
     return [_rules[name] for name in sorted(_rules)]
 
 
-def apply(*, at: datetime, dry_run: bool = False) -> Iterator[Applied]:
+def apply(*, at: datetime, dry_run: bool = False) -> Iterator[RuleOutcome]:
     """Drops what has had its time, rule by rule; safe to run twice, to cut short, and by two processes at once.
 
     A store that does not answer is the problem of its own rules: the others are applied all the same.
@@ -92,7 +92,7 @@ def apply(*, at: datetime, dry_run: bool = False) -> Iterator[Applied]:
             dropped.extend(rule.drop(rule.before(at), dry_run))
         except (MetricsError, DatabaseError) as error:
             problem = str(error).strip() or type(error).__name__
-        yield Applied(rule, tuple(dropped), problem)
+        yield RuleOutcome(rule, tuple(dropped), problem)
 
 
 def old_rows(model: type[models.Model], field: str) -> Drop:

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import QueryRefused, Transport
-from jatevo.metrics.writer import Written, write
+from jatevo.metrics.writer import WriteResult, write
 
 DEFAULT_LIMIT = 5000
 _MOST_LOGGED = 10  # of the rows of a batch that are set aside; the table has them all
@@ -188,5 +188,5 @@ def _finish(batch: uuid.UUID, poisoned: dict[int, str]) -> None:
         cursor.execute("DELETE FROM metrics_outbox WHERE batch = %s AND poisoned IS NULL", [batch])
 
 
-def _counts(written: Written, *, poisoned: int) -> Shipped:
+def _counts(written: WriteResult, *, poisoned: int) -> Shipped:
     return Shipped(written.receipts, written.latencies, written.uptimes, poisoned + len(written.refused))

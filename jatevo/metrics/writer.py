@@ -40,7 +40,7 @@ _LARGEST = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """How many facts of each kind are in ClickHouse now, and why others (by outbox id) can't be."""
 
     receipts: int = 0
@@ -50,7 +50,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Line:
+class _FactRow:
     """One fact's row on its way into a table. `unix_seconds` is the time that decides its partition."""
 
     outbox_id: int
@@ -58,7 +58,7 @@ class _Line:
     row: tuple[Any, ...]
 
 
-def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> Written:
+def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> WriteResult:
     """Writes one batch of `(outbox id, fact)`.
 
     Raises MetricsUnavailable or QueryRefused if all or part of it may be missing: write the same batch again.
@@ -71,7 +71,7 @@ def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> W
         store,
         "receipt_facts",
         RECEIPT_COLUMNS,
-        [_Line(id, fact.accepted_at, _receipt_row(fact)) for id, fact in receipts.items()],
+        [_FactRow(id, fact.accepted_at, _receipt_row(fact)) for id, fact in receipts.items()],
     )
     kept = [fact for id, fact in receipts.items() if id not in refused]
     requests = _requests_lines(batch, kept)
@@ -83,15 +83,15 @@ def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> W
         store,
         "node_latency_minute",
         LATENCY_COLUMNS,
-        [_Line(id, fact.ts, _latency_row(fact)) for id, fact in latencies.items()],
+        [_FactRow(id, fact.ts, _latency_row(fact)) for id, fact in latencies.items()],
     )
     refused |= _insert(
         store,
         "node_uptime_minute",
         UPTIME_COLUMNS,
-        [_Line(id, fact.minute, _uptime_row(fact)) for id, fact in uptimes.items()],
+        [_FactRow(id, fact.minute, _uptime_row(fact)) for id, fact in uptimes.items()],
     )
-    return Written(
+    return WriteResult(
         receipts=len(kept),
         latencies=len(latencies.keys() - refused.keys()),
         uptimes=len(uptimes.keys() - refused.keys()),
@@ -126,7 +126,7 @@ def _uptime_row(fact: UptimeFact) -> tuple[Any, ...]:
     return fact.node_id, _minute(fact.minute), int(fact.up), fact.beats
 
 
-def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_Line]:
+def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_FactRow]:
     sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     for fact in receipts:
         total = sums[_minute(fact.ts_end), fact.region]
@@ -136,12 +136,12 @@ def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_Line]
         total[3] += int(fact.cache_hit)
         total[4] += int(fact.failed)
     return [
-        _Line(0, ts, (ts, region, str(batch), *(min(figure, _LARGEST) for figure in total)))
+        _FactRow(0, ts, (ts, region, str(batch), *(min(figure, _LARGEST) for figure in total)))
         for (ts, region), total in sums.items()
     ]
 
 
-def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_Line]) -> dict[int, str]:
+def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_FactRow]) -> dict[int, str]:
     """Inserts the lines, in few enough partitions at a time; returns the refused ones and why."""
     refused: dict[int, str] = {}
     for chunk in _chunks(lines):
@@ -155,10 +155,10 @@ def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_L
     return refused
 
 
-def _chunks(lines: list[_Line]) -> Iterator[list[_Line]]:
+def _chunks(lines: list[_FactRow]) -> Iterator[list[_FactRow]]:
     """Whole days, few enough at a time."""
     lines = sorted(lines, key=lambda line: line.unix_seconds)
-    days: list[list[_Line]] = [list(day) for _, day in groupby(lines, _day)]
+    days: list[list[_FactRow]] = [list(day) for _, day in groupby(lines, _day)]
     for start in range(0, len(days), _MAX_DAYS_PER_INSERT):
         yield [line for day in days[start : start + _MAX_DAYS_PER_INSERT] for line in day]
 
@@ -167,5 +167,5 @@ def _minute(unix_seconds: int) -> int:
     return unix_seconds - unix_seconds % 60
 
 
-def _day(line: _Line) -> int:
+def _day(line: _FactRow) -> int:
     return line.unix_seconds // _DAY_SECONDS

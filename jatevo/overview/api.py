@@ -22,7 +22,7 @@ from jatevo.web.query_values import takes_query
 from jatevo.web.throttling import hit
 
 
-class State(StrEnum):
+class IncidentFilter(StrEnum):
     OPEN = "open"
     RESOLVED = "resolved"
 
@@ -56,7 +56,9 @@ def summary(request: Request) -> Response:
     auth=either("bearer", "cookie", nobody=True),
     parameters=[
         OpenApiParameter(
-            "state", enum=list(State), description="resolved: over, so is maintenance that ended as planned"
+            "state",
+            enum=list(IncidentFilter),
+            description="resolved: over, so is maintenance that ended as planned",
         ),
         CURSOR,
         LIMIT,
@@ -75,9 +77,9 @@ def incidents(request: Request) -> Response:
     match request.query_params.get("state", ""):
         case "":
             pass
-        case State.OPEN:
+        case IncidentFilter.OPEN:
             found = found.open()
-        case State.RESOLVED:
+        case IncidentFilter.RESOLVED:
             found = found.resolved()
         case _:
             raise invalid_request("Some parameters are invalid.", [FieldProblem("state", "open or resolved")])

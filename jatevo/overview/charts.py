@@ -65,7 +65,7 @@ class RegionBar:
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatCell:
     """An hour of a region: the text in it, what it says in full, and its shade (0: not known)."""
 
     text: str
@@ -74,11 +74,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class HeatRow:
     """A region of the heatmap."""
 
     name: str
-    cells: list[Cell]
+    cells: list[HeatCell]
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Heatmap:
 
     heat: Heat
     hours: list[datetime]
-    lines: list[Line]
+    lines: list[HeatRow]
     legend: list[Shade]
     zone: str
 
 
 @dataclass(frozen=True)
-class Bar:
+class TrendBar:
     """An hour of a trend in a box of WIDTH by HEIGHT; `parts` are (y, height), from the ground up."""
 
     x: float
@@ -110,7 +110,7 @@ class Trend:
     `partial`: an hour after that is not known. `top` is the highest bar.
     """
 
-    bars: list[Bar]
+    bars: list[TrendBar]
     total: int | None
     since: datetime | None
     partial: bool
@@ -156,7 +156,7 @@ def heatmap(regions: Sequence[RegionHours], heat: Heat) -> Heatmap:
     else:
         scale, cell = scale_over(point.requests for point in points), _requests_cell
         legend = scale.legend(short) if scale else []
-    lines = [Line(each.name, [cell(point, scale) for point in each.hours]) for each in regions]
+    lines = [HeatRow(each.name, [cell(point, scale) for point in each.hours]) for each in regions]
     return Heatmap(heat, hours, lines, legend, current_zone_words(hours[-1]) if hours else "")
 
 
@@ -177,7 +177,7 @@ def trend(points: Sequence[HourPoint], *names: str, unit: str) -> Trend:
         when = clock_words(point.hour)
         said = "not known" if total is None else f"{total:,} {unit}"
         title = f"{when}: {said}{' so far' if point.running and total is not None else ''}"
-        bars.append(Bar(round(number * step, 2), parts, title, point.running, total is not None))
+        bars.append(TrendBar(round(number * step, 2), parts, title, point.running, total is not None))
     first = next((number for number, each in enumerate(sums) if each is not None), None)
     since = None if first is None else points[first].hour
     partial = None in sums[first:]
@@ -205,17 +205,19 @@ def _room(words: str, width: float) -> Room:
     return Room.WIDE if width / 100 * _WIDE_BAR >= needed else Room.NONE
 
 
-def _p95_cell(point: HourPoint, scale: Scale | None) -> Cell:
+def _p95_cell(point: HourPoint, scale: Scale | None) -> HeatCell:
     when = clock_words(point.hour)
     if point.p95_ms is None:
-        return Cell("·", f"{when}: p95 not known", 0)
-    return Cell(short(point.p95_ms), f"{when}: p95 {milliseconds(point.p95_ms)}", _shade(scale, point.p95_ms))
+        return HeatCell("·", f"{when}: p95 not known", 0)
+    return HeatCell(
+        short(point.p95_ms), f"{when}: p95 {milliseconds(point.p95_ms)}", _shade(scale, point.p95_ms)
+    )
 
 
-def _requests_cell(point: HourPoint, scale: Scale | None) -> Cell:
+def _requests_cell(point: HourPoint, scale: Scale | None) -> HeatCell:
     when = clock_words(point.hour)
     if point.requests is None:
-        return Cell("·", f"{when}: requests not known", 0)
+        return HeatCell("·", f"{when}: requests not known", 0)
     running = " so far" if point.running else ""
     words = f"{when}: {point.requests:,} requests{running}"
-    return Cell(short(point.requests), words, _shade(scale, point.requests))
+    return HeatCell(short(point.requests), words, _shade(scale, point.requests))

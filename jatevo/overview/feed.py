@@ -14,7 +14,7 @@ LOOK_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Change:
+class RecentTransition:
     """A node's step: `name` is what the reader calls the node, `region` may be OTHER_REGIONS."""
 
     pk: int
@@ -28,7 +28,7 @@ class Change:
 
 def recent_changes(
     user: object, names: NodeNames, *, at: datetime, region_told: Callable[[str], str]
-) -> list[Change]:
+) -> list[RecentTransition]:
     """The last SHOWN transitions of the nodes that a person sees, with what they are told of regions. One query."""
     transitions = NodeTransition.objects.filter(at__gte=at - LOOK_BACK).select_related("node")
     if not (names.everything and getattr(user, "is_admin", False)):
@@ -37,7 +37,7 @@ def recent_changes(
         "id", "at", "to_status", "reason", "node__id", "node__pseudonym", "node__region"
     )
     return [
-        Change(
+        RecentTransition(
             transition.pk,
             names.name(transition.node),
             Phase(transition.to_status).status.value,

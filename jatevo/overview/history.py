@@ -41,7 +41,7 @@ class RegionHours:
 
 
 @dataclass(frozen=True)
-class Change:
+class DayChange:
     """A figure now and a day before; `ratio` is 0.1 for a tenth more. None where it cannot be told."""
 
     now: float | int | None
@@ -60,10 +60,10 @@ class Change:
 class DayChanges:
     """The four figures of the Overview against the day before."""
 
-    active_nodes: Change
-    p95_ms: Change
-    models_cached: Change
-    requests_24h: Change
+    active_nodes: DayChange
+    p95_ms: DayChange
+    models_cached: DayChange
+    requests_24h: DayChange
 
 
 def network_hours(*, at: datetime, hours: int = 48) -> list[HourPoint]:
@@ -107,10 +107,10 @@ def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -
     sampled = by_hour.get(floor_hour(day_ago + HOUR / 2) - HOUR)
     measured = by_hour.get(floor_hour(day_ago))
     return DayChanges(
-        active_nodes=Change(network.active_nodes.value, sampled.active_nodes if sampled else None),
-        p95_ms=Change(_fresh(network.p95_ms), measured.p95_ms if measured else None),
-        models_cached=Change(network.models_cached.value, sampled.models_cached if sampled else None),
-        requests_24h=Change(
+        active_nodes=DayChange(network.active_nodes.value, sampled.active_nodes if sampled else None),
+        p95_ms=DayChange(_fresh(network.p95_ms), measured.p95_ms if measured else None),
+        models_cached=DayChange(network.models_cached.value, sampled.models_cached if sampled else None),
+        requests_24h=DayChange(
             _fresh(network.requests_24h), _requests_between(by_hour, day_ago - 24 * HOUR, day_ago)
         ),
     )

@@ -80,7 +80,7 @@ class Census:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class RecentTraffic:
     """What ClickHouse knew at `as_of`. `p95_other_ms` is that of the regions in `folded` together."""
 
     as_of: datetime
@@ -96,7 +96,7 @@ class Snapshot:
     """What is known at `seen_at`. `traffic` is None when nothing was ever known, and old if there is `trouble`."""
 
     census: Census
-    traffic: Traffic | None
+    traffic: RecentTraffic | None
     seen_at: datetime
     trouble: str = ""
     served: LastGood[dict[str, queries.ModelTraffic]] | None = None
@@ -217,7 +217,7 @@ def census(*, at: datetime) -> Census:
     )
 
 
-def _traffic(now: Census, until: datetime) -> tuple[Traffic | None, str]:
+def _traffic(now: Census, until: datetime) -> tuple[RecentTraffic | None, str]:
     """What ClickHouse says, or the last that it said; and what the trouble is, if there is any."""
     said = last_good("overview:traffic:2", lambda: _ask(now, until), at=until)
     if said.stale:
@@ -225,11 +225,11 @@ def _traffic(now: Census, until: datetime) -> tuple[Traffic | None, str]:
     return said.value, BEHIND if now.as_of - until >= LATE else ""
 
 
-def _ask(now: Census, until: datetime) -> Traffic:
+def _ask(now: Census, until: datetime) -> RecentTraffic:
     store = get_store()
     small = now.small_regions
     latency = queries.p95_of_network(store, until - P95_WINDOW, until, fold=small)
-    return Traffic(
+    return RecentTraffic(
         as_of=until,
         p95_ms=_tenths(latency.p95_ms),
         p95_by_region={region.region: _tenths(region.p95_ms) for region in latency.regions},

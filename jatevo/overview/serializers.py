@@ -7,7 +7,7 @@ from jatevo.overview.models import Incident, IncidentKind, IncidentState, Incide
 from jatevo.web.figures import Knowledge
 
 
-class RegionLatency(serializers.Serializer):
+class RegionLatencyAnswer(serializers.Serializer):
     region = serializers.CharField(source="name")
     p95_ms = serializers.FloatField(allow_null=True)
     nodes = serializers.IntegerField(help_text="active ones")
@@ -35,7 +35,9 @@ class Summary(serializers.Serializer):
     p95_global = serializers.FloatField(
         allow_null=True, help_text=f"Milliseconds. {definitions.P95_GLOBAL.sentence}"
     )
-    p95_by_region = RegionLatency(many=True, help_text=f"Milliseconds. {definitions.P95_BY_REGION.sentence}")
+    p95_by_region = RegionLatencyAnswer(
+        many=True, help_text=f"Milliseconds. {definitions.P95_BY_REGION.sentence}"
+    )
     models_cached = serializers.IntegerField(allow_null=True, help_text=definitions.MODELS_CACHED.sentence)
     requests_24h = serializers.IntegerField(allow_null=True, help_text=definitions.REQUESTS_24H.sentence)
     as_of = serializers.DateTimeField(help_text="the age of the oldest figure")

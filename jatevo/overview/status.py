@@ -46,7 +46,7 @@ class Minutes:
 
 
 @dataclass(frozen=True)
-class Day:
+class RegionDay:
     """A day of a region, with the titles of the incidents that touched it."""
 
     day: date
@@ -55,11 +55,11 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Strip:
+class RegionStrip:
     """A region's DAYS days, oldest first. `name` may be OTHER_REGIONS."""
 
     name: str
-    days: list[Day]
+    days: list[RegionDay]
 
     @property
     def minutes(self) -> Minutes:
@@ -96,7 +96,7 @@ class Sums:
         return max(counted.get(day - back * _DAY, 0) for back in range(_LATELY_DAYS))
 
 
-def history(*, at: datetime, fold_small: bool) -> list[Strip]:
+def history(*, at: datetime, fold_small: bool) -> list[RegionStrip]:
     """The strips of all regions with data, by name, OTHER_REGIONS last. Two queries.
 
     With `fold_small` a region that is small now is part of OTHER_REGIONS, and so is any day on which a
@@ -123,7 +123,7 @@ def history(*, at: datetime, fold_small: bool) -> list[Strip]:
     return [*strips, other] if other.minutes.expected else strips
 
 
-def by_day(strips: Sequence[Strip]) -> list[tuple[date, list[Day]]]:
+def by_day(strips: Sequence[RegionStrip]) -> list[tuple[date, list[RegionDay]]]:
     """The same day by day, the latest first, for a table."""
     rows = zip(*(strip.days for strip in strips), strict=True)
     return [(row[0].day, list(row)) for row in rows][::-1]
@@ -134,14 +134,14 @@ def _strip(
     parts: Sequence[tuple[date, Collection[str]]],
     sums: Sums,
     said: Mapping[tuple[str, date], list[str]],
-) -> Strip:
+) -> RegionStrip:
     """`parts` names the regions that make up each day."""
     days = []
     for day, regions in parts:
         known = [sums.minutes[region].get(day, Minutes()) for region in regions]
         titles = [title for region in (*regions, NETWORK) for title in said.get((region, day), [])]
-        days.append(Day(day, sum(known, Minutes()), tuple(titles)))
-    return Strip(name, days)
+        days.append(RegionDay(day, sum(known, Minutes()), tuple(titles)))
+    return RegionStrip(name, days)
 
 
 def _sums(since: date, at: datetime) -> Sums:

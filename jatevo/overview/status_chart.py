@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from jatevo.overview.status import Day, Strip
+from jatevo.overview.status import RegionDay, RegionStrip
 
 # From these shares on a day is called so; one definition for bars, words and legend.
 GOOD, FAIR = 0.99, 0.95
@@ -17,7 +17,7 @@ HEIGHT, _FLOOR, _WIDTH = 34, 28, 0.72
 _MARK_TOP = 30
 
 
-class Level(StrEnum):
+class DayLevel(StrEnum):
     """How a day went: told by colour, and again by the height of its bar."""
 
     GOOD = "good"
@@ -26,7 +26,7 @@ class Level(StrEnum):
     UNKNOWN = "unknown"
 
     @classmethod
-    def of(cls, share: float | None) -> "Level":
+    def of(cls, share: float | None) -> "DayLevel":
         if share is None:
             return cls.UNKNOWN
         return cls.GOOD if share >= GOOD else cls.FAIR if share >= FAIR else cls.POOR
@@ -53,7 +53,7 @@ class Level(StrEnum):
 class Bars:
     """The bars of all days of a level as one path."""
 
-    level: Level
+    level: DayLevel
     path: str
 
 
@@ -69,32 +69,32 @@ class Spot:
 class Drawing:
     """A strip in a box of `width` by HEIGHT; `marks` is the path below the days with incidents, perhaps ''."""
 
-    strip: Strip
+    strip: RegionStrip
     width: int
     bars: list[Bars]
     marks: str
     spots: list[Spot]
 
 
-def drawing(strip: Strip) -> Drawing:
-    paths: dict[Level, list[str]] = defaultdict(list)
+def drawing(strip: RegionStrip) -> Drawing:
+    paths: dict[DayLevel, list[str]] = defaultdict(list)
     marks, spots = [], []
     for x, day in enumerate(strip.days):
-        level = Level.of(day.minutes.share)
+        level = DayLevel.of(day.minutes.share)
         paths[level].append(_bar(x, level.top, _FLOOR))
         if day.incidents:
             marks.append(_bar(x, _MARK_TOP, HEIGHT))
-        if day.incidents or level in (Level.FAIR, Level.POOR):
+        if day.incidents or level in (DayLevel.FAIR, DayLevel.POOR):
             spots.append(Spot(x, title_of(day)))
-    bars = [Bars(level, "".join(paths[level])) for level in Level if level in paths]
+    bars = [Bars(level, "".join(paths[level])) for level in DayLevel if level in paths]
     return Drawing(strip, len(strip.days), bars, "".join(marks), spots)
 
 
-def drawings(strips: Sequence[Strip]) -> list[Drawing]:
+def drawings(strips: Sequence[RegionStrip]) -> list[Drawing]:
     return [drawing(strip) for strip in strips]
 
 
-def title_of(day: Day) -> str:
+def title_of(day: RegionDay) -> str:
     available = f"{day.minutes.words} available" if day.minutes.expected else "no data"
     return f"{day.day:%-d %b %Y}: {'; '.join([available, *day.incidents])}"
 

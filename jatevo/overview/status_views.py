@@ -11,7 +11,7 @@ from jatevo.overview.access import may_see_overview, sees_small_regions
 from jatevo.overview.incidents import exemption_sentence, overall
 from jatevo.overview.models import Incident
 from jatevo.overview.status import DAYS, by_day, history
-from jatevo.overview.status_chart import HEIGHT, Level, drawings
+from jatevo.overview.status_chart import HEIGHT, DayLevel, drawings
 from jatevo.web.fragments import page_or_fragment
 
 POLL_SECONDS = 30
@@ -38,7 +38,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "recent": recent,
         "drawings": drawings(strips),
         "height": HEIGHT,
-        "levels": list(Level),
+        "levels": list(DayLevel),
         "days": DAYS,
         "poll_seconds": POLL_SECONDS,
         "now": now,

@@ -22,7 +22,7 @@ MAX_FUTURE_SECONDS = 300
 MAX_AGE_SECONDS = 7 * 24 * 3600
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """How the request ended: the optional member `outcome`, an extension of the receipt.
 
     A receipt without it is of a request that succeeded. `error` says that the node took the request
@@ -133,7 +133,7 @@ def _order_and_age(ts_start: Any, ts_end: Any, now: float) -> str | None:
     return None
 
 
-_OUTCOMES = frozenset(Outcome)
+_OUTCOMES = frozenset(RequestOutcome)
 _UNIX_SECONDS = _integer(MAX_SAFE_INTEGER)
 _TOKENS = _integer(MAX_TOKENS)
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 
 from jatevo.audit.record import Actor
-from jatevo.metrics.facts import Kind, LatencyFact
+from jatevo.metrics.facts import FactKind, LatencyFact
 from jatevo.metrics.minutes import floor_hour
 from jatevo.metrics.models import Outbox
 from nodes.actions.errors import ReplayedProbe, UnknownNode
@@ -88,7 +88,7 @@ def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -
                 p99=measurement.p99_ms,
                 tps=measurement.tps,
             )
-            Outbox.objects.create(kind=Kind.LATENCY, body=fact.to_body())
+            Outbox.objects.create(kind=FactKind.LATENCY, body=fact.to_body())
         event = _EVENTS.get((counted, measurement.ok))
         if event is None:
             return probe, Status(node.status)

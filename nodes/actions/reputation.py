@@ -14,7 +14,7 @@ from jatevo.audit.record import actor_of, record
 from nodes.models import Node, PendingJudgement, ReputationClock
 from nodes.reputation.days import KINDS, as_day, evidence_of, judged_until
 from nodes.reputation.evidence import observe, roll_up_minutes
-from nodes.reputation.formula import WINDOW_DAYS, Day, SubScore, day_scores, r_alone
+from nodes.reputation.formula import WINDOW_DAYS, EvidenceDay, SubScore, day_scores, r_alone
 from nodes.rules.lifecycle import REPUTATION_FLOOR
 
 log = structlog.get_logger(__name__)
@@ -108,7 +108,9 @@ WHERE node_id = ANY(%(node_ids)s) AND day > %(before)s GROUP BY node_id
 """
 
 
-def _store(day: date, observed: Mapping[str, Day], *, at: datetime, node_ids: Collection[str] | None) -> None:
+def _store(
+    day: date, observed: Mapping[str, EvidenceDay], *, at: datetime, node_ids: Collection[str] | None
+) -> None:
     """A day's evidence. `computed_at` moves with what changed; of nodes that are named, always."""
     touch = node_ids is not None
     with connection.cursor() as cursor:
@@ -121,7 +123,7 @@ def _store(day: date, observed: Mapping[str, Day], *, at: datetime, node_ids: Co
         cursor.execute(_FORGET, {"day": day, "observed": list(observed), **named})
 
 
-def _row(node_id: str, day: Day) -> dict[str, Any]:
+def _row(node_id: str, day: EvidenceDay) -> dict[str, Any]:
     scores = day_scores(day)
     parts = {sub.value: None if scores[sub] is None else str(scores[sub]) for sub in SubScore}
     return {"node_id": node_id, "evidence": evidence_of(day), **parts}

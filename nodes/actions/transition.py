@@ -10,7 +10,17 @@ from django.db.models import Case, F, When
 from jatevo.audit.record import Actor, record
 from nodes.actions.errors import UnknownNode
 from nodes.models import Node, NodeTransition
-from nodes.rules.lifecycle import FRAUD, REPUTATION_FLOOR, Event, Outcome, Phase, Reason, State, Status, step
+from nodes.rules.lifecycle import (
+    FRAUD,
+    REPUTATION_FLOOR,
+    Event,
+    LifecycleState,
+    Phase,
+    Reason,
+    Status,
+    StepOutcome,
+    step,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +35,7 @@ def happen(
     at: datetime,
     reason: str = "",
     evidence: dict[str, Any] | None = None,
-) -> Outcome:
+) -> StepOutcome:
     """Lets an event happen to a node, and records the transition if there is one.
 
     The UPDATE names the whole state that the decision was made on, so that of several workers one wins
@@ -67,7 +77,7 @@ def _changes_fraud(node: Node, event: Event) -> bool:
     )
 
 
-def _columns(before: State, outcome: Outcome, at: datetime) -> dict[str, Any]:
+def _columns(before: LifecycleState, outcome: StepOutcome, at: datetime) -> dict[str, Any]:
     state = outcome.state
     columns: dict[str, Any] = {
         "failed_probes": state.failed_probes,
@@ -103,8 +113,8 @@ def _record_fraud(node: Node, event: Event, *, by: Actor, evidence: dict[str, An
 
 def _record(
     node: Node,
-    before: State,
-    outcome: Outcome,
+    before: LifecycleState,
+    outcome: StepOutcome,
     *,
     by: Actor,
     at: datetime,

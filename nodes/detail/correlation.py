@@ -44,7 +44,7 @@ class Companion:
 
 
 @dataclass(frozen=True)
-class Group:
+class CorrelatedNodes:
     """The other nodes of the same ASN or region. `strangers` are companions of other organisations."""
 
     label: str
@@ -72,7 +72,7 @@ class Correlation:
     """`outages` is how many this node had in the window; groups without other nodes are left out."""
 
     outages: int
-    groups: list[Group]
+    groups: list[CorrelatedNodes]
     days: int = WINDOW.days
     within_minutes: int = int(COINCIDE.total_seconds() // 60)
 
@@ -109,7 +109,7 @@ class _Totals:
 def correlation(node: Node, reader: User, *, at: datetime) -> Correlation:
     """For those who manage the node: names are shown of their own organisation's nodes alone, to admins all."""
     starts = _outages_of(node, at)
-    groups: list[Group] = []
+    groups: list[CorrelatedNodes] = []
     if starts:
         others = _coinciding(node, starts)
         totals = _totals(node, at)
@@ -134,14 +134,14 @@ def in_words(expected: float) -> str:
 
 def _group(
     label: str, value: str, total: tuple[int, int], outages: int, of_group: list[_Other], reader: User
-) -> Group:
+) -> CorrelatedNodes:
     nodes, group_outages = total
     together = min(2, nodes - 1)
     per_outage = Counter(number for other in of_group for number in other.outages)
     others_rate = max(0, group_outages - outages) * _SHARE_OF_WINDOW
     known = [each for each in of_group if reader.is_admin or each.org_id == reader.org_id]
     known.sort(key=lambda each: (-len(each.outages), each.node_id))
-    return Group(
+    return CorrelatedNodes(
         label=label,
         value=value,
         others=nodes - 1,
@@ -154,7 +154,7 @@ def _group(
     )
 
 
-def _with_expectations(groups: list[Group], at: datetime) -> list[Group]:
+def _with_expectations(groups: list[CorrelatedNodes], at: datetime) -> list[CorrelatedNodes]:
     """One query for the outages of all companions that are shown."""
     names = {each.name for group in groups for each in group.companions}
     if not names:

@@ -18,7 +18,7 @@ _STUB = 3  # a minute of which nothing is known still shows; a missed one is an 
 _ENOUGH = 0.8  # as in the rule that quarantines: a fifth may be missing
 
 
-class Level(StrEnum):
+class MinuteLevel(StrEnum):
     """How a minute went; the names are what the bars' tooltips say and their colours go by."""
 
     GOOD = "good"
@@ -29,33 +29,33 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Bar:
+class MinuteBar:
     """One minute: its place in the drawing and what it stands for."""
 
     x: int
     y: int
     height: int
-    level: Level
+    level: MinuteLevel
     minute: datetime
     beats: int
     excuse: str = ""
 
     @property
     def title(self) -> str:
-        if self.level is Level.UNKNOWN and not self.beats:
+        if self.level is MinuteLevel.UNKNOWN and not self.beats:
             return f"{clock_words(self.minute)}: nothing expected"
         excuse = f", {self.excuse}" if self.excuse else ""
         return f"{clock_words(self.minute)}: {self.beats} received{excuse}"
 
 
 @dataclass(frozen=True)
-class Strip:
+class HeartbeatStrip:
     """The drawing, and the sums behind it. `expected` counts from when the node was first heard.
 
     `received` counts no more of a minute than were due in it: a burst does not make up for silence.
     """
 
-    bars: list[Bar]
+    bars: list[MinuteBar]
     received: int
     expected: int
     width: int = WIDTH
@@ -64,7 +64,7 @@ class Strip:
 
     @property
     def minutes_excused(self) -> int:
-        return sum(bar.level is Level.EXCUSED for bar in self.bars)
+        return sum(bar.level is MinuteLevel.EXCUSED for bar in self.bars)
 
     @property
     def percent(self) -> int | None:
@@ -80,7 +80,7 @@ def heartbeat_strip(
     interval_seconds: int,
     excused: Mapping[datetime, str] | None = None,
     unheard: Mapping[datetime, int] | None = None,
-) -> Strip:
+) -> HeartbeatStrip:
     """The hour that ends with the minute of `at`.
 
     `beats` holds heartbeats by the start of their minute; `since` is when the node was first heard (None: never);
@@ -113,7 +113,7 @@ def heartbeat_strip(
             seconds_due += due
     expected = heard_unheard + int(seconds_due // interval_seconds)
     # a first heartbeat comes at once and not after an interval, so that one more than due is no surplus
-    return Strip(bars, received, max(received, expected))
+    return HeartbeatStrip(bars, received, max(received, expected))
 
 
 def _seconds_due(minute: datetime, since: datetime | None, at: datetime) -> float:
@@ -125,18 +125,22 @@ def _seconds_due(minute: datetime, since: datetime | None, at: datetime) -> floa
     return max(0.0, (end - start).total_seconds())
 
 
-def _bar(index: int, minute: datetime, beats: int, expected: float, per_minute: float, excuse: str) -> Bar:
+def _bar(
+    index: int, minute: datetime, beats: int, expected: float, per_minute: float, excuse: str
+) -> MinuteBar:
     level = _level(beats, expected)
-    if excuse and level in (Level.PARTIAL, Level.MISSED):
-        return Bar(index * BAR_STEP, HEIGHT // 4, HEIGHT // 2, Level.EXCUSED, minute, beats, excuse)
-    share = 1.0 if level is Level.MISSED else beats / per_minute
+    if excuse and level in (MinuteLevel.PARTIAL, MinuteLevel.MISSED):
+        return MinuteBar(
+            index * BAR_STEP, HEIGHT // 4, HEIGHT // 2, MinuteLevel.EXCUSED, minute, beats, excuse
+        )
+    share = 1.0 if level is MinuteLevel.MISSED else beats / per_minute
     height = max(_STUB, min(HEIGHT, round(HEIGHT * share)))
-    return Bar(index * BAR_STEP, HEIGHT - height, height, level, minute, beats)
+    return MinuteBar(index * BAR_STEP, HEIGHT - height, height, level, minute, beats)
 
 
-def _level(beats: int, expected: float) -> Level:
+def _level(beats: int, expected: float) -> MinuteLevel:
     if beats >= expected * _ENOUGH and beats:
-        return Level.GOOD
+        return MinuteLevel.GOOD
     if expected < 2:  # too short a time to call one missed
-        return Level.UNKNOWN
-    return Level.PARTIAL if beats else Level.MISSED
+        return MinuteLevel.UNKNOWN
+    return MinuteLevel.PARTIAL if beats else MinuteLevel.MISSED

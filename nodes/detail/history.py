@@ -60,7 +60,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Event:
+class HistoryEntry:
     """A line of the history: a change of status (`to_status`), an exempt window (`exemption`), or neither:
     a change of what the node says of itself.
 
@@ -79,7 +79,7 @@ class Event:
     ends_at: datetime | None = None
 
 
-def history_of(node: Node, rights: Rights, *, at: datetime) -> list[Event]:
+def history_of(node: Node, rights: Rights, *, at: datetime) -> list[HistoryEntry]:
     """Three queries at most, all bounded."""
     transitions = node.transitions.order_by("-id")[:TRANSITIONS_SHOWN]
     since, until = at - EXEMPTIONS_LOOK_BACK, at + _EXEMPTIONS_LOOK_AHEAD
@@ -101,11 +101,11 @@ def evidence_facts(evidence: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact(label[:80], text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…")
 
 
-def _change(transition: NodeTransition, rights: Rights) -> Event:
+def _change(transition: NodeTransition, rights: Rights) -> HistoryEntry:
     evidence = transition.evidence
     note = evidence.get("note") or evidence.get("detail") or ""
     to = transition.to_status
-    return Event(
+    return HistoryEntry(
         at=transition.at,
         title=reason_label(transition.reason),
         from_label=transition.from_status.capitalize(),
@@ -117,7 +117,7 @@ def _change(transition: NodeTransition, rights: Rights) -> Event:
     )
 
 
-def _restated(change: NodeChange, rights: Rights) -> Event:
+def _restated(change: NodeChange, rights: Rights) -> HistoryEntry:
     said = [
         f"{label}: {_known(change.changes[member][0])} → {_known(change.changes[member][1])}"
         for member, label in _MEMBER_LABELS.items()
@@ -127,7 +127,7 @@ def _restated(change: NodeChange, rights: Rights) -> Event:
     if change.hardware_changed and rights.evidence:
         before, after = change.changes["hardware_hash"]
         evidence = [Fact("Hardware hash before", _known(before)), Fact("Hardware hash after", _known(after))]
-    return Event(
+    return HistoryEntry(
         at=change.at,
         title=_restated_title(change),
         note="; ".join(said),
@@ -145,11 +145,11 @@ def _known(value: object) -> str:
     return "unknown" if value in (None, "") else str(value)
 
 
-def _exempt(exemption: Exemption, rights: Rights) -> Event:
+def _exempt(exemption: Exemption, rights: Rights) -> HistoryEntry:
     maintenance = exemption.kind == ExemptionKind.MAINTENANCE
     # an owner's words are for those who know the node by name; the others' messages are public
     tells = rights.named or not maintenance
-    return Event(
+    return HistoryEntry(
         at=exemption.starts_at,
         title=ExemptionKind(exemption.kind).label,
         note=exemption.message if tells else "",

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 600, 160
 _MOST_POINTS = 360  # a point per pixel and a half: more cannot be told apart
 
 
-class Window(StrEnum):
+class ChartWindow(StrEnum):
     """How far a chart looks back, as the URL says it."""
 
     DAY = "24h"
@@ -26,16 +26,16 @@ class Window(StrEnum):
 
     @property
     def label(self) -> str:
-        return "24 hours" if self is Window.DAY else "7 days"
+        return "24 hours" if self is ChartWindow.DAY else "7 days"
 
     @property
     def length(self) -> timedelta:
-        return timedelta(hours=24) if self is Window.DAY else timedelta(days=7)
+        return timedelta(hours=24) if self is ChartWindow.DAY else timedelta(days=7)
 
     @property
     def gap(self) -> timedelta:
         """Two points further apart are not joined: nobody knows what was between them."""
-        return timedelta(minutes=20) if self is Window.DAY else timedelta(hours=2, minutes=30)
+        return timedelta(minutes=20) if self is ChartWindow.DAY else timedelta(hours=2, minutes=30)
 
 
 # Told apart by their dashes too, in the SVG as in uPlot.
@@ -44,7 +44,7 @@ _DASHES = {"p50": "2 3", "p95": "", "p99": "8 4"}
 
 
 @dataclass(frozen=True)
-class Line:
+class PercentileLine:
     """One percentile: its polylines, and the figures of all its points in milliseconds, drawn or not."""
 
     name: str
@@ -64,8 +64,8 @@ class LatencyChart:
     `worst_of_minutes`: a point drawn is the worst of so many minutes; 0 if each point measured is drawn.
     """
 
-    window: Window
-    lines: list[Line]
+    window: ChartWindow
+    lines: list[PercentileLine]
     top_ms: float
     middle_ms: float
     since: datetime
@@ -77,14 +77,14 @@ class LatencyChart:
     height: int = HEIGHT
 
 
-def ask_latencies(store: Transport, node_id: str, window: Window, *, at: datetime) -> list[LatencyPoint]:
+def ask_latencies(store: Transport, node_id: str, window: ChartWindow, *, at: datetime) -> list[LatencyPoint]:
     """The window's points, oldest first: each probe of a day, or the hours of a week."""
     query: Callable[..., list[LatencyPoint]]
-    query = queries.latency_series if window is Window.DAY else queries.latency_by_node_hour
+    query = queries.latency_series if window is ChartWindow.DAY else queries.latency_by_node_hour
     return query(store, node_id, at - window.length, at)
 
 
-def latency_chart(points: Sequence[LatencyPoint], window: Window, *, at: datetime) -> LatencyChart:
+def latency_chart(points: Sequence[LatencyPoint], window: ChartWindow, *, at: datetime) -> LatencyChart:
     """The drawing of the window that ends at `at`."""
     since = at - window.length
     within = [point for point in points if since <= point.ts <= at]
@@ -119,7 +119,7 @@ def _values(point: LatencyPoint) -> tuple[float | None, float | None, float | No
     return point.p50_ms, point.p95_ms, point.p99_ms
 
 
-def _thinned(points: Sequence[LatencyPoint], window: Window) -> list[LatencyPoint]:
+def _thinned(points: Sequence[LatencyPoint], window: ChartWindow) -> list[LatencyPoint]:
     """At most _MOST_POINTS: of points that would fall together the worst of each figure."""
     seconds = _bucket(window).total_seconds()
     together: dict[int, LatencyPoint] = {}
@@ -130,7 +130,7 @@ def _thinned(points: Sequence[LatencyPoint], window: Window) -> list[LatencyPoin
     return list(together.values())
 
 
-def _bucket(window: Window) -> timedelta:
+def _bucket(window: ChartWindow) -> timedelta:
     return window.length / _MOST_POINTS
 
 
@@ -161,9 +161,9 @@ def _line(
     measured: Sequence[tuple[datetime, float]],
     *,
     since: datetime,
-    window: Window,
+    window: ChartWindow,
     top: float,
-) -> Line:
+) -> PercentileLine:
     runs: list[list[tuple[float, float]]] = []
     before: datetime | None = None
     for ts, value in drawn:
@@ -173,7 +173,7 @@ def _line(
         runs[-1].append((x, HEIGHT - HEIGHT * value / top))
         before = ts
     figures = sorted(value for _, value in measured)
-    return Line(
+    return PercentileLine(
         name=name,
         tone=_TONES[name],
         dash=_DASHES[name],
@@ -192,7 +192,7 @@ def _polyline(run: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
 
 
-def _data(points: Sequence[LatencyPoint], window: Window) -> str:
+def _data(points: Sequence[LatencyPoint], window: ChartWindow) -> str:
     """Columns for uPlot; a row of nulls between points too far apart breaks the lines there."""
     rows: list[tuple[int, float | None, float | None, float | None]] = []
     before: datetime | None = None

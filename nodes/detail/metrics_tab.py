@@ -15,7 +15,7 @@ from jatevo.web.templatetags.numbers import percent, written
 from nodes.access.rights import Rights
 from nodes.detail.exempt_minutes import ExcusedMinutes, excused_minutes, unheard_hours
 from nodes.detail.heartbeat_strip import MINUTES, heartbeat_strip
-from nodes.detail.latency_charts import LatencyChart, Window, ask_latencies, latency_chart
+from nodes.detail.latency_charts import ChartWindow, LatencyChart, ask_latencies, latency_chart
 from nodes.detail.uptime_strip import HOURS, UptimeStrip, uptime_strip
 from nodes.figures import STALE_AFTER, standing_figures
 from nodes.models import Node
@@ -23,7 +23,7 @@ from nodes.rules.heartbeat_regularity import Regularity, hours_of_window, regula
 
 PROBES_SHOWN = 10
 CHARTS_POLL_SECONDS = 30
-_FRESH_FOR = {Window.DAY: timedelta(seconds=20), Window.WEEK: timedelta(minutes=2)}
+_FRESH_FOR = {ChartWindow.DAY: timedelta(seconds=20), ChartWindow.WEEK: timedelta(minutes=2)}
 _MOST_SIGNALS = 24
 _LONGEST_SIGNAL = 80
 
@@ -49,7 +49,9 @@ def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
     return excused_minutes(node, at - timedelta(hours=HOURS), at)
 
 
-def charts_context(node: Node, window: Window, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
+def charts_context(
+    node: Node, window: ChartWindow, excused: ExcusedMinutes, *, at: datetime
+) -> dict[str, Any]:
     """The charts, stale with their age while ClickHouse is away or behind; None if they were never seen.
 
     One query to PostgreSQL. The last good answer stays drawn as of its own time: silence since then is ours, not the node's.
@@ -155,7 +157,7 @@ _KNOWN = {
 _ASKED_FOR = ("uptime", "gpu_util", "temp")
 
 
-def _ask(node_id: str, window: Window, at: datetime) -> Charts:
+def _ask(node_id: str, window: ChartWindow, at: datetime) -> Charts:
     store = get_store()
     points = ask_latencies(store, node_id, window, at=at)
     # no later than minutes are expected: else one that came early would make up for one that was lost

@@ -10,9 +10,9 @@ from nodes.models import Exemption, ExemptionKind, Node, ReputationClock
 from nodes.reputation.days import days_of
 from nodes.reputation.formula import (
     WINDOW_DAYS,
-    Cause,
-    Day,
-    Kind,
+    EvidenceDay,
+    Loss,
+    ObservationKind,
     Part,
     Reputation,
     SubScore,
@@ -33,11 +33,11 @@ _HINTS = {
 
 
 @dataclass(frozen=True)
-class Group:
+class SubScoreLosses:
     """A sub-score and the causes that cost it points, the heaviest first."""
 
     part: Part
-    causes: list[Cause]
+    causes: list[Loss]
     hint: str
 
 
@@ -74,7 +74,7 @@ class ReputationPanel:
     """`found` is None while there is no evidence. Points and pardons are for those who manage the node."""
 
     found: Reputation | None
-    groups: list[Group]
+    groups: list[SubScoreLosses]
     pardons: list[Pardon]
     outages: Outages
     exempt_minutes: int
@@ -123,11 +123,11 @@ def _outages(exempt: Sequence[Exemption], since: datetime, at: datetime) -> Outa
     return Outages(len(away), -int(-sum(away, timedelta(0)).total_seconds() // 60))
 
 
-def _groups(found: Reputation | None) -> list[Group]:
+def _groups(found: Reputation | None) -> list[SubScoreLosses]:
     if found is None:
         return []
     return [
-        Group(
+        SubScoreLosses(
             part,
             # what rounds to nothing adds nothing
             [cause for cause in found.causes if cause.sub_score is part.sub_score and cause.points],
@@ -138,7 +138,7 @@ def _groups(found: Reputation | None) -> list[Group]:
 
 
 def _outlook(
-    days: list[Day], found: Reputation | None, computed_at: datetime | None, at: datetime
+    days: list[EvidenceDay], found: Reputation | None, computed_at: datetime | None, at: datetime
 ) -> list[Outlook]:
     if found is None:
         return []
@@ -153,8 +153,10 @@ def _outlook(
     return outlook
 
 
-def _exempt_minutes(days: list[Day]) -> int:
-    return sum(each.exempt for day in days for each in day.observations if each.kind is Kind.SILENCE)
+def _exempt_minutes(days: list[EvidenceDay]) -> int:
+    return sum(
+        each.exempt for day in days for each in day.observations if each.kind is ObservationKind.SILENCE
+    )
 
 
 def _pardon(exemption: Exemption) -> Pardon:

@@ -14,7 +14,7 @@ from nodes.access.rights import Rights
 from nodes.access.versions import plain_version
 from nodes.detail.correlation import correlation
 from nodes.detail.history import history_of
-from nodes.detail.latency_charts import Window
+from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.metrics_tab import charts_context, excused_of, heard_context, regularity_in_words
 from nodes.detail.receipts_so_far import receipts_so_far
 from nodes.detail.reputation_tab import reputation_panel
@@ -87,7 +87,14 @@ def banners_of(node: Node, rights: Rights, *, at: datetime) -> list[Banner]:
 
 
 def tab_context(
-    tab: Tab, node: Node, rights: Rights, *, reader: object, window: Window, part: str | None, at: datetime
+    tab: Tab,
+    node: Node,
+    rights: Rights,
+    *,
+    reader: object,
+    window: ChartWindow,
+    part: str | None,
+    at: datetime,
 ) -> dict[str, Any]:
     """What the template of a tab needs, or of the `part` that is wanted alone."""
     match tab:
@@ -118,7 +125,9 @@ def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
     )
 
 
-def _metrics(node: Node, rights: Rights, window: Window, part: str | None, at: datetime) -> dict[str, Any]:
+def _metrics(
+    node: Node, rights: Rights, window: ChartWindow, part: str | None, at: datetime
+) -> dict[str, Any]:
     """Charts and what is heard are followed apart: a chart that somebody reads is not drawn anew for a beat."""
     excused = excused_of(node, at=at)
     if part == "charts":

@@ -18,7 +18,7 @@ _LOWEST = 4  # an hour with a single minute shows, and differs from one without
 _FULL = 0.95
 
 
-class Level(StrEnum):
+class HourLevel(StrEnum):
     """How an hour went. Each has a shape of its own: full, lower, an empty frame, a floating frame, a dot."""
 
     FULL = "full"
@@ -29,13 +29,13 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Cell:
+class HourBar:
     """One hour: its place in the drawing and what it stands for."""
 
     x: int
     y: int
     height: int
-    level: Level
+    level: HourLevel
     hour: datetime
     minutes_up: int
     minutes_expected: int
@@ -53,18 +53,18 @@ class Cell:
     @property
     def title(self) -> str:
         name = f"{self.hour:%-d %b, %H:%M} UTC"
-        if self.level is Level.UNKNOWN:
+        if self.level is HourLevel.UNKNOWN:
             return f"{name}: nothing expected"
         excused = f", {self.minutes_excused} excused ({self.excuse})" if self.minutes_excused else ""
         return f"{name}: up {self.minutes_up} of {self.minutes_expected} minutes{excused}"
 
 
 @dataclass(frozen=True)
-class Day:
+class UptimeDay:
     """The hours of one day (UTC) that are within the week."""
 
     day: date
-    cells: list[Cell]
+    cells: list[HourBar]
 
     @property
     def minutes_up(self) -> int:
@@ -84,7 +84,7 @@ class Day:
 class UptimeStrip:
     """The days, newest first: HOURS cells in all."""
 
-    days: list[Day]
+    days: list[UptimeDay]
     width: int = WIDTH
     height: int = HEIGHT
     bar_width: int = BAR_WIDTH
@@ -101,7 +101,7 @@ class UptimeStrip:
         for minute, excuse in minutes.items():
             by_hour.setdefault(floor_hour(minute), []).append(excuse)
 
-        def marked(cell: Cell) -> Cell:
+        def marked(cell: HourBar) -> HourBar:
             return _excused(cell, by_hour.get(cell.hour, []), (unheard or {}).get(cell.hour, 0))
 
         return replace(
@@ -120,31 +120,31 @@ def uptime_strip(
     """
     this_hour = floor_hour(at)
     until = floor_minute(at - SETTLED_AFTER)
-    days: dict[date, list[Cell]] = {}
+    days: dict[date, list[HourBar]] = {}
     for index in range(HOURS):
         hour = this_hour - (HOURS - 1 - index) * HOUR
         due = 0 if first_minute is None else minutes_of_hour(hour, first_minute, until)
         days.setdefault(hour.date(), []).append(_cell(hour, hours_up.get(hour, 0), due))
-    return UptimeStrip([Day(day, cells) for day, cells in reversed(days.items())])
+    return UptimeStrip([UptimeDay(day, cells) for day, cells in reversed(days.items())])
 
 
-def _cell(hour: datetime, up: int, due: int) -> Cell:
+def _cell(hour: datetime, up: int, due: int) -> HourBar:
     minutes_up, expected = up.bit_count(), due.bit_count()
     share = minutes_up / expected if expected else 0.0
     level = _level(minutes_up, expected)
     height = {
-        Level.FULL: HEIGHT,
-        Level.PARTIAL: max(_LOWEST, round(HEIGHT * share * 0.8)),  # visibly lower than a full one
-        Level.DOWN: HEIGHT,
-        Level.UNKNOWN: _STUB,
+        HourLevel.FULL: HEIGHT,
+        HourLevel.PARTIAL: max(_LOWEST, round(HEIGHT * share * 0.8)),  # visibly lower than a full one
+        HourLevel.DOWN: HEIGHT,
+        HourLevel.UNKNOWN: _STUB,
     }[level]
-    return Cell(
+    return HourBar(
         hour.hour * BAR_STEP, HEIGHT - height, height, level, hour, minutes_up, expected, up=up, due=due
     )
 
 
-def _excused(cell: Cell, excuses: list[str], unheard: int) -> Cell:
-    if not excuses or cell.level is Level.UNKNOWN:
+def _excused(cell: HourBar, excuses: list[str], unheard: int) -> HourBar:
+    if not excuses or cell.level is HourLevel.UNKNOWN:
         return cell
     cell = replace(
         cell,
@@ -152,14 +152,14 @@ def _excused(cell: Cell, excuses: list[str], unheard: int) -> Cell:
         excuse=", ".join(dict.fromkeys(excuses)),
         unheard=unheard,
     )
-    if cell.level is Level.FULL or cell.minutes_up + len(excuses) < cell.minutes_expected * _FULL:
+    if cell.level is HourLevel.FULL or cell.minutes_up + len(excuses) < cell.minutes_expected * _FULL:
         return cell
-    return replace(cell, level=Level.EXCUSED, y=HEIGHT // 4, height=HEIGHT // 2)
+    return replace(cell, level=HourLevel.EXCUSED, y=HEIGHT // 4, height=HEIGHT // 2)
 
 
-def _level(minutes_up: int, expected: int) -> Level:
+def _level(minutes_up: int, expected: int) -> HourLevel:
     if not expected:
-        return Level.UNKNOWN
+        return HourLevel.UNKNOWN
     if not minutes_up:
-        return Level.DOWN
-    return Level.FULL if minutes_up >= expected * _FULL else Level.PARTIAL
+        return HourLevel.DOWN
+    return HourLevel.FULL if minutes_up >= expected * _FULL else HourLevel.PARTIAL

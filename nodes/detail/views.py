@@ -13,7 +13,7 @@ from jatevo.flags.registry import Flag
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
 from nodes.access.rights import Rights, rights_of
-from nodes.detail.latency_charts import Window
+from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.tabs import Tab, banners_of, explanation_of, tab_context, tabs_for
 from nodes.models import Node
 
@@ -44,7 +44,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     now = timezone.now()
     tabs = tabs_for(rights)
     tab = next((each for each in tabs if each == request.GET.get("tab")), Tab.METRICS)
-    window = next((each for each in Window if each == request.GET.get("window")), Window.DAY)
+    window = next((each for each in ChartWindow if each == request.GET.get("window")), ChartWindow.DAY)
     part = wanted_fragment(request, _FRAGMENTS)
     in_drawer = part == "drawer" or "drawer" in request.GET
     explanation = explanation_of(node, at=now)
@@ -59,7 +59,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "tab": tab,
         "tabs": [(each, address.of(tab=each), address.of(tab=each, drawer=in_drawer)) for each in tabs],
         "windows": [
-            (each, address.of(window=each), address.of(window=each, drawer=in_drawer)) for each in Window
+            (each, address.of(window=each), address.of(window=each, drawer=in_drawer)) for each in ChartWindow
         ],
         "page_url": address.of(),
         "live_url": address.of(drawer=in_drawer),
@@ -88,15 +88,15 @@ def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:
 class Address:
     """The URLs of what is shown of a node: a tab, and for the metrics how far back."""
 
-    def __init__(self, rights: Rights, tab: Tab, window: Window) -> None:
+    def __init__(self, rights: Rights, tab: Tab, window: ChartWindow) -> None:
         self._path = reverse("nodes:detail", args=[rights.name])
         self._tab = tab
         self._window = window
 
-    def of(self, *, tab: Tab | None = None, window: Window | None = None, drawer: bool = False) -> str:
+    def of(self, *, tab: Tab | None = None, window: ChartWindow | None = None, drawer: bool = False) -> str:
         """This one, with what is given changed; `drawer` asks for fragments that stay in the drawer."""
         shown, back = tab or self._tab, window or self._window
         query = {"tab": shown.value}
-        if shown is Tab.METRICS and back is not Window.DAY:
+        if shown is Tab.METRICS and back is not ChartWindow.DAY:
             query["window"] = back.value
         return f"{self._path}?{urlencode(query | ({'drawer': '1'} if drawer else {}))}"

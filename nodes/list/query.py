@@ -21,7 +21,7 @@ _LATER_PAGE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedFilter:
     """A filter that is on: its words, and the URL without it."""
 
     label: str
@@ -109,7 +109,7 @@ class ListQuery:
                 query.pop(name, None)
         return in_address(query)
 
-    def applied(self, labels: Mapping[str, str]) -> list[Applied]:
+    def applied(self, labels: Mapping[str, str]) -> list[AppliedFilter]:
         """The filters that are on; `labels` are the words of chosen values, where they have some."""
         names = {"q": "", "status": "Status", "region": "Region", "runtime": "Runtime"}
         names |= {"reputation_range": "Reputation", "mine": ""}
@@ -120,5 +120,5 @@ class ListQuery:
                 continue
             words = {"q": f"“{value}”", "mine": "Mine"}.get(name, labels.get(name, value))
             text = f"{names[name]}: {words}" if names[name] else words
-            found.append(Applied(text, self.url(**{name: None})))
+            found.append(AppliedFilter(text, self.url(**{name: None})))
         return found

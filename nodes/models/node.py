@@ -12,7 +12,7 @@ from guardian.models import GroupObjectPermission, UserObjectPermission
 from jatevo.accounts.models import Org, Role, User
 from jatevo.wire import names
 from jatevo.wire.concurrency import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
-from nodes.rules.lifecycle import Phase, State, Status
+from nodes.rules.lifecycle import LifecycleState, Phase, Status
 
 NODE_ID_PATTERN = f"^{names.NODE_ID_PATTERN}$"
 REGION_PATTERN = f"^{names.REGION_PATTERN}$"
@@ -165,13 +165,13 @@ class Node(models.Model):
         return self.id
 
     @property
-    def lifecycle_state(self) -> State:
+    def lifecycle_state(self) -> LifecycleState:
         """What the lifecycle table decides on: pending is REGISTERED until a first heartbeat, then PROBING."""
         if self.status == Status.PENDING:
             phase = Phase.REGISTERED if self.probing_since is None else Phase.PROBING
         else:
             phase = Phase(self.status)
-        return State(phase, self.failed_probes, self.passed_audits, self.fraud)
+        return LifecycleState(phase, self.failed_probes, self.passed_audits, self.fraud)
 
 
 class NodeAttestation(models.Model):

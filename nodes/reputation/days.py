@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 
 from nodes.models import ReputationClock, ReputationDay
-from nodes.reputation.formula import WINDOW_DAYS, Day, Kind, Observation
+from nodes.reputation.formula import WINDOW_DAYS, EvidenceDay, Observation, ObservationKind
 
-KINDS = {kind.value: kind for kind in Kind}
+KINDS = {kind.value: kind for kind in ObservationKind}
 
 
 def judged_until(*, at: datetime) -> datetime:
@@ -18,13 +18,13 @@ def judged_until(*, at: datetime) -> datetime:
     return last or at - timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
 
 
-def days_of(node_id: str, *, today: date) -> list[Day]:
+def days_of(node_id: str, *, today: date) -> list[EvidenceDay]:
     """A node's stored days within the window, oldest first."""
     rows = ReputationDay.objects.filter(node_id=node_id, day__gt=today - timedelta(days=WINDOW_DAYS))
     return [as_day(day, evidence) for day, evidence in rows.order_by("day").values_list("day", "evidence")]
 
 
-def evidence_of(day: Day) -> dict[str, Any]:
+def evidence_of(day: EvidenceDay) -> dict[str, Any]:
     """A day as ReputationDay.evidence keeps it."""
     return {
         each.kind.value: {
@@ -37,9 +37,9 @@ def evidence_of(day: Day) -> dict[str, Any]:
     }
 
 
-def as_day(day: date, evidence: Mapping[str, Any]) -> Day:
+def as_day(day: date, evidence: Mapping[str, Any]) -> EvidenceDay:
     """The inverse of `evidence_of`. Kinds that are not known (any more) are left out."""
-    return Day(
+    return EvidenceDay(
         day,
         tuple(
             Observation(

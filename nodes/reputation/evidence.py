@@ -23,9 +23,9 @@ from nodes.models.coverage import covered_nodes_sql, covers
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,
     QUARANTINE_TENTHS,
-    Day,
-    Kind,
+    EvidenceDay,
     Observation,
+    ObservationKind,
     conduct_tenths,
 )
 from nodes.reputation.latency_target import target_params, target_sql
@@ -135,7 +135,7 @@ WHERE nodes_nodehour.heard | excluded.heard <> nodes_nodehour.heard
 
 
 @dataclass(frozen=True)
-class Window:
+class ExemptWindow:
     """An exemption as far as it matters here: `node_id` or `region` or (None and '') everybody.
 
     A node's own counts only from when it was announced. While the console itself was away no probe arrived:
@@ -166,7 +166,7 @@ def roll_up_minutes(*, since: datetime, node_ids: Collection[str] | None = None)
         return cursor.rowcount
 
 
-def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None) -> dict[str, Day]:
+def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None) -> dict[str, EvidenceDay]:
     """What the day (UTC) showed of each node, or of those named; nodes without any evidence are missing."""
     start = datetime.combine(day, time(), UTC)
     end = min(start + timedelta(days=1), at - SETTLED_AFTER)
@@ -185,17 +185,17 @@ def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None)
         found[node_id] += ()  # also of whom nothing else is known
     days = {}
     for node_id, observations in found.items():
-        due = next((each.total for each in observations if each.kind is Kind.SILENCE), 0)
+        due = next((each.total for each in observations if each.kind is ObservationKind.SILENCE), 0)
         if due or node_id in breaches:
             observations.append(_of_conduct(breaches.get(node_id, {}), due))
         kept = tuple(each for each in observations if each.total or each.exempt)
         if kept:
-            days[node_id] = Day(day, kept)
+            days[node_id] = EvidenceDay(day, kept)
     return days
 
 
 def _of_minutes(due: int, missed: int, exempt: int) -> list[Observation]:
-    return [Observation(Kind.SILENCE, int(missed), int(due), int(exempt))]
+    return [Observation(ObservationKind.SILENCE, int(missed), int(due), int(exempt))]
 
 
 def _of_probes(
@@ -207,9 +207,9 @@ def _of_probes(
     latency_slow: int,
 ) -> list[Observation]:
     return [
-        Observation(Kind.HEALTH, int(health_failed), int(health_passed + health_failed)),
-        Observation(Kind.AUDIT, int(audits_failed), int(audits_passed + audits_failed)),
-        Observation(Kind.LATENCY, int(latency_slow), int(latency_passed + latency_slow)),
+        Observation(ObservationKind.HEALTH, int(health_failed), int(health_passed + health_failed)),
+        Observation(ObservationKind.AUDIT, int(audits_failed), int(audits_passed + audits_failed)),
+        Observation(ObservationKind.LATENCY, int(latency_slow), int(latency_passed + latency_slow)),
     ]
 
 
@@ -223,7 +223,7 @@ def _of_conduct(breaches: dict[str, int], minutes_due: int) -> Observation:
     if outages:
         said.append(f"offline without announced maintenance {_times(outages)}")
     total = 10 if tenths else conduct_tenths(minutes_due)
-    return Observation(Kind.CONDUCT, tenths, total, note=", ".join(said).capitalize())
+    return Observation(ObservationKind.CONDUCT, tenths, total, note=", ".join(said).capitalize())
 
 
 _NO_PROBES = (0,) * 6
@@ -234,7 +234,7 @@ def _times(count: int) -> str:
 
 
 def _minutes_and_probes(
-    start: datetime, end: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
+    start: datetime, end: datetime, windows: Sequence[ExemptWindow], node_ids: Collection[str] | None
 ) -> list[tuple[Any, ...]]:
     hours = list(hours_touched(start, end))
     asked = {
@@ -249,7 +249,7 @@ def _minutes_and_probes(
 
 
 def _probes_of_touched_hours(
-    start: datetime, end: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
+    start: datetime, end: datetime, windows: Sequence[ExemptWindow], node_ids: Collection[str] | None
 ) -> dict[str, tuple[int, ...]]:
     """The probes by node that count in spite of an exemption in their hour."""
     excusing = [window for window in windows if window.excuses_probes]
@@ -266,7 +266,7 @@ def _probes_of_touched_hours(
         return {node_id: tuple(counts) for node_id, *counts in cursor.fetchall()}
 
 
-def _pardons(hours: Sequence[datetime], windows: Sequence[Window]) -> dict[str, list[Any]]:
+def _pardons(hours: Sequence[datetime], windows: Sequence[ExemptWindow]) -> dict[str, list[Any]]:
     """The windows' minutes by hour, as the columns of `pardon`."""
     pardons = [
         (hour, window, minutes_of_hour(hour, window.starts_at, window.ends_at))
@@ -287,9 +287,9 @@ def _named(node_ids: Collection[str] | None) -> dict[str, Any]:
     return {"all": node_ids is None, "nodes": list(node_ids or ())}
 
 
-def _windows(since: datetime, until: datetime, at: datetime) -> list[Window]:
+def _windows(since: datetime, until: datetime, at: datetime) -> list[ExemptWindow]:
     return [
-        Window(
+        ExemptWindow(
             each.node_id,
             each.region,
             each.starts_at,
@@ -334,15 +334,15 @@ def _of_receipts(start: datetime, node_ids: Collection[str] | None) -> Iterator[
         .annotate(total=Count("receipts__id"), failed=Count("receipts__id", filter=Q(receipts__failed=True)))
     )
     for node_id, total, failed in counted:
-        yield node_id, Observation(Kind.RECEIPT, failed, total)
+        yield node_id, Observation(ObservationKind.RECEIPT, failed, total)
     forged = nodes.filter(forged_receipts__received_at__gte=start, forged_receipts__received_at__lt=end)
     for node_id, count in forged.order_by().values_list("pk").annotate(Count("forged_receipts")):
         note = f"{count:,} receipt{'' if count == 1 else 's'} with a forged signature"
-        yield node_id, Observation(Kind.FORGERY, count, count, note=note)
+        yield node_id, Observation(ObservationKind.FORGERY, count, count, note=note)
 
 
 def _breaches(
-    start: datetime, windows: Sequence[Window], node_ids: Collection[str] | None
+    start: datetime, windows: Sequence[ExemptWindow], node_ids: Collection[str] | None
 ) -> dict[str, dict[str, int]]:
     """Quarantines and outages by node, but for those that an exemption excuses.
 

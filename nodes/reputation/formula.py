@@ -48,7 +48,7 @@ WEIGHTS: Mapping[SubScore, Fraction] = {
 }
 
 
-class Kind(StrEnum):
+class ObservationKind(StrEnum):
     """The causes for which points are lost."""
 
     SILENCE = "silence"
@@ -72,16 +72,18 @@ class Rule:
     sentence: str
 
 
-RULES: Mapping[Kind, Rule] = {
-    Kind.SILENCE: Rule(
+RULES: Mapping[ObservationKind, Rule] = {
+    ObservationKind.SILENCE: Rule(
         SubScore.RELIABILITY, Fraction(7, 10), 1440, 1, "{failed} of {total} minutes without a heartbeat"
     ),
-    Kind.HEALTH: Rule(
+    ObservationKind.HEALTH: Rule(
         SubScore.RELIABILITY, Fraction(3, 10), 200, 1, "{failed} of {total} health probes failed"
     ),
     # one failed audit counts as four
-    Kind.AUDIT: Rule(SubScore.CORRECTNESS, Fraction(1, 2), 24, 4, "{failed} of {total} audits failed"),
-    Kind.RECEIPT: Rule(
+    ObservationKind.AUDIT: Rule(
+        SubScore.CORRECTNESS, Fraction(1, 2), 24, 4, "{failed} of {total} audits failed"
+    ),
+    ObservationKind.RECEIPT: Rule(
         SubScore.CORRECTNESS,
         Fraction(1, 2),
         100,
@@ -89,12 +91,14 @@ RULES: Mapping[Kind, Rule] = {
         "{failed} of {total} receipts say that the request failed",
     ),
     # observed only when it happens; a day of it scores nothing
-    Kind.FORGERY: Rule(SubScore.CORRECTNESS, Fraction(1), 1, 1, "{failed} receipts with a forged signature"),
-    Kind.LATENCY: Rule(
+    ObservationKind.FORGERY: Rule(
+        SubScore.CORRECTNESS, Fraction(1), 1, 1, "{failed} receipts with a forged signature"
+    ),
+    ObservationKind.LATENCY: Rule(
         SubScore.EFFICIENCY, Fraction(1), 200, 1, "{failed} of {total} latency probes over the target"
     ),
     # in tenths: an unannounced outage is one, a quarantine five
-    Kind.CONDUCT: Rule(SubScore.POLICY, Fraction(1), 10, 1, "quarantined, or offline unannounced"),
+    ObservationKind.CONDUCT: Rule(SubScore.POLICY, Fraction(1), 10, 1, "quarantined, or offline unannounced"),
 }
 MINUTES_PER_DAY = 1440
 OUTAGE_TENTHS = 1
@@ -111,7 +115,7 @@ _UNITS = {kind: int(UNITS_PER_DAY * rule.share / rule.full) for kind, rule in RU
 class Observation:
     """What a day showed of one kind: `failed` of `total`, and what was exempt and counts for nothing."""
 
-    kind: Kind
+    kind: ObservationKind
     failed: int
     total: int
     exempt: int = 0
@@ -143,7 +147,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Day:
+class EvidenceDay:
     """One day's observations, at most one of a kind."""
 
     day: date
@@ -151,11 +155,11 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Cause:
+class Loss:
     """Points that R lost, in hundredths. `day` and `expires_on` are None for thin evidence, which fades."""
 
     sub_score: SubScore
-    kind: Kind
+    kind: ObservationKind
     day: date | None
     sentence: str
     points: Decimal
@@ -179,14 +183,14 @@ class Reputation:
 
     r: Decimal
     parts: tuple[Part, ...]
-    causes: tuple[Cause, ...]
+    causes: tuple[Loss, ...]
 
     @property
     def lost(self) -> Decimal:
         return 100 - self.r
 
 
-def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
+def reputation(days: Iterable[EvidenceDay], *, today: date) -> Reputation | None:
     """R at the end of what is known of today; None without any evidence.
 
     Days outside of the window count for nothing. The order of days and observations does not matter.
@@ -194,11 +198,11 @@ def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
     known = _in_window(days, today)
     if not any(observation.total for day in known for observation in day.observations):
         return None
-    seen: dict[SubScore, list[tuple[Day, Observation]]] = {sub_score: [] for sub_score in WEIGHTS}
+    seen: dict[SubScore, list[tuple[EvidenceDay, Observation]]] = {sub_score: [] for sub_score in WEIGHTS}
     for day in known:
         for each in day.observations:
             seen[RULES[each.kind].sub_score].append((day, each))
-    exact: list[tuple[Cause, Fraction]] = []
+    exact: list[tuple[Loss, Fraction]] = []
     scores: dict[SubScore, tuple[Fraction, int]] = {}
     for sub_score, weight in WEIGHTS.items():
         evidence = sum(each.units for _, each in seen[sub_score])
@@ -219,7 +223,10 @@ def reputation(days: Iterable[Day], *, today: date) -> Reputation | None:
 
 
 def r_alone(
-    observations: Iterable[tuple[Kind, int, int]], days: Callable[[], Iterable[Day]], *, today: date
+    observations: Iterable[tuple[ObservationKind, int, int]],
+    days: Callable[[], Iterable[EvidenceDay]],
+    *,
+    today: date,
 ) -> Decimal | None:
     """`reputation(days(), today=today).r`, for ten thousand nodes: the same number without its explanation.
 
@@ -250,7 +257,7 @@ def r_alone(
     return _from_hundredths(10_000 - int(rounded))
 
 
-def day_scores(day: Day) -> dict[SubScore, Decimal | None]:
+def day_scores(day: EvidenceDay) -> dict[SubScore, Decimal | None]:
     """The day's own sub-scores, without what is thin; None where nothing was observed."""
     scores: dict[SubScore, Decimal | None] = {}
     for sub_score in WEIGHTS:
@@ -261,7 +268,7 @@ def day_scores(day: Day) -> dict[SubScore, Decimal | None]:
     return scores
 
 
-def forecast(days: Iterable[Day], *, seen_until: datetime, end: date) -> Decimal | None:
+def forecast(days: Iterable[EvidenceDay], *, seen_until: datetime, end: date) -> Decimal | None:
     """R at the end of the day `end`, if nothing fails after `seen_until`; None without evidence.
 
     The rest of that moment's day and the days after it bring what is usual for the node (`_usual`).
@@ -274,9 +281,9 @@ def forecast(days: Iterable[Day], *, seen_until: datetime, end: date) -> Decimal
     usual = _usual([day for day in known if day.day < today])
     so_far = next((day.observations for day in known if day.day == today), ())
     minutes_left = MINUTES_PER_DAY - (begun.hour * 60 + begun.minute)
-    ahead = [Day(today, _completed(so_far, usual, minutes_left))]
+    ahead = [EvidenceDay(today, _completed(so_far, usual, minutes_left))]
     ahead += [
-        Day(today + timedelta(days=number), _completed((), usual, MINUTES_PER_DAY))
+        EvidenceDay(today + timedelta(days=number), _completed((), usual, MINUTES_PER_DAY))
         for number in range(1, (end - today).days + 1)
     ]
     then = reputation([*(day for day in known if day.day < today), *ahead], today=max(end, today))
@@ -288,30 +295,34 @@ def conduct_tenths(minutes_due: int) -> int:
     return min(10, max(1, round(Fraction(10 * minutes_due, MINUTES_PER_DAY))))
 
 
-def _usual(days: Sequence[Day]) -> Mapping[Kind, int]:
+def _usual(days: Sequence[EvidenceDay]) -> Mapping[ObservationKind, int]:
     """How much of each kind a whole day on which the node is there brings: the median of those that were.
 
     Without such a day, what counts in full, but no receipts: nobody promises requests.
     """
     whole = [seen for day in days if _is_whole(seen := {each.kind: each for each in day.observations})]
     if not whole:
-        return {kind: rule.full for kind, rule in RULES.items() if kind not in (Kind.RECEIPT, Kind.FORGERY)}
-    totals: dict[Kind, int] = {
+        return {
+            kind: rule.full
+            for kind, rule in RULES.items()
+            if kind not in (ObservationKind.RECEIPT, ObservationKind.FORGERY)
+        }
+    totals: dict[ObservationKind, int] = {
         kind: sorted(seen[kind].total if kind in seen else 0 for seen in whole)[len(whole) // 2]
         for kind in RULES
-        if kind is not Kind.FORGERY
+        if kind is not ObservationKind.FORGERY
     }
-    return {**totals, Kind.SILENCE: MINUTES_PER_DAY}
+    return {**totals, ObservationKind.SILENCE: MINUTES_PER_DAY}
 
 
-def _is_whole(seen: Mapping[Kind, Observation]) -> bool:
+def _is_whole(seen: Mapping[ObservationKind, Observation]) -> bool:
     """Every minute of it was expected, and at least half of them heard."""
-    silence = seen.get(Kind.SILENCE)
+    silence = seen.get(ObservationKind.SILENCE)
     return silence is not None and silence.total >= MINUTES_PER_DAY and 2 * silence.failed <= silence.total
 
 
 def _completed(
-    so_far: Sequence[Observation], usual: Mapping[Kind, int], minutes_left: int
+    so_far: Sequence[Observation], usual: Mapping[ObservationKind, int], minutes_left: int
 ) -> tuple[Observation, ...]:
     """A day's observations with a usual day's share of the minutes that are left, in which nothing fails."""
     seen = {each.kind: each for each in so_far}
@@ -319,11 +330,13 @@ def _completed(
         before = seen.get(kind, Observation(kind, 0, 0))
         more = round(Fraction(total * minutes_left, MINUTES_PER_DAY))
         seen[kind] = replace(before, total=before.total + more)
-    conduct = seen.get(Kind.CONDUCT, Observation(Kind.CONDUCT, 0, 0))
+    conduct = seen.get(ObservationKind.CONDUCT, Observation(ObservationKind.CONDUCT, 0, 0))
     if not conduct.failed:
-        seen[Kind.CONDUCT] = replace(conduct, total=conduct_tenths(seen[Kind.SILENCE].total))
+        seen[ObservationKind.CONDUCT] = replace(
+            conduct, total=conduct_tenths(seen[ObservationKind.SILENCE].total)
+        )
     else:
-        seen[Kind.CONDUCT] = replace(conduct, total=10)
+        seen[ObservationKind.CONDUCT] = replace(conduct, total=10)
     return tuple(each for each in seen.values() if each.total)
 
 
@@ -332,30 +345,30 @@ def _seen(rule: Rule, failed: int, total: int) -> int:
     return total + (rule.harshness - 1) * failed
 
 
-def _in_window(days: Iterable[Day], today: date) -> list[Day]:
+def _in_window(days: Iterable[EvidenceDay], today: date) -> list[EvidenceDay]:
     first = today - timedelta(days=WINDOW_DAYS - 1)
     return sorted((day for day in days if first <= day.day <= today), key=lambda day: day.day)
 
 
-def _cause(sub_score: SubScore, day: Day, each: Observation) -> Cause:
+def _cause(sub_score: SubScore, day: EvidenceDay, each: Observation) -> Loss:
     expires_on = day.day + timedelta(days=WINDOW_DAYS)
-    return Cause(sub_score, each.kind, day.day, each.sentence, Decimal(0), expires_on)
+    return Loss(sub_score, each.kind, day.day, each.sentence, Decimal(0), expires_on)
 
 
-def _thin(sub_score: SubScore, evidence: int) -> Cause:
+def _thin(sub_score: SubScore, evidence: int) -> Loss:
     sentence = (
         f"{_days(evidence)} of {THIN_DAYS} days' worth of evidence: what is missing counts as {PRIOR} points"
     )
-    return Cause(sub_score, Kind.THIN, None, sentence, Decimal(0), None)
+    return Loss(sub_score, ObservationKind.THIN, None, sentence, Decimal(0), None)
 
 
-def _part(sub_score: SubScore, score: Fraction, evidence: int, causes: Sequence[Cause]) -> Part:
+def _part(sub_score: SubScore, score: Fraction, evidence: int, causes: Sequence[Loss]) -> Part:
     lost = sum((cause.points for cause in causes if cause.sub_score is sub_score), Decimal(0))
     percent = int(WEIGHTS[sub_score] * 100)
     return Part(sub_score, _decimal(score), _days(evidence), lost, percent)
 
 
-def _rounded(exact: Sequence[tuple[Cause, Fraction]], total: int) -> tuple[Cause, ...]:
+def _rounded(exact: Sequence[tuple[Loss, Fraction]], total: int) -> tuple[Loss, ...]:
     """The causes with their points in hundredths that add up to `total`: the largest remainders round up.
 
     The heaviest come first.
@@ -371,7 +384,7 @@ def _rounded(exact: Sequence[tuple[Cause, Fraction]], total: int) -> tuple[Cause
     return tuple(sorted(causes, key=lambda cause: (-cause.points, _order(cause))))
 
 
-def _order(cause: Cause) -> tuple[date, str, str]:
+def _order(cause: Loss) -> tuple[date, str, str]:
     return cause.day or date.max, cause.sub_score, cause.kind
 
 

@@ -99,7 +99,7 @@ FRAUD: Mapping[Event, Reason] = {
 
 
 @dataclass(frozen=True)
-class State:
+class LifecycleState:
     """Where a node stands. `fraud` marks a quarantine that audits do not end."""
 
     phase: Phase
@@ -153,14 +153,14 @@ TABLE: Mapping[Phase, Mapping[Event, Move]] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """The state after an event, and the move that was made (None: the node stays where it is)."""
 
-    state: State
+    state: LifecycleState
     move: Move | None
 
 
-def step(state: State, event: Event) -> Outcome:
+def step(state: LifecycleState, event: Event) -> StepOutcome:
     """What the event does. Counts runs of failed probes and passed audits; never raises."""
     counted = _count(state, event)
     move = TABLE[state.phase].get(event)
@@ -169,8 +169,8 @@ def step(state: State, event: Event) -> Outcome:
         or not _run_complete(counted, event, move)
         or (counted.fraud and move.reason is Reason.AUDITS_PASSED)
     ):
-        return Outcome(counted, None)
-    return Outcome(State(move.to, fraud=event in FRAUD), move)
+        return StepOutcome(counted, None)
+    return StepOutcome(LifecycleState(move.to, fraud=event in FRAUD), move)
 
 
 def reputation_is_low(reputation: Decimal | None, *, pardoned: Decimal | None) -> bool:
@@ -184,7 +184,7 @@ def reputation_is_low(reputation: Decimal | None, *, pardoned: Decimal | None) -
     return pardoned is None or reputation < pardoned - REPUTATION_FALL
 
 
-def _count(state: State, event: Event) -> State:
+def _count(state: LifecycleState, event: Event) -> LifecycleState:
     if state.phase is Phase.PROBING and event is Event.PROBE_FAILED:
         return replace(state, failed_probes=state.failed_probes + 1)
     if state.phase is Phase.QUARANTINE:
@@ -197,6 +197,6 @@ def _count(state: State, event: Event) -> State:
     return state
 
 
-def _run_complete(state: State, event: Event, move: Move) -> bool:
+def _run_complete(state: LifecycleState, event: Event, move: Move) -> bool:
     run = state.failed_probes if event is Event.PROBE_FAILED else state.passed_audits
     return move.after == 1 or run >= move.after

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from jatevo.wire.webhook import MalformedTokenError
 from nodes.validator.address import AddressPolicy
-from nodes.validator.console import Console
+from nodes.validator.console import ValidatorClient
 from nodes.validator.loop import Loop
 from nodes.validator.probe import Prober
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         token = os.environ.get(ENVIRONMENT_VARIABLE, "")
-        console = Console(url=options.console, validator_id=options.validator_id, token=token)
+        console = ValidatorClient(url=options.console, validator_id=options.validator_id, token=token)
     except MalformedTokenError as error:
         sys.stderr.write(f"{ENVIRONMENT_VARIABLE}: {error}. The admin shows it when a validator is made.\n")
         return USAGE_ERROR
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _run(console: Console, prober: Prober, *, interval: float, concurrency: int) -> None:
+async def _run(console: ValidatorClient, prober: Prober, *, interval: float, concurrency: int) -> None:
     loop = Loop(console, prober, interval_seconds=interval, concurrency=concurrency)
 
     def stop() -> None:

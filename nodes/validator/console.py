@@ -38,7 +38,7 @@ class Assignments:
 
 
 @dataclass(frozen=True)
-class Report:
+class ProbeReport:
     """A probe's outcome, ready to post. `message_id` stays the same when the post is repeated."""
 
     message_id: str
@@ -68,7 +68,7 @@ def signed_headers(
     return {"X-Validator-Id": validator_id, **sign_request(secret, message_id, int(at), body)}
 
 
-def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> Report:
+def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> ProbeReport:
     """Put an outcome into the contract's words; `at` in unix seconds."""
     body: dict[str, object] = {"node_id": node_id, "kind": kind.value, "ok": result.ok, "ts": round(at, 3)}
     if result.latency is not None:
@@ -79,10 +79,10 @@ def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> Repor
         body["fault"] = result.fault.value
     if result.detail:
         body["detail"] = result.detail[:MAX_DETAIL_CHARACTERS]
-    return Report(message_id=new_message_id(), body=json.dumps(body).encode())
+    return ProbeReport(message_id=new_message_id(), body=json.dumps(body).encode())
 
 
-class Console:
+class ValidatorClient:
     """A signed client of one console. Close it with `aclose`."""
 
     def __init__(self, *, url: str, validator_id: str, token: str) -> None:
@@ -100,17 +100,17 @@ class Console:
 
     async def assignments(self) -> Assignments:
         """What to probe now. Raises ConsoleError, NotAcceptedError or TokenRefusedError."""
-        response = await self._send("GET", "/v1/validators/assignments", Report(new_message_id(), b""))
+        response = await self._send("GET", "/v1/validators/assignments", ProbeReport(new_message_id(), b""))
         return parse_assignments(response)
 
-    async def post(self, probe: Report) -> None:
+    async def post(self, probe: ProbeReport) -> None:
         """Deliver a report once: repeated under its message id, it is not counted twice.
 
         Raises ConsoleError, NotAcceptedError or TokenRefusedError.
         """
         await self._send("POST", "/v1/probes", probe)
 
-    async def _send(self, method: str, path: str, message: Report) -> bytes:
+    async def _send(self, method: str, path: str, message: ProbeReport) -> bytes:
         headers = signed_headers(
             secret=self._secret,
             validator_id=self._validator_id,

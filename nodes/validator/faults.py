@@ -5,7 +5,7 @@ from enum import StrEnum
 from nodes.rules.probes import ProbeFault
 
 
-class Cause(StrEnum):
+class FailureDetail(StrEnum):
     """Why a probe failed, more closely than its fault says: posted as `detail`."""
 
     BAD_ENDPOINT = "endpoint is not a valid URL"
@@ -31,22 +31,22 @@ class Cause(StrEnum):
 
 
 _FAULTS = {
-    Cause.BAD_ENDPOINT: ProbeFault.UNREACHABLE,
-    Cause.ADDRESS: ProbeFault.UNREACHABLE,
-    Cause.UNRESOLVED: ProbeFault.UNREACHABLE,
-    Cause.REFUSED: ProbeFault.REFUSED,
-    Cause.UNREACHABLE: ProbeFault.UNREACHABLE,
-    Cause.TLS: ProbeFault.UNREACHABLE,
-    Cause.TIMEOUT: ProbeFault.TIMEOUT,
-    Cause.BROKEN: ProbeFault.UNREACHABLE,
-    Cause.STATUS: ProbeFault.BAD_STATUS,
+    FailureDetail.BAD_ENDPOINT: ProbeFault.UNREACHABLE,
+    FailureDetail.ADDRESS: ProbeFault.UNREACHABLE,
+    FailureDetail.UNRESOLVED: ProbeFault.UNREACHABLE,
+    FailureDetail.REFUSED: ProbeFault.REFUSED,
+    FailureDetail.UNREACHABLE: ProbeFault.UNREACHABLE,
+    FailureDetail.TLS: ProbeFault.UNREACHABLE,
+    FailureDetail.TIMEOUT: ProbeFault.TIMEOUT,
+    FailureDetail.BROKEN: ProbeFault.UNREACHABLE,
+    FailureDetail.STATUS: ProbeFault.BAD_STATUS,
     # A proxy's error page rather than the node's answer: not what an answer may look like, but no false one.
-    Cause.OVERSIZE: ProbeFault.BAD_STATUS,
-    Cause.NOT_JSON: ProbeFault.BAD_STATUS,
-    Cause.WRONG_NODE: ProbeFault.BAD_ANSWER,
-    Cause.WRONG_NONCE: ProbeFault.BAD_ANSWER,
-    Cause.WRONG_SIGNATURE: ProbeFault.BAD_SIGNATURE,
+    FailureDetail.OVERSIZE: ProbeFault.BAD_STATUS,
+    FailureDetail.NOT_JSON: ProbeFault.BAD_STATUS,
+    FailureDetail.WRONG_NODE: ProbeFault.BAD_ANSWER,
+    FailureDetail.WRONG_NONCE: ProbeFault.BAD_ANSWER,
+    FailureDetail.WRONG_SIGNATURE: ProbeFault.BAD_SIGNATURE,
     # The node's own answer: its agent never heard that its key was changed. It fails, and convicts nobody.
-    Cause.FORMER_KEY: ProbeFault.BAD_STATUS,
-    Cause.OURS: ProbeFault.VALIDATOR,
+    FailureDetail.FORMER_KEY: ProbeFault.BAD_STATUS,
+    FailureDetail.OURS: ProbeFault.VALIDATOR,
 }

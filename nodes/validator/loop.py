@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
     Assignment,
-    Console,
     ConsoleError,
     NotAcceptedError,
-    Report,
+    ProbeReport,
     TokenRefusedError,
+    ValidatorClient,
     report,
 )
-from nodes.validator.faults import Cause
+from nodes.validator.faults import FailureDetail
 from nodes.validator.probe import Prober, Result
 from nodes.validator.spacing import Spacing, priority
 
@@ -48,7 +48,7 @@ class Loop:
     """Runs until `stop` is called. At most `concurrency` probes are under way at a time."""
 
     def __init__(
-        self, console: Console, prober: Prober, *, interval_seconds: float, concurrency: int
+        self, console: ValidatorClient, prober: Prober, *, interval_seconds: float, concurrency: int
     ) -> None:
         self._console = console
         self._prober = prober
@@ -129,7 +129,7 @@ class Loop:
             except Exception:
                 # Strangers write what is parsed here: one node's answer must not end the work for all.
                 log.exception("%s: a probe ended in a fault of the validator", node_id)
-                ours = Result(cause=Cause.OURS, detail=Cause.OURS.value)
+                ours = Result(cause=FailureDetail.OURS, detail=FailureDetail.OURS.value)
                 await self._deliver(report(node_id, task.kind, ours, at=time.time()))
             finally:
                 self._waiting.discard((node_id, task.kind))
@@ -157,7 +157,7 @@ class Loop:
             case ProbeKind.AUDIT:
                 return await self._prober.audit(node.target)
 
-    async def _deliver(self, probe: Report) -> None:
+    async def _deliver(self, probe: ProbeReport) -> None:
         """Post with a few repeats, then drop it: a fresh probe says more than an old one."""
         for attempt in range(1, POST_ATTEMPTS + 1):
             try:

@@ -27,7 +27,7 @@ from nodes.validator.address import (
     system_resolver,
     vetted_addresses,
 )
-from nodes.validator.faults import Cause
+from nodes.validator.faults import FailureDetail
 
 REQUEST_TIMEOUT_SECONDS = 5.0  # all of a request: name, connection, TLS, and the answer to its last byte
 CONNECT_TIMEOUT_SECONDS = 2.0  # for one of several addresses, so that a dead one leaves time for the next
@@ -41,7 +41,7 @@ AUDIT_CHALLENGES = 3
 class ProbeError(Exception):
     """A probe that failed, with its cause and at most a few words more."""
 
-    def __init__(self, cause: Cause, more: str = "") -> None:
+    def __init__(self, cause: FailureDetail, more: str = "") -> None:
         super().__init__(cause, more)
         self.cause = cause
         self.detail = f"{cause} ({more})" if more else str(cause)
@@ -70,7 +70,7 @@ class Latency:
 class Result:
     """What a probe found. `cause` is None exactly if it passed."""
 
-    cause: Cause | None = None
+    cause: FailureDetail | None = None
     detail: str = ""
     latency: Latency | None = None
 
@@ -201,7 +201,7 @@ class _Route:
             async with asyncio.timeout(self._timeout_seconds):
                 body = await self._get(f"/healthz?nonce={nonce}")
         except TimeoutError as error:
-            raise ProbeError(Cause.TIMEOUT) from error
+            raise ProbeError(FailureDetail.TIMEOUT) from error
         return verified_signature(body, target=target, nonce=nonce)
 
     async def _get(self, path: str) -> bytes:
@@ -209,7 +209,7 @@ class _Route:
             endpoint = parse_endpoint(self._endpoint_text)
         except EndpointError as error:
             raise ProbeError(
-                Cause.BAD_ENDPOINT, "" if self._endpoint_text else "none is registered"
+                FailureDetail.BAD_ENDPOINT, "" if self._endpoint_text else "none is registered"
             ) from error
         if not self._addresses:
             self._addresses = await self._vetted(endpoint)
@@ -220,21 +220,21 @@ class _Route:
                 if position == len(self._addresses):
                     raise ProbeError(_connection_cause(error)) from error
             except httpx.TimeoutException as error:
-                raise ProbeError(Cause.TIMEOUT) from error
+                raise ProbeError(FailureDetail.TIMEOUT) from error
             except httpx.HTTPError as error:
-                raise ProbeError(Cause.BROKEN) from error
+                raise ProbeError(FailureDetail.BROKEN) from error
             else:
                 self._addresses = (address,)
                 return body
-        raise ProbeError(Cause.UNRESOLVED)
+        raise ProbeError(FailureDetail.UNRESOLVED)
 
     async def _vetted(self, endpoint: Endpoint) -> Sequence[IPAddress]:
         try:
             return (await vetted_addresses(endpoint, self._policy, self._resolve))[:MAX_ADDRESSES_TRIED]
         except NameUnresolvedError as error:
-            raise ProbeError(Cause.UNRESOLVED) from error
+            raise ProbeError(FailureDetail.UNRESOLVED) from error
         except AddressRefusedError as error:
-            raise ProbeError(Cause.ADDRESS) from error
+            raise ProbeError(FailureDetail.ADDRESS) from error
 
     async def _get_from(self, endpoint: Endpoint, address: IPAddress, path: str) -> bytes:
         request = self._client.build_request(
@@ -246,12 +246,12 @@ class _Route:
         response = await self._client.send(request, stream=True)
         try:
             if response.status_code != 200:
-                raise ProbeError(Cause.STATUS, str(response.status_code))
+                raise ProbeError(FailureDetail.STATUS, str(response.status_code))
             body = b""
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise ProbeError(Cause.OVERSIZE)
+                    raise ProbeError(FailureDetail.OVERSIZE)
             return body
         finally:
             await response.aclose()
@@ -267,19 +267,19 @@ def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
     try:
         answer = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise ProbeError(Cause.NOT_JSON) from error
+        raise ProbeError(FailureDetail.NOT_JSON) from error
     if not isinstance(answer, dict):
-        raise ProbeError(Cause.NOT_JSON)
+        raise ProbeError(FailureDetail.NOT_JSON)
     if answer.get("node_id") != target.node_id:
-        raise ProbeError(Cause.WRONG_NODE)
+        raise ProbeError(FailureDetail.WRONG_NODE)
     if answer.get("nonce") != nonce:
-        raise ProbeError(Cause.WRONG_NONCE)
+        raise ProbeError(FailureDetail.WRONG_NONCE)
     signature = answer.get("signature")
     if not isinstance(signature, str):
-        raise ProbeError(Cause.WRONG_SIGNATURE)
+        raise ProbeError(FailureDetail.WRONG_SIGNATURE)
     if not verify_health(target.node_id, nonce, signature, target.public_key):
         former = any(verify_health(target.node_id, nonce, signature, key) for key in target.former_keys)
-        raise ProbeError(Cause.FORMER_KEY if former else Cause.WRONG_SIGNATURE)
+        raise ProbeError(FailureDetail.FORMER_KEY if former else FailureDetail.WRONG_SIGNATURE)
     return signature
 
 
@@ -299,15 +299,15 @@ def _is_false_answer(error: BaseException) -> bool:
     return isinstance(error, ProbeError) and error.cause.fault.is_false_answer
 
 
-def _connection_cause(error: BaseException) -> Cause:
+def _connection_cause(error: BaseException) -> FailureDetail:
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            return Cause.TLS
+            return FailureDetail.TLS
         if isinstance(cause, ConnectionRefusedError):
-            return Cause.REFUSED
+            return FailureDetail.REFUSED
         if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
-            return Cause.TIMEOUT
-    return Cause.UNREACHABLE
+            return FailureDetail.TIMEOUT
+    return FailureDetail.UNREACHABLE
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,15 +12,15 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from jatevo.wire.keys import public_key_text
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.processes import LOOPBACK, Program, free_port, wait_until
 
 START_TIMEOUT_SECONDS = 30.0
 # Gives an agent for a node: agents("macbook-001") enrols it, agents("macbook-001", config) has the file.
-MakeAgent = Callable[..., "Agent"]
+MakeAgent = Callable[..., "AgentAtWork"]
 
 
-class Agent:
+class AgentAtWork:
     """One node's agent process. Its HOME is its own, so that the file from the page works unchanged."""
 
     def __init__(self, home: Path, node_id: str, config: str) -> None:
@@ -73,7 +73,7 @@ class Agent:
         wait_until(lambda: not self.spooled(), within_seconds=within_seconds, what="the spool is empty")
 
 
-def agent_yaml(console: Console, node_id: str, token: str, *, region: str, runtime: str) -> str:
+def agent_yaml(console: RunningConsole, node_id: str, token: str, *, region: str, runtime: str) -> str:
     """The file of an operator who enrols by script."""
     entries = {
         "console": console.url,

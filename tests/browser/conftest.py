@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser import measuring
-from tests.browser.agent import Agent, MakeAgent, agent_yaml
-from tests.browser.console import Console
+from tests.browser.agent import AgentAtWork, MakeAgent, agent_yaml
+from tests.browser.console import RunningConsole
 from tests.browser.measuring import Measure
 from tests.browser.processes import Program
 from tests.browser.staff import make_validator
@@ -59,11 +59,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Console]:
+def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[RunningConsole]:
     """The console, from its first start in an empty home to a clean stop. None without a browser."""
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-browser-"))
-    installation = Console(home)
+    installation = RunningConsole(home)
     try:
         measuring.note(request.config, "console, first start in an empty home", installation.start())
         yield installation
@@ -75,7 +75,9 @@ def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Conso
 
 
 @pytest.fixture(scope="package")
-def validator(chromium: Browser, console: Console, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def validator(
+    chromium: Browser, console: RunningConsole, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The reference validator at work, made by the admin in Django admin; its id."""
     visitors = Visitors(chromium, console)
     token = make_validator(visitors.sign_in("admin"), VALIDATOR)
@@ -90,19 +92,21 @@ def validator(chromium: Browser, console: Console, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="package")
-def busy_node(console: Console, validator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def busy_node(
+    console: RunningConsole, validator: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """A node in service that completes a request a second: what pages show when there is something to show."""
     region, runtime = "eu-central", "vllm"
     token = console.enrol(BUSY_NODE, region=region, runtime=runtime)
     config = agent_yaml(console, BUSY_NODE, token, region=region, runtime=runtime)
-    agent = Agent(tmp_path_factory.mktemp(BUSY_NODE), BUSY_NODE, config)
+    agent = AgentAtWork(tmp_path_factory.mktemp(BUSY_NODE), BUSY_NODE, config)
     agent.start("--simulate", "1")
     yield BUSY_NODE
     agent.program.kill()
 
 
 @pytest.fixture
-def visitors(chromium: Browser, console: Console) -> Iterator[Visitors]:
+def visitors(chromium: Browser, console: RunningConsole) -> Iterator[Visitors]:
     """Browsers for this test; no page in them may have complained."""
     opened = Visitors(chromium, console)
     yield opened
@@ -111,20 +115,20 @@ def visitors(chromium: Browser, console: Console) -> Iterator[Visitors]:
 
 
 @pytest.fixture
-def agents(console: Console, tmp_path: Path) -> Iterator[MakeAgent]:
+def agents(console: RunningConsole, tmp_path: Path) -> Iterator[MakeAgent]:
     """Makes agents, not yet started; all are ended with the test."""
-    made: list[Agent] = []
+    made: list[AgentAtWork] = []
     number = count(1)
 
     def make(
         node_id: str, config: str = "", *, region: str = "ap-southeast", runtime: str = "ollama"
-    ) -> Agent:
+    ) -> AgentAtWork:
         if not config:
             token = console.enrol(node_id, region=region, runtime=runtime)
             config = agent_yaml(console, node_id, token, region=region, runtime=runtime)
         home = tmp_path / f"machine-{next(number)}"
         home.mkdir()
-        made.append(Agent(home, node_id, config))
+        made.append(AgentAtWork(home, node_id, config))
         return made[-1]
 
     yield make

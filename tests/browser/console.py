@@ -17,7 +17,7 @@ HEARTBEAT_INTERVAL_SECONDS = 2
 _TOKEN_GOOD_FOR_SECONDS = 120.0  # less than the console's five minutes
 
 
-class Console:
+class RunningConsole:
     """One installation: its address, its logins, and what a script of its operator may ask it."""
 
     def __init__(self, home: Path) -> None:

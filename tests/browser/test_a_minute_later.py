@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.test_every_page import Place, operators_places, strangers_places
 from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors, has_stayed, stay
 
@@ -247,7 +247,7 @@ def test_an_answer_that_is_no_part_leaves_the_page_as_it_is(busy_node: str, visi
 
 
 def test_the_end_of_the_session_leaves_the_page_until_somebody_clicks(
-    busy_node: str, console: Console, visitors: Visitors
+    busy_node: str, console: RunningConsole, visitors: Visitors
 ) -> None:
     page = visitors.sign_in("operator")
     a_receipt(page, busy_node)

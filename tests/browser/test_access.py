@@ -4,7 +4,7 @@ import secrets
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.staff import make_operator, make_org
 from tests.browser.visitors import Visitors, sign_in
 
@@ -31,7 +31,7 @@ def test_a_stranger_sees_the_overview_and_is_asked_to_sign_in_for_the_rest(
 
 
 def test_signing_in_leads_to_where_one_was_going(
-    console: Console, busy_node: str, visitors: Visitors
+    console: RunningConsole, busy_node: str, visitors: Visitors
 ) -> None:
     page = visitors.open()
     page.goto(f"/nodes/{busy_node}/?tab=hardware")
@@ -60,7 +60,7 @@ def test_a_viewer_reads_the_overview_and_no_node_that_is_not_shared(
 
 
 def test_an_operator_of_another_organisation_finds_nothing_of_ours(
-    console: Console, busy_node: str, visitors: Visitors
+    console: RunningConsole, busy_node: str, visitors: Visitors
 ) -> None:
     staff = visitors.sign_in("admin")
     assert navigation(staff) == ["Overview", "Nodes", "Receipts", "Status", "Run a node", "Admin"]

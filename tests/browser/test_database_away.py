@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.visitors import Visitors, has_stayed, stay
 from tests.stopping import stopped
 
@@ -27,7 +27,7 @@ def assert_whole(page: Page) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("width", [360, 1440])
 def test_pages_say_that_the_database_is_away_and_come_back(
-    console: Console, busy_node: str, visitors: Visitors, width: int
+    console: RunningConsole, busy_node: str, visitors: Visitors, width: int
 ) -> None:
     visitors.expect_complaint("503")  # what a browser says of such an answer
     visitors.expect_complaint("htmx:responseError|Response Status Error Code")

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.agent import MakeAgent
-from tests.browser.console import OFFLINE_AFTER_SECONDS, Console
+from tests.browser.console import OFFLINE_AFTER_SECONDS, RunningConsole
 from tests.browser.measuring import Measure
 from tests.browser.pages import history, node_status
 from tests.browser.processes import wait_until
@@ -62,7 +62,7 @@ def test_an_agent_that_stops_goes_offline_on_the_page_and_comes_back_through_pen
 
 @pytest.mark.timeout(240)
 def test_receipts_completed_while_the_console_is_down_arrive_once_it_is_back(
-    console: Console, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
+    console: RunningConsole, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
     agent = agents("patient-node")
     agent.start("--simulate", "2")

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from jatevo.wire import keys, signing
-from tests.browser.agent import Agent, MakeAgent
-from tests.browser.console import Console
+from tests.browser.agent import AgentAtWork, MakeAgent
+from tests.browser.console import RunningConsole
 from tests.browser.measuring import Measure
 from tests.browser.pages import node_status, step
 from tests.browser.processes import LOOPBACK, free_port, wait_until
@@ -34,7 +34,7 @@ WATCH_RECEIPTS = """() => {
 
 @pytest.mark.timeout(240)
 def test_a_newcomer_brings_a_node_into_service_and_sees_its_receipts(
-    console: Console, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
+    console: RunningConsole, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
     page = visitors.open()
     sign_in_by_keyboard(page, **console.login("operator"))
@@ -108,7 +108,7 @@ def enrol_on_the_page(page: Page) -> str:
     return text
 
 
-def slowest_receipt_to_screen(console: Console, receipts: Page, agent: Agent) -> float:
+def slowest_receipt_to_screen(console: RunningConsole, receipts: Page, agent: AgentAtWork) -> float:
     """Seconds between a receipt's acceptance and its line on the open page, the longest of several.
 
     `accepted_at` is the console's clock while it answers the post; the page's clock is that of the same
@@ -126,13 +126,13 @@ def slowest_receipt_to_screen(console: Console, receipts: Page, agent: Agent) ->
     return max(moment / 1000 - accepted_at(console, path) for path, moment in arrivals.items())
 
 
-def accepted_at(console: Console, page_path: str) -> float:
+def accepted_at(console: RunningConsole, page_path: str) -> float:
     """Unix seconds. The API's path of a receipt is the page's below /v1."""
     record = console.get_json(f"/v1{page_path.rstrip('/')}")
     return datetime.fromisoformat(record["accepted_at"]).timestamp()
 
 
-def the_evidence_is_the_node_s_own(console: Console, receipts: Page, agent: Agent) -> None:
+def the_evidence_is_the_node_s_own(console: RunningConsole, receipts: Page, agent: AgentAtWork) -> None:
     """Verify badge and checks; what is copied and downloaded verifies with the key on the agent's disk."""
     receipts.locator("[data-open]").first.click()
     drawer = receipts.get_by_role("dialog")

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.agent import MakeAgent
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.measuring import Measure
 from tests.browser.pages import history, node_status, page_status
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay
@@ -17,7 +17,7 @@ ACTIVE_WITHIN_SECONDS = 30.0
 
 @pytest.mark.timeout(240)
 def test_a_forged_receipt_quarantines_until_an_admin_clears_the_node(
-    console: Console, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
+    console: RunningConsole, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
     agent = agents(NODE)
     operator = visitors.sign_in("operator")

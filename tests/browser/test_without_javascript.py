@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 from tests.browser.pages import node_row
 from tests.browser.processes import wait_until
 from tests.browser.visitors import Visitors
@@ -38,7 +38,9 @@ def test_nodes_are_filtered_and_opened(busy_node: str, visitors: Visitors) -> No
     expect(page.get_by_role("region", name="History").get_by_text("First heartbeat")).to_be_visible()
 
 
-def test_receipts_are_searched_and_opened(console: Console, busy_node: str, visitors: Visitors) -> None:
+def test_receipts_are_searched_and_opened(
+    console: RunningConsole, busy_node: str, visitors: Visitors
+) -> None:
     path = f"/v1/receipts?node_id={busy_node}&limit=1"
     newest = wait_until(
         lambda: console.get_json(path)["results"], within_seconds=30, what="the busy node has a receipt"
@@ -58,7 +60,9 @@ def test_receipts_are_searched_and_opened(console: Console, busy_node: str, visi
     )
 
 
-def test_a_node_is_enrolled_with_the_file_that_the_page_gives(console: Console, visitors: Visitors) -> None:
+def test_a_node_is_enrolled_with_the_file_that_the_page_gives(
+    console: RunningConsole, visitors: Visitors
+) -> None:
     page = open_without_a_script(visitors)
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Run a node").click()
     page.get_by_role("link", name="A GPU server").click()

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from tests.browser.console import Console
+from tests.browser.console import RunningConsole
 
 PAGE_TIMEOUT_MS = 20_000
 HEIGHT = 900
@@ -15,7 +15,7 @@ HEIGHT = 900
 class Visitors:
     """Opens browsers; `complaints` is what they said of errors, refused scripts and strange hosts."""
 
-    def __init__(self, chromium: Browser, console: Console) -> None:
+    def __init__(self, chromium: Browser, console: RunningConsole) -> None:
         self.complaints: list[str] = []
         self._chromium = chromium
         self._console = console

@@ -52,7 +52,7 @@ def judge_api(answer: httpx.Response) -> str:
     return answer.text[:200]
 
 
-class User(threading.Thread):
+class PageReader(threading.Thread):
     """Asks one thing after another until told to stop."""
 
     def __init__(

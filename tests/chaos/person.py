@@ -10,7 +10,7 @@ DRAIN_SECONDS = 60.0
 PAGE = 200
 
 
-class Console(Protocol):
+class ConsoleAtWork(Protocol):
     """What is known of a console that was started, whatever runs it."""
 
     url: str
@@ -22,7 +22,7 @@ class Console(Protocol):
 class Person:
     """Uses the API in a role, signing in again when the token has run out."""
 
-    def __init__(self, console: Console, role: str) -> None:
+    def __init__(self, console: ConsoleAtWork, role: str) -> None:
         self._client = httpx.Client(base_url=console.url, timeout=30, trust_env=False)
         self._credentials = console.credentials(role)
         self._sign_in()

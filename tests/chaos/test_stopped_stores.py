@@ -21,8 +21,8 @@ from jatevo.local.postgres import DATABASE, SUPERUSER
 from tests.chaos.console_process import ConsoleProcess
 from tests.chaos.crowd import (
     PATIENCE_SECONDS,
+    PageReader,
     Sample,
-    User,
     in_words,
     judge_api,
     judge_page,
@@ -94,7 +94,7 @@ def nodes_locked(console: AnyConsole) -> Iterator[None]:
         yield
 
 
-def users(console: AnyConsole, nodes: list[InsistentNode], clients: list[httpx.Client]) -> list[User]:
+def users(console: AnyConsole, nodes: list[InsistentNode], clients: list[httpx.Client]) -> list[PageReader]:
     """Five readers, who between them see pages, parts and the API; logins, heartbeats; and who asks no store.
 
     Their connections are added to `clients`.
@@ -120,19 +120,21 @@ def users(console: AnyConsole, nodes: list[InsistentNode], clients: list[httpx.C
     stranger = client("")
     login = console.credentials("viewer")
     readers = [
-        User("page", each(PAGES, "admin"), judge_page, pause_seconds=0.3),
-        User("page", each(PAGES, "operator"), judge_page, pause_seconds=0.3),
-        User("page", each(("/", "/login/"), ""), judge_page, pause_seconds=0.5),
-        User("part", part, judge_part, pause_seconds=0.3),
-        User("api", each(CALLS, "operator"), judge_api, pause_seconds=0.2),
+        PageReader("page", each(PAGES, "admin"), judge_page, pause_seconds=0.3),
+        PageReader("page", each(PAGES, "operator"), judge_page, pause_seconds=0.3),
+        PageReader("page", each(("/", "/login/"), ""), judge_page, pause_seconds=0.5),
+        PageReader("part", part, judge_part, pause_seconds=0.3),
+        PageReader("api", each(CALLS, "operator"), judge_api, pause_seconds=0.2),
     ]
     assert len(readers) == READERS
     return [
         *readers,
-        User("healthz", each(("/healthz",), ""), judge_quick, pause_seconds=0.1),
-        User("static", each(("/static/favicon.svg",), ""), judge_quick, pause_seconds=0.1),
-        User("login", lambda: stranger.post("/v1/auth/login", json=login), judge_api, pause_seconds=7.0),
-        *(User("heartbeat", node.beat, judge_api, pause_seconds=0.5) for node in nodes),
+        PageReader("healthz", each(("/healthz",), ""), judge_quick, pause_seconds=0.1),
+        PageReader("static", each(("/static/favicon.svg",), ""), judge_quick, pause_seconds=0.1),
+        PageReader(
+            "login", lambda: stranger.post("/v1/auth/login", json=login), judge_api, pause_seconds=7.0
+        ),
+        *(PageReader("heartbeat", node.beat, judge_api, pause_seconds=0.5) for node in nodes),
     ]
 
 

@@ -28,7 +28,7 @@ def home() -> Iterator[Path]:
     rmtree(folder)
 
 
-class Start:
+class RunInTerminal:
     """What `make run` does once .venv is there, as the foreground job of a terminal: a process group."""
 
     def __init__(self, home: Path) -> None:
@@ -62,11 +62,11 @@ class Start:
 
 
 @pytest.fixture
-def start(home: Path) -> Iterator[Callable[[], Start]]:
-    begun: list[Start] = []
+def start(home: Path) -> Iterator[Callable[[], RunInTerminal]]:
+    begun: list[RunInTerminal] = []
 
-    def begin() -> Start:
-        begun.append(Start(home))
+    def begin() -> RunInTerminal:
+        begun.append(RunInTerminal(home))
         return begun[-1]
 
     yield begin
@@ -78,8 +78,8 @@ def start(home: Path) -> Iterator[Callable[[], Start]]:
             psutil.wait_procs(family, timeout=30)
 
 
-MOMENTS: dict[str, Callable[[Start], bool]] = {
-    "while Python loads": Start.python_runs,
+MOMENTS: dict[str, Callable[[RunInTerminal], bool]] = {
+    "while Python loads": RunInTerminal.python_runs,
     "during initdb": lambda start: (start.home / "postgres.new").exists(),
     "once PostgreSQL runs": lambda start: "PostgreSQL" in start.said(),
     "during the migrations": lambda start: "Django" in start.said(),
@@ -88,7 +88,7 @@ MOMENTS: dict[str, Callable[[Start], bool]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_during_the_start_ends_in_a_sentence_and_leaves_nothing(
-    moment: str, start: Callable[[], Start]
+    moment: str, start: Callable[[], RunInTerminal]
 ) -> None:
     begun = start()
     wait_until(lambda: MOMENTS[moment](begun), within_seconds=MOMENT_TIMEOUT_SECONDS, what=moment)
@@ -103,7 +103,7 @@ def test_ctrl_c_during_the_start_ends_in_a_sentence_and_leaves_nothing(
         pass
 
 
-def test_start_after_an_interrupted_one_works(start: Callable[[], Start]) -> None:
+def test_start_after_an_interrupted_one_works(start: Callable[[], RunInTerminal]) -> None:
     interrupted = start()
     wait_until(
         lambda: MOMENTS["during initdb"](interrupted), within_seconds=MOMENT_TIMEOUT_SECONDS, what="initdb"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jatevo.accounts.models import Org, Role, User
 from jatevo.local.children import Children
-from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoNode, Fleet, Member
+from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoFleet, DemoNode, DemoProcess
 from jatevo.local.seed import seed_users
 from nodes.models import Enrollment, Node
 from nodes.tokens import node_token
@@ -63,7 +63,7 @@ def test_fleet_covers_regions_and_runtimes_with_one_that_misbehaves() -> None:
 def test_new_node_gets_an_enrolment_of_the_operators_org(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     config = config_of(tmp_path, NODES[0])
     assert str(config["enrollment_token"]).startswith("jve_")
     assert config["console"] == CONSOLE
@@ -74,7 +74,7 @@ def test_the_misbehaving_node_has_an_organisation_of_its_own(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
     """Or its finding of fraud would hold what the operator tries to enrol next."""
-    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     (rogue,) = (node for node in NODES if node.fault)
     enrolment = Enrollment.objects.get(node_id=rogue.node_id)
     assert enrolment.org.name == rogue.org != org_of(operator).name
@@ -84,7 +84,7 @@ def test_the_misbehaving_node_has_an_organisation_of_its_own(
 def test_the_nodes_stand_for_machines_of_their_own(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     agents = [member._command for member in fleet.members if "jatevo_agent" in member._command]
     assert len({command[command.index("--stand-for") + 1] for command in agents}) == len(NODES)
     assert len({config_of(tmp_path, node)["listen"] for node in NODES}) == len(NODES)
@@ -93,13 +93,13 @@ def test_the_nodes_stand_for_machines_of_their_own(
 def test_registered_node_comes_back_with_its_token_at_the_new_port(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     first = config_of(tmp_path, NODES[0])
     node = Node.objects.create(pk=NODES[0].node_id, org=org_of(operator), region="us-east", runtime="vllm")
     state = tmp_path / "demo" / NODES[0].node_id / "state" / "state.json"
     state.parent.mkdir()
     state.write_text(json.dumps({"console": CONSOLE, "private_key": "kept"}))
-    Fleet(
+    DemoFleet(
         tmp_path,
         children,
         console_url="http://127.0.0.1:9000",
@@ -117,20 +117,20 @@ def test_registered_node_comes_back_with_its_token_at_the_new_port(
 def test_fleet_holds_none_of_the_consoles_secrets(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     for member in fleet.members:
         assert os.environ["JATEVO_MASTER_KEY"] not in member.env.values()
         assert not {"DATABASE_URL", "REDIS_URL", "PGHOST", "JATEVO_SECRET_KEY"} & set(member.env)
         assert "127.0.0.1" in member.env["NO_PROXY"]
 
 
-def ending_with(code: int) -> Member:
-    return Member(
+def ending_with(code: int) -> DemoProcess:
+    return DemoProcess(
         "member", [sys.executable, "-c", f"raise SystemExit({code})"], dict(os.environ), start_at=100.0
     )
 
 
-def run_once(member: Member, children: Children, logs: Path, *, at: float) -> bool:
+def run_once(member: DemoProcess, children: Children, logs: Path, *, at: float) -> bool:
     """Whether a process was started at that time; it is over when this returns."""
     member.tick(children, logs, at=at)
     if member.child is None:
@@ -160,11 +160,11 @@ def test_member_that_needs_a_person_is_not_started_again(children: Children, tmp
 def test_fleet_starts_and_ends_its_members(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    fleet = Fleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     fleet.members = [
-        Member("early", sleeper, dict(os.environ), start_at=0.0),
-        Member("late", sleeper, dict(os.environ), start_at=50.0),
+        DemoProcess("early", sleeper, dict(os.environ), start_at=0.0),
+        DemoProcess("late", sleeper, dict(os.environ), start_at=50.0),
     ]
     (tmp_path / "logs").mkdir()
     fleet.tick(at=10.0)

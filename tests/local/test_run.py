@@ -20,7 +20,7 @@ import pytest
 
 from jatevo.local.keeper import MOST_RESTARTS
 from jatevo.local.postgres import DATABASE, SUPERUSER
-from jatevo.metrics.facts import Kind, UptimeFact
+from jatevo.metrics.facts import FactKind, UptimeFact
 
 BASE_DIR = Path(__file__).parents[2]
 UP_TIMEOUT_SECONDS = 90.0
@@ -169,7 +169,7 @@ def outbox_drains(home: Path) -> bool:
     with database(home) as connection:
         row = connection.execute(
             "INSERT INTO metrics_outbox (kind, body) VALUES (%s, %s) RETURNING id",
-            [Kind.UPTIME.value, json.dumps(fact.to_body())],
+            [FactKind.UPTIME.value, json.dumps(fact.to_body())],
         ).fetchone()
         while time.monotonic() < deadline:
             if connection.execute("SELECT 1 FROM metrics_outbox WHERE id = %s", row).fetchone() is None:

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from jatevo.metrics.facts import BadBody, Fact, Kind, parse
+from jatevo.metrics.facts import BadBody, Fact, FactKind, parse
 from tests.metrics.wrappers import NOON_SECONDS, latency, receipt, uptime
 
 FACTS = [
-    (Kind.RECEIPT, receipt(p95_ms=None)),
-    (Kind.LATENCY, latency(tps=None)),
-    (Kind.UPTIME, uptime(up=False, beats=0)),
+    (FactKind.RECEIPT, receipt(p95_ms=None)),
+    (FactKind.LATENCY, latency(tps=None)),
+    (FactKind.UPTIME, uptime(up=False, beats=0)),
 ]
 
 
 @pytest.mark.parametrize(("kind", "fact"), FACTS)
-def test_a_fact_survives_its_body(kind: Kind, fact: Fact) -> None:
+def test_a_fact_survives_its_body(kind: FactKind, fact: Fact) -> None:
     assert parse(kind, json.loads(json.dumps(fact.to_body()))) == fact
 
 
@@ -68,7 +68,7 @@ def test_a_member_that_does_not_fit_is_named(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [{}, [], None, "text", 5, {"node_id": "macbook-001"}])
 def test_what_is_no_fact_at_all_is_refused(body: object) -> None:
-    for kind in Kind:
+    for kind in FactKind:
         with pytest.raises(BadBody):
             parse(kind, body)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from jatevo.metrics.migrator import SCHEMA_FOLDER, Outcome, SchemaChanged, migrate, read_files
+from jatevo.metrics.migrator import SCHEMA_FOLDER, MigrationOutcome, SchemaChanged, migrate, read_files
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.store import QueryRefused, Store
 from jatevo.metrics.transport import Param, Row
@@ -26,18 +26,18 @@ def bare_server(clickhouse_server: ClickHouseServer) -> Iterator[Store]:
     store.close()
 
 
-def outcomes(store: Store, folder: Path = SCHEMA_FOLDER) -> dict[str, Outcome]:
+def outcomes(store: Store, folder: Path = SCHEMA_FOLDER) -> dict[str, MigrationOutcome]:
     return {step.name: step.outcome for step in migrate(store, at=NOON, folder=folder)}
 
 
 def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_server: Store) -> None:
     first = migrate(bare_server, at=NOON)
-    skipped = [step for step in first if step.outcome is Outcome.SKIPPED]
-    assert {step.outcome for step in first} == {Outcome.APPLIED, Outcome.SKIPPED}
+    skipped = [step for step in first if step.outcome is MigrationOutcome.SKIPPED]
+    assert {step.outcome for step in first} == {MigrationOutcome.APPLIED, MigrationOutcome.SKIPPED}
     assert [step.name for step in skipped] == ["0005_codecs"]
     assert skipped[0].detail.startswith("needs ClickHouse 21.8, this is 18.16")
     second = migrate(bare_server, at=NOON)
-    assert {step.outcome for step in second if step not in skipped} == {Outcome.ALREADY_APPLIED}
+    assert {step.outcome for step in second if step not in skipped} == {MigrationOutcome.ALREADY_APPLIED}
     tables = bare_server.execute(
         "SELECT name, engine FROM system.tables WHERE database = 'bare' AND NOT name LIKE '.%' ORDER BY name"
     )
@@ -60,7 +60,7 @@ def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_ser
 
 
 def test_chdb_has_everything_codecs_included(chdb_store: Store) -> None:
-    assert set(outcomes(chdb_store).values()) == {Outcome.ALREADY_APPLIED}
+    assert set(outcomes(chdb_store).values()) == {MigrationOutcome.ALREADY_APPLIED}
     assert chdb_store.execute(
         "SELECT compression_codec FROM system.columns"
         " WHERE database = currentDatabase() AND table = 'node_uptime_minute' AND name = 'ts'"
@@ -75,7 +75,7 @@ def test_a_file_that_was_cut_short_is_run_again(bare_server: Store, schema_copy:
     with pytest.raises(Exception, match="no_such_function"):
         migrate(bare_server, at=NOON, folder=schema_copy)
     added.write_text(first_half + "INSERT INTO trial SELECT 'x';\n")
-    assert outcomes(bare_server, schema_copy)["9001_trial"] is Outcome.APPLIED
+    assert outcomes(bare_server, schema_copy)["9001_trial"] is MigrationOutcome.APPLIED
     assert bare_server.execute("SELECT a FROM trial") == [("x",)]
 
 
@@ -83,7 +83,7 @@ def test_a_column_that_is_there_already_counts_as_added(bare_server: Store, sche
     migrate(bare_server, at=NOON, folder=schema_copy)
     # as after a crash between the statement and the note that it was run
     (schema_copy / "9001_again.sql").write_text("ALTER TABLE requests_minute ADD COLUMN errors UInt64;\n")
-    assert outcomes(bare_server, schema_copy)["9001_again"] is Outcome.APPLIED
+    assert outcomes(bare_server, schema_copy)["9001_again"] is MigrationOutcome.APPLIED
     (schema_copy / "9002_wrong.sql").write_text("ALTER TABLE requests_minute ADD COLUMN x NoSuchType;\n")
     with pytest.raises(QueryRefused, match="NoSuchType"):
         migrate(bare_server, at=NOON, folder=schema_copy)
@@ -101,7 +101,7 @@ def test_two_processes_may_migrate_at_once(bare_server: Store, schema_copy: Path
             return super().execute(sql, params)
 
     steps = migrate(Overtaken(bare_server), at=NOON, folder=schema_copy)
-    assert {step.name: step.outcome for step in steps}["9001_column"] is Outcome.APPLIED
+    assert {step.name: step.outcome for step in steps}["9001_column"] is MigrationOutcome.APPLIED
 
 
 def test_a_file_for_each_partition_is_run_for_each_and_says_so(store: Store, schema_copy: Path) -> None:

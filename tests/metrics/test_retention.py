@@ -15,7 +15,7 @@ from jatevo.metrics import retention_policy, tasks
 from jatevo.metrics.partitions import Partition, partitions_of
 from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
 from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
-from jatevo.metrics.retention_policy import Applied, apply, rules
+from jatevo.metrics.retention_policy import RuleOutcome, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
 from nodes.models import HeartbeatMinute, NodeHour, Probe, ReputationDay, Validator
 from nodes.rules.probes import ProbeKind
@@ -54,7 +54,7 @@ def days_left(store: Store, *tables: str) -> list[int]:
     return sorted({partition.number for table in tables for partition in partitions_of(store, table)})
 
 
-def ours(applied: Iterator[Applied]) -> dict[str, list[str]]:
+def ours(applied: Iterator[RuleOutcome]) -> dict[str, list[str]]:
     return {line.rule.name: [dropped.partition for dropped in line.dropped] for line in applied}
 
 

@@ -48,7 +48,7 @@ FEEDS = (
 )
 
 
-class Crash(BaseException):
+class CrashInRollup(BaseException):
     """Stands for the end of the process: nothing may catch it."""
 
 
@@ -107,10 +107,10 @@ def test_a_delivery_cut_short_after_any_table_is_made_whole_by_the_next(
 ) -> None:
     def crash(table: str, rows: Rows) -> None:
         if table == last_table:
-            raise Crash
+            raise CrashInRollup
 
     batch, facts = uuid.uuid4(), traffic("a")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashInRollup):
         deliver(Intercepted(store, after=crash), *facts, batch=batch)
     deliver(store, *facts, times=1, batch=batch)
     again = figures(store)
@@ -127,10 +127,10 @@ def test_a_batch_of_more_days_than_one_insert_takes_may_be_cut_between_them(stor
         nonlocal inserts
         inserts += table == "requests_minute"
         if inserts == 2:
-            raise Crash
+            raise CrashInRollup
 
     batch, facts = uuid.uuid4(), traffic("a", days=45)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashInRollup):
         deliver(Intercepted(store, before=crash), *facts, batch=batch)
     assert 0 < sum(line.requests for line in traffic_by_hour(store, NOON - 50 * DAY, NOON + DAY)) < 60
     deliver(store, *facts, times=2, batch=batch)

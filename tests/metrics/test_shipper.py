@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
-from jatevo.metrics.facts import Kind
+from jatevo.metrics.facts import FactKind
 from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.queries import receipt_presence, receipt_totals, requests_count
 from jatevo.metrics.shipper import Shipped, ship
@@ -35,7 +35,7 @@ DAY = (NOON - timedelta(hours=12), NOON + timedelta(hours=12))
 Rows = Sequence[Sequence[Cell]]
 
 
-class Crash(BaseException):
+class CrashInShipper(BaseException):
     """Stands for the end of the process: nothing may catch it."""
 
 
@@ -95,9 +95,9 @@ def test_a_crash_after_any_write_loses_nothing_and_counts_nothing_twice(
 
     def crash(table: str, rows: Rows) -> None:
         if table == last_table:
-            raise Crash
+            raise CrashInShipper
 
-    with pytest.raises(Crash):
+    with pytest.raises(CrashInShipper):
         ship(at=AT, store=Intercepted(store, after=crash))
     assert Outbox.objects.filter(batch__isnull=False).count() == 12
     # What comes in meanwhile goes into a batch of its own and leaves the old one as it was.
@@ -334,7 +334,7 @@ def test_the_database_refuses_an_unknown_kind() -> None:
 
 
 def test_the_orm_writes_the_same_rows_as_raw_sql(chdb_store: Store) -> None:
-    row = Outbox.objects.create(kind=Kind.RECEIPT, body=receipt().to_body())
+    row = Outbox.objects.create(kind=FactKind.RECEIPT, body=receipt().to_body())
     row.refresh_from_db()
     assert row.created_at.tzinfo is not None
     assert (row.batch, row.claimed_at, row.poisoned) == (None, None, None)

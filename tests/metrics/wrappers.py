@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-from jatevo.metrics.facts import Fact, Kind, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.facts import Fact, FactKind, LatencyFact, ReceiptFact, UptimeFact
 from jatevo.metrics.transport import Cell, Param, Row, Transport
 from jatevo.metrics.writer import write
 
@@ -102,7 +102,7 @@ def deliver(store: Transport, *facts: Fact, times: int = 2, batch: uuid.UUID | N
 
 def enqueue(*facts: Fact) -> None:
     """As the upper apps write them on the hot path: raw SQL, defaults from the database."""
-    kinds = {ReceiptFact: Kind.RECEIPT, LatencyFact: Kind.LATENCY, UptimeFact: Kind.UPTIME}
+    kinds = {ReceiptFact: FactKind.RECEIPT, LatencyFact: FactKind.LATENCY, UptimeFact: FactKind.UPTIME}
     for fact in facts:
         enqueue_body(kinds[type(fact)], fact.to_body())
 

@@ -9,7 +9,7 @@ from jatevo.audit.models import AuditEvent
 from nodes.models import Node, Validator
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, ValidatorFactory
-from tests.machines import Machine
+from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def test_making_a_validator_shows_its_token_once_and_it_works(admin: Browser) ->
     assert token is not None
     assert "whsec_" not in admin.get(made["Location"]).content.decode()
     validator = Validator.objects.get(pk="validator-7")
-    assert Machine.validator(validator).get("/v1/validators/assignments").status_code == 200
+    assert SignedSender.validator(validator).get("/v1/validators/assignments").status_code == 200
     assert AuditEvent.objects.get(verb="validator.create").actor_id == "the.admin@example.org"
 
 

@@ -16,7 +16,7 @@ from jatevo.web.figures import Knowledge
 from nodes import figures
 from nodes.actions import note_outage
 from nodes.detail.exempt_minutes import unheard_hours
-from nodes.detail.latency_charts import Window
+from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.metrics_tab import charts_context, excused_of
 from nodes.figures import STALE_AFTER, refresh_standings, standing_figures
 from nodes.models import NodeStanding
@@ -116,7 +116,7 @@ def test_list_drawer_and_heartbeats_say_one_uptime(chdb_store: Store, seed: int)
     listed = NodeStanding.objects.get().uptime_7d
 
     excused = excused_of(node, at=NOON)
-    charts = charts_context(node, Window.DAY, excused, at=NOON)["charts"]
+    charts = charts_context(node, ChartWindow.DAY, excused, at=NOON)["charts"]
     drawn = charts.uptime.days
     assert sum(day.minutes_up for day in drawn) / sum(day.minutes_expected for day in drawn) == listed
 

@@ -11,7 +11,7 @@ from jatevo.audit.record import SYSTEM
 from nodes.actions import Measurement, happen, record_probe
 from nodes.models import Exemption, ExemptionKind, Node, SweeperClock, Validator
 from nodes.reputation.evidence import observe
-from nodes.reputation.formula import Kind
+from nodes.reputation.formula import ObservationKind
 from nodes.rules.explanations import explain
 from nodes.rules.lifecycle import Event, Phase, Reason, Status
 from nodes.rules.probes import ProbeFault, ProbeKind
@@ -128,7 +128,10 @@ def test_the_target_may_be_the_runtimes_own(validator: Validator, settings: Sett
     )
     day = observe(NOW.date(), at=NOW + HOUR)
     slow = {
-        pk: each.failed for pk, seen in day.items() for each in seen.observations if each.kind is Kind.LATENCY
+        pk: each.failed
+        for pk, seen in day.items()
+        for each in seen.observations
+        if each.kind is ObservationKind.LATENCY
     }
     assert slow == {ollama.pk: 0, vllm.pk: 6, tgi.pk: 2}
 

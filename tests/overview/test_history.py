@@ -9,14 +9,14 @@ from pytest_django import DjangoAssertNumQueries
 
 from jatevo.overview.history import (
     DAY_CHANGE_HOURS,
-    Change,
+    DayChange,
     HourPoint,
     RegionHours,
     day_changes,
     network_hours,
     region_hours,
 )
-from jatevo.overview.kpis import OTHER_REGIONS, UNREACHABLE, Census, Snapshot, Traffic
+from jatevo.overview.kpis import OTHER_REGIONS, UNREACHABLE, Census, RecentTraffic, Snapshot
 from jatevo.overview.models import RegionHour
 from tests.overview.conftest import NOON
 
@@ -39,7 +39,7 @@ def now(*, p95_ms: float | None = 300.0, requests: int | None = 240) -> Snapshot
     """A network of six active nodes and two models."""
     traffic = None
     if requests is not None:
-        traffic = Traffic(HALF_PAST, p95_ms, {}, frozenset(), None, requests)
+        traffic = RecentTraffic(HALF_PAST, p95_ms, {}, frozenset(), None, requests)
     return Snapshot(
         Census(HALF_PAST, 9, {"eu": 6}, 2), traffic, seen_at=HALF_PAST, trouble="" if traffic else UNREACHABLE
     )
@@ -211,12 +211,12 @@ def test_figures_compare_with_the_day_before(django_assert_num_queries: DjangoAs
         past = network_hours(at=HALF_PAST, hours=DAY_CHANGE_HOURS)
     with django_assert_num_queries(0):
         changes = day_changes(now(), past, at=HALF_PAST)
-    assert changes.active_nodes == Change(6, 5)
-    assert changes.models_cached == Change(2, 4)
+    assert changes.active_nodes == DayChange(6, 5)
+    assert changes.models_cached == DayChange(2, 4)
     assert changes.models_cached.ratio == -0.5
-    assert changes.p95_ms == Change(300.0, 250.0)
+    assert changes.p95_ms == DayChange(300.0, 250.0)
     assert changes.p95_ms.ratio == pytest.approx(0.2)
-    assert changes.requests_24h == Change(240, 240)
+    assert changes.requests_24h == DayChange(240, 240)
     assert changes.requests_24h.difference == 0
 
 
@@ -259,7 +259,7 @@ def test_without_today_no_change_is_told() -> None:
     changes = day_changes(
         now(requests=None), network_hours(at=HALF_PAST, hours=DAY_CHANGE_HOURS), at=HALF_PAST
     )
-    assert changes.p95_ms == Change(None, 250.0)
+    assert changes.p95_ms == DayChange(None, 250.0)
     assert changes.p95_ms.ratio is None
 
 
@@ -273,5 +273,5 @@ def test_a_stale_figure_is_not_compared() -> None:
 
 
 def test_from_nothing_there_is_a_difference_but_no_ratio() -> None:
-    change = Change(5, 0)
+    change = DayChange(5, 0)
     assert (change.difference, change.ratio) == (5, None)

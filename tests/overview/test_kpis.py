@@ -23,9 +23,9 @@ from jatevo.overview.kpis import (
     KEEP_SECONDS,
     OLDEST,
     Census,
+    RecentTraffic,
     Region,
     Snapshot,
-    Traffic,
     snapshot,
 )
 from jatevo.web.figures import Knowledge
@@ -224,7 +224,7 @@ def test_an_answer_that_comes_too_late_serves_the_next_page(
 ) -> None:
     ship(chdb_store, receipt(ts_end=NOON_SECONDS - 30))
     answer_now = threading.Event()
-    remembered: queue.SimpleQueue[Traffic] = queue.SimpleQueue()
+    remembered: queue.SimpleQueue[RecentTraffic] = queue.SimpleQueue()
     remember = Remembered.set
 
     class SlowStore:
@@ -287,7 +287,7 @@ def hung_server(
     ended: list[threading.Event] = []
     ask = kpis._ask
 
-    def watched(now: Census, until: datetime) -> Traffic:
+    def watched(now: Census, until: datetime) -> RecentTraffic:
         ended.append(threading.Event())
         here = ended[-1]
         try:

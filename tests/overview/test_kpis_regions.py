@@ -5,9 +5,9 @@ from jatevo.overview.kpis import (
     OTHER_REGIONS,
     UNREACHABLE,
     Census,
+    RecentTraffic,
     Region,
     Snapshot,
-    Traffic,
     snapshot,
 )
 from nodes.models import Node
@@ -20,7 +20,7 @@ from tests.overview.measured import probes, ship
 def network_of(active: dict[str, int], p95: dict[str, float], other: float | None = None) -> Snapshot:
     """A snapshot in which every region has its p95, and the small ones together have `other`."""
     census = Census(NOON, sum(active.values()), active, 1)
-    traffic = Traffic(NOON, 99.0, dict(p95), census.small_regions, other, 0)
+    traffic = RecentTraffic(NOON, 99.0, dict(p95), census.small_regions, other, 0)
     return Snapshot(census, traffic, seen_at=NOON)
 
 

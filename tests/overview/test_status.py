@@ -11,8 +11,8 @@ from waffle.models import Switch
 from jatevo.accounts.models import Role
 from jatevo.overview.incidents import overall
 from jatevo.overview.models import Incident, IncidentKind, IncidentUpdate, RegionHour, Severity
-from jatevo.overview.status import DAYS, Day, Minutes, Strip, history
-from jatevo.overview.status_chart import Level, drawing
+from jatevo.overview.status import DAYS, Minutes, RegionDay, RegionStrip, history
+from jatevo.overview.status_chart import DayLevel, drawing
 from tests.accounts.browser import Browser, text_of
 from tests.factories import UserFactory
 
@@ -53,10 +53,10 @@ def test_a_missed_minute_is_never_rounded_away() -> None:
 
 def test_levels_differ_by_height_and_days_with_incidents_bear_a_mark() -> None:
     shares = [Minutes(100, 100), Minutes(96, 100), Minutes(1, 100), Minutes()]
-    days = [Day(NOON.date(), share, ("<Uplink>",) if not share.up else ()) for share in shares]
-    drawn = drawing(Strip("us-east", days))
-    assert [bars.level for bars in drawn.bars] == list(Level)
-    assert len({level.height for level in Level}) == len(Level)
+    days = [RegionDay(NOON.date(), share, ("<Uplink>",) if not share.up else ()) for share in shares]
+    drawn = drawing(RegionStrip("us-east", days))
+    assert [bars.level for bars in drawn.bars] == list(DayLevel)
+    assert len({level.height for level in DayLevel}) == len(DayLevel)
     assert drawn.bars[1].path == "M1 8h0.72V28h-0.72z"
     assert drawn.marks == "M3 30h0.72V34h-0.72z"
     assert [(spot.x, spot.title) for spot in drawn.spots] == [
@@ -69,10 +69,16 @@ def test_levels_differ_by_height_and_days_with_incidents_bear_a_mark() -> None:
 
 @pytest.mark.parametrize(
     ("share", "level"),
-    [(1.0, Level.GOOD), (0.99, Level.GOOD), (0.9899, Level.FAIR), (0.95, Level.FAIR), (0.949, Level.POOR)],
+    [
+        (1.0, DayLevel.GOOD),
+        (0.99, DayLevel.GOOD),
+        (0.9899, DayLevel.FAIR),
+        (0.95, DayLevel.FAIR),
+        (0.949, DayLevel.POOR),
+    ],
 )
-def test_levels(share: float, level: Level) -> None:
-    assert Level.of(share) is level
+def test_levels(share: float, level: DayLevel) -> None:
+    assert DayLevel.of(share) is level
 
 
 def test_days_are_those_of_utc() -> None:

@@ -14,18 +14,18 @@ from nodes.models import NodeTransition
 from nodes.rules.lifecycle import Status
 from receipts.models import ForgedReceipt, PayableClaim, Receipt
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
-from tests.machines import Answer, Machine
+from tests.machines import Answer, SignedSender
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/v1/receipts"
 UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "100000/second"}
 
 
-def post_together(machines: list[Machine], bodies: list[bytes], url: str = URL) -> list[Answer]:
+def post_together(machines: list[SignedSender], bodies: list[bytes], url: str = URL) -> list[Answer]:
     """Sends all bodies at the same moment, each from a thread of its own."""
     start = threading.Barrier(len(bodies))
 
-    def send(machine: Machine, body: bytes) -> Answer:
+    def send(machine: SignedSender, body: bytes) -> Answer:
         try:
             start.wait()
             return machine.send(url, body)
@@ -41,21 +41,21 @@ def test_fifty_identical_posts_make_one_row_and_one_201() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     payload = signed_receipt(node.pk)
     body = orjson.dumps(payload)
-    answers = post_together([Machine.node(node) for _ in range(50)], [body] * 50)
+    answers = post_together([SignedSender.node(node) for _ in range(50)], [body] * 50)
     assert sorted(answer.status_code for answer in answers) == [200] * 49 + [201]
     said = {"request_id": payload["request_id"], "node_id": node.pk, "verified": True}
     for answer in answers:
         assert answer.json() == said | {"duplicate": answer.status_code == 200}
     assert Receipt.objects.count() == Outbox.objects.count() == 1
     changed = orjson.dumps(signed_receipt(node.pk, request_id=payload["request_id"], tokens_output=1))
-    assert Machine.node(node).send(URL, changed).status_code == 409
+    assert SignedSender.node(node).send(URL, changed).status_code == 409
 
 
 @override_settings(RATE_LIMITS=UNLIMITED)
 def test_fifty_different_contents_of_one_id_leave_one_winner() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     bodies = [orjson.dumps(signed_receipt(node.pk, request_id="r_one", tokens_output=n)) for n in range(50)]
-    answers = post_together([Machine.node(node) for _ in bodies], bodies)
+    answers = post_together([SignedSender.node(node) for _ in bodies], bodies)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 49
     (receipt,) = Receipt.objects.all()
     winner = next(number for number, answer in enumerate(answers) if answer.status_code == 201)
@@ -66,7 +66,7 @@ def test_fifty_different_contents_of_one_id_leave_one_winner() -> None:
 def test_hedged_requests_of_many_nodes_have_one_payable_receipt() -> None:
     nodes = [NodeFactory.create(status=Status.ACTIVE) for _ in range(20)]
     bodies = [orjson.dumps(signed_receipt(node.pk, request_id="r_hedged", hedged=True)) for node in nodes]
-    answers = post_together([Machine.node(node) for node in nodes], bodies)
+    answers = post_together([SignedSender.node(node) for node in nodes], bodies)
     assert [answer.status_code for answer in answers] == [201] * 20
     assert Receipt.objects.filter(payable=True).count() == PayableClaim.objects.count() == 1
 
@@ -79,7 +79,7 @@ def test_overlapping_batches_in_opposite_order_do_not_deadlock() -> None:
     for node in nodes:
         batch = [signing.sign(receipt_payload(node.pk, request_id=i), signing_key_of(node.pk)) for i in ids]
         for ordered in (batch, batch[::-1]):
-            machines.append(Machine.node(node))
+            machines.append(SignedSender.node(node))
             bodies.append(orjson.dumps({"receipts": ordered}))
     answers = post_together(machines, bodies)
     assert [answer.status_code for answer in answers] == [200] * 8
@@ -93,7 +93,7 @@ def test_overlapping_batches_in_opposite_order_do_not_deadlock() -> None:
 def test_concurrent_forgeries_make_one_transition() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     forged = signing.sign(receipt_payload(node.pk), signing_key_of("somebody else"))
-    answers = post_together([Machine.node(node) for _ in range(20)], [orjson.dumps(forged)] * 20)
+    answers = post_together([SignedSender.node(node) for _ in range(20)], [orjson.dumps(forged)] * 20)
     assert [answer.status_code for answer in answers] == [422] * 20
     assert NodeTransition.objects.filter(node=node).count() == 1
     assert ForgedReceipt.objects.count() == 1

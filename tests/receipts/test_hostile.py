@@ -18,7 +18,7 @@ from nodes.models import Node
 from nodes.rules.lifecycle import Status
 from receipts.models import Receipt, ReceiptIdentity
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signing_key_of
-from tests.machines import Machine, bearer
+from tests.machines import SignedSender, bearer
 
 UNLIMITED = dict.fromkeys(("node", "receipts", "address", "register", "validator", "reads"), "1000000/second")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -55,13 +55,13 @@ class TestOddReceipts(TestCase):
         except ValueError:
             payload["signature"] = "ed25519:" + "A" * 86 + "=="
         body = json.dumps(payload).encode("utf-8", "surrogatepass")
-        answer = Machine.node(node).send("/v1/receipts", body)
+        answer = SignedSender.node(node).send("/v1/receipts", body)
         assert answer.status_code in (201, 400, 403, 422), answer.content
         kept = answer.status_code == 201
         assert Receipt.objects.count() == ReceiptIdentity.objects.count() == int(kept)
         if kept:
             assert bytes(Receipt.objects.get().raw) == body
-        assert Machine.node(node).send("/v1/receipts", b'{"receipts": [' + body + b"]}").status_code in (
+        assert SignedSender.node(node).send("/v1/receipts", b'{"receipts": [' + body + b"]}").status_code in (
             200,
             400,
         )
@@ -95,7 +95,7 @@ def test_wycheproof_signatures_and_keys_make_no_5xx_and_no_receipt() -> None:
             if registered.status_code == 422:
                 continue
             nodes[public_key] = f"wycheproof-{number}"
-        machine = Machine.node(Node.objects.get(pk=nodes[public_key]))
+        machine = SignedSender.node(Node.objects.get(pk=nodes[public_key]))
         for case in group["tests"]:
             signature = "ed25519:" + base64.b64encode(bytes.fromhex(case["sig"])).decode()
             receipt = receipt_payload(machine.sender) | {"signature": signature}

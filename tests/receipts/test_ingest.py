@@ -23,7 +23,7 @@ from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentit
 from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, receipt_payload, signed_receipt, signing_key_of
-from tests.machines import Machine, bearer
+from tests.machines import SignedSender, bearer
 
 pytestmark = pytest.mark.django_db
 URL = "/v1/receipts"
@@ -35,11 +35,11 @@ def node() -> Node:
 
 
 @pytest.fixture
-def machine(node: Node) -> Machine:
-    return Machine.node(node)
+def machine(node: Node) -> SignedSender:
+    return SignedSender.node(node)
 
 
-def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Machine) -> None:
+def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: SignedSender) -> None:
     payload = signed_receipt(node.pk, **{"x-extra": {"kept": [1, 2.5, "ü"]}})
     raw = b" \n" + orjson.dumps(payload, option=orjson.OPT_INDENT_2) + b"\n"
     answer = machine.send(URL, raw)
@@ -56,13 +56,15 @@ def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Mach
     assert (fact.body["request_id"], fact.body["payable"]) == (payload["request_id"], True)
 
 
-def test_a_receipt_counts_for_the_region_of_its_node_whatever_it_says(node: Node, machine: Machine) -> None:
+def test_a_receipt_counts_for_the_region_of_its_node_whatever_it_says(
+    node: Node, machine: SignedSender
+) -> None:
     assert machine.send(URL, signed_receipt(node.pk, region="made-up-1")).status_code == 201
     assert Receipt.objects.get().region == "made-up-1"
     assert Outbox.objects.get(kind="receipt").body["region"] == node.region
 
 
-def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, machine: Machine) -> None:
+def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, machine: SignedSender) -> None:
     payload = signed_receipt(node.pk)
     assert machine.send(URL, payload).status_code == 201
     again = machine.send(URL, payload)
@@ -70,14 +72,14 @@ def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, mach
     assert Receipt.objects.count() == ReceiptIdentity.objects.count() == Outbox.objects.count() == 1
 
 
-def test_same_receipt_in_another_spelling_is_a_duplicate(node: Node, machine: Machine) -> None:
+def test_same_receipt_in_another_spelling_is_a_duplicate(node: Node, machine: SignedSender) -> None:
     payload = signed_receipt(node.pk)
     assert machine.send(URL, payload).status_code == 201
     assert machine.send(URL, orjson.dumps(payload, option=orjson.OPT_INDENT_2)).status_code == 200
     assert Receipt.objects.count() == 1
 
 
-def test_same_id_with_other_content_is_a_conflict(node: Node, machine: Machine) -> None:
+def test_same_id_with_other_content_is_a_conflict(node: Node, machine: SignedSender) -> None:
     payload = signed_receipt(node.pk)
     machine.send(URL, payload)
     answer = machine.send(URL, signed_receipt(node.pk, request_id=payload["request_id"], tokens_output=93))
@@ -86,12 +88,12 @@ def test_same_id_with_other_content_is_a_conflict(node: Node, machine: Machine) 
 
 
 def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
-    node: Node, machine: Machine
+    node: Node, machine: SignedSender
 ) -> None:
     other = NodeFactory.create(status=Status.ACTIVE)
     request_id = "r_hedged"
     assert machine.send(URL, signed_receipt(node.pk, request_id=request_id, hedged=True)).status_code == 201
-    second = Machine.node(other).send(URL, signed_receipt(other.pk, request_id=request_id, hedged=True))
+    second = SignedSender.node(other).send(URL, signed_receipt(other.pk, request_id=request_id, hedged=True))
     assert second.status_code == 201
     assert {row.node_id: row.payable for row in Receipt.objects.all()} == {node.pk: True, other.pk: False}
     assert PayableClaim.objects.get().node_id == node.pk
@@ -100,12 +102,12 @@ def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
 @pytest.mark.parametrize("status", [Status.PENDING, Status.OFFLINE, Status.QUARANTINE])
 def test_receipt_of_a_node_that_is_not_active_is_kept_but_not_payable(status: Status) -> None:
     node = NodeFactory.create(status=status)
-    assert Machine.node(node).send(URL, signed_receipt(node.pk)).status_code == 201
+    assert SignedSender.node(node).send(URL, signed_receipt(node.pk)).status_code == 201
     assert Receipt.objects.get().payable is False
     assert not PayableClaim.objects.exists()
 
 
-def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine: Machine) -> None:
+def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine: SignedSender) -> None:
     forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
     answer = machine.send(URL, forged)
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
@@ -121,13 +123,13 @@ def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine:
 
 @pytest.mark.parametrize("signature", ["ed25519:AAAA", "", "garbage", "ed25519:" + "A" * 86 + "=="])
 def test_text_that_is_no_signature_counts_as_a_wrong_one(
-    node: Node, machine: Machine, signature: str
+    node: Node, machine: SignedSender, signature: str
 ) -> None:
     answer = machine.send(URL, receipt_payload(node.pk) | {"signature": signature})
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
 
 
-def test_receipt_without_a_signature_is_a_wrong_field_and_no_fraud(node: Node, machine: Machine) -> None:
+def test_receipt_without_a_signature_is_a_wrong_field_and_no_fraud(node: Node, machine: SignedSender) -> None:
     answer = machine.send(URL, receipt_payload(node.pk))
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
     node.refresh_from_db()
@@ -137,9 +139,9 @@ def test_receipt_without_a_signature_is_a_wrong_field_and_no_fraud(node: Node, m
 def test_nobody_but_the_node_can_get_it_quarantined(node: Node) -> None:
     rival = NodeFactory.create(status=Status.ACTIVE)
     forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
-    answer = Machine.node(rival).send(URL, forged)
+    answer = SignedSender.node(rival).send(URL, forged)
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "node_mismatch")
-    unsigned = Machine.node(node).send(URL, forged, headers={"webhook-signature": "v1,AAAA"})
+    unsigned = SignedSender.node(node).send(URL, forged, headers={"webhook-signature": "v1,AAAA"})
     assert unsigned.status_code == 401
     for each in (node, rival):
         each.refresh_from_db()
@@ -147,7 +149,9 @@ def test_nobody_but_the_node_can_get_it_quarantined(node: Node) -> None:
     assert not ForgedReceipt.objects.exists()
 
 
-def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(node: Node, machine: Machine) -> None:
+def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(
+    node: Node, machine: SignedSender
+) -> None:
     fresh = SigningKey.generate()
     changed_at = timezone.now() - timedelta(hours=1)
     node.keys.update(valid_to=changed_at)
@@ -161,7 +165,7 @@ def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(node: Node,
 
 
 def test_receipt_by_a_former_key_is_genuine_whenever_it_ended_and_not_paid(
-    node: Node, machine: Machine
+    node: Node, machine: SignedSender
 ) -> None:
     """The answer to a change of keys was lost: the agent goes on with the key that it knows."""
     old = bytes(signing_key_of(node.pk).verify_key)
@@ -184,20 +188,20 @@ def test_receipt_by_a_former_key_is_genuine_whenever_it_ended_and_not_paid(
 
 @pytest.mark.parametrize(("seconds_ago", "paid"), [(290, True), (320, False)])
 def test_a_former_keys_receipts_are_payable_for_five_minutes_more(
-    node: Node, machine: Machine, seconds_ago: int, paid: bool
+    node: Node, machine: SignedSender, seconds_ago: int, paid: bool
 ) -> None:
     change_key(node, at=timezone.now() - timedelta(seconds=seconds_ago))
     assert machine.send(URL, signed_receipt(node.pk)).status_code == 201
     assert Receipt.objects.get().payable is paid
 
 
-def test_receipt_by_another_nodes_key_is_a_forgery(node: Node, machine: Machine) -> None:
+def test_receipt_by_another_nodes_key_is_a_forgery(node: Node, machine: SignedSender) -> None:
     other = NodeFactory.create(status=Status.ACTIVE)
     stolen = signing.sign(receipt_payload(node.pk), signing_key_of(other.pk))
     assert machine.send(URL, stolen).json()["error"]["type"] == "invalid_signature"
 
 
-def test_receipt_records_the_nodes_status_when_the_request_ended(machine: Machine, node: Node) -> None:
+def test_receipt_records_the_nodes_status_when_the_request_ended(machine: SignedSender, node: Node) -> None:
     now = timezone.now()
     for minutes_ago, event in ((30, Event.SILENT), (20, Event.HEARTBEAT), (10, Event.PROBE_PASSED)):
         happen(node.pk, event, by=SYSTEM, at=now - timedelta(minutes=minutes_ago))
@@ -239,7 +243,7 @@ def change_key(node: Node, *, at: datetime) -> None:
     ],
 )
 def test_wrong_field_is_named_and_nothing_kept(
-    node: Node, machine: Machine, change: dict[str, object], field: str
+    node: Node, machine: SignedSender, change: dict[str, object], field: str
 ) -> None:
     answer = machine.send(URL, signed_receipt(node.pk, **change))
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
@@ -250,7 +254,7 @@ def test_wrong_field_is_named_and_nothing_kept(
     assert node.status == Status.ACTIVE
 
 
-def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: Machine) -> None:
+def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: SignedSender) -> None:
     first, second = signed_receipt(node.pk), signed_receipt(node.pk)
     conflict = signed_receipt(node.pk, request_id=first["request_id"], tokens_output=1)
     invalid = signed_receipt(node.pk, version="9")
@@ -272,7 +276,7 @@ def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: 
 
 
 def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_not_payable(
-    node: Node, machine: Machine
+    node: Node, machine: SignedSender
 ) -> None:
     forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
     answer = machine.send(URL, {"receipts": [signed_receipt(node.pk), forged]})
@@ -283,19 +287,19 @@ def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_not_payable(
 
 
 @pytest.mark.parametrize("receipts", [[], "x", None, {"a": 1}, [1] * 501])
-def test_batch_that_is_none_is_refused(machine: Machine, receipts: object) -> None:
+def test_batch_that_is_none_is_refused(machine: SignedSender, receipts: object) -> None:
     answer = machine.send(URL, {"receipts": receipts})
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
 
 
-def test_full_batch_of_500_is_taken(node: Node, machine: Machine) -> None:
+def test_full_batch_of_500_is_taken(node: Node, machine: SignedSender) -> None:
     batch = [signed_receipt(node.pk) for _ in range(500)]
     answer = machine.send(URL, {"receipts": batch})
     assert [result["status"] for result in answer.json()["results"]] == [201] * 500
     assert Receipt.objects.count() == Outbox.objects.count() == 500
 
 
-def test_sixth_post_in_a_second_is_throttled(node: Node, machine: Machine) -> None:
+def test_sixth_post_in_a_second_is_throttled(node: Node, machine: SignedSender) -> None:
     answers = [machine.send(URL, signed_receipt(node.pk)).status_code for _ in range(12)]
     assert 429 in answers
     assert answers[:5] == [201] * 5
@@ -303,7 +307,7 @@ def test_sixth_post_in_a_second_is_throttled(node: Node, machine: Machine) -> No
 
 @pytest.mark.parametrize("number", ["1e-20000", "1e-16384", "0." + "1" * 17_000, "1e300", "5E-324", "-0.0"])
 def test_number_that_jsonb_cannot_hold_or_orjson_not_write_is_taken_and_shown(
-    node: Node, machine: Machine, number: str
+    node: Node, machine: SignedSender, number: str
 ) -> None:
     good = signed_receipt(node.pk)
     odd = receipt_payload(node.pk, extra=float(number))
@@ -329,7 +333,7 @@ def test_number_that_jsonb_cannot_hold_or_orjson_not_write_is_taken_and_shown(
 
 
 def test_batch_of_forgeries_costs_few_queries_and_keeps_each_as_evidence(
-    node: Node, machine: Machine, django_assert_max_num_queries: DjangoAssertNumQueries
+    node: Node, machine: SignedSender, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     stranger = SigningKey.generate()
     forged = [signing.sign(receipt_payload(node.pk), stranger) for _ in range(100)]
@@ -342,13 +346,13 @@ def test_batch_of_forgeries_costs_few_queries_and_keeps_each_as_evidence(
 
 def test_forgery_during_another_quarantine_is_recorded_and_makes_it_one_for_fraud() -> None:
     node = NodeFactory.create(status=Status.QUARANTINE, status_reason="admin")
-    Machine.node(node).send(URL, signing.sign(receipt_payload(node.pk), SigningKey.generate()))
+    SignedSender.node(node).send(URL, signing.sign(receipt_payload(node.pk), SigningKey.generate()))
     node.refresh_from_db()
     assert (node.fraud, node.status_reason) == (True, "receipt_forged")
     verbs = AuditEvent.objects.filter(subject_id=node.pk).values_list("verb", flat=True)
     assert set(verbs) == {"node.quarantine_for_fraud", "fraud.open"}
 
 
-def test_long_request_id_is_not_echoed_whole(machine: Machine, node: Node) -> None:
+def test_long_request_id_is_not_echoed_whole(machine: SignedSender, node: Node) -> None:
     answer = machine.send(URL, {"receipts": [signed_receipt(node.pk, request_id="x" * 100_000)]})
     assert len(answer.json()["results"][0]["request_id"]) == 128

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipts.viewer import Kind, Piece, pretty
+from receipts.viewer import Piece, TokenKind, pretty
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -19,7 +19,7 @@ def text_of(lines: list[list[Piece]]) -> str:
     return "\n".join("".join(piece.text for piece in line) for line in lines)
 
 
-def kinds_of(lines: list[list[Piece]]) -> dict[str, Kind]:
+def kinds_of(lines: list[list[Piece]]) -> dict[str, TokenKind]:
     return {piece.text: piece.kind for line in lines for piece in line}
 
 
@@ -49,10 +49,10 @@ def test_members_stand_a_line_each_in_their_own_order_and_spelling() -> None:
 
 def test_keys_strings_numbers_and_words_are_told_apart() -> None:
     kinds = kinds_of(pretty(b'{"key": "string", "n": -1.5, "w": true, "nothing": null}'))
-    assert kinds['"key"'] is Kind.KEY
-    assert kinds['"string"'] is Kind.STRING
-    assert kinds["-1.5"] is Kind.NUMBER
-    assert kinds["true"] is kinds["null"] is Kind.WORD
+    assert kinds['"key"'] is TokenKind.KEY
+    assert kinds['"string"'] is TokenKind.STRING
+    assert kinds["-1.5"] is TokenKind.NUMBER
+    assert kinds["true"] is kinds["null"] is TokenKind.WORD
 
 
 def test_a_brace_within_a_string_is_text() -> None:

@@ -16,7 +16,7 @@ from jatevo.web.postgresql.base import DatabaseWrapper
 
 
 @dataclass(frozen=True)
-class Server:
+class HungPostgreSQL:
     socket_folder: Path
     pid: int
 
@@ -32,13 +32,13 @@ class Server:
 
 
 @contextmanager
-def private_postgresql() -> Iterator[Server]:
+def private_postgresql() -> Iterator[HungPostgreSQL]:
     home = Path(tempfile.mkdtemp(prefix="jatevo-"))  # a short path: the socket lies below it
     home = make_home(home)  # whichever user the server runs as can pass through
     children = Children(home / "run" / "children")
     try:
         started = postgres.start(home, children, durable=False)
-        yield Server(started.socket_folder, started.child.process.pid)
+        yield HungPostgreSQL(started.socket_folder, started.child.process.pid)
         postgres.stop(started, children)
     finally:
         children.close()

@@ -23,13 +23,13 @@ START_SECONDS = 100.0  # two cores that others use too; alone it takes five
 STOP_SECONDS = 20.0
 
 
-class Server(StrEnum):
+class ServerUnderTest(StrEnum):
     WAITRESS = "waitress"  # the one-machine run
     GRANIAN = "granian"  # services
 
 
 @contextmanager
-def serving(server: Server, folder: Path) -> Iterator[int]:
+def serving(server: ServerUnderTest, folder: Path) -> Iterator[int]:
     """The port of a process that serves the application on this test run's database, without metrics."""
     with checks.claim_port(0) as claimed:
         port: int = claimed.getsockname()[1]
@@ -49,8 +49,8 @@ def serving(server: Server, folder: Path) -> Iterator[int]:
                 process.wait()
 
 
-def _command(server: Server, port: int) -> list[str]:
-    if server is Server.WAITRESS:
+def _command(server: ServerUnderTest, port: int) -> list[str]:
+    if server is ServerUnderTest.WAITRESS:
         return [sys.executable, "-m", "tests.web.serving", str(port)]
     granian = str(Path(sys.executable).with_name("granian"))
     wsgi = ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "4"]

@@ -15,7 +15,7 @@ from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, UserFactory, signed_receipt
-from tests.machines import Answer, Machine, bearer
+from tests.machines import Answer, SignedSender, bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -75,7 +75,7 @@ def test_crash_is_a_500_that_tells_nothing() -> None:
 
 def test_database_down_is_a_503_and_nothing_is_acknowledged() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     with mock.patch("django.db.backends.utils.CursorWrapper.execute", side_effect=OperationalError("down")):
         for path, body in [("/v1/receipts", signed_receipt(node.pk)), ("/v1/nodes/heartbeat", {})]:
             answer = machine.send(path, body)
@@ -100,7 +100,7 @@ def redis_down() -> Iterator[None]:
 @pytest.mark.usefixtures("redis_down")
 def test_redis_down_ingest_goes_on_with_limits_and_replay_guard_of_this_process() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     body = signed_receipt(node.pk)
     assert machine.send("/v1/receipts", body, message_id="msg_local").status_code == 201
     assert machine.beat().status_code == 200

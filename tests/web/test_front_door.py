@@ -15,9 +15,9 @@ from nodes.models import Enrollment, Node
 from nodes.rules.lifecycle import Status
 from tests.accounts.people import PASSWORD
 from tests.factories import NodeFactory, UserFactory, signed_receipt
-from tests.machines import Machine, bearer
-from tests.web.serving import Server, serving
-from tests.web.wire import Answer, Line, in_chunks, request
+from tests.machines import SignedSender, bearer
+from tests.web.serving import ServerUnderTest, serving
+from tests.web.wire import RawAnswer, RawConnection, in_chunks, request
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,30 +26,33 @@ STRANGER = json.dumps({"email": "nobody@example.org", "password": "wrong"}).enco
 FRAMINGS = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 
 
-@pytest.fixture(scope="module", params=list(Server))
-def server(request: pytest.FixtureRequest) -> Server:
-    return Server(request.param)
+@pytest.fixture(scope="module", params=list(ServerUnderTest))
+def server(request: pytest.FixtureRequest) -> ServerUnderTest:
+    return ServerUnderTest(request.param)
 
 
 @pytest.fixture(scope="module")
 def port(
-    server: Server, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, static_files: None
+    server: ServerUnderTest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    static_files: None,
 ) -> Iterator[int]:
     with serving(server, tmp_path_factory.mktemp(server)) as found:
         yield found
 
 
 @pytest.fixture
-def line(port: int) -> Iterator[Line]:
-    with Line(port) as opened:
+def line(port: int) -> Iterator[RawConnection]:
+    with RawConnection(port) as opened:
         yield opened
 
 
-def headers_of(machine: Machine, body: bytes) -> list[str]:
+def headers_of(machine: SignedSender, body: bytes) -> list[str]:
     return [f"{name}: {value}" for name, value in machine.headers(body).items()]
 
 
-def error_of(answer: Answer, status: int, kind: str) -> dict[str, Any]:
+def error_of(answer: RawAnswer, status: int, kind: str) -> dict[str, Any]:
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/json"
     error: dict[str, Any] = answer.json()["error"]
@@ -58,14 +61,14 @@ def error_of(answer: Answer, status: int, kind: str) -> dict[str, Any]:
     return error
 
 
-def still_in_step(line: Line) -> None:
+def still_in_step(line: RawConnection) -> None:
     """The next answer on the connection is that of the next request, from its first byte on."""
     line.send(request("GET", "/v1/nope", None, "x-request-id: still-in-step"))
     assert line.answer().headers["x-request-id"] == "still-in-step"
 
 
 @FRAMINGS
-def test_login_means_the_same_with_a_length_and_in_chunks(line: Line, chunked: bool) -> None:
+def test_login_means_the_same_with_a_length_and_in_chunks(line: RawConnection, chunked: bool) -> None:
     person = UserFactory.create()
     body = json.dumps({"email": person.email, "password": PASSWORD}).encode()
     line.send(request("POST", "/v1/auth/login", body, chunked=chunked))
@@ -76,9 +79,9 @@ def test_login_means_the_same_with_a_length_and_in_chunks(line: Line, chunked: b
 
 
 @FRAMINGS
-def test_machines_post_with_a_length_and_in_chunks(line: Line, chunked: bool) -> None:
+def test_machines_post_with_a_length_and_in_chunks(line: RawConnection, chunked: bool) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     receipts = json.dumps({"receipts": [signed_receipt(node.pk) for _ in range(30)]}).encode()
     line.send(request("POST", "/v1/receipts", receipts, *headers_of(machine, receipts), chunked=chunked))
     answer = line.answer("POST")
@@ -91,7 +94,7 @@ def test_machines_post_with_a_length_and_in_chunks(line: Line, chunked: bool) ->
 
 
 @FRAMINGS
-def test_enrolment_is_for_the_node_that_the_body_names(line: Line, chunked: bool) -> None:
+def test_enrolment_is_for_the_node_that_the_body_names(line: RawConnection, chunked: bool) -> None:
     operator = UserFactory.create()
     (authorization,) = (f"{name}: {value}" for name, value in bearer(operator).items())
     line.send(
@@ -107,7 +110,7 @@ def test_enrolment_is_for_the_node_that_the_body_names(line: Line, chunked: bool
 )
 def test_limits_of_bodies_are_the_same(port: int, path: str, limit: int, chunked: bool) -> None:
     for size, refused in ((limit, False), (limit + 1, True), (limit * 2, True)):
-        with Line(port) as line:
+        with RawConnection(port) as line:
             body = json.dumps({"filling": "x" * (size - 15)}).encode()
             assert len(body) == size
             line.send(request("POST", path, body, chunked=chunked))
@@ -119,7 +122,7 @@ def test_limits_of_bodies_are_the_same(port: int, path: str, limit: int, chunked
 
 @FRAMINGS
 def test_form_of_a_page_may_come_in_chunks_and_is_limited(port: int, chunked: bool) -> None:
-    with Line(port) as line:
+    with RawConnection(port) as line:
         line.send(request("POST", "/login/", b"x" * (3 * 1024 * KIB), chunked=chunked))
         answer = line.answer("POST")
         assert answer.status == 413
@@ -133,8 +136,8 @@ def test_form_of_a_page_may_come_in_chunks_and_is_limited(port: int, chunked: bo
         ("/nowhere/", 404), ("/nodes/~export.csv", 200), ("/static/favicon.svg", 200), ("/receipts/", 302),
     ],
 )  # fmt: skip
-def test_head_answers_like_get_without_a_body(port: int, line: Line, path: str, status: int) -> None:
-    with Line(port) as another:  # an answer without a length ends its connection
+def test_head_answers_like_get_without_a_body(port: int, line: RawConnection, path: str, status: int) -> None:
+    with RawConnection(port) as another:  # an answer without a length ends its connection
         with_body = another.send(request("GET", path)).answer()
     assert with_body.status == status
     # pipelined: whatever HEAD's answer had behind its headers would be read as the next answer
@@ -149,14 +152,14 @@ def test_head_answers_like_get_without_a_body(port: int, line: Line, path: str, 
         assert line.line() == b"", "nothing follows the headers"
 
 
-def test_connection_stays_open_over_answers_of_all_kinds(line: Line) -> None:
+def test_connection_stays_open_over_answers_of_all_kinds(line: RawConnection) -> None:
     for path, status in (("/v1/nope", 404), ("/nowhere/", 404), ("/v1/nodes", 401), ("/login/", 200)):
         answer = line.send(request("GET", path)).answer()
         assert (answer.status, answer.headers.get("Connection")) == (status, None)
         assert answer.headers["x-request-id"]
 
 
-def test_pipelined_requests_are_answered_in_their_order(line: Line) -> None:
+def test_pipelined_requests_are_answered_in_their_order(line: RawConnection) -> None:
     line.send(
         request("POST", "/v1/auth/login", STRANGER, "x-request-id: first"),
         request("POST", "/v1/auth/login", STRANGER, "x-request-id: second", chunked=True),
@@ -169,7 +172,7 @@ def test_pipelined_requests_are_answered_in_their_order(line: Line) -> None:
 
 
 @FRAMINGS
-def test_body_is_asked_for_where_it_is_expected_to_be(line: Line, chunked: bool) -> None:
+def test_body_is_asked_for_where_it_is_expected_to_be(line: RawConnection, chunked: bool) -> None:
     whole = request("POST", "/v1/auth/login", STRANGER, "Expect: 100-continue", chunked=chunked)
     head, _, body = whole.partition(b"\r\n\r\n")
     line.send(head, b"\r\n\r\n")
@@ -201,10 +204,12 @@ BY_GRANIAN_ITSELF = {"coding", "old and chunked", "two lengths", "length of lett
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_body_whose_end_cannot_be_told_is_refused(server: Server, line: Line, name: str) -> None:
+def test_body_whose_end_cannot_be_told_is_refused(
+    server: ServerUnderTest, line: RawConnection, name: str
+) -> None:
     answer = line.send(ENDLESS[name]).answer("POST")
     assert answer.status in (400, 411)
-    if server is Server.GRANIAN and name in BY_GRANIAN_ITSELF:
+    if server is ServerUnderTest.GRANIAN and name in BY_GRANIAN_ITSELF:
         assert (answer.body, answer.headers["Connection"]) == (b"", "close")
     elif name == "old without a length":
         error_of(answer, 411, "length_required")
@@ -214,7 +219,7 @@ def test_body_whose_end_cannot_be_told_is_refused(server: Server, line: Line, na
 
 
 @FRAMINGS
-def test_body_that_is_cut_short_is_never_taken_for_a_whole_one(line: Line, chunked: bool) -> None:
+def test_body_that_is_cut_short_is_never_taken_for_a_whole_one(line: RawConnection, chunked: bool) -> None:
     padded = STRANGER[:-1] + b" " * 500 + b"}"
     whole = request("POST", "/v1/auth/login", padded, chunked=chunked)
     try:
@@ -224,7 +229,7 @@ def test_body_that_is_cut_short_is_never_taken_for_a_whole_one(line: Line, chunk
     assert answer.status == 400, answer.body
 
 
-def test_spaces_that_are_cut_off_a_body_with_a_length_are_missed_too(line: Line) -> None:
+def test_spaces_that_are_cut_off_a_body_with_a_length_are_missed_too(line: RawConnection) -> None:
     whole = request("POST", "/v1/auth/login", STRANGER + b" " * 500)
     try:
         answer = line.send(whole[:-400]).end().answer("POST")
@@ -234,7 +239,7 @@ def test_spaces_that_are_cut_off_a_body_with_a_length_are_missed_too(line: Line)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1, evil.example", "", "a" * 5000])
-def test_foreign_host_is_refused_in_the_right_shape(line: Line, host: str) -> None:
+def test_foreign_host_is_refused_in_the_right_shape(line: RawConnection, host: str) -> None:
     api = line.send(request("GET", "/v1/summary", host=f"Host: {host}")).answer()
     error_of(api, 400, "invalid_request")
     page = line.send(request("GET", "/login/", host=f"Host: {host}")).answer()
@@ -243,7 +248,7 @@ def test_foreign_host_is_refused_in_the_right_shape(line: Line, host: str) -> No
     still_in_step(line)
 
 
-def test_long_address_is_a_414_in_the_right_shape(line: Line) -> None:
+def test_long_address_is_a_414_in_the_right_shape(line: RawConnection) -> None:
     query = "a" * (MAX_ADDRESS_BYTES + 1)
     error_of(line.send(request("GET", f"/v1/summary?{query}")).answer(), 414, "too_large")
     page = line.send(request("GET", f"/nodes/?q={query}")).answer()
@@ -252,18 +257,18 @@ def test_long_address_is_a_414_in_the_right_shape(line: Line) -> None:
     still_in_step(line)
 
 
-def test_headers_beyond_measure_are_refused(server: Server, line: Line) -> None:
+def test_headers_beyond_measure_are_refused(server: ServerUnderTest, line: RawConnection) -> None:
     answer = line.send(request("GET", "/v1/summary", None, "x-filling: " + "x" * 600_000)).answer()
     assert answer.status == 431
-    if server is Server.WAITRESS:
+    if server is ServerUnderTest.WAITRESS:
         error_of(answer, 431, "too_large")
 
 
-def test_what_is_no_http_is_a_400(line: Line) -> None:
+def test_what_is_no_http_is_a_400(line: RawConnection) -> None:
     assert line.send(b"NONSENSE\r\n\r\n").answer().status == 400
 
 
-def test_unknown_method_and_trace_are_405_and_never_echo(line: Line) -> None:
+def test_unknown_method_and_trace_are_405_and_never_echo(line: RawConnection) -> None:
     for method in ("BREW", "TRACE", "PROPFIND"):
         answer = line.send(request(method, "/v1/summary", None, "x-secret: told-to-nobody")).answer(method)
         error_of(answer, 405, "method_not_allowed")

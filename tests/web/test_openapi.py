@@ -22,7 +22,7 @@ from jatevo.settings import RATE_LIMITS
 from nodes.actions import enrol
 from nodes.models import Node, Validator
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
-from tests.machines import Machine, bearer
+from tests.machines import SignedSender, bearer
 
 EXPECTED = {
     "/v1/summary", "/v1/incidents", "/v1/enrollments", "/v1/enrollments/{enrollment_id}", "/v1/nodes",
@@ -104,8 +104,8 @@ class Signing:
         self._application = console_application()
         self._bearer = bearer(admin)["Authorization"]
         self._enrolment = self._enrolled(admin, node)
-        self._node = Machine.node(node)
-        self._validator = Machine.validator(validator)
+        self._node = SignedSender.node(node)
+        self._validator = SignedSender.validator(validator)
 
     @staticmethod
     def _enrolled(admin: User, node: Node) -> str:

@@ -14,7 +14,7 @@ from jatevo.web.postgresql.base import DatabaseWrapper
 from jatevo.web.postgresql.budgets import COMMAND, INGEST, PAGE, WORKER, Work, current_work, working
 from jatevo.web.postgresql.connections import breaker
 from tests.stopping import stopped
-from tests.web.hung_postgresql import Server, private_postgresql
+from tests.web.hung_postgresql import HungPostgreSQL, private_postgresql
 
 pytestmark = pytest.mark.django_db
 
@@ -24,13 +24,13 @@ SLOW_MACHINE_SECONDS = 5.0  # on top of what may be waited: others use the proce
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[HungPostgreSQL]:
     with private_postgresql() as started:
         yield started
 
 
 @pytest.fixture
-def database(server: Server) -> Iterator[DatabaseWrapper]:
+def database(server: HungPostgreSQL) -> Iterator[DatabaseWrapper]:
     wrapper = server.wrapper()
     yield wrapper
     wrapper.close()
@@ -85,7 +85,9 @@ def test_what_one_request_waits_is_added_up(database: DatabaseWrapper) -> None:
     assert asked_as(QUICK, database) == 1, "the next request has its own time"
 
 
-def test_a_held_lock_fails_who_needs_it_and_nobody_else(server: Server, database: DatabaseWrapper) -> None:
+def test_a_held_lock_fails_who_needs_it_and_nobody_else(
+    server: HungPostgreSQL, database: DatabaseWrapper
+) -> None:
     holder = server.wrapper()
     ask(database, "CREATE TABLE IF NOT EXISTS wanted (n int)")
     database.close()
@@ -99,7 +101,7 @@ def test_a_held_lock_fails_who_needs_it_and_nobody_else(server: Server, database
 
 
 def test_a_hung_server_opens_the_breaker_and_is_found_again(
-    server: Server, database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+    server: HungPostgreSQL, database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounded, "CHECK_SECONDS", 0.2)
     clock = [1000.0]
@@ -123,7 +125,9 @@ def test_a_hung_server_opens_the_breaker_and_is_found_again(
     assert asked_as(WORKER, database) == 1
 
 
-def test_a_statement_under_way_ends_when_the_server_hangs(server: Server, database: DatabaseWrapper) -> None:
+def test_a_statement_under_way_ends_when_the_server_hangs(
+    server: HungPostgreSQL, database: DatabaseWrapper
+) -> None:
     with working(QUICK):
         ask(database)
         with stopped(server.pid):
@@ -136,7 +140,7 @@ def test_a_statement_under_way_ends_when_the_server_hangs(server: Server, databa
 
 
 def test_a_request_that_lost_its_connection_ends_without_a_new_one(
-    server: Server, database: DatabaseWrapper
+    server: HungPostgreSQL, database: DatabaseWrapper
 ) -> None:
     with working(QUICK):
         ask(database)
@@ -147,7 +151,7 @@ def test_a_request_that_lost_its_connection_ends_without_a_new_one(
 
 
 def test_a_transaction_under_way_ends_and_its_thread_can_go_on(
-    server: Server, database: DatabaseWrapper
+    server: HungPostgreSQL, database: DatabaseWrapper
 ) -> None:
     ask(database, "CREATE TABLE IF NOT EXISTS written (n int)")
     database.close()
@@ -169,7 +173,7 @@ def test_a_command_s_connection_that_died_is_replaced(database: DatabaseWrapper)
 
 
 def test_a_pool_that_is_used_up_is_waited_for_in_vain_only_so_long(
-    server: Server, database: DatabaseWrapper, settings: Any
+    server: HungPostgreSQL, database: DatabaseWrapper, settings: Any
 ) -> None:
     settings.DATABASE_POOL_SIZE = 2
     lent = [server.wrapper() for _ in range(2)]
@@ -185,7 +189,7 @@ def test_a_pool_that_is_used_up_is_waited_for_in_vain_only_so_long(
 
 
 def test_a_crowd_that_meets_a_hung_server_waits_once(
-    server: Server, database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+    server: HungPostgreSQL, database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No pile-up: whoever comes after the first few is answered at once."""
     monkeypatch.setattr(bounded, "CHECK_SECONDS", 0.2)

@@ -16,7 +16,7 @@ from nodes.models import Node
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
-from tests.machines import Machine, bearer
+from tests.machines import SignedSender, bearer
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ class Reader:
         self.client = Client(raise_request_exception=False)
         self.names = {"{node_id}": receipt.node_id, "{request_id}": receipt.request_id}
         self.bearer = bearer(admin)
-        self.validator = Machine.validator(ValidatorFactory.create())
+        self.validator = SignedSender.validator(ValidatorFactory.create())
 
     def get(self, path: str, query: str) -> Any:
         for name, value in self.names.items():

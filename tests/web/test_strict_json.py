@@ -14,7 +14,7 @@ from nodes.models import Enrollment, Node, Probe
 from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.factories import NodeFactory, ValidatorFactory
-from tests.machines import Machine
+from tests.machines import SignedSender
 from tests.web.torture import NOT_STRICT
 
 
@@ -84,7 +84,7 @@ def test_arbitrary_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> No
 def test_every_ingress_route_answers_in_the_error_shape_and_keeps_nothing(name: str) -> None:
     body = NOT_STRICT[name]
     node = NodeFactory.create(status=Status.ACTIVE)
-    machine, validator = Machine.node(node), Machine.validator(ValidatorFactory.create())
+    machine, validator = SignedSender.node(node), SignedSender.validator(ValidatorFactory.create())
     bearer = {"Authorization": "Bearer jve_x"}
     answers = [
         machine.send("/v1/nodes/heartbeat", body),
@@ -110,14 +110,14 @@ def test_every_ingress_route_answers_in_the_error_shape_and_keeps_nothing(name: 
 def test_json_of_another_shape_names_what_is_missing(body: bytes) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     for path in ("/v1/nodes/heartbeat", "/v1/receipts"):
-        answer = Machine.node(node).send(path, body)
+        answer = SignedSender.node(node).send(path, body)
         assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request")
 
 
 @pytest.mark.django_db
 def test_too_large_bodies_are_refused_before_anything_else() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     kib = 1024
     for path, size in [
         ("/v1/nodes/heartbeat", 257 * kib),

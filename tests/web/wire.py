@@ -13,7 +13,7 @@ HOST = "Host: 127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Answer:
+class RawAnswer:
     status: int
     headers: HTTPMessage
     body: bytes
@@ -40,25 +40,25 @@ class _Shared:
         return getattr(self._reader, name)
 
 
-class Line:
+class RawConnection:
     """A connection. `send` takes whole requests; `answer` reads one answer to the method named."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
         self._reader = self._socket.makefile("rb")
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> "RawConnection":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
         self._socket.close()
 
-    def send(self, *parts: bytes) -> "Line":
+    def send(self, *parts: bytes) -> "RawConnection":
         self._socket.sendall(b"".join(parts))
         return self
 
-    def end(self) -> "Line":
+    def end(self) -> "RawConnection":
         """Say no more; the other side may still answer."""
         self._socket.shutdown(socket.SHUT_WR)
         return self
@@ -67,10 +67,10 @@ class Line:
         """One raw line, such as that of an interim answer."""
         return self._reader.readline().strip()
 
-    def answer(self, method: str = "GET") -> Answer:
+    def answer(self, method: str = "GET") -> RawAnswer:
         found = HTTPResponse(cast(socket.socket, _Shared(self._reader)), method=method)
         found.begin()
-        return Answer(found.status, found.headers, found.read())
+        return RawAnswer(found.status, found.headers, found.read())
 
 
 def request(

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from jatevo.local.history.fleet import DAY, HOUR, MINUTE, Fleet, Member, Silence, dice
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, InventedFleet, InventedNode, Silence, dice
 from nodes.rules.lifecycle import Reason, Status
 
 # Of unequal size; the last two are so small that they are never shown to the public by themselves.
@@ -50,7 +50,7 @@ LONGEST_MEMBERSHIP_DAYS = 200
 T = TypeVar("T")
 
 
-def invent(*, nodes: int, days: int, seed: int, now: int) -> Fleet:
+def invent(*, nodes: int, days: int, seed: int, now: int) -> InventedFleet:
     """The fleet of so many nodes, and its silences of the last `days` days up to `now`."""
     draw = dice(seed, f"fleet of {nodes}")
     regions = _regions(nodes, draw)
@@ -63,7 +63,7 @@ def invent(*, nodes: int, days: int, seed: int, now: int) -> Fleet:
         _member(number, regions[number], statuses[number], draw.randrange(orgs), networks, outages, days, seed, now, draw)
         for number in range(nodes)
     )  # fmt: skip
-    return Fleet(members, orgs)
+    return InventedFleet(members, orgs)
 
 
 def _member(
@@ -77,7 +77,7 @@ def _member(
     seed: int,
     now: int,
     draw: random.Random,
-) -> Member:
+) -> InventedNode:
     gpu = draw.randrange(len(GPUS))
     minute = now - now % MINUTE
     joined = minute - draw.randint(1, LONGEST_MEMBERSHIP_DAYS * 24) * HOUR
@@ -104,7 +104,7 @@ def _member(
             silences = [each for each in silences if each.since > joined + HOUR]
             reason = Reason.PROBE_PASSED
             changed = max([joined + MINUTE, *(each.until + MINUTE for each in silences if each.until)])
-    return Member(
+    return InventedNode(
         number=number,
         node_id=f"{region}-{GPUS[gpu][0]}-{number:05d}",
         org=org,

@@ -14,7 +14,7 @@ from bench.load.fleet import invent
 from jatevo.accounts.models import Org
 from jatevo.local.history import hours, observations, receipts, registry
 from jatevo.local.history.copying import moment, unchecked_references
-from jatevo.local.history.fleet import DAY, HOUR, Fleet
+from jatevo.local.history.fleet import DAY, HOUR, InventedFleet
 from jatevo.local.history.measurements import Measured, Measurements
 from jatevo.local.seed import ORG_NAME, Login, seed_users
 from jatevo.metrics.facts import ReceiptFact
@@ -121,12 +121,12 @@ class Loading:
             else SUMMED_UP_HOURS
         )
 
-    def _orgs(self, fleet: Fleet) -> list[Org]:
+    def _orgs(self, fleet: InventedFleet) -> list[Org]:
         """The one of the people who can sign in is the first."""
         names = [f"Org {self._wish.seed}-{number:03d}" for number in range(1, fleet.orgs)]
         return [Org.objects.get(name=ORG_NAME), *Org.objects.bulk_create(Org(name=name) for name in names)]
 
-    def _postgres(self, fleet: Fleet, orgs: list[Org]) -> list[ReceiptFact]:
+    def _postgres(self, fleet: InventedFleet, orgs: list[Org]) -> list[ReceiptFact]:
         wish, per_day, now = self._wish, self._wish.receipts_per_node_day, self._wish.now
         for name in VALIDATORS:
             Validator.objects.get_or_create(pk=name, defaults={"last_seen_at": moment(now)})
@@ -149,7 +149,7 @@ class Loading:
         )
         return facts
 
-    def _network(self, fleet: Fleet, logins: list[Login]) -> None:
+    def _network(self, fleet: InventedFleet, logins: list[Login]) -> None:
         wish = self._wish
         by = next(login.user.email for login in logins if login.user.is_admin)
         # `_derive` sums the last of them up from what was measured, but nobody counted nodes in them
@@ -164,11 +164,11 @@ class Loading:
         network.write_maintenance(fleet, by=by, now=wish.now)
         network.write_views([login.user for login in logins])
 
-    def _traffic(self, region: str, hour: int, active: int) -> hours.Traffic:
+    def _traffic(self, region: str, hour: int, active: int) -> hours.ServedTraffic:
         requests = round(active * self._wish.receipts_per_node_day / 24 * hours.daily_curve(hour))
-        return hours.Traffic(requests, requests * 1500, requests * 450, requests // 100)
+        return hours.ServedTraffic(requests, requests * 1500, requests * 450, requests // 100)
 
-    def _clickhouse(self, store: Transport, fleet: Fleet, facts: list[ReceiptFact]) -> None:
+    def _clickhouse(self, store: Transport, fleet: InventedFleet, facts: list[ReceiptFact]) -> None:
         wish = self._wish
         members = [member for member in fleet.members if member.measured]
         known = [

@@ -2,7 +2,7 @@
 
 from jatevo.accounts.models import User
 from jatevo.local.history.copying import moment
-from jatevo.local.history.fleet import DAY, HOUR, Fleet, dice
+from jatevo.local.history.fleet import DAY, HOUR, InventedFleet, dice
 from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate, Severity
 from jatevo.overview.status import DAYS
 from nodes.models import Exemption, ExemptionKind, SavedView
@@ -11,7 +11,7 @@ NETWORK = ""
 INCIDENTS = 12
 
 
-def write_incidents(fleet: Fleet, *, by: str, seed: int, now: int) -> int:
+def write_incidents(fleet: InventedFleet, *, by: str, seed: int, now: int) -> int:
     """A dozen in the days of the status page, one under way and one maintenance ahead; how many."""
     draw = dice(seed, "incidents")
     regions = [NETWORK, *sorted(fleet.of_region())]
@@ -52,7 +52,7 @@ def _incident(title: str, region: str, severity: Severity, starts: int, ends: in
     )
 
 
-def write_maintenance(fleet: Fleet, *, by: str, now: int) -> None:
+def write_maintenance(fleet: InventedFleet, *, by: str, now: int) -> None:
     """A few nodes whose owners have announced maintenance."""
     Exemption.objects.bulk_create(
         Exemption(

@@ -32,7 +32,7 @@ class Silence:
 
 
 @dataclass(frozen=True)
-class Member:
+class InventedNode:
     """A node. `org` counts from 0; `status_since` is when its present status began, `joined` when it enrolled."""
 
     number: int
@@ -94,8 +94,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Fleet:
-    members: tuple[Member, ...]
+class InventedFleet:
+    members: tuple[InventedNode, ...]
     orgs: int
 
     @property
@@ -103,8 +103,8 @@ class Fleet:
         """All that any node of it offers."""
         return {model for member in self.members for model in member.models}
 
-    def of_region(self) -> dict[str, list[Member]]:
-        found: dict[str, list[Member]] = {}
+    def of_region(self) -> dict[str, list[InventedNode]]:
+        found: dict[str, list[InventedNode]] = {}
         for member in self.members:
             found.setdefault(member.region, []).append(member)
         return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jatevo.local.history.copying import copy_rows, moment
-from jatevo.local.history.fleet import DAY, HOUR, Fleet, dice
+from jatevo.local.history.fleet import DAY, HOUR, InventedFleet, dice
 
 NETWORK = ""
 _HOUR = (
@@ -18,7 +18,7 @@ _HOUR = (
 
 
 @dataclass
-class Traffic:
+class ServedTraffic:
     """What a region served in an hour."""
 
     requests: int = 0
@@ -28,12 +28,12 @@ class Traffic:
 
 
 def write_hours(
-    fleet: Fleet,
+    fleet: InventedFleet,
     *,
     first: int,
     until: int,
     seed: int,
-    traffic: Callable[[str, int, int], Traffic],
+    traffic: Callable[[str, int, int], ServedTraffic],
     typical_p95_ms: float = 700,
 ) -> int:
     """The hours from `first` to before `until` (unix seconds, whole hours); returns how many rows.

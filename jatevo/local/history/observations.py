@@ -8,16 +8,16 @@ from uuid import UUID
 import orjson
 
 from jatevo.local.history.copying import copy_lines, copy_rows, moment
-from jatevo.local.history.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, Fleet, Member
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, WHOLE_HOUR, InventedFleet, InventedNode
 from jatevo.local.history.registry import heard_at
 from nodes.reputation.days import evidence_of
 from nodes.reputation.formula import (
     OUTAGE_TENTHS,
     QUARANTINE_TENTHS,
     WINDOW_DAYS,
-    Day,
-    Kind,
+    EvidenceDay,
     Observation,
+    ObservationKind,
     day_scores,
 )
 from nodes.rules.lifecycle import Reason, Status
@@ -32,12 +32,12 @@ _HOUR_COLUMNS = (
 )  # fmt: skip
 
 
-def slow_probes_per_hour(member: Member) -> int:
+def slow_probes_per_hour(member: InventedNode) -> int:
     """Most nodes are fast all the time; one in four is slow now and then."""
     return max(0, member.digest("slow")[0] % 16 - 12)
 
 
-def write_beats(fleet: Fleet, *, now: int) -> None:
+def write_beats(fleet: InventedFleet, *, now: int) -> None:
     """The last minutes' heartbeats of who is heard."""
     end = now - now % MINUTE
     minutes = [moment(end - back * MINUTE) for back in range(1, BEAT_MINUTES)]
@@ -47,7 +47,7 @@ def write_beats(fleet: Fleet, *, now: int) -> None:
     copy_lines("nodes_heartbeatminute", ("node_id", "minute", "beats"), blocks)
 
 
-def write_hours(fleet: Fleet, *, days: int, now: int) -> None:
+def write_hours(fleet: InventedFleet, *, days: int, now: int) -> None:
     """An hour of each node since `days` days, or since reputations look back."""
     first = now - now % DAY - (min(days, WINDOW_DAYS) - 1) * DAY
     times = [(hour, f"{moment(hour):%F %T}+00") for hour in range(first, now, HOUR)]
@@ -55,7 +55,7 @@ def write_hours(fleet: Fleet, *, days: int, now: int) -> None:
     copy_lines("nodes_nodehour", _HOUR_COLUMNS, blocks)
 
 
-def _hours(member: Member, times: list[tuple[int, str]], first: int, now: int) -> str:
+def _hours(member: InventedNode, times: list[tuple[int, str]], first: int, now: int) -> str:
     gaps = member.gaps(first, until=now)
     audit_failed = member.status_since if member.reason is Reason.AUDIT_FAILED else 0
     slow = slow_probes_per_hour(member)
@@ -73,7 +73,7 @@ def _hours(member: Member, times: list[tuple[int, str]], first: int, now: int) -
     return "".join(lines)
 
 
-def write_days(fleet: Fleet, *, days: int, receipts_per_day: float, now: int) -> None:
+def write_days(fleet: InventedFleet, *, days: int, receipts_per_day: float, now: int) -> None:
     """The days before today, as nodes/reputation/formula.py scores them; today is computed from what is stored."""
     scored: dict[tuple[Observation, ...], tuple[Any, ...]] = {}
     columns = (
@@ -106,12 +106,12 @@ def write_days(fleet: Fleet, *, days: int, receipts_per_day: float, now: int) ->
 
 
 def _scores(day: date, observations: tuple[Observation, ...]) -> tuple[Any, ...]:
-    seen = Day(day, observations)
+    seen = EvidenceDay(day, observations)
     return *day_scores(seen).values(), orjson.dumps(evidence_of(seen)).decode()
 
 
 def _observations(
-    member: Member, gaps: Mapping[int, int], start: int, receipts_per_day: float
+    member: InventedNode, gaps: Mapping[int, int], start: int, receipts_per_day: float
 ) -> tuple[Observation, ...]:
     due = min(DAY, start + DAY - member.joined) // MINUTE
     if due <= 0:
@@ -125,11 +125,11 @@ def _observations(
     outages = sum(start <= silence.since < start + DAY for silence in member.silences)
     receipts = round(receipts_per_day * up / due)
     found = [
-        Observation(Kind.SILENCE, missed, due),
-        Observation(Kind.HEALTH, 0, up),
-        Observation(Kind.AUDIT, audit_failed, max(audit_failed, up // 60)),
-        Observation(Kind.RECEIPT, min(receipts, member.digest(str(start))[0] // 200), receipts),
-        Observation(Kind.LATENCY, min(slow, up // 5), up // 5),
+        Observation(ObservationKind.SILENCE, missed, due),
+        Observation(ObservationKind.HEALTH, 0, up),
+        Observation(ObservationKind.AUDIT, audit_failed, max(audit_failed, up // 60)),
+        Observation(ObservationKind.RECEIPT, min(receipts, member.digest(str(start))[0] // 200), receipts),
+        Observation(ObservationKind.LATENCY, min(slow, up // 5), up // 5),
         _conduct(quarantined, outages),
     ]
     return tuple(each for each in found if each.total)
@@ -141,17 +141,17 @@ def _conduct(quarantined: bool, outages: int) -> Observation:
     if outages:
         times = "once" if outages == 1 else f"{outages} times"
         said.append(f"offline without announced maintenance {times}")
-    return Observation(Kind.CONDUCT, tenths, 10, note=", ".join(said).capitalize())
+    return Observation(ObservationKind.CONDUCT, tenths, 10, note=", ".join(said).capitalize())
 
 
-def write_probes(fleet: Fleet, validators: list[str], *, now: int) -> None:
+def write_probes(fleet: InventedFleet, validators: list[str], *, now: int) -> None:
     """The last ten of each node that was ever probed."""
     columns = ("id", "node_id", "validator_id", "kind", "ok", "ts", "received_at", "p50_ms", "p95_ms", "p99_ms", "tps", "fault", "counts_as", "detail")  # fmt: skip
     rows = (row for member in fleet.members if member.measured for row in _probes(member, validators, now))
     copy_rows("nodes_probe", columns, rows)
 
 
-def _probes(member: Member, validators: list[str], now: int) -> Iterator[tuple[Any, ...]]:
+def _probes(member: InventedNode, validators: list[str], now: int) -> Iterator[tuple[Any, ...]]:
     heard = heard_at(member, now)
     if heard is None:
         return

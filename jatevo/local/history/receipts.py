@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from jatevo.local.history.copying import copy_lines, copy_rows, moment
-from jatevo.local.history.fleet import HOUR, WHOLE_HOUR, Fleet, Member, dice
+from jatevo.local.history.fleet import HOUR, WHOLE_HOUR, InventedFleet, InventedNode, dice
 from jatevo.local.history.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Written:
+class InventedReceipt:
     """A receipt as PostgreSQL gets it, and as ClickHouse does."""
 
     row: tuple[Any, ...]
@@ -30,7 +30,7 @@ class Written:
 
 
 def write_receipts(
-    fleet: Fleet,
+    fleet: InventedFleet,
     *,
     hours: int,
     per_node_day: float,
@@ -72,8 +72,13 @@ def write_receipts(
 
 
 def _receipts(
-    member: Member, first: int, per_node_day: float, now: int, draw: random.Random, marks: Mapping[str, Any]
-) -> Iterator[Written]:
+    member: InventedNode,
+    first: int,
+    per_node_day: float,
+    now: int,
+    draw: random.Random,
+    marks: Mapping[str, Any],
+) -> Iterator[InventedReceipt]:
     gaps = member.gaps(first, until=now)
     for hour in range(first, now, HOUR):
         heard = (WHOLE_HOUR & ~gaps.get(hour, 0)).bit_count() / 60
@@ -84,7 +89,9 @@ def _receipts(
                 yield _receipt(member, ends, draw, marks)
 
 
-def _receipt(member: Member, ends: int, draw: random.Random, marks: Mapping[str, Any]) -> Written:
+def _receipt(
+    member: InventedNode, ends: int, draw: random.Random, marks: Mapping[str, Any]
+) -> InventedReceipt:
     seconds = draw.randint(1, 20)
     failed = draw.random() < 0.01
     payload: dict[str, Any] = {
@@ -106,7 +113,7 @@ def _receipt(member: Member, ends: int, draw: random.Random, marks: Mapping[str,
         **marks,
     }
     if failed:
-        payload["outcome"] = schema.Outcome.ERROR.value
+        payload["outcome"] = schema.RequestOutcome.ERROR.value
     signed = signing.sign(payload, member.signing_key)
     raw = orjson.dumps(signed)
     status = Status.ACTIVE if ends < member.status_since else member.status
@@ -126,10 +133,10 @@ def _receipt(member: Member, ends: int, draw: random.Random, marks: Mapping[str,
         failed=failed,
         payable=status is Status.ACTIVE,
     )
-    return Written(_row(fact, member, status, raw), fact)
+    return InventedReceipt(_row(fact, member, status, raw), fact)
 
 
-def _row(fact: ReceiptFact, member: Member, status: Status, raw: bytes) -> tuple[Any, ...]:
+def _row(fact: ReceiptFact, member: InventedNode, status: Status, raw: bytes) -> tuple[Any, ...]:
     return (
         moment(fact.accepted_at),
         fact.node_id,

@@ -8,7 +8,7 @@ import orjson
 
 from jatevo.audit.record import SYSTEM
 from jatevo.local.history.copying import copy_rows, moment
-from jatevo.local.history.fleet import MINUTE, Fleet, Member
+from jatevo.local.history.fleet import MINUTE, InventedFleet, InventedNode
 from nodes.rules.lifecycle import Phase, Reason, Status
 
 OFFLINE_AFTER = 5 * MINUTE
@@ -25,7 +25,7 @@ _ATTESTATION = (
 _TRANSITION = ("node_id", "at", "from_status", "to_status", "reason", "actor_kind", "actor_id", "evidence")
 
 
-def write_nodes(fleet: Fleet, orgs: Sequence[UUID], *, now: int) -> int:
+def write_nodes(fleet: InventedFleet, orgs: Sequence[UUID], *, now: int) -> int:
     """Nodes with attestation, key and history; how many transitions there were."""
     copy_rows("nodes_node", _NODE, (_node(member, orgs[member.org], now) for member in fleet.members))
     copy_rows("nodes_nodeattestation", _ATTESTATION, map(_attestation, fleet.members))
@@ -37,7 +37,7 @@ def write_nodes(fleet: Fleet, orgs: Sequence[UUID], *, now: int) -> int:
     return copy_rows("nodes_nodetransition", _TRANSITION, transitions)
 
 
-def heard_at(member: Member, now: int) -> float | None:
+def heard_at(member: InventedNode, now: int) -> float | None:
     """When the node's last heartbeat came; None if it never sent one."""
     if member.status is Status.PENDING and not member.probing:
         return None
@@ -45,7 +45,7 @@ def heard_at(member: Member, now: int) -> float | None:
     return float(silent) - 1 if silent else now - member.number % 10 - 0.5
 
 
-def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
+def _node(member: InventedNode, org: UUID, now: int) -> tuple[Any, ...]:
     heard = heard_at(member, now)
     probed = moment(heard - member.number % 55) if heard and member.measured else None
     return (
@@ -83,7 +83,7 @@ def _node(member: Member, org: UUID, now: int) -> tuple[Any, ...]:
     )
 
 
-def _attestation(member: Member) -> tuple[Any, ...]:
+def _attestation(member: InventedNode) -> tuple[Any, ...]:
     nvidia = member.gpu_model.startswith("NVIDIA")
     return (
         member.node_id,
@@ -97,11 +97,11 @@ def _attestation(member: Member) -> tuple[Any, ...]:
     )
 
 
-def _key(member: Member) -> tuple[Any, ...]:
+def _key(member: InventedNode) -> tuple[Any, ...]:
     return member.node_id, bytes(member.signing_key.verify_key), moment(member.joined), member.node_id
 
 
-def _transitions(member: Member) -> Iterator[tuple[Any, ...]]:
+def _transitions(member: InventedNode) -> Iterator[tuple[Any, ...]]:
     if member.status is Status.PENDING:
         if member.probing:
             yield _step(member, member.joined + 5, Phase.REGISTERED, Phase.PROBING, Reason.FIRST_HEARTBEAT)
@@ -122,7 +122,7 @@ def _transitions(member: Member) -> Iterator[tuple[Any, ...]]:
 
 
 def _step(
-    member: Member,
+    member: InventedNode,
     at: int,
     before: Phase,
     after: Phase,

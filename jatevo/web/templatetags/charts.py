@@ -39,25 +39,25 @@ NOTEWORTHY = 0.02
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeInWords:
     """A change in words with an arrow, and the class of its colour (never the colour alone)."""
 
     words: str
     tone: str
 
 
-def change_of(difference: float | None, ratio: float | None, good: str) -> Change | None:
+def change_of(difference: float | None, ratio: float | None, good: str) -> ChangeInWords | None:
     """`good` is the direction that is good news: up, down, or '' for neither. None if it is not known."""
     if difference is None:
         return None
     if round(difference, 1) == 0:
-        return Change("= unchanged", "text-muted")
+        return ChangeInWords("= unchanged", "text-muted")
     up = difference > 0
     amount = f"{abs(ratio) * 100:.1f} %" if ratio is not None else f"{abs(difference):,.0f}"
     words = f"▲ {amount} up" if up else f"▼ {amount} down"
     if not good or (ratio is not None and abs(ratio) < NOTEWORTHY):
-        return Change(words, "text-muted")
-    return Change(words, "text-ok" if up == (good == "up") else "text-warn")
+        return ChangeInWords(words, "text-muted")
+    return ChangeInWords(words, "text-ok" if up == (good == "up") else "text-warn")
 
 
 def shares(values: Sequence[float | None]) -> list[float | None]:

@@ -14,15 +14,15 @@ from . import __version__, logs
 from .clock import ConsoleClock
 from .completion import Completion, receipt_bytes, unsigned_receipt
 from .config import Config
-from .console import Console
+from .console import ConsoleClient
 from .delivery import Delivery
 from .exits import CannotRun, ExitCode
 from .faults import Fault
 from .health import HealthServer
 from .heartbeat import Heartbeat
 from .key_change import CurrentKey, KeyChange
-from .machine import Machine
-from .registration import Registration, identity
+from .machine import MachineFigures
+from .registration import Registrar, identity
 from .simulate import SyntheticRequests
 from .spool import Spool, SpoolClosed
 from .state import NodeState, StateFolder
@@ -72,8 +72,8 @@ class Agent:
         state = identity(self._config, self._folder)
         self._status = {**self._folder.read_status(), "agent_version": __version__, "started_at": time.time()}
         spool = _open_spool(self._folder)
-        console = Console(self._config.console, state.node_id, self._clock)
-        machine = Machine(self._stands_for)
+        console = ConsoleClient(self._config.console, state.node_id, self._clock)
+        machine = MachineFigures(self._stands_for)
         try:
             key = CurrentKey(state.signing_key)
             health = self._health_server(state, key)
@@ -99,10 +99,10 @@ class Agent:
         return ExitCode.STOPPED
 
     def _work(
-        self, state: NodeState, spool: Spool, console: Console, machine: Machine, key: CurrentKey
+        self, state: NodeState, spool: Spool, console: ConsoleClient, machine: MachineFigures, key: CurrentKey
     ) -> None:
         """Register if need be, then start what a registered node does."""
-        registration = Registration(self._config, self._folder, console, self._clock, self._stopping)
+        registration = Registrar(self._config, self._folder, console, self._clock, self._stopping)
 
         def statement() -> dict[str, Any]:
             return {

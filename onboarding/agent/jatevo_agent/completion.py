@@ -6,7 +6,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from .wire.schema import VERSION, Outcome
+from .wire.schema import VERSION, RequestOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Completion:
     checkpoints: tuple[int, ...] = ()
     hedged: bool = False
     cache_hit: bool = False
-    outcome: Outcome = Outcome.OK
+    outcome: RequestOutcome = RequestOutcome.OK
 
 
 def prompt_digest(prompt: bytes) -> str:
@@ -56,7 +56,7 @@ def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> di
         "hedged": completion.hedged,
         "cache_hit": completion.cache_hit,
     }
-    if completion.outcome is not Outcome.OK:
+    if completion.outcome is not RequestOutcome.OK:
         receipt["outcome"] = completion.outcome.value
     return receipt
 

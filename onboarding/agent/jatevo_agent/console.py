@@ -58,7 +58,7 @@ class Answer:
         return self.status in {408, 425, 429} or self.status >= 500
 
 
-class Console:
+class ConsoleClient:
     """A client for one console and one node. Thread-safe; close it when done."""
 
     def __init__(self, base_url: str, node_id: str, clock: ConsoleClock) -> None:

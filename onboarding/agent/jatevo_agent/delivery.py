@@ -14,7 +14,7 @@ from typing import Any
 from . import logs
 from .backoff import Backoff
 from .clock import ConsoleClock
-from .console import Answer, Console, Unreachable
+from .console import Answer, ConsoleClient, Unreachable
 from .spool import Refusal, Spool, SpoolClosed, Spooled
 
 MOST_PER_BATCH = 500
@@ -29,7 +29,12 @@ class Delivery:
     """Sends what is in the spool from one thread: call `run` in it, and `wake` after each new receipt."""
 
     def __init__(
-        self, spool: Spool, console: Console, clock: ConsoleClock, node_token: str, stopping: threading.Event
+        self,
+        spool: Spool,
+        console: ConsoleClient,
+        clock: ConsoleClock,
+        node_token: str,
+        stopping: threading.Event,
     ) -> None:
         self._spool = spool
         self._console = console

@@ -53,19 +53,19 @@ class HealthServer:
         self._server.server_close()
 
 
-def _serving(host: str, port: int) -> "_Server":
+def _serving(host: str, port: int) -> "_HealthServer":
     """A bound server. `::` answers IPv4 as well, and IPv4 alone on a machine without IPv6."""
     if ":" not in host:
-        return _Server((host, port), _Handler)
+        return _HealthServer((host, port), _HealthHandler)
     try:
-        return _IPv6Server((host, port), _Handler)
+        return _IPv6Server((host, port), _HealthHandler)
     except OSError as error:
         if host == "::" and error.errno in _NO_IPV6:
-            return _Server(("0.0.0.0", port), _Handler)  # noqa: S104 - that is what `::` asks for
+            return _HealthServer(("0.0.0.0", port), _HealthHandler)  # noqa: S104 - that is what `::` asks for
         raise
 
 
-class _Server(ThreadingHTTPServer):
+class _HealthServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
@@ -94,7 +94,7 @@ class _Server(ThreadingHTTPServer):
         """A caller that hangs up is not news."""
 
 
-class _IPv6Server(_Server):
+class _IPv6Server(_HealthServer):
     address_family = socket.AF_INET6
 
     def server_bind(self) -> None:
@@ -103,10 +103,10 @@ class _IPv6Server(_Server):
         super().server_bind()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _HealthHandler(BaseHTTPRequestHandler):
     # an answer is written in two parts; waiting to join them would add 40 ms to what validators measure
     disable_nagle_algorithm = True
-    server: _Server
+    server: _HealthServer
     server_version = f"jatevo-agent/{__version__}"
     sys_version = ""
     protocol_version = "HTTP/1.1"

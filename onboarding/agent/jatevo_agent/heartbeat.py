@@ -9,7 +9,7 @@ from typing import Any
 from . import logs
 from .backoff import Backoff
 from .clock import ConsoleClock
-from .console import Answer, Console, Unreachable
+from .console import Answer, ConsoleClient, Unreachable
 
 TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 1.0
@@ -39,7 +39,7 @@ class Heartbeat:
         endpoint: str,
         metrics: Callable[[], Mapping[str, float]],
         statement: Callable[[], Mapping[str, Any]],
-        console: Console,
+        console: ConsoleClient,
         clock: ConsoleClock,
         stopping: threading.Event,
         note: Note,

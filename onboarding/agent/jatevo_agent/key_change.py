@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 from . import logs
 from .backoff import Backoff
 from .clock import ConsoleClock
-from .console import Answer, Console, Unreachable
+from .console import Answer, ConsoleClient, Unreachable
 from .exits import CannotRun
 from .state import NodeState, StateFolder
 from .wire.keys import public_key_text
@@ -50,7 +50,7 @@ class KeyChange:
     def __init__(
         self,
         folder: StateFolder,
-        console: Console,
+        console: ConsoleClient,
         clock: ConsoleClock,
         stopping: threading.Event,
         key: CurrentKey,

@@ -16,7 +16,7 @@ _logger = logging.getLogger("jatevo_agent")
 _BARE_WORD = re.compile(r"[A-Za-z0-9._:/@+,~%-]+")
 
 
-class _Line(logging.Formatter):
+class _LogLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{when} {record.levelname.lower():<7} {record.getMessage()}"
@@ -26,7 +26,7 @@ class _Line(logging.Formatter):
 def start_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Send the agent's own lines to `stream` (stderr by default); libraries stay silent."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_LogLine())
     _logger.handlers[:] = [handler]
     _logger.setLevel(level)
     _logger.propagate = False

@@ -15,7 +15,7 @@ from blake3 import blake3
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal", "acpitz")
 
 
-class Machine:
+class MachineFigures:
     """Figures for heartbeats and for the attestation at registration. `close` ends the use of NVML."""
 
     def __init__(self, stands_for: str = "") -> None:

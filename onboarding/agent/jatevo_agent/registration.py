@@ -12,7 +12,7 @@ from . import logs
 from .backoff import Backoff
 from .clock import ConsoleClock
 from .config import Config
-from .console import Answer, Console, Unreachable
+from .console import Answer, ConsoleClient, Unreachable
 from .exits import CannotRun
 from .state import NodeState, StateFolder
 from .wire.keys import public_key_text
@@ -46,14 +46,14 @@ def identity(config: Config, folder: StateFolder) -> NodeState:
     return state
 
 
-class Registration:
+class Registrar:
     """The first talk with the console, repeated until it answers."""
 
     def __init__(
         self,
         config: Config,
         folder: StateFolder,
-        console: Console,
+        console: ConsoleClient,
         clock: ConsoleClock,
         stopping: threading.Event,
     ) -> None:

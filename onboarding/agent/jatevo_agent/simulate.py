@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from .clock import ConsoleClock
 from .completion import Completion, prompt_digest
-from .wire.schema import Outcome
+from .wire.schema import RequestOutcome
 
 CHECKPOINT_EVERY_TOKENS = 100
 LONGEST_CATCH_UP_SECONDS = 2.0
@@ -77,7 +77,7 @@ class SyntheticRequests:
             checkpoints=tuple(range(CHECKPOINT_EVERY_TOKENS, tokens_output + 1, CHECKPOINT_EVERY_TOKENS)),
             hedged=rng.random() < _HEDGED_SHARE,
             cache_hit=cache_hit,
-            outcome=Outcome.ERROR if failed else Outcome.OK,
+            outcome=RequestOutcome.ERROR if failed else RequestOutcome.OK,
         )
 
 

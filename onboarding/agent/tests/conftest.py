@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from agent_process import AgentProcess
-from fake_console import FakeConsole, free_port
+from fake_console import ConsoleForAgents, free_port
 from jatevo_agent import logs
 from registered_node import RegisteredNode
 
@@ -20,20 +20,20 @@ def log() -> StringIO:
 
 
 @pytest.fixture
-def console() -> Iterator[FakeConsole]:
-    with FakeConsole() as running:
+def console() -> Iterator[ConsoleForAgents]:
+    with ConsoleForAgents() as running:
         yield running
 
 
 @pytest.fixture
-def node(console: FakeConsole, tmp_path: Path) -> Iterator[RegisteredNode]:
+def node(console: ConsoleForAgents, tmp_path: Path) -> Iterator[RegisteredNode]:
     registered = RegisteredNode(console, tmp_path)
     yield registered
     registered.close()
 
 
 @pytest.fixture
-def agent(console: FakeConsole, tmp_path: Path) -> Iterator[AgentProcess]:
+def agent(console: ConsoleForAgents, tmp_path: Path) -> Iterator[AgentProcess]:
     """An agent with a valid configuration and an enrolment token, not started yet."""
     process = AgentProcess(
         tmp_path,

@@ -56,7 +56,7 @@ def error(status: int, kind: str, message: str = "", /, **extra: Any) -> Reply:
     return Reply(status, {"error": {"type": kind, "message": message or kind, **extra}}, headers)
 
 
-class FakeConsole:
+class ConsoleForAgents:
     """Start with `with`; `stop` and `start` again on the same port make an outage."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class FakeConsole:
         self._scripts: dict[str, list[Script]] = {}
         self._message_ids: set[str] = set()
         self._changed = threading.Condition(threading.RLock())
-        self._server: _Server | None = None
+        self._server: _ConsoleServer | None = None
         self._port = free_port()
 
     @property
@@ -98,7 +98,7 @@ class FakeConsole:
         self.stop()
 
     def start(self) -> None:
-        self._server = _Server(self.address, _Handler)
+        self._server = _ConsoleServer(self.address, _ConsoleHandler)
         self._server.console = self
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}).start()
 
@@ -327,10 +327,10 @@ def most_within(times: Iterable[float], window_seconds: float) -> int:
     return max(sum(1 for other in ordered if start <= other < start + window_seconds) for start in ordered)
 
 
-class _Server(ThreadingHTTPServer):
+class _ConsoleServer(ThreadingHTTPServer):
     allow_reuse_address = True
     daemon_threads = False
-    console: FakeConsole
+    console: ConsoleForAgents
 
     def __init__(self, *args: Any) -> None:
         self._connections: set[socket.socket] = set()
@@ -355,8 +355,8 @@ class _Server(ThreadingHTTPServer):
         """Clients that are killed in mid-request are part of the tests."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _ConsoleHandler(BaseHTTPRequestHandler):
+    server: _ConsoleServer
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:

@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fake_console import FakeConsole
+from fake_console import ConsoleForAgents
 from jatevo_agent.clock import ConsoleClock
 from jatevo_agent.completion import Completion, receipt_bytes, unsigned_receipt
-from jatevo_agent.console import Console
+from jatevo_agent.console import ConsoleClient
 from jatevo_agent.delivery import Delivery
 from jatevo_agent.heartbeat import Heartbeat
 from jatevo_agent.spool import Spool
@@ -38,12 +38,12 @@ def completion(request_id: str, **changes: Any) -> Completion:
 class RegisteredNode:
     """Close it when done."""
 
-    def __init__(self, console: FakeConsole, folder: Path) -> None:
+    def __init__(self, console: ConsoleForAgents, folder: Path) -> None:
         self.signing_key = SigningKey.generate()
         self.token = console.add_node(NODE_ID, bytes(self.signing_key.verify_key))
         self.clock = ConsoleClock()
         self.stopping = threading.Event()
-        self.http = Console(console.url, NODE_ID, self.clock)
+        self.http = ConsoleClient(console.url, NODE_ID, self.clock)
         self.spool_path = folder / "spool.sqlite"
         self.spool = Spool(self.spool_path)
         self.delivery = self.delivery_with(self.token)

@@ -6,13 +6,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from fake_console import FakeConsole, LoseAnswer, Reply, error
+from fake_console import ConsoleForAgents, LoseAnswer, Reply, error
 from jatevo_agent import delivery as delivery_module
 from jatevo_agent.spool import Spool, SpoolCounts
 from registered_node import NODE_ID, RegisteredNode
 
 
-def test_one_receipt_is_sent_as_its_exact_bytes(node: RegisteredNode, console: FakeConsole) -> None:
+def test_one_receipt_is_sent_as_its_exact_bytes(node: RegisteredNode, console: ConsoleForAgents) -> None:
     (body,) = node.spool_receipts("r_1")
     node.deliver()
     assert console.bodies("receipts") == [body]
@@ -20,7 +20,7 @@ def test_one_receipt_is_sent_as_its_exact_bytes(node: RegisteredNode, console: F
     assert node.spool.counts() == SpoolCounts(spooled=0, refused=0, completed_total=1)
 
 
-def test_a_batch_embeds_each_receipt_verbatim(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_batch_embeds_each_receipt_verbatim(node: RegisteredNode, console: ConsoleForAgents) -> None:
     bodies = node.spool_receipts("r_1", "r_2", "r_3", model_id="modèle 模型")
     node.deliver()
     assert console.bodies("receipts") == [b'{"receipts":[' + b",".join(bodies) + b"]}"]
@@ -28,7 +28,7 @@ def test_a_batch_embeds_each_receipt_verbatim(node: RegisteredNode, console: Fak
     assert node.spool.counts().spooled == 0
 
 
-def test_a_batch_has_at_most_500_and_less_than_2_mib(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_batch_has_at_most_500_and_less_than_2_mib(node: RegisteredNode, console: ConsoleForAgents) -> None:
     node.spool_at_once(*(f"r_{number}" for number in range(501)))
     node.deliver()
     assert (len(console.receipts), node.spool.counts().spooled) == (500, 1)
@@ -42,7 +42,7 @@ def test_a_batch_has_at_most_500_and_less_than_2_mib(node: RegisteredNode, conso
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_lost_answer_costs_a_repeat_and_nothing_more(
-    node: RegisteredNode, console: FakeConsole, count: int
+    node: RegisteredNode, console: ConsoleForAgents, count: int
 ) -> None:
     bodies = node.spool_receipts(*(f"r_{number}" for number in range(count)))
     console.next("receipts", LoseAnswer())
@@ -56,7 +56,7 @@ def test_a_lost_answer_costs_a_repeat_and_nothing_more(
     assert first == second
 
 
-def test_a_conflict_is_set_aside_with_its_reason(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_conflict_is_set_aside_with_its_reason(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.receipts[NODE_ID, "r_1"] = b"something else"
     node.spool_receipts("r_1")
     node.deliver()
@@ -66,7 +66,7 @@ def test_a_conflict_is_set_aside_with_its_reason(node: RegisteredNode, console: 
 
 
 def test_one_bad_receipt_in_a_batch_does_not_hold_up_the_others(
-    node: RegisteredNode, console: FakeConsole
+    node: RegisteredNode, console: ConsoleForAgents
 ) -> None:
     console.judge = lambda receipt: (
         {"status": 422, "error": {"type": "invalid_request", "message": "too old"}}
@@ -82,7 +82,7 @@ def test_one_bad_receipt_in_a_batch_does_not_hold_up_the_others(
 
 @pytest.mark.parametrize("reply", [error(400, "invalid_json"), error(413, "too_large")])
 def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_one_stands_alone(
-    node: RegisteredNode, console: FakeConsole, reply: Reply
+    node: RegisteredNode, console: ConsoleForAgents, reply: Reply
 ) -> None:
     bodies = node.spool_receipts(*(f"r_{number}" for number in range(8)))
 
@@ -97,7 +97,7 @@ def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_one_stands_alone(
     assert node.spool.counts() == SpoolCounts(spooled=0, refused=1, completed_total=8)
 
 
-def test_part_of_a_batch_put_off_is_tried_again(node: RegisteredNode, console: FakeConsole) -> None:
+def test_part_of_a_batch_put_off_is_tried_again(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.judge = lambda receipt: {"status": 503} if receipt["request_id"] == "r_2" else None
     node.spool_receipts("r_1", "r_2")
     assert node.deliver() > 0
@@ -107,7 +107,7 @@ def test_part_of_a_batch_put_off_is_tried_again(node: RegisteredNode, console: F
     assert console.inserts == ["r_1", "r_2"]
 
 
-def test_retry_after_is_honoured(node: RegisteredNode, console: FakeConsole) -> None:
+def test_retry_after_is_honoured(node: RegisteredNode, console: ConsoleForAgents) -> None:
     node.spool_receipts("r_1")
     console.next("receipts", error(429, "rate_limited", retry_after=7))
     assert 7 <= node.deliver() < 8
@@ -116,7 +116,7 @@ def test_retry_after_is_honoured(node: RegisteredNode, console: FakeConsole) -> 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_what_can_pass_is_retried_with_growing_pauses(
-    node: RegisteredNode, console: FakeConsole, status: int
+    node: RegisteredNode, console: ConsoleForAgents, status: int
 ) -> None:
     node.spool_receipts("r_1")
     console.next("receipts", *[error(status, "unavailable")] * 8)
@@ -129,7 +129,7 @@ def test_what_can_pass_is_retried_with_growing_pauses(
 
 
 def test_a_refused_token_keeps_the_receipts_and_asks_rarely(
-    node: RegisteredNode, console: FakeConsole, log: StringIO
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
 ) -> None:
     node.spool_receipts("r_1")
     wrong = node.delivery_with("whsec_AAAA")
@@ -139,7 +139,7 @@ def test_a_refused_token_keeps_the_receipts_and_asks_rarely(
     assert console.receipts == {}
 
 
-def test_a_replayed_request_is_no_conflict(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_replayed_request_is_no_conflict(node: RegisteredNode, console: ConsoleForAgents) -> None:
     """A proxy may repeat a request by itself; the receipt is fine and is sent under a new id."""
     node.spool_receipts("r_1")
     console.next("receipts", error(409, "replayed_request"))
@@ -151,7 +151,7 @@ def test_a_replayed_request_is_no_conflict(node: RegisteredNode, console: FakeCo
 
 @pytest.mark.parametrize("offset_seconds", [4000.0, -4000.0])
 def test_a_clock_that_is_off_is_corrected_by_the_answer(
-    node: RegisteredNode, console: FakeConsole, offset_seconds: float
+    node: RegisteredNode, console: ConsoleForAgents, offset_seconds: float
 ) -> None:
     console.clock_offset_seconds = offset_seconds
     node.spool_receipts("r_1")
@@ -174,7 +174,7 @@ def test_a_clock_that_is_off_is_corrected_by_the_answer(
     ],
 )
 def test_an_answer_that_makes_no_sense_settles_nothing(
-    node: RegisteredNode, console: FakeConsole, document: dict[str, object]
+    node: RegisteredNode, console: ConsoleForAgents, document: dict[str, object]
 ) -> None:
     node.spool_receipts("r_1", "r_2")
     console.next("receipts", Reply(200, document))
@@ -187,7 +187,7 @@ def test_posts_keep_their_distance(node: RegisteredNode) -> None:
     assert 0 < node.deliver() <= delivery_module.SECONDS_BETWEEN_POSTS
 
 
-def test_a_new_receipt_is_delivered_at_once(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_new_receipt_is_delivered_at_once(node: RegisteredNode, console: ConsoleForAgents) -> None:
     thread = threading.Thread(target=node.delivery.run)
     thread.start()
     try:
@@ -203,7 +203,7 @@ def test_a_new_receipt_is_delivered_at_once(node: RegisteredNode, console: FakeC
 
 
 def test_what_is_spooled_outlives_the_process(
-    node: RegisteredNode, console: FakeConsole, tmp_path: Path
+    node: RegisteredNode, console: ConsoleForAgents, tmp_path: Path
 ) -> None:
     bodies = node.spool_receipts("r_1", "r_2")
     node.spool.close()
@@ -214,7 +214,7 @@ def test_what_is_spooled_outlives_the_process(
 
 
 def test_the_log_says_once_that_the_console_is_away(
-    node: RegisteredNode, console: FakeConsole, log: StringIO
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
 ) -> None:
     node.spool_receipts("r_1")
     console.stop()
@@ -229,7 +229,7 @@ def test_the_log_says_once_that_the_console_is_away(
 
 
 def test_a_receipts_log_line_cannot_be_forged(
-    node: RegisteredNode, console: FakeConsole, log: StringIO
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
 ) -> None:
     node.spool_receipts("r_1")
     console.next("receipts", error(422, "invalid_request", "bad\n2030-01-01T00:00:00Z error forged"))

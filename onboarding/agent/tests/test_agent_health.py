@@ -22,22 +22,22 @@ NONCE = "00112233445566778899AAbbccddeeff"
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class ServedHealth:
     port: int
     client: httpx.Client
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
+def endpoint() -> Iterator[ServedHealth]:
     port = free_port()
     server = HealthServer("127.0.0.1", port, "gpu-7", CurrentKey(KEY))
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        yield Endpoint(port, client)
+        yield ServedHealth(port, client)
     server.close()
 
 
-def test_answers_the_nonce_with_the_nodes_signature(endpoint: Endpoint) -> None:
+def test_answers_the_nonce_with_the_nodes_signature(endpoint: ServedHealth) -> None:
     answer = endpoint.client.get("/healthz", params={"nonce": NONCE})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -95,25 +95,25 @@ def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.Mon
         f"?other={NONCE}",
     ],
 )
-def test_a_bad_nonce_is_400(endpoint: Endpoint, query: str) -> None:
+def test_a_bad_nonce_is_400(endpoint: ServedHealth, query: str) -> None:
     answer = endpoint.client.get(f"/healthz{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request"
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz/", "/state.json", "/../state.json", f"/x?nonce={NONCE}"])
-def test_anything_else_is_404(endpoint: Endpoint, path: str) -> None:
+def test_anything_else_is_404(endpoint: ServedHealth, path: str) -> None:
     answer = endpoint.client.get(path)
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "not_found"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
-def test_other_methods_are_405(endpoint: Endpoint, method: str) -> None:
+def test_other_methods_are_405(endpoint: ServedHealth, method: str) -> None:
     assert endpoint.client.request(method, f"/healthz?nonce={NONCE}").status_code == 405
 
 
-def test_a_request_that_is_no_http_gets_json_too(endpoint: Endpoint) -> None:
+def test_a_request_that_is_no_http_gets_json_too(endpoint: ServedHealth) -> None:
     with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
         connection.sendall(b"GET /healthz HTTP/banana\r\n\r\n")
         answer = b""
@@ -123,7 +123,7 @@ def test_a_request_that_is_no_http_gets_json_too(endpoint: Endpoint) -> None:
     assert b'"error"' in answer
 
 
-def test_idle_connections_do_not_lock_validators_out(endpoint: Endpoint) -> None:
+def test_idle_connections_do_not_lock_validators_out(endpoint: ServedHealth) -> None:
     """Those beyond the limit are hung up on; closing one makes room."""
     address = ("127.0.0.1", endpoint.port)
     with ExitStack() as held:

@@ -5,7 +5,7 @@ import time
 from io import StringIO
 
 import pytest
-from fake_console import FakeConsole, Reply, error
+from fake_console import ConsoleForAgents, Reply, error
 from jatevo_agent.clock import ConsoleClock
 from registered_node import RegisteredNode
 
@@ -15,7 +15,7 @@ class StoppedClock(ConsoleClock):
         return 1_000_000.0
 
 
-def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, console: FakeConsole) -> None:
+def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, console: ConsoleForAgents) -> None:
     node.clock = StoppedClock()
     heartbeat = node.heartbeat()
     for _ in range(3):
@@ -23,14 +23,16 @@ def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, conso
     assert [beat["ts"] for beat in console.heartbeats] == [1_000_000.0, 1_000_000.001, 1_000_000.002]
 
 
-def test_times_rise_over_a_restart_with_a_clock_set_back(node: RegisteredNode, console: FakeConsole) -> None:
+def test_times_rise_over_a_restart_with_a_clock_set_back(
+    node: RegisteredNode, console: ConsoleForAgents
+) -> None:
     last_ts = console.now() + 20
     node.heartbeat(last_ts=last_ts).beat()
     assert console.heartbeats[0]["ts"] > last_ts
 
 
 def test_a_remembered_time_that_is_too_far_ahead_is_forgotten(
-    node: RegisteredNode, console: FakeConsole
+    node: RegisteredNode, console: ConsoleForAgents
 ) -> None:
     heartbeat = node.heartbeat(last_ts=console.now() + 120)
     assert heartbeat.beat() == 0
@@ -38,7 +40,7 @@ def test_a_remembered_time_that_is_too_far_ahead_is_forgotten(
     assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
 
 
-def test_a_refused_time_is_replaced_by_the_consoles(node: RegisteredNode, console: FakeConsole) -> None:
+def test_a_refused_time_is_replaced_by_the_consoles(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.heartbeats.append({"ts": console.now() + 20})  # this agent's memory of it is gone
     console.clock_offset_seconds = 25
     heartbeat = node.heartbeat()
@@ -49,7 +51,7 @@ def test_a_refused_time_is_replaced_by_the_consoles(node: RegisteredNode, consol
 
 @pytest.mark.parametrize("offset_seconds", [3600.0, -3600.0])
 def test_a_clock_that_is_off_is_corrected_by_the_answer(
-    node: RegisteredNode, console: FakeConsole, offset_seconds: float
+    node: RegisteredNode, console: ConsoleForAgents, offset_seconds: float
 ) -> None:
     console.clock_offset_seconds = offset_seconds
     heartbeat = node.heartbeat()
@@ -59,14 +61,14 @@ def test_a_clock_that_is_off_is_corrected_by_the_answer(
     assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
 
 
-def test_clock_skew_without_a_time_does_not_spin(node: RegisteredNode, console: FakeConsole) -> None:
+def test_clock_skew_without_a_time_does_not_spin(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.next("heartbeat", *[error(401, "clock_skew")] * 3)
     heartbeat = node.heartbeat()
     assert all(heartbeat.beat() > 0 for _ in range(3))
 
 
 def test_a_clock_just_beyond_the_tolerated_lead_is_corrected(
-    node: RegisteredNode, console: FakeConsole
+    node: RegisteredNode, console: ConsoleForAgents
 ) -> None:
     console.clock_offset_seconds = -31
     heartbeat = node.heartbeat()
@@ -76,7 +78,7 @@ def test_a_clock_just_beyond_the_tolerated_lead_is_corrected(
 
 
 def test_what_the_node_says_of_itself_is_told_once_until_it_is_accepted(
-    node: RegisteredNode, console: FakeConsole, monkeypatch: pytest.MonkeyPatch
+    node: RegisteredNode, console: ConsoleForAgents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.statement = {"agent_version": "1.1.0", "attest": {"driver_version": "550"}, "concurrency": 8}
     console.next("heartbeat", error(503, "unavailable"))
@@ -95,7 +97,7 @@ def test_what_the_node_says_of_itself_is_told_once_until_it_is_accepted(
 
 
 def test_what_the_console_ignored_is_one_line(
-    node: RegisteredNode, console: FakeConsole, log: StringIO
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
 ) -> None:
     heartbeat = node.heartbeat()
     for ignored in (["a\u202eb"], ["a\u202eb"], None):
@@ -108,7 +110,7 @@ def test_what_the_console_ignored_is_one_line(
     assert "\u202e" not in lines[0]
 
 
-def test_the_console_sets_the_interval(node: RegisteredNode, console: FakeConsole) -> None:
+def test_the_console_sets_the_interval(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.heartbeat_interval_seconds = 30
     assert 29 < node.heartbeat().beat() <= 30
 
@@ -117,7 +119,7 @@ def test_the_console_sets_the_interval(node: RegisteredNode, console: FakeConsol
     ("given", "used"), [(0.01, 1.0), (10**9, 300.0), (-5, 10.0), ("x", 10.0), (True, 10.0)]
 )
 def test_a_senseless_interval_is_bounded(
-    node: RegisteredNode, console: FakeConsole, given: object, used: float
+    node: RegisteredNode, console: ConsoleForAgents, given: object, used: float
 ) -> None:
     console.next("heartbeat", Reply(200, {"status": "active", "heartbeat_interval_s": given}))
     heartbeat = node.heartbeat()
@@ -125,7 +127,7 @@ def test_a_senseless_interval_is_bounded(
     assert heartbeat.interval_seconds == used
 
 
-def test_an_outage_is_retried_within_the_interval(node: RegisteredNode, console: FakeConsole) -> None:
+def test_an_outage_is_retried_within_the_interval(node: RegisteredNode, console: ConsoleForAgents) -> None:
     heartbeat = node.heartbeat()
     heartbeat.beat()
     console.stop()
@@ -135,13 +137,13 @@ def test_an_outage_is_retried_within_the_interval(node: RegisteredNode, console:
     assert len(console.heartbeats) == 2
 
 
-def test_retry_after_is_honoured(node: RegisteredNode, console: FakeConsole) -> None:
+def test_retry_after_is_honoured(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.next("heartbeat", error(429, "rate_limited", retry_after=20))
     assert 20 <= node.heartbeat().beat() < 21
 
 
 def test_a_refused_token_gets_advice_and_a_slow_pace(
-    node: RegisteredNode, console: FakeConsole, log: StringIO
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
 ) -> None:
     heartbeat = node.heartbeat(token="whsec_AAAA")
     assert [heartbeat.beat(), heartbeat.beat()] == [60, 60]
@@ -151,7 +153,7 @@ def test_a_refused_token_gets_advice_and_a_slow_pace(
     assert "AAAA" not in lines[0]
 
 
-def test_each_answer_is_noted_for_status(node: RegisteredNode, console: FakeConsole) -> None:
+def test_each_answer_is_noted_for_status(node: RegisteredNode, console: ConsoleForAgents) -> None:
     console.node_status = "active"
     heartbeat = node.heartbeat()
     heartbeat.beat()
@@ -163,7 +165,9 @@ def test_each_answer_is_noted_for_status(node: RegisteredNode, console: FakeCons
     ]
 
 
-def test_a_change_of_status_is_one_line(node: RegisteredNode, console: FakeConsole, log: StringIO) -> None:
+def test_a_change_of_status_is_one_line(
+    node: RegisteredNode, console: ConsoleForAgents, log: StringIO
+) -> None:
     heartbeat = node.heartbeat()
     for status in ["pending", "pending", "active", "active", "quarantine"]:
         console.node_status = status

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from agent_process import AgentProcess
-from fake_console import FakeConsole, LoseAnswer, error
+from fake_console import ConsoleForAgents, LoseAnswer, error
 from jatevo_agent.exits import CannotRun
 from jatevo_agent.key_change import CurrentKey, KeyChange, prepare_key_change
 from jatevo_agent.state import NodeState, StateFolder
@@ -22,7 +22,7 @@ NONCE = "00112233445566778899aabbccddeeff"
 
 
 @pytest.fixture
-def folder(node: RegisteredNode, console: FakeConsole, tmp_path: Path) -> StateFolder:
+def folder(node: RegisteredNode, console: ConsoleForAgents, tmp_path: Path) -> StateFolder:
     """The state of the registered node, with a next key."""
     made = StateFolder(tmp_path / "state")
     made.prepare()
@@ -54,7 +54,7 @@ def next_key(folder: StateFolder) -> SigningKey:
 
 
 def test_the_console_has_the_key_before_it_is_used(
-    node: RegisteredNode, console: FakeConsole, folder: StateFolder
+    node: RegisteredNode, console: ConsoleForAgents, folder: StateFolder
 ) -> None:
     wanted = next_key(folder)
     key = change(node, folder)
@@ -65,7 +65,7 @@ def test_the_console_has_the_key_before_it_is_used(
 
 
 def test_a_lost_answer_is_asked_for_again(
-    node: RegisteredNode, console: FakeConsole, folder: StateFolder
+    node: RegisteredNode, console: ConsoleForAgents, folder: StateFolder
 ) -> None:
     wanted = next_key(folder)
     console.next("keys", LoseAnswer())
@@ -75,7 +75,7 @@ def test_a_lost_answer_is_asked_for_again(
 
 
 def test_a_crash_before_the_answer_is_made_up_for_at_the_next_start(
-    node: RegisteredNode, console: FakeConsole, folder: StateFolder
+    node: RegisteredNode, console: ConsoleForAgents, folder: StateFolder
 ) -> None:
     wanted = next_key(folder)
     before = loaded(folder)
@@ -86,7 +86,7 @@ def test_a_crash_before_the_answer_is_made_up_for_at_the_next_start(
 
 
 def test_a_busy_console_is_asked_again(
-    node: RegisteredNode, console: FakeConsole, folder: StateFolder
+    node: RegisteredNode, console: ConsoleForAgents, folder: StateFolder
 ) -> None:
     console.next("keys", error(503, "unavailable"), error(429, "rate_limited", retry_after=0))
     change(node, folder)
@@ -95,7 +95,7 @@ def test_a_busy_console_is_asked_again(
 
 @pytest.mark.parametrize("status", [409, 422])
 def test_a_key_that_the_console_does_not_take_is_dropped_and_the_old_one_stays(
-    node: RegisteredNode, console: FakeConsole, folder: StateFolder, log: StringIO, status: int
+    node: RegisteredNode, console: ConsoleForAgents, folder: StateFolder, log: StringIO, status: int
 ) -> None:
     other = "ed25519:" + base64.b64encode(bytes(32)).decode()
     console.next("keys", error(status, "key_exists", current_key=other))
@@ -118,7 +118,7 @@ def test_a_node_that_is_not_registered_has_no_key_to_change(tmp_path: Path) -> N
 
 
 def test_operator_changes_the_key_of_a_running_fleet_member(
-    agent: AgentProcess, console: FakeConsole
+    agent: AgentProcess, console: ConsoleForAgents
 ) -> None:
     agent.start("--simulate", "20")
     console.wait_for_more_receipts(3)

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import httpx
 from agent_process import AgentProcess
-from fake_console import FakeConsole, LoseAnswer, error, free_port, most_within
+from fake_console import ConsoleForAgents, LoseAnswer, error, free_port, most_within
 from jatevo_agent.spool import SpoolCounts, read_counts
 from jatevo_agent.wire.signing import verify_health
 
@@ -26,7 +26,7 @@ def waiting_receipts(agent: AgentProcess) -> dict[str, bytes]:
         return dict(connection.execute("SELECT request_id, body FROM spooled"))
 
 
-def test_registers_beats_answers_probes_and_delivers(agent: AgentProcess, console: FakeConsole) -> None:
+def test_registers_beats_answers_probes_and_delivers(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "20")
     console.wait_for(lambda: len(console.receipts) >= 10 and len(console.heartbeats) >= 2)
     node = console.nodes["macbook-001"]
@@ -51,7 +51,7 @@ def test_registers_beats_answers_probes_and_delivers(agent: AgentProcess, consol
     assert "jve_" not in agent.log
 
 
-def test_state_is_for_the_owner_only(agent: AgentProcess, console: FakeConsole) -> None:
+def test_state_is_for_the_owner_only(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "20")
     console.wait_for(lambda: console.heartbeats and console.receipts)
     agent.terminate()
@@ -61,7 +61,9 @@ def test_state_is_for_the_owner_only(agent: AgentProcess, console: FakeConsole) 
     assert set(modes.values()) == {0o600}
 
 
-def test_a_state_file_that_others_can_read_stops_the_start(agent: AgentProcess, console: FakeConsole) -> None:
+def test_a_state_file_that_others_can_read_stops_the_start(
+    agent: AgentProcess, console: ConsoleForAgents
+) -> None:
     agent.start()
     console.wait_for(lambda: console.heartbeats)
     agent.terminate()
@@ -72,7 +74,7 @@ def test_a_state_file_that_others_can_read_stops_the_start(agent: AgentProcess, 
     assert "chmod 600" in agent.log
 
 
-def test_a_restart_keeps_key_and_token(agent: AgentProcess, console: FakeConsole) -> None:
+def test_a_restart_keeps_key_and_token(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start()
     console.wait_for(lambda: console.heartbeats)
     agent.terminate()
@@ -85,7 +87,7 @@ def test_a_restart_keeps_key_and_token(agent: AgentProcess, console: FakeConsole
     assert timestamps == sorted(set(timestamps))
 
 
-def test_kill_9_under_load_loses_and_doubles_nothing(agent: AgentProcess, console: FakeConsole) -> None:
+def test_kill_9_under_load_loses_and_doubles_nothing(agent: AgentProcess, console: ConsoleForAgents) -> None:
     """Four kills, every other while the console is down, so that they hit sending and spooling alike."""
     for attempt in range(4):
         if attempt % 2:
@@ -121,7 +123,7 @@ def spooled_up_to(agent: AgentProcess, completed: int) -> None:
             time.sleep(0.02)
 
 
-def test_an_outage_delays_and_loses_nothing(agent: AgentProcess, console: FakeConsole) -> None:
+def test_an_outage_delays_and_loses_nothing(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "100")
     console.wait_for(lambda: len(console.receipts) >= 20)
     console.stop()
@@ -135,7 +137,7 @@ def test_an_outage_delays_and_loses_nothing(agent: AgentProcess, console: FakeCo
     assert "receipts are delivered again" in agent.log
 
 
-def test_stops_quickly_while_the_console_is_down(agent: AgentProcess, console: FakeConsole) -> None:
+def test_stops_quickly_while_the_console_is_down(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "50")
     console.wait_for(lambda: console.receipts)
     console.stop()
@@ -145,7 +147,9 @@ def test_stops_quickly_while_the_console_is_down(agent: AgentProcess, console: F
     assert "receipts_waiting=" in agent.log
 
 
-def test_stops_quickly_while_the_console_does_not_answer(agent: AgentProcess, console: FakeConsole) -> None:
+def test_stops_quickly_while_the_console_does_not_answer(
+    agent: AgentProcess, console: ConsoleForAgents
+) -> None:
     agent.start()
     console.wait_for(lambda: console.heartbeats)
     agent.terminate()
@@ -158,14 +162,14 @@ def test_stops_quickly_while_the_console_does_not_answer(agent: AgentProcess, co
     assert "Traceback" not in agent.log
 
 
-def test_stops_quickly_before_registration(agent: AgentProcess, console: FakeConsole) -> None:
+def test_stops_quickly_before_registration(agent: AgentProcess, console: ConsoleForAgents) -> None:
     console.next("register", *[error(503, "unavailable")] * 50)
     agent.start()
     console.wait_for(lambda: console.posts)
     assert agent.terminate() < 2
 
 
-def test_a_second_agent_on_one_state_folder_gives_up(agent: AgentProcess, console: FakeConsole) -> None:
+def test_a_second_agent_on_one_state_folder_gives_up(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start()
     console.wait_for(lambda: console.heartbeats)
     second = agent.command("run", "--config", str(agent.config_path))
@@ -173,7 +177,7 @@ def test_a_second_agent_on_one_state_folder_gives_up(agent: AgentProcess, consol
     assert "Another jatevo-agent is running" in second.stderr
 
 
-def test_a_taken_listen_address_is_one_sentence(agent: AgentProcess, console: FakeConsole) -> None:
+def test_a_taken_listen_address_is_one_sentence(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.configure(listen=console.url.removeprefix("http://"))
     agent.start()
     assert agent.wait() == 3
@@ -183,7 +187,7 @@ def test_a_taken_listen_address_is_one_sentence(agent: AgentProcess, console: Fa
 
 
 def test_a_lost_registration_is_explained_and_can_be_rescued(
-    agent: AgentProcess, console: FakeConsole
+    agent: AgentProcess, console: ConsoleForAgents
 ) -> None:
     console.next("register", LoseAnswer())
     agent.start()
@@ -197,7 +201,7 @@ def test_a_lost_registration_is_explained_and_can_be_rescued(
     assert console.refused_signatures == []  # it is the same key that the console took
 
 
-def test_a_taken_node_id_ends_with_the_servers_words(agent: AgentProcess, console: FakeConsole) -> None:
+def test_a_taken_node_id_ends_with_the_servers_words(agent: AgentProcess, console: ConsoleForAgents) -> None:
     console.add_node("macbook-001", bytes(32))
     agent.start()
     assert agent.wait() == 2
@@ -205,7 +209,7 @@ def test_a_taken_node_id_ends_with_the_servers_words(agent: AgentProcess, consol
     assert "Traceback" not in agent.log
 
 
-def test_status_tells_what_is_known(agent: AgentProcess, console: FakeConsole) -> None:
+def test_status_tells_what_is_known(agent: AgentProcess, console: ConsoleForAgents) -> None:
     before = agent.status()
     assert before["registered"] is False
     assert before["last_heartbeat"] is None
@@ -223,7 +227,7 @@ def test_status_tells_what_is_known(agent: AgentProcess, console: FakeConsole) -
     assert "private" not in str(running)
 
 
-def test_fault_forged_signature(agent: AgentProcess, console: FakeConsole) -> None:
+def test_fault_forged_signature(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "20", "--fault", "forged-signature")
     console.wait_for(lambda: len(console.refused_signatures) >= 5)
     assert console.receipts == {}
@@ -232,7 +236,7 @@ def test_fault_forged_signature(agent: AgentProcess, console: FakeConsole) -> No
     assert counts(agent).refused >= 5
 
 
-def test_fault_bad_health(agent: AgentProcess, console: FakeConsole) -> None:
+def test_fault_bad_health(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "20", "--fault", "bad-health")
     console.wait_for(lambda: console.receipts)
     node = console.nodes["macbook-001"]
@@ -242,7 +246,7 @@ def test_fault_bad_health(agent: AgentProcess, console: FakeConsole) -> None:
     assert console.refused_signatures == []
 
 
-def test_fault_silent(agent: AgentProcess, console: FakeConsole) -> None:
+def test_fault_silent(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start("--simulate", "50", "--fault", "silent")
     console.wait_for(lambda: "macbook-001" in console.nodes)
     endpoint = console.nodes["macbook-001"].registration["endpoint"]
@@ -254,7 +258,7 @@ def test_fault_silent(agent: AgentProcess, console: FakeConsole) -> None:
 
 
 def test_receipts_reach_the_console_at_most_five_posts_a_second(
-    agent: AgentProcess, console: FakeConsole
+    agent: AgentProcess, console: ConsoleForAgents
 ) -> None:
     agent.start("--simulate", "300")
     console.wait_for(lambda: len(console.receipts) >= 600, timeout_seconds=30)

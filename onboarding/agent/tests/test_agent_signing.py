@@ -15,7 +15,7 @@ import pytest
 from jatevo_agent.backoff import Backoff
 from jatevo_agent.clock import ConsoleClock, parse_server_time
 from jatevo_agent.completion import Completion, receipt_bytes, unsigned_receipt
-from jatevo_agent.machine import Machine
+from jatevo_agent.machine import MachineFigures
 from jatevo_agent.simulate import SyntheticRequests
 from jatevo_agent.wire.schema import check_fields
 from jatevo_agent.wire.signing import sign, verify
@@ -149,7 +149,7 @@ def test_synthetic_requests_make_valid_receipts() -> None:
 
 
 def test_what_this_machine_tells_is_sane() -> None:
-    machine = Machine()
+    machine = MachineFigures()
     first, second = machine.metrics(), machine.metrics()
     assert second["uptime"] >= first["uptime"] >= 0
     assert None not in first.values()
@@ -157,7 +157,7 @@ def test_what_this_machine_tells_is_sane() -> None:
     assert 0 <= second["cpu_percent"] <= 100
     attestation = machine.attestation("https://sun.example")
     assert re.fullmatch(r"blake3:[0-9a-f]{64}", attestation["hardware_hash"])
-    assert attestation == Machine().attestation("https://sun.example")
+    assert attestation == MachineFigures().attestation("https://sun.example")
     assert set(attestation) == {
         "gpu_model",
         "vram_gb",
@@ -172,7 +172,7 @@ def test_what_this_machine_tells_is_sane() -> None:
 def test_hash_tells_machines_apart_or_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def hash_of(machine_id: str, stands_for: str = "") -> str:
         monkeypatch.setattr(machine_module, "_machine_id", lambda: machine_id)
-        machine = Machine(stands_for)
+        machine = MachineFigures(stands_for)
         found: str = machine.attestation(None)["hardware_hash"]
         machine.close()
         return found
@@ -210,13 +210,13 @@ def test_gpu_use_is_told_where_it_is_known_and_is_never_a_made_up_zero(
     monkeypatch.setattr("jatevo_agent.machine._nvidia_cards", lambda: cards)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", rates)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", lambda card, sensor: 61)
-    assert Machine().metrics().get("gpu_util") == told
+    assert MachineFigures().metrics().get("gpu_util") == told
 
 
 def test_a_machine_without_cards_claims_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jatevo_agent.machine._nvidia_cards", list)
     monkeypatch.setattr("sys.platform", "linux")
-    attestation = Machine().attestation(None)
+    attestation = MachineFigures().attestation(None)
     assert (attestation["gpu_model"], attestation["vram_gb"], attestation["driver_version"]) == ("", None, "")
 
 

@@ -14,7 +14,7 @@ from jatevo.accounts.models import Role, User
 from jatevo.audit.models import AuditEvent
 from nodes.models import Enrollment, Node, NodeKey
 from tests.factories import NodeFactory, OrgFactory, UserFactory, signing_key_of
-from tests.machines import Answer, Machine, bearer
+from tests.machines import Answer, SignedSender, bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +57,7 @@ def test_operator_enrols_a_node_and_the_agent_registers_it() -> None:
     node = Node.objects.get()
     assert (node.org, node.wallet_chain, node.attestation.vram_gb) == (operator.org, "solana", 48)
     assert len(base64.b64decode(body["node_token"].removeprefix("whsec_"))) == 32
-    machine = Machine("X-Node-Id", node.pk, base64.b64decode(body["node_token"].removeprefix("whsec_")))
+    machine = SignedSender("X-Node-Id", node.pk, base64.b64decode(body["node_token"].removeprefix("whsec_")))
     assert machine.beat().status_code == 200
     assert {event.verb for event in AuditEvent.objects.all()} >= {"enrollment.create", "node.register"}
 
@@ -192,7 +192,7 @@ def test_wallet_may_be_a_bare_string() -> None:
 def test_new_token_ends_the_old_one() -> None:
     operator = UserFactory.create()
     node = NodeFactory.create(org=operator.org)
-    old = Machine.node(node)
+    old = SignedSender.node(node)
     path = f"/v1/nodes/{node.pk}/token"
 
     def rotate(user: User) -> Answer:
@@ -202,7 +202,7 @@ def test_new_token_ends_the_old_one() -> None:
     assert answer.status_code == 200
     assert old.beat().status_code == 401
     secret = base64.b64decode(answer.json()["node_token"].removeprefix("whsec_"))
-    assert Machine("X-Node-Id", node.pk, secret).beat().status_code == 200
+    assert SignedSender("X-Node-Id", node.pk, secret).beat().status_code == 200
     assert rotate(UserFactory.create()).status_code == 404
     assert rotate(UserFactory.create(role=Role.VIEWER)).status_code == 403
 
@@ -229,7 +229,7 @@ def test_owner_adds_a_key_and_the_old_one_stays_on_record() -> None:
 def test_node_adds_a_key_only_with_its_current_one() -> None:
 
     node = NodeFactory.create()
-    machine, path = Machine.node(node), f"/v1/nodes/{node.pk}/keys"
+    machine, path = SignedSender.node(node), f"/v1/nodes/{node.pk}/keys"
     text = "ed25519:" + base64.b64encode(bytes(SigningKey.generate().verify_key)).decode()
     statement = f"jatevo-key:{node.pk}:{text}".encode()
     for signer, status in [(SigningKey.generate(), 422), (signing_key_of(node.pk), 201)]:
@@ -237,7 +237,7 @@ def test_node_adds_a_key_only_with_its_current_one() -> None:
         answer = machine.send(path, {"public_key": text, "signature": signature})
         assert answer.status_code == status, answer.content
     assert NodeKey.objects.get(node=node, valid_to__isnull=True).added_by == node.pk
-    rival = Machine.node(NodeFactory.create())
+    rival = SignedSender.node(NodeFactory.create())
     assert rival.send(path, {"public_key": text}).json()["error"]["type"] == "node_mismatch"
 
 

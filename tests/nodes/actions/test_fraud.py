@@ -19,7 +19,7 @@ from nodes.models import FindingState, FraudFinding, FraudRelation, Node, NodeKe
 from nodes.rules.lifecycle import Reason, Status
 from nodes.sweeper import sweep
 from tests.factories import OrgFactory, UserFactory, receipt_payload
-from tests.machines import Answer, Machine, bearer
+from tests.machines import Answer, SignedSender, bearer
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ HARDWARE = "blake3:" + "5f" * 32
 ENDPOINT = "https://gpu.example.org:11435"
 
 
-class Fleet:
+class NodesOfOneOrg:
     """The nodes of one org, which register and speak for themselves."""
 
     def __init__(self, org: Org | None = None) -> None:
@@ -62,8 +62,8 @@ class Fleet:
             self.tokens[name] = answer.json()["node_token"]
         return answer
 
-    def machine(self, name: str) -> Machine:
-        return Machine("X-Node-Id", name, base64.b64decode(self.tokens[name].removeprefix("whsec_")))
+    def machine(self, name: str) -> SignedSender:
+        return SignedSender("X-Node-Id", name, base64.b64decode(self.tokens[name].removeprefix("whsec_")))
 
     def forge(self, name: str) -> None:
         forged = signing.sign(receipt_payload(name), SigningKey.generate())
@@ -71,9 +71,9 @@ class Fleet:
 
 
 @pytest.fixture
-def cheat() -> Fleet:
+def cheat() -> NodesOfOneOrg:
     """An org whose node `rogue` has just been caught."""
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     assert fleet.register("rogue", hardware=HARDWARE, endpoint=ENDPOINT).status_code == 201
     fleet.forge("rogue")
     return fleet
@@ -93,7 +93,7 @@ def status_of(name: str) -> tuple[str, str, bool]:
 HELD = (Status.QUARANTINE, Reason.RELATED_TO_FRAUD, True)
 
 
-def test_forged_receipt_opens_one_finding_however_often_it_comes(cheat: Fleet) -> None:
+def test_forged_receipt_opens_one_finding_however_often_it_comes(cheat: NodesOfOneOrg) -> None:
     cheat.forge("rogue")
     finding = FraudFinding.objects.get()
     assert (finding.node_id, finding.state, finding.cause) == ("rogue", FindingState.OPEN, "receipt_forged")
@@ -111,7 +111,7 @@ def test_forged_receipt_opens_one_finding_however_often_it_comes(cheat: Fleet) -
     ],
 )
 def test_the_same_machine_under_another_name_starts_in_quarantine(
-    cheat: Fleet, hardware: str, endpoint: str
+    cheat: NodesOfOneOrg, hardware: str, endpoint: str
 ) -> None:
     answer = cheat.register("fresh", hardware=hardware, endpoint=endpoint)
     assert (answer.status_code, answer.json()["status"]) == (201, "quarantine")
@@ -123,17 +123,17 @@ def test_the_same_machine_under_another_name_starts_in_quarantine(
     assert cheat.machine("fresh").beat().json()["status"] == "quarantine"
 
 
-def test_audits_do_not_end_the_quarantine_of_a_related_node(cheat: Fleet) -> None:
+def test_audits_do_not_end_the_quarantine_of_a_related_node(cheat: NodesOfOneOrg) -> None:
     cheat.register("fresh", hardware=HARDWARE)
     validator, _ = actions.create_validator(name="v-1", by=cheat.operator, at=timezone.now())
     for number in range(4):
         body = {"node_id": "fresh", "kind": "audit", "ok": True, "ts": timezone.now().timestamp() + number}
-        assert Machine.validator(validator).send("/v1/probes", body).status_code == 201
+        assert SignedSender.validator(validator).send("/v1/probes", body).status_code == 201
     assert status_of("fresh") == HELD
 
 
-def test_key_of_a_node_is_refused_under_any_name_and_in_any_org(cheat: Fleet) -> None:
-    stranger = Fleet()
+def test_key_of_a_node_is_refused_under_any_name_and_in_any_org(cheat: NodesOfOneOrg) -> None:
+    stranger = NodesOfOneOrg()
     for fleet, name in ((cheat, "fresh"), (stranger, "other")):
         answer = fleet.register(name, key=cheat.keys["rogue"])
         assert (answer.status_code, answer.json()["error"]["type"]) == (409, "key_exists")
@@ -144,7 +144,7 @@ def test_key_of_a_node_is_refused_under_any_name_and_in_any_org(cheat: Fleet) ->
 
 
 def test_refused_key_leaves_the_enrolment_good() -> None:
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     fleet.register("first")
     made = Client().post(
         "/v1/enrollments", {}, content_type="application/json", headers=bearer(fleet.operator)
@@ -165,7 +165,7 @@ def test_refused_key_leaves_the_enrolment_good() -> None:
     assert register(SigningKey.generate()) == 201
 
 
-def test_a_former_key_is_refused_for_another_node_and_for_its_own(cheat: Fleet) -> None:
+def test_a_former_key_is_refused_for_another_node_and_for_its_own(cheat: NodesOfOneOrg) -> None:
     cheat.register("honest")
     former = cheat.keys["honest"]
     actions.add_key(
@@ -186,14 +186,14 @@ def test_a_former_key_is_refused_for_another_node_and_for_its_own(cheat: Fleet) 
     assert NodeKey.objects.filter(public_key=bytes(former.verify_key)).count() == 1
 
 
-def test_moving_to_the_endpoint_of_the_fraud_is_the_same_evasion(cheat: Fleet) -> None:
+def test_moving_to_the_endpoint_of_the_fraud_is_the_same_evasion(cheat: NodesOfOneOrg) -> None:
     cheat.register("fresh", hardware="blake3:" + "77" * 32, endpoint="https://new.example.org")
     assert status_of("fresh")[0] == Status.PENDING
     assert cheat.machine("fresh").beat(endpoint=ENDPOINT + "/").json()["status"] == "quarantine"
     assert status_of("fresh") == HELD
 
 
-def test_taking_up_the_hardware_of_the_fraud_is_the_same_evasion(cheat: Fleet) -> None:
+def test_taking_up_the_hardware_of_the_fraud_is_the_same_evasion(cheat: NodesOfOneOrg) -> None:
     cheat.register("fresh", hardware="blake3:" + "77" * 32)
     assert cheat.machine("fresh").beat().json()["status"] == "pending"
     answer = cheat.machine("fresh").beat(attest={"hardware_hash": HARDWARE})
@@ -201,20 +201,20 @@ def test_taking_up_the_hardware_of_the_fraud_is_the_same_evasion(cheat: Fleet) -
     assert status_of("fresh") == HELD
 
 
-def test_restating_the_frauds_hardware_first_hides_nothing(cheat: Fleet) -> None:
+def test_restating_the_frauds_hardware_first_hides_nothing(cheat: NodesOfOneOrg) -> None:
     cheat.machine("rogue").beat(attest={"hardware_hash": "blake3:" + "55" * 32})
     assert cheat.register("fresh", hardware=HARDWARE).json()["status"] == "quarantine"
     assert cheat.register("again", hardware="blake3:" + "55" * 32).json()["status"] == "quarantine"
 
 
-def test_moving_the_fraud_away_first_hides_nothing(cheat: Fleet) -> None:
+def test_moving_the_fraud_away_first_hides_nothing(cheat: NodesOfOneOrg) -> None:
     cheat.machine("rogue").beat(endpoint="https://moved.example.org")
     assert cheat.register("fresh", endpoint=ENDPOINT).json()["status"] == "quarantine"
     assert cheat.register("again", endpoint="https://moved.example.org").json()["status"] == "quarantine"
 
 
 def test_leaving_and_coming_back_is_taking_up_the_endpoint_anew() -> None:
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     fleet.register("rogue", endpoint=ENDPOINT)
     fleet.register("spare", endpoint=ENDPOINT)
     fleet.machine("spare").beat(endpoint="https://away.example.org")
@@ -224,7 +224,7 @@ def test_leaving_and_coming_back_is_taking_up_the_endpoint_anew() -> None:
 
 
 def test_nodes_from_before_the_fraud_and_other_new_nodes_run() -> None:
-    household = Fleet()
+    household = NodesOfOneOrg()
     household.register("rogue", hardware=HARDWARE, endpoint=ENDPOINT)
     household.register("beside", hardware=HARDWARE, endpoint="https://gpu.example.org:11436")
     household.forge("rogue")
@@ -246,7 +246,7 @@ def test_nodes_from_before_the_fraud_and_other_new_nodes_run() -> None:
     ],
 )
 def test_what_many_machines_share_relates_nobody(said: dict[str, Any]) -> None:
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     fleet.register("rogue", **said)
     fleet.forge("rogue")
     assert fleet.register("fresh", **said).json()["status"] == "pending"
@@ -254,21 +254,21 @@ def test_what_many_machines_share_relates_nobody(said: dict[str, Any]) -> None:
     assert status_of("fresh")[0] == Status.PENDING
 
 
-def test_a_match_across_orgs_holds_nothing(cheat: Fleet) -> None:
-    stranger = Fleet()
+def test_a_match_across_orgs_holds_nothing(cheat: NodesOfOneOrg) -> None:
+    stranger = NodesOfOneOrg()
     assert stranger.register("other", hardware=HARDWARE, endpoint=ENDPOINT).json()["status"] == "pending"
     sweep(at=timezone.now())
     assert status_of("other")[0] == Status.PENDING
 
 
-def test_a_related_node_relates_nobody_further(cheat: Fleet) -> None:
+def test_a_related_node_relates_nobody_further(cheat: NodesOfOneOrg) -> None:
     other = "blake3:" + "77" * 32
     cheat.register("related", hardware=other, endpoint=ENDPOINT)
     assert cheat.register("third", hardware=other).json()["status"] == "pending"
 
 
 def test_clearing_the_node_clears_its_finding_and_lets_its_related_nodes_go(
-    cheat: Fleet, admin: User
+    cheat: NodesOfOneOrg, admin: User
 ) -> None:
     cheat.register("fresh", hardware=HARDWARE)
     actions.clear(node=Node.objects.get(pk="rogue"), by=admin, reason="A bug of ours", at=timezone.now())
@@ -284,7 +284,9 @@ def test_clearing_the_node_clears_its_finding_and_lets_its_related_nodes_go(
     assert status_of("fresh")[0] == Status.PENDING
 
 
-def test_related_node_that_forged_itself_stays_when_the_other_is_cleared(cheat: Fleet, admin: User) -> None:
+def test_related_node_that_forged_itself_stays_when_the_other_is_cleared(
+    cheat: NodesOfOneOrg, admin: User
+) -> None:
     cheat.register("fresh", hardware=HARDWARE)
     cheat.forge("fresh")
     assert status_of("fresh") == (Status.QUARANTINE, Reason.RECEIPT_FORGED, True)
@@ -292,7 +294,7 @@ def test_related_node_that_forged_itself_stays_when_the_other_is_cleared(cheat: 
     assert status_of("fresh") == (Status.QUARANTINE, Reason.RECEIPT_FORGED, True)
 
 
-def test_clearing_a_related_node_stands(cheat: Fleet, admin: User) -> None:
+def test_clearing_a_related_node_stands(cheat: NodesOfOneOrg, admin: User) -> None:
     cheat.register("fresh", hardware=HARDWARE)
     actions.clear(node=Node.objects.get(pk="fresh"), by=admin, reason="Another card", at=timezone.now())
     assert cheat.machine("fresh").beat().json()["status"] == "pending"
@@ -307,7 +309,7 @@ def test_clearing_a_related_node_stands(cheat: Fleet, admin: User) -> None:
 
 
 def test_confirmed_fraud_holds_all_that_the_org_registered_since(admin: User) -> None:
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     fleet.register("older")
     fleet.register("rogue")
     fleet.forge("rogue")
@@ -317,13 +319,13 @@ def test_confirmed_fraud_holds_all_that_the_org_registered_since(admin: User) ->
     assert status_of("since") == HELD
     assert fleet.register("later").json()["status"] == "quarantine"
     assert status_of("older")[0] == Status.PENDING
-    assert Fleet().register("elsewhere").json()["status"] == "pending"
+    assert NodesOfOneOrg().register("elsewhere").json()["status"] == "pending"
     finding = FraudFinding.objects.get()
     assert (finding.state, finding.decision) == ("confirmed", "Certain")
     assert AuditEvent.objects.filter(verb="fraud.confirm", subject_id="rogue", reason="Certain").exists()
 
 
-def test_confirmed_fraud_does_not_end(cheat: Fleet, admin: User) -> None:
+def test_confirmed_fraud_does_not_end(cheat: NodesOfOneOrg, admin: User) -> None:
     rogue = Node.objects.get(pk="rogue")
     actions.confirm_fraud(node=rogue, by=admin, reason="Certain", at=timezone.now())
     with pytest.raises(actions.NotPossible):
@@ -336,7 +338,7 @@ def test_confirmed_fraud_does_not_end(cheat: Fleet, admin: User) -> None:
 
 
 def test_admin_opens_a_finding_with_a_reason(admin: User) -> None:
-    fleet = Fleet()
+    fleet = NodesOfOneOrg()
     fleet.register("suspect", hardware=HARDWARE)
     node = Node.objects.get(pk="suspect")
     with pytest.raises(actions.NotPossible):
@@ -348,13 +350,13 @@ def test_admin_opens_a_finding_with_a_reason(admin: User) -> None:
         actions.suspect(node=node, by=admin, reason="Again", at=timezone.now())
 
 
-def test_node_that_forges_after_a_clear_gets_a_new_finding(cheat: Fleet, admin: User) -> None:
+def test_node_that_forges_after_a_clear_gets_a_new_finding(cheat: NodesOfOneOrg, admin: User) -> None:
     actions.clear(node=Node.objects.get(pk="rogue"), by=admin, reason="Once", at=timezone.now())
     cheat.forge("rogue")
     assert [finding.state for finding in FraudFinding.objects.all()] == ["open", "cleared"]
 
 
-def test_sweeper_holds_what_a_crash_left_running(cheat: Fleet) -> None:
+def test_sweeper_holds_what_a_crash_left_running(cheat: NodesOfOneOrg) -> None:
     """The heartbeat that took up the mark was committed, and the process died before it could act."""
     cheat.register("fresh", endpoint="https://new.example.org")
     Node.objects.get(pk="fresh").marks.update(value="gpu.example.org:11435")

@@ -12,7 +12,7 @@ from jatevo.audit.record import SYSTEM
 from nodes.actions import Beat, Measurement, clear, happen, heartbeat, quarantine, recompute, record_probe
 from nodes.models import Node, NodeHour, SweeperClock
 from nodes.reputation.evidence import observe
-from nodes.reputation.formula import Kind
+from nodes.reputation.formula import ObservationKind
 from nodes.rules.lifecycle import REPUTATION_FLOOR, Event, Reason, Status, reputation_is_low
 from nodes.rules.probes import ProbeKind
 from nodes.sweeper import sweep
@@ -150,7 +150,9 @@ def test_a_quarantine_for_low_reputation_is_no_breach_of_policy(bad: Node) -> No
     pass_time(bad, NOW, minutes=5)
     assert bad.transitions.get().reason == Reason.REPUTATION_LOW
     (conduct,) = [
-        each for each in observe(NOW.date(), at=NOW + HOUR)[bad.pk].observations if each.kind is Kind.CONDUCT
+        each
+        for each in observe(NOW.date(), at=NOW + HOUR)[bad.pk].observations
+        if each.kind is ObservationKind.CONDUCT
     ]
     assert conduct.failed == 0
 

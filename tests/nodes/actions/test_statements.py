@@ -9,7 +9,7 @@ from nodes.models import Node, NodeAttestation, NodeChange
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, UserFactory
-from tests.machines import Machine, bearer
+from tests.machines import SignedSender, bearer
 from tests.nodes.actions.test_enrolment import enrol, register
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,9 @@ def history(browser: Browser, node: Node) -> str:
 
 
 def test_a_new_version_and_driver_replace_the_old_ones_and_are_history(node: Node) -> None:
-    answer = Machine.node(node).beat(agent_version="1.1.0", attest={"driver_version": "560"}, concurrency=16)
+    answer = SignedSender.node(node).beat(
+        agent_version="1.1.0", attest={"driver_version": "560"}, concurrency=16
+    )
     assert answer.status_code == 200
     node = Node.objects.select_related("attestation").get(pk=node.pk)
     assert (node.agent_version, node.concurrency, node.attestation.driver_version) == ("1.1.0", 16, "560")
@@ -46,7 +48,7 @@ def test_a_new_version_and_driver_replace_the_old_ones_and_are_history(node: Nod
 
 
 def test_the_same_again_is_no_change(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     for _ in range(3):
         machine.beat(agent_version="1.1.0", attest={"hardware_hash": OLD, "vram_gb": 24})
     assert NodeChange.objects.count() == 1
@@ -56,13 +58,13 @@ def test_the_same_again_is_no_change(node: Node) -> None:
 
 
 def test_what_is_not_known_any_more_becomes_unknown_and_not_zero(node: Node) -> None:
-    Machine.node(node).beat(attest={"vram_gb": None, "driver_version": None})
+    SignedSender.node(node).beat(attest={"vram_gb": None, "driver_version": None})
     attestation = NodeAttestation.objects.get(node=node)
     assert (attestation.vram_gb, attestation.driver_version, attestation.gpu_model) == (None, "", "RTX 4090")
 
 
 def test_changed_hardware_is_evidence_that_admins_see(org: Org, node: Node) -> None:
-    Machine.node(node).beat(attest={"hardware_hash": NEW, "gpu_model": "H100"})
+    SignedSender.node(node).beat(attest={"hardware_hash": NEW, "gpu_model": "H100"})
     assert NodeChange.objects.get().hardware_changed
     admin = Browser().hold_session(make_user(Role.ADMIN))
     page = history(admin, node)
@@ -75,7 +77,7 @@ def test_changed_hardware_is_evidence_that_admins_see(org: Org, node: Node) -> N
 
 
 def test_the_owner_reads_of_an_update_and_a_stranger_does_not(org: Org, node: Node) -> None:
-    Machine.node(node).beat(agent_version="1.1.0")
+    SignedSender.node(node).beat(agent_version="1.1.0")
     owner = Browser().hold_session(make_user(Role.OPERATOR, org=org))
     assert "Agent: 1.0.0 → 1.1.0" in history(owner, node)
     Node.objects.filter(pk=node.pk).update(shared=True)
@@ -86,14 +88,14 @@ def test_the_owner_reads_of_an_update_and_a_stranger_does_not(org: Org, node: No
 
 
 def test_another_address_of_the_energy_proof_is_a_claim_again(node: Node) -> None:
-    Machine.node(node).beat(attest={"energy_proof_url": "https://sun.example/2"})
+    SignedSender.node(node).beat(attest={"energy_proof_url": "https://sun.example/2"})
     node.refresh_from_db()
     assert not node.green_energy
 
 
 def test_a_history_cannot_be_made_to_overflow(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodes.actions.statements.MOST_CHANGES", 2)
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     answers = [
         machine.beat(agent_version=f"2.{number}", attest={"cuda_version": "13"}) for number in range(3)
     ]

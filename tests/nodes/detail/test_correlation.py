@@ -6,7 +6,14 @@ import pytest
 from django.utils import timezone
 
 from jatevo.accounts.models import Org, Role, User
-from nodes.detail.correlation import WINDOW, Correlation, Group, chance_of_at_least, correlation, in_words
+from nodes.detail.correlation import (
+    WINDOW,
+    CorrelatedNodes,
+    Correlation,
+    chance_of_at_least,
+    correlation,
+    in_words,
+)
 from nodes.models import Node, NodeTransition
 from nodes.rules.lifecycle import Reason
 from tests.accounts.browser import Browser, text_of
@@ -42,7 +49,7 @@ def offline(node: Node, at: datetime, reason: Reason = Reason.NO_HEARTBEAT) -> N
         )  # fmt: skip
 
 
-def groups_of(found: Correlation) -> dict[str, Group]:
+def groups_of(found: Correlation) -> dict[str, CorrelatedNodes]:
     return {group.label: group for group in found.groups}
 
 

@@ -19,7 +19,7 @@ from jatevo.metrics.store import Store
 from jatevo.metrics.transport import Param, Row
 from jatevo.metrics.writer import write
 from nodes.detail import metrics_tab
-from nodes.detail.latency_charts import Window
+from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.metrics_tab import charts_context
 from nodes.models import Exemption, HeartbeatMinute, Node, NodeHour, NodeStanding, NodeTransition
 from nodes.rules.lifecycle import Reason, Status
@@ -102,7 +102,7 @@ def test_the_running_hour_does_not_make_up_for_a_lost_minute_with_an_early_one(
             if back not in lost
         ),
     )
-    charts = charts_context(node, Window.DAY, {}, at=half_past)["charts"]
+    charts = charts_context(node, ChartWindow.DAY, {}, at=half_past)["charts"]
     cell = charts.uptime.days[0].cells[-1]
     assert (cell.minutes_up, cell.minutes_expected) == (26, 28)
 
@@ -193,7 +193,7 @@ def test_charts_answer_a_poll_with_304_until_a_probe_comes(
     first = operator.get(f"/nodes/{node.pk}/", headers=CHARTS)
     asked = {**CHARTS, "If-None-Match": first["ETag"]}
     assert operator.get(f"/nodes/{node.pk}/", headers=asked).status_code == 304
-    monkeypatch.setattr(metrics_tab, "_FRESH_FOR", dict.fromkeys(Window, timedelta(0)))
+    monkeypatch.setattr(metrics_tab, "_FRESH_FOR", dict.fromkeys(ChartWindow, timedelta(0)))
     ship(chdb_store, latency("news", node_id=node.pk, ts=int(now.timestamp()) - 1, p99=7777.0))
     assert "7,777 ms" in text_of(operator.get(f"/nodes/{node.pk}/", headers=asked))
 
@@ -201,7 +201,7 @@ def test_charts_answer_a_poll_with_304_until_a_probe_comes(
 def test_a_store_that_is_away_leaves_the_last_good_charts_with_their_age(
     operator: Browser, node: Node, chdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_tab, "_FRESH_FOR", dict.fromkeys(Window, timedelta(0)))
+    monkeypatch.setattr(metrics_tab, "_FRESH_FOR", dict.fromkeys(ChartWindow, timedelta(0)))
     ship(chdb_store, *measured(node, at=timezone.now()))
     assert "Stale" not in text_of(operator.get(f"/nodes/{node.pk}/"))
     monkeypatch.setattr(metrics_tab, "get_store", DownStore)

@@ -13,7 +13,7 @@ from nodes.actions import declare, note_outage, recompute, recompute_days
 from nodes.detail.reputation_tab import reputation_panel
 from nodes.models import Node, NodeHour, ReputationClock, ReputationDay
 from nodes.reputation.days import days_of
-from nodes.reputation.formula import Day, Kind, Observation, reputation
+from nodes.reputation.formula import EvidenceDay, Observation, ObservationKind, reputation
 from nodes.rules.lifecycle import Status
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -104,8 +104,11 @@ def test_today_is_told_apart_from_the_days_before_when_the_job_lags(node: Node) 
 def test_a_cause_that_rounds_to_nothing_is_not_listed(org: Org) -> None:
     node = NodeFactory.create(org=org)
     for ago in range(14):
-        seen = (Observation(Kind.SILENCE, 0, 1440), Observation(Kind.LATENCY, int(ago == 3), 100_000))
-        _store(node, Day((MIDNIGHT - ago * DAY).date(), seen))
+        seen = (
+            Observation(ObservationKind.SILENCE, 0, 1440),
+            Observation(ObservationKind.LATENCY, int(ago == 3), 100_000),
+        )
+        _store(node, EvidenceDay((MIDNIGHT - ago * DAY).date(), seen))
     ReputationClock.objects.create(last_run_at=NOW)
     words = words_of(page_of(node))
     assert "latency probes over the target" not in words
@@ -115,7 +118,7 @@ def test_a_cause_that_rounds_to_nothing_is_not_listed(org: Org) -> None:
     assert 0 not in lost
 
 
-def _store(node: Node, day: Day) -> None:
+def _store(node: Node, day: EvidenceDay) -> None:
     evidence = {each.kind.value: {"failed": each.failed, "total": each.total} for each in day.observations}
     ReputationDay.objects.create(node=node, day=day.day, evidence=evidence, computed_at=NOW - DAY)
 
@@ -151,11 +154,24 @@ def test_whoever_is_on_probation_reads_it_beside_r(node: Node) -> None:
     Node.objects.update(pardoned_reputation="33.00")
     ReputationDay.objects.all().delete()
     _store(
-        node, Day(MIDNIGHT.date(), (Observation(Kind.SILENCE, 1440, 1440), Observation(Kind.AUDIT, 24, 24)))
+        node,
+        EvidenceDay(
+            MIDNIGHT.date(),
+            (Observation(ObservationKind.SILENCE, 1440, 1440), Observation(ObservationKind.AUDIT, 24, 24)),
+        ),
     )
     for ago in range(1, 6):
         day = (MIDNIGHT - ago * DAY).date()
-        _store(node, Day(day, (Observation(Kind.SILENCE, 1440, 1440), Observation(Kind.AUDIT, 24, 24))))
+        _store(
+            node,
+            EvidenceDay(
+                day,
+                (
+                    Observation(ObservationKind.SILENCE, 1440, 1440),
+                    Observation(ObservationKind.AUDIT, 24, 24),
+                ),
+            ),
+        )
     words = words_of(page_of(node))
     assert (
         "under 40, where nodes are quarantined; cleared at 33.00, it is quarantined again only if it falls"

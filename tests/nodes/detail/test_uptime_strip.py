@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from nodes.detail.uptime_strip import HEIGHT, HOURS, Cell, Level, uptime_strip
+from nodes.detail.uptime_strip import HEIGHT, HOURS, HourBar, HourLevel, uptime_strip
 
 AT = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -23,21 +23,21 @@ def test_each_level_has_a_shape_of_its_own() -> None:
     hours_up = {noon - 3 * HOUR: ALL, noon - 2 * HOUR: ALL >> 3, noon - HOUR: ALL >> 4}
     cells = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT).days[0].cells[-6:]
     assert [cell.level for cell in cells] == [
-        Level.UNKNOWN, Level.DOWN, Level.FULL, Level.FULL, Level.PARTIAL, Level.DOWN,
+        HourLevel.UNKNOWN, HourLevel.DOWN, HourLevel.FULL, HourLevel.FULL, HourLevel.PARTIAL, HourLevel.DOWN,
     ]  # fmt: skip
     heights = {cell.level: cell.height for cell in cells}
-    assert heights[Level.UNKNOWN] < heights[Level.PARTIAL] < heights[Level.FULL] == HEIGHT
+    assert heights[HourLevel.UNKNOWN] < heights[HourLevel.PARTIAL] < heights[HourLevel.FULL] == HEIGHT
 
 
 def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
-    def running(minutes_up: int) -> Cell:
+    def running(minutes_up: int) -> HourBar:
         strip = uptime_strip({AT.replace(minute=0): (1 << minutes_up) - 1}, first_minute=LONG_AGO, at=AT)
         return strip.days[0].cells[-1]
 
     cell = running(28)  # the last two may still be on their way
-    assert (cell.minutes_up, cell.minutes_expected, cell.level) == (28, 28, Level.FULL)
+    assert (cell.minutes_up, cell.minutes_expected, cell.level) == (28, 28, HourLevel.FULL)
     assert cell.title == "10 Mar, 12:00 UTC: up 28 of 28 minutes"
-    assert running(26).level is Level.PARTIAL
+    assert running(26).level is HourLevel.PARTIAL
 
 
 def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_own() -> None:
@@ -49,7 +49,7 @@ def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_ow
     marked = strip.excusing({**dict.fromkeys(half, "maintenance"), before: "incident"})
     cells = {cell.hour: cell for cell in marked.days[0].cells}
     assert [cells[noon - back * HOUR].level for back in (5, 4, 3, 2, 1)] == [
-        Level.UNKNOWN, Level.FULL, Level.EXCUSED, Level.PARTIAL, Level.DOWN,
+        HourLevel.UNKNOWN, HourLevel.FULL, HourLevel.EXCUSED, HourLevel.PARTIAL, HourLevel.DOWN,
     ]  # fmt: skip
     excused = cells[noon - 3 * HOUR]
     assert excused.title == "10 Mar, 09:00 UTC: up 30 of 60 minutes, 30 excused (maintenance)"
@@ -74,7 +74,7 @@ def test_an_hour_in_which_the_node_first_came_counts_from_then() -> None:
     first = AT.replace(minute=0) - 2 * HOUR + timedelta(minutes=40)
     strip = uptime_strip({first.replace(minute=0): ALL >> 40 << 40}, first_minute=first, at=AT)
     cell = next(cell for cell in strip.days[0].cells if cell.hour == first.replace(minute=0))
-    assert (cell.minutes_expected, cell.level) == (20, Level.FULL)
+    assert (cell.minutes_expected, cell.level) == (20, HourLevel.FULL)
     assert strip.days[1].share is None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodes.detail.heartbeat_strip import HEIGHT, MINUTES, Level, heartbeat_strip
+from nodes.detail.heartbeat_strip import HEIGHT, MINUTES, MinuteLevel, heartbeat_strip
 from nodes.detail.metrics_tab import signals_of, spell_duration
 from nodes.rules.explanations import REASON_LABELS, Maintenance, explain, reason_label
 from nodes.rules.heartbeat_regularity import regularity
@@ -118,7 +118,7 @@ def test_a_full_minute_is_good_a_thin_one_partial_an_empty_one_missed() -> None:
     beats = {NOON - 4 * MINUTE: 6, NOON - 3 * MINUTE: 5, NOON - 2 * MINUTE: 4}
     strip = heartbeat_strip(beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10)
     levels = [bar.level for bar in strip.bars[-5:-1]]
-    assert levels == [Level.GOOD, Level.GOOD, Level.PARTIAL, Level.MISSED]
+    assert levels == [MinuteLevel.GOOD, MinuteLevel.GOOD, MinuteLevel.PARTIAL, MinuteLevel.MISSED]
     heights = [bar.height for bar in strip.bars[-5:-2]]
     assert heights == sorted(heights, reverse=True)
     assert strip.bars[-2].height == strip.height  # an empty frame, told from the others by its shape
@@ -133,7 +133,12 @@ def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None
         beats, since=NOON - timedelta(days=1), at=NOON, interval_seconds=10, excused=excused
     )
     bars = strip.bars[-5:-1]
-    assert [bar.level for bar in bars] == [Level.GOOD, Level.EXCUSED, Level.EXCUSED, Level.MISSED]
+    assert [bar.level for bar in bars] == [
+        MinuteLevel.GOOD,
+        MinuteLevel.EXCUSED,
+        MinuteLevel.EXCUSED,
+        MinuteLevel.MISSED,
+    ]
     assert 0 < bars[1].y < bars[1].y + bars[1].height < HEIGHT
     assert bars[2].title == "11:58 UTC: 0 received, maintenance"
     assert strip.minutes_excused == 2
@@ -193,14 +198,14 @@ def test_nothing_is_expected_before_the_node_was_there() -> None:
     since = NOON - 10 * MINUTE
     strip = heartbeat_strip({}, since=since, at=NOON, interval_seconds=10)
     assert strip.expected == 60
-    assert {bar.level for bar in strip.bars if bar.minute < since} == {Level.UNKNOWN}
-    assert {bar.level for bar in strip.bars if since <= bar.minute < NOON} == {Level.MISSED}
+    assert {bar.level for bar in strip.bars if bar.minute < since} == {MinuteLevel.UNKNOWN}
+    assert {bar.level for bar in strip.bars if since <= bar.minute < NOON} == {MinuteLevel.MISSED}
 
 
 def test_a_minute_that_has_just_begun_is_not_called_missed() -> None:
     at = NOON + timedelta(seconds=12)
     strip = heartbeat_strip({}, since=NOON - timedelta(days=1), at=at, interval_seconds=10)
-    assert strip.bars[-1].level is Level.UNKNOWN
+    assert strip.bars[-1].level is MinuteLevel.UNKNOWN
 
 
 def test_a_node_that_is_too_eager_does_not_leave_the_drawing() -> None:

@@ -11,7 +11,7 @@ from jatevo.metrics.models import Outbox
 from nodes.models import HeartbeatMinute, Node
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
-from tests.machines import Machine
+from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ def node() -> Node:
 
 
 def test_first_heartbeat_puts_the_node_before_the_validators(node: Node) -> None:
-    answer = Machine.node(node).beat()
+    answer = SignedSender.node(node).beat()
     assert answer.status_code == 200
     assert answer.json()["status"] == "pending"
     assert answer.json()["heartbeat_interval_s"] == 10
@@ -35,7 +35,7 @@ def test_first_heartbeat_puts_the_node_before_the_validators(node: Node) -> None
 
 
 def test_second_heartbeat_makes_no_second_transition(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     machine.beat()
     machine.beat()
     assert node.transitions.count() == 1
@@ -45,20 +45,20 @@ def test_second_heartbeat_makes_no_second_transition(node: Node) -> None:
 
 def test_heartbeat_never_ends_a_quarantine() -> None:
     node = NodeFactory.create(status=Status.QUARANTINE)
-    assert Machine.node(node).beat().json()["status"] == "quarantine"
+    assert SignedSender.node(node).beat().json()["status"] == "quarantine"
     node.refresh_from_db()
     assert node.status == Status.QUARANTINE
 
 
 def test_heartbeat_of_an_offline_node_sends_it_to_be_probed() -> None:
     node = NodeFactory.create(status=Status.OFFLINE)
-    assert Machine.node(node).beat().json()["status"] == "pending"
+    assert SignedSender.node(node).beat().json()["status"] == "pending"
     node.refresh_from_db()
     assert node.probing_since is not None
 
 
 def test_heartbeat_that_is_not_later_is_refused_even_with_a_fresh_id(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     ts = time.time()
     assert machine.beat(ts=ts).status_code == 200
     for older in (ts, ts - 1):
@@ -67,14 +67,14 @@ def test_heartbeat_that_is_not_later_is_refused_even_with_a_fresh_id(node: Node)
 
 
 def test_liveness_goes_by_the_servers_clock(node: Node) -> None:
-    Machine.node(node).beat(ts=time.time() - 250)
+    SignedSender.node(node).beat(ts=time.time() - 250)
     node.refresh_from_db()
     assert node.last_heartbeat_at is not None
     assert timezone.now() - node.last_heartbeat_at < timedelta(seconds=5)
 
 
 def test_same_webhook_id_again_is_a_replay(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     body = {"node_id": node.pk, "ts": time.time(), "metrics": {"uptime": 1, "gpu_util": 0}}
     assert machine.send("/v1/nodes/heartbeat", body, message_id="msg_once").status_code == 200
     later = body | {"ts": time.time() + 1}
@@ -84,7 +84,7 @@ def test_same_webhook_id_again_is_a_replay(node: Node) -> None:
 
 @pytest.mark.parametrize("offset", [-301, 301])
 def test_timestamp_off_by_more_than_300_s_tells_the_server_time(node: Node, offset: int) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     body = {"node_id": node.pk, "ts": time.time(), "metrics": {"uptime": 1, "gpu_util": 0}}
     answer = machine.send("/v1/nodes/heartbeat", body, at=time.time() + offset)
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "clock_skew")
@@ -110,7 +110,7 @@ def test_unauthenticated_heartbeat_changes_nothing(
     node: Node, overrides: dict[str, str], expected: str
 ) -> None:
     body = {"node_id": node.pk, "ts": time.time(), "metrics": {"uptime": 1, "gpu_util": 0}}
-    answer = Machine.node(node).send("/v1/nodes/heartbeat", body, headers=overrides)
+    answer = SignedSender.node(node).send("/v1/nodes/heartbeat", body, headers=overrides)
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, expected)
     node.refresh_from_db()
     assert node.last_heartbeat_at is None
@@ -119,7 +119,7 @@ def test_unauthenticated_heartbeat_changes_nothing(
 
 def test_node_cannot_beat_for_another(node: Node) -> None:
     rival = NodeFactory.create()
-    answer = Machine.node(rival).beat(node_id=node.pk)
+    answer = SignedSender.node(rival).beat(node_id=node.pk)
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "node_mismatch")
     node.refresh_from_db()
     assert node.last_heartbeat_at is None
@@ -153,7 +153,7 @@ def test_node_cannot_beat_for_another(node: Node) -> None:
 )
 def test_wrong_field_is_named_and_nothing_kept(node: Node, change: dict[str, object], field: str) -> None:
     body = {"node_id": node.pk, "ts": time.time(), "metrics": {"uptime": 1, "gpu_util": 0}, **change}
-    answer = Machine.node(node).send("/v1/nodes/heartbeat", body)
+    answer = SignedSender.node(node).send("/v1/nodes/heartbeat", body)
     assert answer.status_code == 422
     error = answer.json()["error"]
     assert error["type"] == "invalid_request"
@@ -163,7 +163,7 @@ def test_wrong_field_is_named_and_nothing_kept(node: Node, change: dict[str, obj
 
 
 def test_eleventh_heartbeat_in_a_second_is_throttled(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     with time_machine.travel(timezone.now().replace(microsecond=0), tick=False):
         answers = [machine.beat(ts=time.time() + number / 100) for number in range(12)]
     assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
@@ -172,7 +172,7 @@ def test_eleventh_heartbeat_in_a_second_is_throttled(node: Node) -> None:
 
 
 def test_a_finished_minute_is_counted_and_sent_to_the_metrics_store(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     start = timezone.now().replace(second=0, microsecond=0)
     for second in (5, 15, 25, 65):
         with time_machine.travel(start + timedelta(seconds=second), tick=False):
@@ -184,7 +184,7 @@ def test_a_finished_minute_is_counted_and_sent_to_the_metrics_store(node: Node) 
 
 
 def test_heartbeat_updates_the_models_only_when_it_names_them(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     machine.beat(models=["a", "b", "a"])
     node.refresh_from_db()
     assert node.models_offered == ["a", "b"]
@@ -194,7 +194,7 @@ def test_heartbeat_updates_the_models_only_when_it_names_them(node: Node) -> Non
 
 
 def test_heartbeat_from_the_future_is_refused_and_does_not_lock_the_node_out(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     answer = machine.beat(ts=4_000_000_000)
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "clock_skew")
     assert "server_time" in answer.json()["error"]
@@ -202,7 +202,7 @@ def test_heartbeat_from_the_future_is_refused_and_does_not_lock_the_node_out(nod
 
 
 def test_heartbeat_may_name_a_new_endpoint(node: Node) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     machine.beat(endpoint="http://203.0.113.9:11435")
     machine.beat()
     node.refresh_from_db()

@@ -15,7 +15,7 @@ from jatevo.wire.names import normal_model
 from nodes.models import Node, NodeAttestation, NormalModel
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory, receipt_payload, signing_key_of
-from tests.machines import Machine
+from tests.machines import SignedSender
 from tests.nodes.actions.test_enrolment import enrol, register
 from tests.wire.hostile_names import HOSTILE
 
@@ -33,7 +33,7 @@ def node() -> Node:
 
 @pytest.mark.parametrize("name", SENDABLE.values(), ids=SENDABLE)
 def test_heartbeat_leaves_a_bad_model_out_and_says_so(node: Node, name: str) -> None:
-    answer = Machine.node(node).beat(models=["qwen3", name])
+    answer = SignedSender.node(node).beat(models=["qwen3", name])
     assert answer.status_code == 200
     assert answer.json()["ignored"] == [name]
     node.refresh_from_db()
@@ -42,11 +42,11 @@ def test_heartbeat_leaves_a_bad_model_out_and_says_so(node: Node, name: str) -> 
 
 
 def test_an_answer_without_anything_ignored_does_not_speak_of_it(node: Node) -> None:
-    assert "ignored" not in Machine.node(node).beat(models=["qwen3"]).json()
+    assert "ignored" not in SignedSender.node(node).beat(models=["qwen3"]).json()
 
 
 def test_other_bad_names_of_a_heartbeat_are_left_out_by_their_path(node: Node) -> None:
-    answer = Machine.node(node).beat(
+    answer = SignedSender.node(node).beat(
         agent_version=EVIL,
         attest={"gpu_model": EVIL, "driver_version": "550.54", "cuda_version": EVIL, "hardware_hash": EVIL},
         metrics={"uptime": 1, EVIL: 1, "note": EVIL, "disk": "ok"},
@@ -92,7 +92,7 @@ def test_registration_names_every_bad_name() -> None:
 @pytest.mark.parametrize("name", SENDABLE.values(), ids=SENDABLE)
 def test_a_receipt_of_a_bad_model_is_refused(node: Node, name: str) -> None:
     payload = signing.sign({**receipt_payload(node.pk), "model_id": name}, signing_key_of(node.pk))
-    answer = Machine.node(node).send("/v1/receipts", payload)
+    answer = SignedSender.node(node).send("/v1/receipts", payload)
     assert answer.status_code == 422
     assert [problem["field"] for problem in answer.json()["error"]["details"]] == ["model_id"]
 
@@ -138,7 +138,7 @@ def test_spellings_of_a_model_are_one_cached_model() -> None:
 
 
 def test_a_model_is_shown_as_given_and_once(node: Node) -> None:
-    Machine.node(node).beat(models=["QWEN3", "qwen3:latest", "llama"])
+    SignedSender.node(node).beat(models=["QWEN3", "qwen3:latest", "llama"])
     node.refresh_from_db()
     assert node.models_offered == ["QWEN3", "llama"]
     token = enrol(UserFactory.create()).json()["token"]
@@ -148,7 +148,7 @@ def test_a_model_is_shown_as_given_and_once(node: Node) -> None:
 
 @pytest.mark.parametrize("lead", [31, 250])
 def test_heartbeat_of_a_clock_ahead_tells_the_time_and_locks_nobody_out(node: Node, lead: int) -> None:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     answer = machine.beat(ts=time.time() + lead)
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "clock_skew")
     assert abs(answer.json()["error"]["server_time"] - time.time()) < 5
@@ -156,11 +156,11 @@ def test_heartbeat_of_a_clock_ahead_tells_the_time_and_locks_nobody_out(node: No
 
 
 def test_heartbeat_a_little_ahead_is_taken(node: Node) -> None:
-    assert Machine.node(node).beat(ts=time.time() + 25).status_code == 200
+    assert SignedSender.node(node).beat(ts=time.time() + 25).status_code == 200
 
 
 @pytest.mark.parametrize("metrics", [{"uptime": 1}, {"uptime": None, "gpu_util": None, "temp": None}])
 def test_what_a_node_cannot_know_it_leaves_out_or_sends_as_null(node: Node, metrics: dict[str, Any]) -> None:
-    assert Machine.node(node).beat(metrics=metrics).status_code == 200
+    assert SignedSender.node(node).beat(metrics=metrics).status_code == 200
     node.refresh_from_db()
     assert node.last_metrics == metrics

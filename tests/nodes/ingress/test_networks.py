@@ -20,7 +20,7 @@ from nodes.models import Node
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory
-from tests.machines import Machine
+from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +61,7 @@ def database(tmp_path: Path, settings: Settings) -> Path:
 
 
 def beat_from(node: Node, address: str, *, ts: float | None = None) -> str:
-    machine = Machine.node(node)
+    machine = SignedSender.node(node)
     machine.client.defaults["HTTP_X_FORWARDED_FOR"] = address
     assert machine.beat(ts=ts).status_code == 200
     node.refresh_from_db()

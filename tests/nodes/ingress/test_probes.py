@@ -16,26 +16,26 @@ from nodes.actions import add_key
 from nodes.models import Exemption, ExemptionKind, Node, Probe
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory
-from tests.machines import Answer, Machine
+from tests.machines import Answer, SignedSender
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def validator() -> Machine:
-    return Machine.validator(ValidatorFactory.create())
+def validator() -> SignedSender:
+    return SignedSender.validator(ValidatorFactory.create())
 
 
 def probing(**fields: Any) -> Node:
     return NodeFactory.create(status=Status.PENDING, probing_since=timezone.now(), **fields)
 
 
-def probe(validator: Machine, node: Node, **members: Any) -> Answer:
+def probe(validator: SignedSender, node: Node, **members: Any) -> Answer:
     body = {"node_id": node.pk, "kind": "health", "ok": True, "ts": time.time(), **members}
     return validator.send("/v1/probes", body)
 
 
-def test_passed_health_probe_makes_a_probing_node_active(validator: Machine) -> None:
+def test_passed_health_probe_makes_a_probing_node_active(validator: SignedSender) -> None:
     node = probing()
     answer = probe(validator, node, p50=10.0, p95=20.0, p99=30.0, tps=40.5, detail="answered")
     assert (answer.status_code, answer.json()["status"]) == (201, "active")
@@ -46,14 +46,14 @@ def test_passed_health_probe_makes_a_probing_node_active(validator: Machine) -> 
     assert (fact.body["p95"], fact.body["node_id"]) == (20.0, node.pk)
 
 
-def test_registered_node_needs_a_heartbeat_before_a_probe_counts(validator: Machine) -> None:
+def test_registered_node_needs_a_heartbeat_before_a_probe_counts(validator: SignedSender) -> None:
     node = NodeFactory.create()
     assert probe(validator, node).json()["status"] == "pending"
     node.refresh_from_db()
     assert node.status == Status.PENDING
 
 
-def test_three_failed_probes_in_a_row_quarantine(validator: Machine) -> None:
+def test_three_failed_probes_in_a_row_quarantine(validator: SignedSender) -> None:
     node = probing()
     statuses = [probe(validator, node, ok=False, detail="refused").json()["status"] for _ in range(3)]
     assert statuses == ["pending", "pending", "quarantine"]
@@ -61,7 +61,7 @@ def test_three_failed_probes_in_a_row_quarantine(validator: Machine) -> None:
     assert node.transitions.get(to_status="quarantine").evidence["detail"] == "refused"
 
 
-def test_failed_audit_quarantines_and_three_passed_ones_end_it(validator: Machine) -> None:
+def test_failed_audit_quarantines_and_three_passed_ones_end_it(validator: SignedSender) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     wrong = {"kind": "audit", "ok": False, "fault": "wrong_output"}
     assert probe(validator, node, **wrong).json()["status"] == "quarantine"
@@ -94,7 +94,9 @@ def hour_of(node: Node) -> dict[str, int]:
 
 @pytest.mark.parametrize("detail", WORDS)
 @pytest.mark.parametrize("fault", FALSE_ANSWERS)
-def test_a_false_answer_fails_an_audit_for_what_it_is(validator: Machine, fault: str, detail: str) -> None:
+def test_a_false_answer_fails_an_audit_for_what_it_is(
+    validator: SignedSender, fault: str, detail: str
+) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     answer = probe(validator, node, kind="audit", ok=False, fault=fault, detail=detail)
     assert answer.json()["status"] == "quarantine"
@@ -104,7 +106,7 @@ def test_a_false_answer_fails_an_audit_for_what_it_is(validator: Machine, fault:
 @pytest.mark.parametrize("detail", WORDS)
 @pytest.mark.parametrize("fault", OUT_OF_REACH)
 def test_an_audit_that_never_reached_its_node_convicts_nobody(
-    validator: Machine, fault: str | None, detail: str
+    validator: SignedSender, fault: str | None, detail: str
 ) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     for _ in range(4):
@@ -117,7 +119,7 @@ def test_an_audit_that_never_reached_its_node_convicts_nobody(
 
 
 @pytest.mark.parametrize("fault", [*FALSE_ANSWERS, *OUT_OF_REACH])
-def test_a_health_probe_fails_by_any_fault_of_the_node(validator: Machine, fault: str | None) -> None:
+def test_a_health_probe_fails_by_any_fault_of_the_node(validator: SignedSender, fault: str | None) -> None:
     node = probing()
     statuses = [probe(validator, node, ok=False, fault=fault).json()["status"] for _ in range(3)]
     assert statuses == ["pending", "pending", "quarantine"]
@@ -125,7 +127,7 @@ def test_a_health_probe_fails_by_any_fault_of_the_node(validator: Machine, fault
 
 
 @pytest.mark.parametrize("kind", ["health", "audit", "latency"])
-def test_a_validators_own_trouble_counts_for_nothing(validator: Machine, kind: str) -> None:
+def test_a_validators_own_trouble_counts_for_nothing(validator: SignedSender, kind: str) -> None:
     node = probing()
     for _ in range(4):
         answer = probe(validator, node, kind=kind, ok=False, fault="validator", detail="wrong signature")
@@ -137,7 +139,7 @@ def test_a_validators_own_trouble_counts_for_nothing(validator: Machine, kind: s
 
 @pytest.mark.parametrize("fault", OUT_OF_REACH)
 def test_an_audit_out_of_reach_fails_a_pending_node_as_a_health_probe_does(
-    validator: Machine, fault: str | None
+    validator: SignedSender, fault: str | None
 ) -> None:
     node = probing()
     statuses = [
@@ -148,7 +150,7 @@ def test_an_audit_out_of_reach_fails_a_pending_node_as_a_health_probe_does(
 
 @pytest.mark.parametrize(("fault", "quarantined"), [("bad_answer", True), ("timeout", False)])
 def test_no_exemption_covers_a_false_answer_to_a_health_probe(
-    validator: Machine, fault: str, quarantined: bool
+    validator: SignedSender, fault: str, quarantined: bool
 ) -> None:
     node = probing()
     exempt(node, ExemptionKind.INCIDENT)
@@ -158,13 +160,13 @@ def test_no_exemption_covers_a_false_answer_to_a_health_probe(
     assert (node.status == Status.QUARANTINE) is quarantined
 
 
-def test_audits_do_not_end_a_quarantine_for_fraud(validator: Machine) -> None:
+def test_audits_do_not_end_a_quarantine_for_fraud(validator: SignedSender) -> None:
     node = NodeFactory.create(status=Status.QUARANTINE, fraud=True)
     for _ in range(5):
         assert probe(validator, node, kind="audit").json()["status"] == "quarantine"
 
 
-def test_latency_probe_is_measured_and_moves_nothing(validator: Machine) -> None:
+def test_latency_probe_is_measured_and_moves_nothing(validator: SignedSender) -> None:
     node = probing()
     assert probe(validator, node, kind="latency", p95=12.5).json()["status"] == "pending"
     assert Outbox.objects.filter(kind="latency").count() == 1
@@ -184,7 +186,7 @@ def test_latency_probe_is_measured_and_moves_nothing(validator: Machine) -> None
     ],
 )
 def test_wrong_field_is_named_and_nothing_kept(
-    validator: Machine, members: dict[str, Any], status: int, field: str
+    validator: SignedSender, members: dict[str, Any], status: int, field: str
 ) -> None:
     answer = probe(validator, probing(), **members)
     assert answer.status_code == status
@@ -192,7 +194,7 @@ def test_wrong_field_is_named_and_nothing_kept(
     assert not Probe.objects.exists()
 
 
-def test_unknown_node_is_not_found(validator: Machine) -> None:
+def test_unknown_node_is_not_found(validator: SignedSender) -> None:
     answer = validator.send(
         "/v1/probes", {"node_id": "nobody", "kind": "health", "ok": True, "ts": time.time()}
     )
@@ -201,11 +203,11 @@ def test_unknown_node_is_not_found(validator: Machine) -> None:
 
 def test_node_is_no_validator() -> None:
     node = probing()
-    answer = Machine.node(node).send(
+    answer = SignedSender.node(node).send(
         "/v1/probes", {"node_id": node.pk, "kind": "health", "ok": True, "ts": 1}
     )
     assert answer.status_code == 401
-    forged = Machine("X-Validator-Id", node.pk, Machine.node(node).secret)
+    forged = SignedSender("X-Validator-Id", node.pk, SignedSender.node(node).secret)
     assert probe(forged, node).status_code == 401
     node.refresh_from_db()
     assert node.status == Status.PENDING
@@ -213,16 +215,16 @@ def test_node_is_no_validator() -> None:
 
 def test_dismissed_validator_is_refused() -> None:
     validator = ValidatorFactory.create(is_active=False)
-    assert probe(Machine.validator(validator), probing()).status_code == 401
+    assert probe(SignedSender.validator(validator), probing()).status_code == 401
 
 
-def assigned(validator: Machine) -> dict[str, list[str]]:
+def assigned(validator: SignedSender) -> dict[str, list[str]]:
     answer = validator.get("/v1/validators/assignments")
     assert answer.status_code == 200
     return {line["node_id"]: line["due"] for line in answer.json()["assignments"]}
 
 
-def test_assignments_are_what_is_due(validator: Machine) -> None:
+def test_assignments_are_what_is_due(validator: SignedSender) -> None:
     now = timezone.now()
     NodeFactory.create(id="registered")
     NodeFactory.create(id="offline", status=Status.OFFLINE)
@@ -247,14 +249,14 @@ def test_assignments_are_what_is_due(validator: Machine) -> None:
     }
 
 
-def test_assignment_leaves_the_list_once_probed(validator: Machine) -> None:
+def test_assignment_leaves_the_list_once_probed(validator: SignedSender) -> None:
     node = probing()
     assert assigned(validator) == {node.pk: ["health"]}
     probe(validator, node, ok=False)
     assert assigned(validator) == {}
 
 
-def test_assignment_names_the_current_key_and_the_former_ones_newest_first(validator: Machine) -> None:
+def test_assignment_names_the_current_key_and_the_former_ones_newest_first(validator: SignedSender) -> None:
     node = probing()
     texts = [public_key_text(bytes(node.keys.get().public_key))]
     for hours_ago in (3, 2, 1):
@@ -266,7 +268,7 @@ def test_assignment_names_the_current_key_and_the_former_ones_newest_first(valid
     assert [line["public_key"], *line["former_keys"]] == texts
 
 
-def test_audit_that_met_a_former_key_convicts_nobody(validator: Machine) -> None:
+def test_audit_that_met_a_former_key_convicts_nobody(validator: SignedSender) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     answer = probe(
         validator,
@@ -280,11 +282,11 @@ def test_audit_that_met_a_former_key_convicts_nobody(validator: Machine) -> None
 
 
 def test_assignments_are_for_validators_alone() -> None:
-    assert Machine.node(probing()).get("/v1/validators/assignments").status_code == 401
+    assert SignedSender.node(probing()).get("/v1/validators/assignments").status_code == 401
 
 
 def test_probe_that_is_replayed_after_a_loss_of_the_cache_counts_once(
-    validator: Machine, redis_client: redis.Redis
+    validator: SignedSender, redis_client: redis.Redis
 ) -> None:
     node = probing()
     body = {"node_id": node.pk, "kind": "health", "ok": False, "ts": time.time()}
@@ -310,7 +312,7 @@ def exempt(node: Node, kind: ExemptionKind) -> None:
 
 @pytest.mark.parametrize("kind", [ExemptionKind.MAINTENANCE, ExemptionKind.INCIDENT])
 def test_failed_probes_of_an_exempt_node_are_measured_and_move_nothing(
-    validator: Machine, kind: ExemptionKind
+    validator: SignedSender, kind: ExemptionKind
 ) -> None:
     node = probing()
     exempt(node, kind)
@@ -329,14 +331,16 @@ def test_failed_probes_of_an_exempt_node_are_measured_and_move_nothing(
     ("fault", "status"), [("timeout", "active"), ("bad_signature", "quarantine"), (None, "active")]
 )
 def test_an_exempt_node_may_be_out_of_reach_of_an_audit_but_not_answer_it_wrongly(
-    validator: Machine, fault: str | None, status: str
+    validator: SignedSender, fault: str | None, status: str
 ) -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     exempt(node, ExemptionKind.MAINTENANCE)
     assert probe(validator, node, kind="audit", ok=False, fault=fault).json()["status"] == status
 
 
-def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out(validator: Machine) -> None:
+def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out(
+    validator: SignedSender,
+) -> None:
     node = NodeFactory.create(status=Status.QUARANTINE, passed_audits=2)
     exempt(node, ExemptionKind.MAINTENANCE)
     probe(validator, node, kind="audit", ok=False, fault="timeout")
@@ -344,7 +348,7 @@ def test_an_audit_that_did_not_reach_an_exempt_node_does_not_restart_the_way_out
 
 
 def test_in_its_owners_maintenance_a_node_is_audited_but_not_asked_whether_it_is_there(
-    validator: Machine,
+    validator: SignedSender,
 ) -> None:
     working, waiting = NodeFactory.create(status=Status.ACTIVE), probing()
     held = NodeFactory.create(status=Status.QUARANTINE)

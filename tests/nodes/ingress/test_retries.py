@@ -16,7 +16,7 @@ from jatevo.web import throttling
 from nodes.models import Node
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory, signed_receipt
-from tests.machines import Answer, Machine
+from tests.machines import Answer, SignedSender
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def node() -> Node:
 class Message:
     """Signed once by the published library, sent as often as it takes."""
 
-    def __init__(self, machine: Machine, path: str, body: object) -> None:
+    def __init__(self, machine: SignedSender, path: str, body: object) -> None:
         self.path = path
         self.text = json.dumps(body)
         at = datetime.fromtimestamp(int(time.time()), UTC)
@@ -47,12 +47,12 @@ class Message:
 
 
 def receipt_of(node: Node) -> Message:
-    return Message(Machine.node(node), "/v1/receipts", signed_receipt(node.pk))
+    return Message(SignedSender.node(node), "/v1/receipts", signed_receipt(node.pk))
 
 
 def heartbeat_of(node: Node) -> Message:
     body = {"node_id": node.pk, "ts": time.time(), "metrics": {"uptime": 1, "gpu_util": 0.5}}
-    return Message(Machine.node(node), "/v1/nodes/heartbeat", body)
+    return Message(SignedSender.node(node), "/v1/nodes/heartbeat", body)
 
 
 @pytest.fixture(params=["with redis", "without redis"])
@@ -105,7 +105,7 @@ def test_message_that_failed_on_our_side_is_taken_later(node: Node, error: Excep
 @pytest.mark.usefixtures("redis_or_not")
 def test_validators_retry_too(node: Node) -> None:
     body = {"node_id": node.pk, "kind": "health", "ok": True, "ts": time.time()}
-    message = Message(Machine.validator(ValidatorFactory.create()), "/v1/probes", body)
+    message = Message(SignedSender.validator(ValidatorFactory.create()), "/v1/probes", body)
     with mock.patch("nodes.ingress.api.actions.record_probe", side_effect=OperationalError("down")):
         assert message.send().status_code == 503
     assert [message.send().status_code for _ in range(2)] == [201, 409]
@@ -113,7 +113,7 @@ def test_validators_retry_too(node: Node) -> None:
 
 @pytest.mark.usefixtures("redis_or_not")
 def test_what_is_wrong_for_good_keeps_its_id(node: Node) -> None:
-    message = Message(Machine.node(node), "/v1/receipts", {"nonsense": True})
+    message = Message(SignedSender.node(node), "/v1/receipts", {"nonsense": True})
     assert message.send().status_code == 422
     assert message.send().status_code == 409
 

@@ -15,7 +15,7 @@ from nodes.actions.exemptions import declare, note_outage, start_maintenance, wi
 from nodes.models import HeartbeatMinute, Node, NodeHour, ReputationDay
 from nodes.reputation.days import as_day, days_of, evidence_of
 from nodes.reputation.evidence import observe, roll_up_minutes
-from nodes.reputation.formula import Kind, Observation
+from nodes.reputation.formula import Observation, ObservationKind
 from nodes.rules.lifecycle import PROBE_FAILURES_TO_QUARANTINE, Event, Status
 from nodes.rules.probes import ProbeKind
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
@@ -48,7 +48,7 @@ def heard(node: Node, *, hours: range = range(6), mask: int = ALL_HOUR, **counts
     )
 
 
-def seen(node: Node, kind: Kind, at: datetime = AT) -> Observation | None:
+def seen(node: Node, kind: ObservationKind, at: datetime = AT) -> Observation | None:
     day = observe(DAY, at=at)[node.pk]
     return next((each for each in day.observations if each.kind is kind), None)
 
@@ -56,18 +56,18 @@ def seen(node: Node, kind: Kind, at: datetime = AT) -> Observation | None:
 def test_minutes_that_were_not_heard_are_counted(node: Node) -> None:
     heard(node, hours=range(5))
     heard(node, hours=range(5, 6), mask=ALL_HOUR & ~0b111)
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 3, 360)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 3, 360)
 
 
 def test_hours_without_a_word_are_silence(node: Node) -> None:
     heard(node, hours=range(2))
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 240, 360)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 240, 360)
 
 
 def test_a_node_is_expected_from_the_minute_it_was_first_heard(node: Node) -> None:
     heard(node, hours=range(4, 5), mask=ALL_HOUR & ~((1 << 30) - 1))
     heard(node, hours=range(5, 6))
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 0, 90)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 0, 90)
 
 
 def test_a_node_that_was_never_heard_has_no_evidence(node: Node) -> None:
@@ -79,7 +79,9 @@ def test_a_node_that_was_never_heard_has_no_evidence(node: Node) -> None:
 
 def test_the_last_two_minutes_are_not_judged_yet(node: Node) -> None:
     heard(node)
-    assert seen(node, Kind.SILENCE, AT + 5 * MINUTE) == Observation(Kind.SILENCE, 5, 365)
+    assert seen(node, ObservationKind.SILENCE, AT + 5 * MINUTE) == Observation(
+        ObservationKind.SILENCE, 5, 365
+    )
 
 
 def test_heartbeat_minutes_become_bits_and_bits_stay(node: Node) -> None:
@@ -114,11 +116,13 @@ def test_probes_count_by_what_they_found(node: Node) -> None:
         )
     heard(node, hours=range(1, 2))
     Node.objects.filter(pk=node.pk).update(status=Status.ACTIVE)
-    assert seen(node, Kind.HEALTH) is None  # before the node was first heard nothing is held against it
+    assert (
+        seen(node, ObservationKind.HEALTH) is None
+    )  # before the node was first heard nothing is held against it
     Node.objects.update(first_heard_at=MIDNIGHT)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 1, 2)
-    assert seen(node, Kind.AUDIT) == Observation(Kind.AUDIT, 0, 1)
-    assert seen(node, Kind.LATENCY) == Observation(Kind.LATENCY, 2, 3)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 1, 2)
+    assert seen(node, ObservationKind.AUDIT) == Observation(ObservationKind.AUDIT, 0, 1)
+    assert seen(node, ObservationKind.LATENCY) == Observation(ObservationKind.LATENCY, 2, 3)
 
 
 def test_receipts_and_forgeries_are_evidence(node: Node) -> None:
@@ -129,8 +133,8 @@ def test_receipts_and_forgeries_are_evidence(node: Node) -> None:
     node.forged_receipts.create(
         request_id="r", raw=b"{}", sha256=b"1" * 32, public_key=b"2" * 32, received_at=MIDNIGHT + HOUR
     )
-    assert seen(node, Kind.RECEIPT) == Observation(Kind.RECEIPT, 1, 2)
-    forged = seen(node, Kind.FORGERY)
+    assert seen(node, ObservationKind.RECEIPT) == Observation(ObservationKind.RECEIPT, 1, 2)
+    forged = seen(node, ObservationKind.FORGERY)
     assert forged is not None
     assert (forged.failed, forged.sentence) == (1, "1 receipt with a forged signature")
 
@@ -138,12 +142,12 @@ def test_receipts_and_forgeries_are_evidence(node: Node) -> None:
 def test_quarantines_and_unannounced_outages_are_conduct(node: Node) -> None:
     heard(node)
     happen(node.pk, Event.SILENT, by=SYSTEM, at=MIDNIGHT + HOUR)
-    assert seen(node, Kind.CONDUCT) == Observation(
-        Kind.CONDUCT, 1, 10, note="Offline without announced maintenance once"
+    assert seen(node, ObservationKind.CONDUCT) == Observation(
+        ObservationKind.CONDUCT, 1, 10, note="Offline without announced maintenance once"
     )
     Node.objects.filter(pk=node.pk).update(status=Status.ACTIVE)
     happen(node.pk, Event.AUDIT_FAILED, by=SYSTEM, at=MIDNIGHT + 2 * HOUR)
-    conduct = seen(node, Kind.CONDUCT)
+    conduct = seen(node, ObservationKind.CONDUCT)
     assert conduct is not None
     assert (conduct.failed, conduct.total) == (6, 10)
 
@@ -169,11 +173,11 @@ def test_an_incident_excuses_a_quarantine_for_being_out_of_reach_and_no_other(
             status=Status.PENDING, probing_since=MIDNIGHT, failed_probes=PROBE_FAILURES_TO_QUARANTINE - 1
         )
     assert happen(node.pk, event, by=SYSTEM, at=MIDNIGHT + at).move is not None
-    before = seen(node, Kind.CONDUCT)
+    before = seen(node, ObservationKind.CONDUCT)
     assert before is not None
     assert before.failed == 5
     declare(reference="incident:3", region=node.region, message="uplink", by=admin, at=AT, **window)
-    after = seen(node, Kind.CONDUCT)
+    after = seen(node, ObservationKind.CONDUCT)
     assert after is not None
     assert after.failed == (0 if excused else 5)
 
@@ -184,7 +188,7 @@ def test_a_quarantine_after_midnight_is_excused_by_an_incident_before(node: Node
     recompute(at=AT)
     late = {"starts_at": MIDNIGHT - 40 * MINUTE, "ends_at": MIDNIGHT - 5 * MINUTE}
     declare(reference="incident:4", region="", message="uplink", by=admin, at=AT, **late)
-    conduct = seen(node, Kind.CONDUCT)
+    conduct = seen(node, ObservationKind.CONDUCT)
     assert conduct is not None
     assert conduct.failed == 0
 
@@ -209,8 +213,8 @@ def test_exempt_minutes_and_the_probes_of_their_hours_count_for_nothing(
             by=admin,
             at=AT,
         )
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 30, 150, exempt=210)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 0, 100)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 30, 150, exempt=210)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 0, 100)
 
 
 def test_an_exemption_of_another_region_or_node_changes_nothing(node: Node, admin: User) -> None:
@@ -220,13 +224,13 @@ def test_an_exemption_of_another_region_or_node_changes_nothing(node: Node, admi
     declare(
         reference="incident:2", region="us-east", starts_at=MIDNIGHT, ends_at=AT, message="", by=admin, at=AT
     )
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 240, 360)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 240, 360)
 
 
 def test_the_consoles_own_outage_is_exempt(node: Node) -> None:
     heard(node, hours=range(2))
     note_outage(starts_at=MIDNIGHT + 2 * HOUR, ends_at=MIDNIGHT + 6 * HOUR, at=AT)
-    assert seen(node, Kind.SILENCE) == Observation(Kind.SILENCE, 0, 120, exempt=240)
+    assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 0, 120, exempt=240)
 
 
 def test_recomputing_writes_r_and_the_days_and_twice_is_once(node: Node) -> None:

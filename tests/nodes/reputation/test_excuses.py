@@ -12,7 +12,7 @@ from nodes.actions.exemptions import begin_outage, end_outage
 from nodes.actions.reputation import recompute
 from nodes.models import Exemption, ExemptionKind, Node, NodeHour, NodeTransition, ReputationDay
 from nodes.reputation.evidence import observe
-from nodes.reputation.formula import Kind, Observation
+from nodes.reputation.formula import Observation, ObservationKind
 from nodes.rules.common_silence import CommonSilence
 from nodes.rules.lifecycle import Event, Phase, Reason, Status
 from nodes.rules.probes import ProbeFault, ProbeKind
@@ -42,7 +42,7 @@ def admin() -> User:
     return UserFactory.create(role=Role.ADMIN)
 
 
-def seen(node: Node, kind: Kind) -> Observation | None:
+def seen(node: Node, kind: ObservationKind) -> Observation | None:
     day = observe(DAY, at=AT).get(node.pk)
     return next((each for each in day.observations if each.kind is kind), None) if day else None
 
@@ -95,7 +95,7 @@ def fell(node: Node, at: timedelta, reason: Reason, to: Phase = Phase.QUARANTINE
 
 
 def breaches(node: Node) -> int:
-    conduct = seen(node, Kind.CONDUCT)
+    conduct = seen(node, ObservationKind.CONDUCT)
     assert conduct is not None
     return conduct.failed
 
@@ -108,15 +108,15 @@ def test_a_minute_of_maintenance_excuses_the_probes_of_that_minute_alone(node: N
     probe_every_minute(node, HOUR, 2 * HOUR, ok=ok)
     maintenance(node, HOUR + 20 * MINUTE, HOUR + 21 * MINUTE)
     failed = 0 if ok else 59
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, failed, 59)
-    assert seen(node, Kind.LATENCY) == Observation(Kind.LATENCY, failed, 59)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, failed, 59)
+    assert seen(node, ObservationKind.LATENCY) == Observation(ObservationKind.LATENCY, failed, 59)
 
 
 def test_a_minute_of_maintenance_in_every_hour_does_not_hide_what_fails(node: Node) -> None:
     probe_every_minute(node, timedelta(0), 3 * HOUR, ok=False)
     for number in range(6):
         maintenance(node, number * HOUR, number * HOUR + MINUTE)
-    health = seen(node, Kind.HEALTH)
+    health = seen(node, ObservationKind.HEALTH)
     assert health is not None
     assert (health.failed, health.total) == (3 * 59, 3 * 59)
 
@@ -124,7 +124,7 @@ def test_a_minute_of_maintenance_in_every_hour_does_not_hide_what_fails(node: No
 def test_probes_of_hours_that_are_wholly_exempt_count_for_nothing(node: Node, admin: User) -> None:
     probe_every_minute(node, HOUR, 4 * HOUR, ok=False)
     incident(admin, HOUR + 30 * MINUTE, 3 * HOUR + 30 * MINUTE)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 60, 60)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 60, 60)
 
 
 def test_a_slow_probe_stays_slow_in_an_hour_that_is_counted_one_by_one(
@@ -138,14 +138,14 @@ def test_a_slow_probe_stays_slow_in_an_hour_that_is_counted_one_by_one(
         measurement = Measurement(node.pk, ProbeKind.LATENCY, ok=True, ts=at, p95_ms=p95_ms)
         record_probe(validator_id=validator.pk, measurement=measurement, at=at)
     maintenance(node, HOUR + 20 * MINUTE, HOUR + 21 * MINUTE)
-    assert seen(node, Kind.LATENCY) == Observation(Kind.LATENCY, 1, 2)
+    assert seen(node, ObservationKind.LATENCY) == Observation(ObservationKind.LATENCY, 1, 2)
 
 
 def test_probes_count_while_the_console_was_away_in_part_of_the_hour(node: Node) -> None:
     """None of them arrived while it was away; those that did were measured by validators."""
     probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
     note_outage(starts_at=MIDNIGHT + HOUR + 29 * MINUTE, ends_at=MIDNIGHT + HOUR + 40 * MINUTE, at=AT)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 30, 30)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 30, 30)
 
 
 def test_probes_fail_for_nothing_while_most_of_the_network_is_silent(node: Node) -> None:
@@ -153,9 +153,9 @@ def test_probes_fail_for_nothing_while_most_of_the_network_is_silent(node: Node)
     probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
     silence = CommonSilence(MIDNIGHT + HOUR + 5 * MINUTE, silent=5, active=5, silent_orgs=5, orgs=5)
     outage = begin_outage(silence, at=MIDNIGHT + HOUR + 8 * MINUTE)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 5, 5)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 5, 5)
     end_outage(outage, at=MIDNIGHT + HOUR + 25 * MINUTE)
-    assert seen(node, Kind.HEALTH) == Observation(Kind.HEALTH, 10, 10)
+    assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 10, 10)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_audit_that_was_answered_wrongly_is_never_exempt(
     audit = Measurement(node.pk, ProbeKind.AUDIT, ok=False, ts=at, fault=fault, detail="wrong signature")
     record_probe(validator_id=ValidatorFactory.create().pk, measurement=audit, at=at)
     incident(admin, HOUR, 2 * HOUR if whole_hour else HOUR + 30 * MINUTE)
-    assert seen(node, Kind.AUDIT) == (Observation(Kind.AUDIT, 1, 1) if counts else None)
+    assert seen(node, ObservationKind.AUDIT) == (Observation(ObservationKind.AUDIT, 1, 1) if counts else None)
     assert breaches(node) == (5 if counts else 0)
 
 

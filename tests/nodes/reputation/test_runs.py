@@ -16,7 +16,7 @@ from nodes.actions import Beat, declare, heartbeat, judge_pending, recompute, re
 from nodes.actions import reputation as actions_reputation
 from nodes.models import HeartbeatMinute, Node, NodeHour, PendingJudgement, ReputationClock, ReputationDay
 from nodes.reputation.days import days_of
-from nodes.reputation.formula import Kind, Observation
+from nodes.reputation.formula import Observation, ObservationKind
 from nodes.rules.lifecycle import Status
 from nodes.sweeper import sweep
 from tests.factories import NodeFactory, UserFactory
@@ -30,7 +30,7 @@ ALL_HOUR = (1 << 60) - 1
 KEPT_BY_NODES = ("nodes_nodehour", "nodes_reputationday", "nodes_heartbeatminute", "nodes_probe")
 
 
-def stored(node: Node, day: date, kind: Kind) -> Observation | None:
+def stored(node: Node, day: date, kind: ObservationKind) -> Observation | None:
     found = [known for known in days_of(node.pk, today=day) if known.day == day]
     return next((each for known in found for each in known.observations if each.kind is kind), None)
 
@@ -49,7 +49,7 @@ def test_a_forgery_in_a_pause_of_the_job_is_judged_by_the_next_run() -> None:
         request_id="r", raw=b"{}", sha256=b"1" * 32, public_key=b"2" * 32, received_at=MIDNIGHT + 20 * HOUR
     )
     recompute(at=MIDNIGHT + DAY + 2 * HOUR + 5 * MINUTE)
-    forged = stored(node, MIDNIGHT.date(), Kind.FORGERY)
+    forged = stored(node, MIDNIGHT.date(), ObservationKind.FORGERY)
     assert forged is not None
     assert forged.failed == 1
 
@@ -59,7 +59,9 @@ def test_minutes_heard_in_a_pause_of_the_job_are_no_silence() -> None:
     heard_at_minutes(node, MIDNIGHT, MIDNIGHT + 12 * HOUR)
     recompute(at=MIDNIGHT + 2 * HOUR)
     recompute(at=MIDNIGHT + 12 * HOUR)
-    assert stored(node, MIDNIGHT.date(), Kind.SILENCE) == Observation(Kind.SILENCE, 0, 718)
+    assert stored(node, MIDNIGHT.date(), ObservationKind.SILENCE) == Observation(
+        ObservationKind.SILENCE, 0, 718
+    )
 
 
 def test_after_a_pause_every_day_since_is_judged() -> None:
@@ -67,7 +69,9 @@ def test_after_a_pause_every_day_since_is_judged() -> None:
     heard_at_minutes(node, MIDNIGHT, MIDNIGHT + HOUR)
     recompute(at=MIDNIGHT + HOUR)
     recompute(at=MIDNIGHT + 3 * DAY + HOUR)
-    silences = [stored(node, (MIDNIGHT + number * DAY).date(), Kind.SILENCE) for number in range(3)]
+    silences = [
+        stored(node, (MIDNIGHT + number * DAY).date(), ObservationKind.SILENCE) for number in range(3)
+    ]
     assert [each and (each.failed, each.total) for each in silences] == [
         (1380, 1440),
         (1440, 1440),
@@ -95,7 +99,9 @@ def test_a_run_that_fails_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> Non
         recompute(at=MIDNIGHT + 5 * HOUR)
     assert ReputationClock.objects.get().last_run_at == MIDNIGHT + HOUR
     recompute(at=MIDNIGHT + DAY + 6 * HOUR)
-    assert stored(node, MIDNIGHT.date(), Kind.SILENCE) == Observation(Kind.SILENCE, 1440, 1440)
+    assert stored(node, MIDNIGHT.date(), ObservationKind.SILENCE) == Observation(
+        ObservationKind.SILENCE, 1440, 1440
+    )
 
 
 def _fails(*args: object, **kwargs: object) -> None:
@@ -208,7 +214,7 @@ def test_the_job_computes_all_reputations_and_judges_what_is_pending(monkeypatch
     admin = UserFactory.create(role=Role.ADMIN)
     at = MIDNIGHT + 3 * DAY + HOUR
     recompute_days(since=MIDNIGHT, until=at, at=at, node_ids=None)
-    before = stored(node, MIDNIGHT.date(), Kind.SILENCE)
+    before = stored(node, MIDNIGHT.date(), ObservationKind.SILENCE)
     assert before is not None
     assert before.failed == 1440
     window = {"starts_at": MIDNIGHT, "ends_at": MIDNIGHT + 12 * HOUR}
@@ -216,7 +222,7 @@ def test_the_job_computes_all_reputations_and_judges_what_is_pending(monkeypatch
     # its own job is lost: the worker was killed
     monkeypatch.setattr("nodes.tasks.timezone.now", lambda: at)
     tasks.recompute_reputations(timestamp=0)
-    after = stored(node, MIDNIGHT.date(), Kind.SILENCE)
+    after = stored(node, MIDNIGHT.date(), ObservationKind.SILENCE)
     assert after is not None
     assert (after.failed, after.exempt) == (720, 720)
     assert not PendingJudgement.objects.exists()

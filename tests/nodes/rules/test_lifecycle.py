@@ -6,9 +6,9 @@ import pytest
 
 from nodes.rules.lifecycle import (
     Event,
+    LifecycleState,
     Phase,
     Reason,
-    State,
     Status,
     step,
 )
@@ -51,7 +51,7 @@ MOVING = {(row[0], row[1]) for row in ROWS}
 STAYING = [pair for pair in itertools.product(Phase, Event) if pair not in MOVING]
 
 
-def after(state: State, *events: Event) -> State:
+def after(state: LifecycleState, *events: Event) -> LifecycleState:
     for event in events:
         state = step(state, event).state
     return state
@@ -59,34 +59,36 @@ def after(state: State, *events: Event) -> State:
 
 @pytest.mark.parametrize(("start", "event", "end", "reason"), ROWS)
 def test_event_moves_the_node(start: Phase, event: Event, end: Phase, reason: Reason) -> None:
-    outcome = step(State(start), event)
+    outcome = step(LifecycleState(start), event)
     assert outcome.move is not None
     assert (outcome.state.phase, outcome.move.to, outcome.move.reason) == (end, end, reason)
 
 
 @pytest.mark.parametrize(("phase", "event"), STAYING)
 def test_every_other_single_event_moves_nothing(phase: Phase, event: Event) -> None:
-    outcome = step(State(phase), event)
+    outcome = step(LifecycleState(phase), event)
     assert outcome.move is None
     assert outcome.state.phase is phase
 
 
 def test_third_failed_probe_in_a_row_quarantines() -> None:
-    twice = after(State(PROBING), Event.PROBE_FAILED, Event.PROBE_FAILED)
+    twice = after(LifecycleState(PROBING), Event.PROBE_FAILED, Event.PROBE_FAILED)
     assert twice.phase is PROBING
     third = step(twice, Event.PROBE_FAILED)
     assert third.move is not None
-    assert (third.state, third.move.reason) == (State(QUARANTINE), Reason.PROBES_FAILED)
+    assert (third.state, third.move.reason) == (LifecycleState(QUARANTINE), Reason.PROBES_FAILED)
 
 
 def test_failed_probes_before_the_first_heartbeat_do_not_count() -> None:
-    state = after(State(REGISTERED), *[Event.PROBE_FAILED] * 5, Event.HEARTBEAT, *[Event.PROBE_FAILED] * 2)
+    state = after(
+        LifecycleState(REGISTERED), *[Event.PROBE_FAILED] * 5, Event.HEARTBEAT, *[Event.PROBE_FAILED] * 2
+    )
     assert state.phase is PROBING
 
 
 def test_heartbeats_between_failed_probes_do_not_restart_the_count() -> None:
     state = after(
-        State(PROBING),
+        LifecycleState(PROBING),
         Event.PROBE_FAILED,
         Event.HEARTBEAT,
         Event.PROBE_FAILED,
@@ -98,7 +100,7 @@ def test_heartbeats_between_failed_probes_do_not_restart_the_count() -> None:
 
 def test_failed_probes_of_an_earlier_spell_are_forgotten() -> None:
     state = after(
-        State(PROBING),
+        LifecycleState(PROBING),
         *[Event.PROBE_FAILED] * 2,
         Event.PROBE_PASSED,
         Event.SILENT,
@@ -109,60 +111,68 @@ def test_failed_probes_of_an_earlier_spell_are_forgotten() -> None:
 
 
 def test_third_passed_audit_in_a_row_ends_quarantine() -> None:
-    twice = after(State(QUARANTINE), Event.AUDIT_PASSED, Event.AUDIT_PASSED)
+    twice = after(LifecycleState(QUARANTINE), Event.AUDIT_PASSED, Event.AUDIT_PASSED)
     assert twice.phase is QUARANTINE
     third = step(twice, Event.AUDIT_PASSED)
     assert third.move is not None
-    assert (third.state, third.move.reason) == (State(ACTIVE), Reason.AUDITS_PASSED)
+    assert (third.state, third.move.reason) == (LifecycleState(ACTIVE), Reason.AUDITS_PASSED)
 
 
 def test_failed_audit_restarts_the_run() -> None:
-    state = after(State(QUARANTINE), *[Event.AUDIT_PASSED] * 2, Event.AUDIT_FAILED, *[Event.AUDIT_PASSED] * 2)
+    state = after(
+        LifecycleState(QUARANTINE), *[Event.AUDIT_PASSED] * 2, Event.AUDIT_FAILED, *[Event.AUDIT_PASSED] * 2
+    )
     assert state.phase is QUARANTINE
     assert after(state, Event.AUDIT_PASSED).phase is ACTIVE
 
 
 def test_audits_passed_before_quarantine_do_not_count() -> None:
     state = after(
-        State(ACTIVE), *[Event.AUDIT_PASSED] * 5, Event.QUARANTINED_BY_ADMIN, *[Event.AUDIT_PASSED] * 2
+        LifecycleState(ACTIVE),
+        *[Event.AUDIT_PASSED] * 5,
+        Event.QUARANTINED_BY_ADMIN,
+        *[Event.AUDIT_PASSED] * 2,
     )
     assert state.phase is QUARANTINE
 
 
 def test_audits_do_not_end_a_quarantine_for_fraud() -> None:
-    state = after(State(ACTIVE), Event.RECEIPT_FORGED, *[Event.AUDIT_PASSED] * 10)
+    state = after(LifecycleState(ACTIVE), Event.RECEIPT_FORGED, *[Event.AUDIT_PASSED] * 10)
     assert (state.phase, state.fraud) == (QUARANTINE, True)
 
 
 def test_forgery_while_in_quarantine_turns_it_into_one_for_fraud() -> None:
     state = after(
-        State(QUARANTINE), *[Event.AUDIT_PASSED] * 2, Event.RECEIPT_FORGED, *[Event.AUDIT_PASSED] * 10
+        LifecycleState(QUARANTINE),
+        *[Event.AUDIT_PASSED] * 2,
+        Event.RECEIPT_FORGED,
+        *[Event.AUDIT_PASSED] * 10,
     )
     assert (state.phase, state.fraud) == (QUARANTINE, True)
-    assert after(State(QUARANTINE, passed_audits=2), Event.RECEIPT_FORGED).passed_audits == 0
+    assert after(LifecycleState(QUARANTINE, passed_audits=2), Event.RECEIPT_FORGED).passed_audits == 0
 
 
 def test_clear_by_an_admin_ends_even_fraud_and_starts_over() -> None:
-    state = after(State(ACTIVE), Event.RECEIPT_FORGED, Event.CLEARED_BY_ADMIN)
-    assert state == State(REGISTERED)
-    assert after(state, Event.HEARTBEAT, Event.PROBE_PASSED) == State(ACTIVE)
+    state = after(LifecycleState(ACTIVE), Event.RECEIPT_FORGED, Event.CLEARED_BY_ADMIN)
+    assert state == LifecycleState(REGISTERED)
+    assert after(state, Event.HEARTBEAT, Event.PROBE_PASSED) == LifecycleState(ACTIVE)
 
 
 @pytest.mark.parametrize(
     "event", [Event.SILENT, Event.REGISTERED_AGAIN, Event.HEARTBEAT, Event.PROBE_PASSED, Event.PROBE_FAILED]
 )
 def test_quarantine_is_not_waited_out(event: Event) -> None:
-    assert after(State(QUARANTINE), *[event] * 20).phase is QUARANTINE
+    assert after(LifecycleState(QUARANTINE), *[event] * 20).phase is QUARANTINE
 
 
 def test_happy_path_of_a_new_node() -> None:
-    assert after(State(REGISTERED), Event.HEARTBEAT, Event.PROBE_PASSED) == State(ACTIVE)
+    assert after(LifecycleState(REGISTERED), Event.HEARTBEAT, Event.PROBE_PASSED) == LifecycleState(ACTIVE)
 
 
 def test_node_that_returns_is_probed_before_it_is_active_again() -> None:
-    returned = after(State(ACTIVE), Event.SILENT, Event.HEARTBEAT)
-    assert returned == State(PROBING)
-    assert after(returned, Event.PROBE_PASSED) == State(ACTIVE)
+    returned = after(LifecycleState(ACTIVE), Event.SILENT, Event.HEARTBEAT)
+    assert returned == LifecycleState(PROBING)
+    assert after(returned, Event.PROBE_PASSED) == LifecycleState(ACTIVE)
 
 
 def test_stored_status_is_one_of_the_four_of_the_prd() -> None:

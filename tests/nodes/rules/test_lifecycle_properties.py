@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nodes.rules.lifecycle import TABLE, Event, Outcome, Phase, Reason, State, step
+from nodes.rules.lifecycle import TABLE, Event, LifecycleState, Phase, Reason, StepOutcome, step
 
 EVENTS = st.sampled_from(Event)
 LIVES = st.lists(EVENTS, max_size=60)
 STATES = st.builds(
-    State,
+    LifecycleState,
     phase=st.sampled_from(Phase),
     failed_probes=st.integers(0, 5),
     passed_audits=st.integers(0, 5),
@@ -95,7 +95,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = State(Phase.REGISTERED)
+        self.state = LifecycleState(Phase.REGISTERED)
         self.model = Model()
 
     def live(self, event: Event) -> None:
@@ -133,7 +133,7 @@ LifeMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=4
 TestLife = LifeMachine.TestCase
 
 
-def lived(events: list[Event], start: State) -> list[tuple[State, Event, Outcome]]:
+def lived(events: list[Event], start: LifecycleState) -> list[tuple[LifecycleState, Event, StepOutcome]]:
     """Every step of a life: the state before, the event, the outcome."""
     steps = []
     state = start
@@ -146,7 +146,7 @@ def lived(events: list[Event], start: State) -> list[tuple[State, Event, Outcome
 
 @given(LIVES)
 def test_quarantine_is_left_by_three_audits_in_a_row_or_by_a_clear_alone(events: list[Event]) -> None:
-    steps = lived(events, State(Phase.QUARANTINE))
+    steps = lived(events, LifecycleState(Phase.QUARANTINE))
     for position, (before, event, outcome) in enumerate(steps):
         if before.phase is not Phase.QUARANTINE or outcome.state.phase is Phase.QUARANTINE:
             continue
@@ -159,7 +159,7 @@ def test_quarantine_is_left_by_three_audits_in_a_row_or_by_a_clear_alone(events:
 
 @given(st.lists(EVENTS.filter(lambda event: event is not Event.CLEARED_BY_ADMIN), max_size=60))
 def test_fraud_lasts_until_it_is_cleared(events: list[Event]) -> None:
-    for _, _, outcome in lived(events, State(Phase.QUARANTINE, fraud=True)):
+    for _, _, outcome in lived(events, LifecycleState(Phase.QUARANTINE, fraud=True)):
         assert outcome.move is None
         assert (outcome.state.phase, outcome.state.fraud) == (Phase.QUARANTINE, True)
 
@@ -170,13 +170,13 @@ def test_fraud_lasts_until_it_is_cleared(events: list[Event]) -> None:
     )
 )
 def test_nothing_but_audits_and_clear_gets_out_of_quarantine(events: list[Event]) -> None:
-    for _, _, outcome in lived(events, State(Phase.QUARANTINE)):
+    for _, _, outcome in lived(events, LifecycleState(Phase.QUARANTINE)):
         assert outcome.move is None
 
 
 @given(LIVES)
 def test_active_is_reached_by_a_probe_or_by_audits_alone(events: list[Event]) -> None:
-    for before, event, outcome in lived(events, State(Phase.REGISTERED)):
+    for before, event, outcome in lived(events, LifecycleState(Phase.REGISTERED)):
         if outcome.state.phase is Phase.ACTIVE and before.phase is not Phase.ACTIVE:
             assert (before.phase, event) in (
                 (Phase.PROBING, Event.PROBE_PASSED),
@@ -186,13 +186,13 @@ def test_active_is_reached_by_a_probe_or_by_audits_alone(events: list[Event]) ->
 
 @given(LIVES)
 def test_offline_leads_only_to_probing_or_quarantine(events: list[Event]) -> None:
-    for before, _, outcome in lived(events, State(Phase.OFFLINE)):
+    for before, _, outcome in lived(events, LifecycleState(Phase.OFFLINE)):
         if before.phase is Phase.OFFLINE and outcome.move:
             assert outcome.state.phase in (Phase.PROBING, Phase.QUARANTINE)
 
 
 @given(STATES, EVENTS)
-def test_move_says_where_and_why(state: State, event: Event) -> None:
+def test_move_says_where_and_why(state: LifecycleState, event: Event) -> None:
     outcome = step(state, event)
     if outcome.move is None:
         assert outcome.state.phase is state.phase
@@ -203,24 +203,24 @@ def test_move_says_where_and_why(state: State, event: Event) -> None:
 
 
 @given(STATES, EVENTS)
-def test_runs_start_anew_in_a_new_phase(state: State, event: Event) -> None:
+def test_runs_start_anew_in_a_new_phase(state: LifecycleState, event: Event) -> None:
     outcome = step(state, event)
     if outcome.move:
         assert (outcome.state.failed_probes, outcome.state.passed_audits) == (0, 0)
 
 
 @given(STATES, EVENTS)
-def test_event_outside_its_phase_changes_nothing_at_all(state: State, event: Event) -> None:
+def test_event_outside_its_phase_changes_nothing_at_all(state: LifecycleState, event: Event) -> None:
     counted = {
         Phase.PROBING: {Event.PROBE_FAILED},
         Phase.QUARANTINE: {Event.AUDIT_PASSED, Event.AUDIT_FAILED, *OF_FRAUD},
     }
     if event not in TABLE[state.phase] and event not in counted.get(state.phase, set()):
-        assert step(state, event) == Outcome(state, None)
+        assert step(state, event) == StepOutcome(state, None)
 
 
 @given(STATES, EVENTS)
-def test_step_gives_the_same_answer_again(state: State, event: Event) -> None:
+def test_step_gives_the_same_answer_again(state: LifecycleState, event: Event) -> None:
     assert step(state, event) == step(state, event)
 
 
@@ -228,7 +228,7 @@ def test_step_gives_the_same_answer_again(state: State, event: Event) -> None:
 def test_recorded_moves_form_an_unbroken_chain(events: list[Event]) -> None:
     moves = [
         (before.phase, outcome.state.phase)
-        for before, _, outcome in lived(events, State(Phase.REGISTERED))
+        for before, _, outcome in lived(events, LifecycleState(Phase.REGISTERED))
         if outcome.move
     ]
     assert all(end is start for (_, end), (start, _) in pairwise(moves))

@@ -27,7 +27,7 @@ def assignment(
     }
 
 
-class Handler(BaseHTTPRequestHandler):
+class ConsoleRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _authenticated(self, body: bytes) -> None:
         console = self.server
-        assert isinstance(console, FakeConsole)
+        assert isinstance(console, ConsoleForValidators)
         try:
             Webhook(TOKEN).verify(body, dict(self.headers.items()), json_parse=False)
         except WebhookVerificationError:
@@ -71,14 +71,14 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet: pytest's output is for claims."""
 
 
-class FakeConsole(ThreadingHTTPServer):
+class ConsoleForValidators(ThreadingHTTPServer):
     """`troubles` are answered first, by method, one a request: status, error type, headers."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("127.0.0.1", port), ConsoleRequestHandler)
         self.lock = threading.Lock()
         self.heard = threading.Event()
         self.assignments: list[object] = []
@@ -95,8 +95,8 @@ class FakeConsole(ThreadingHTTPServer):
 
 
 @contextmanager
-def console(port: int = 0) -> Iterator[FakeConsole]:
-    server = FakeConsole(port)
+def console(port: int = 0) -> Iterator[ConsoleForValidators]:
+    server = ConsoleForValidators(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

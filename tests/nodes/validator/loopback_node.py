@@ -29,7 +29,7 @@ def honest_answer(nonce: str) -> dict[str, object]:
     return {"node_id": NODE_ID, "nonce": nonce, "signature": signature(NODE_ID, nonce)}
 
 
-class Handler(BaseHTTPRequestHandler):
+class NodeRequestHandler(BaseHTTPRequestHandler):
     """Hands each request to the test's function, with its nonce."""
 
     protocol_version = "HTTP/1.1"
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet: pytest's output is for claims."""
 
 
-Respond = Callable[[Handler, str], None]
+Respond = Callable[[NodeRequestHandler, str], None]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class LoopbackServer(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(self, respond: Respond) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), NodeRequestHandler)
         self.respond = respond
         self.seen = Seen()
 
@@ -88,7 +88,7 @@ class LoopbackServer(ThreadingHTTPServer):
         """A client that hung up is what many tests are about."""
 
 
-def honest(handler: Handler, nonce: str) -> None:
+def honest(handler: NodeRequestHandler, nonce: str) -> None:
     handler.reply(json.dumps(honest_answer(nonce)).encode())
 
 

@@ -14,28 +14,28 @@ from jatevo.wire.webhook import MalformedTokenError, secret_of
 from nodes.rules.probes import ProbeKind
 from nodes.validator.console import (
     Assignments,
-    Console,
     ConsoleError,
     NotAcceptedError,
-    Report,
+    ProbeReport,
     TokenRefusedError,
+    ValidatorClient,
     parse_assignments,
     report,
     signed_headers,
 )
-from nodes.validator.faults import Cause
+from nodes.validator.faults import FailureDetail
 from nodes.validator.probe import Latency, Result
 from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, assignment, console
 from tests.nodes.validator.loopback_node import NODE_ID, PUBLIC_KEY, closed_port
 
 T = TypeVar("T")
 AT = 1_760_000_000.25
-REPORT = Report("msg_1", b'{"node_id": "macbook-001"}')
+REPORT = ProbeReport("msg_1", b'{"node_id": "macbook-001"}')
 
 
-def using(url: str, act: Callable[[Console], Awaitable[T]], token: str = TOKEN) -> T:
+def using(url: str, act: Callable[[ValidatorClient], Awaitable[T]], token: str = TOKEN) -> T:
     async def run() -> T:
-        client = Console(url=url, validator_id=VALIDATOR_ID, token=token)
+        client = ValidatorClient(url=url, validator_id=VALIDATOR_ID, token=token)
         try:
             return await act(client)
         finally:
@@ -71,7 +71,7 @@ def test_passed_health_probe_is_reported() -> None:
 
 
 def test_failed_probe_is_reported_with_its_reason() -> None:
-    told = sent(Result(cause=Cause.STATUS, detail="status is not 200 (503)"))
+    told = sent(Result(cause=FailureDetail.STATUS, detail="status is not 200 (503)"))
     assert (told["ok"], told["fault"], told["detail"]) == (False, "bad_status", "status is not 200 (503)")
 
 
@@ -82,7 +82,7 @@ def test_latency_is_reported_in_milliseconds() -> None:
 
 
 def test_assignments_are_fetched_and_probes_posted() -> None:
-    async def act(client: Console) -> Assignments:
+    async def act(client: ValidatorClient) -> Assignments:
         await client.post(report(NODE_ID, ProbeKind.HEALTH, Result(), at=AT))
         return await client.assignments()
 

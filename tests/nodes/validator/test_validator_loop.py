@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from nodes.rules.probes import ProbeKind
 from nodes.validator.__main__ import main
-from nodes.validator.console import Assignment, Console
+from nodes.validator.console import Assignment, ValidatorClient
 from nodes.validator.loop import (
     FIRST_BACKOFF_SECONDS,
     LONGEST_BACKOFF_SECONDS,
@@ -26,8 +26,15 @@ from nodes.validator.loop import (
 )
 from nodes.validator.probe import AUDIT_CHALLENGES, Target
 from nodes.validator.spacing import LEAST_SECONDS, PENDING_LEAST_SECONDS, Spacing
-from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, FakeConsole, assignment, console
-from tests.nodes.validator.loopback_node import PUBLIC_KEY, Handler, closed_port, honest, prober, serving
+from tests.nodes.validator.fake_console import TOKEN, VALIDATOR_ID, ConsoleForValidators, assignment, console
+from tests.nodes.validator.loopback_node import (
+    PUBLIC_KEY,
+    NodeRequestHandler,
+    closed_port,
+    honest,
+    prober,
+    serving,
+)
 
 DEADLINE_SECONDS = 10
 OTHER_PUBLIC_KEY = bytes(SigningKey(bytes(range(1, 33))).verify_key)
@@ -41,11 +48,11 @@ def taken(spacing: Spacing, at: float, *nodes: Assignment) -> list[tuple[str, Pr
     return [(wish.target.node_id, kind) for wish, kind in spacing.take(nodes, at=at)]
 
 
-def run_until(server: FakeConsole, settled: Callable[[], bool], concurrency: int = 2) -> None:
+def run_until(server: ConsoleForValidators, settled: Callable[[], bool], concurrency: int = 2) -> None:
     """Run the loop until the console has heard enough; fails if it does not within the deadline."""
 
     async def run() -> None:
-        client = Console(url=server.url, validator_id=VALIDATOR_ID, token=TOKEN)
+        client = ValidatorClient(url=server.url, validator_id=VALIDATOR_ID, token=TOKEN)
         loop = Loop(client, prober(), interval_seconds=0.01, concurrency=concurrency)
         running = asyncio.create_task(loop.run())
         try:
@@ -155,7 +162,7 @@ def with_key(assigned: dict[str, object], public_key: bytes) -> dict[str, object
 def test_node_that_has_just_changed_its_key_passes_its_audit() -> None:
     with console() as server:
 
-        def respond(handler: Handler, nonce: str) -> None:
+        def respond(handler: NodeRequestHandler, nonce: str) -> None:
             server.assignments = [new]  # by the time of the audit, the console knows of the change
             honest(handler, nonce)
 

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from jatevo.wire.endpoints import IPAddress, parse_endpoint
 from nodes.rules.probes import ProbeFault
 from nodes.validator.address import AddressPolicy
-from nodes.validator.faults import Cause
+from nodes.validator.faults import FailureDetail
 from nodes.validator.probe import (
     AUDIT_CHALLENGES,
     LATENCY_SAMPLES,
@@ -34,7 +34,7 @@ from tests.nodes.validator.loopback_node import (
     NODE_ID,
     PUBLIC_KEY,
     SIGNING_KEY,
-    Handler,
+    NodeRequestHandler,
     Respond,
     closed_port,
     honest,
@@ -60,7 +60,7 @@ def latency_round(respond: Respond) -> Result:
 
 
 def saying(**changes: object) -> Respond:
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         handler.reply(json.dumps({**honest_answer(nonce), **changes}).encode())
 
     return respond
@@ -70,7 +70,7 @@ def body(content: bytes, status: int = 200, **headers: str) -> Respond:
     return lambda handler, nonce: handler.reply(content, status, **headers)
 
 
-def drip(handler: Handler, nonce: str) -> None:
+def drip(handler: NodeRequestHandler, nonce: str) -> None:
     """Sends a byte now and then: each read succeeds, the whole never ends."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
@@ -83,7 +83,7 @@ def drip(handler: Handler, nonce: str) -> None:
         ended.set()
 
 
-def endless(handler: Handler, nonce: str) -> None:
+def endless(handler: NodeRequestHandler, nonce: str) -> None:
     handler.send_response(200)
     handler.send_header("Connection", "close")
     handler.end_headers()
@@ -94,12 +94,12 @@ def endless(handler: Handler, nonce: str) -> None:
         handler.close_connection = True
 
 
-def hang_up(handler: Handler, nonce: str) -> None:
+def hang_up(handler: NodeRequestHandler, nonce: str) -> None:
     handler.close_connection = True
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def not_http(handler: Handler, nonce: str) -> None:
+def not_http(handler: NodeRequestHandler, nonce: str) -> None:
     handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
     handler.close_connection = True
 
@@ -111,33 +111,33 @@ def test_honest_node_passes() -> None:
 @pytest.mark.parametrize(
     ("respond", "cause"),
     [
-        (saying(node_id="macbook-002"), Cause.WRONG_NODE),
-        (saying(node_id=None), Cause.WRONG_NODE),
-        (saying(nonce=NONCE), Cause.WRONG_NONCE),
-        (saying(nonce=7), Cause.WRONG_NONCE),
-        (saying(signature=signature(NODE_ID, NONCE)), Cause.WRONG_SIGNATURE),
-        (saying(signature=None), Cause.WRONG_SIGNATURE),
-        (saying(signature=["ed25519:"]), Cause.WRONG_SIGNATURE),
-        (saying(signature="ed25519:"), Cause.WRONG_SIGNATURE),
-        (saying(signature="ed25519:!!!!"), Cause.WRONG_SIGNATURE),
-        (saying(signature="ed25519:ü"), Cause.WRONG_SIGNATURE),
-        (saying(signature="rsa:" + signature(NODE_ID, NONCE)[8:]), Cause.WRONG_SIGNATURE),
-        (body(b""), Cause.NOT_JSON),
-        (body(b"<html>It works!</html>"), Cause.NOT_JSON),
-        (body(b"[]"), Cause.NOT_JSON),
-        (body(b"\xff\xfe"), Cause.NOT_JSON),
-        (body(b"[" * MAX_ANSWER_BYTES), Cause.NOT_JSON),
-        (body(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"), Cause.NOT_JSON),
-        (body(b"{}", 500), Cause.STATUS),
-        (body(b"{}", 404), Cause.STATUS),
-        (body(b"", 204), Cause.STATUS),
-        (body(b"{}" + b" " * MAX_ANSWER_BYTES), Cause.OVERSIZE),
-        (endless, Cause.OVERSIZE),
-        (hang_up, Cause.BROKEN),
-        (not_http, Cause.BROKEN),
+        (saying(node_id="macbook-002"), FailureDetail.WRONG_NODE),
+        (saying(node_id=None), FailureDetail.WRONG_NODE),
+        (saying(nonce=NONCE), FailureDetail.WRONG_NONCE),
+        (saying(nonce=7), FailureDetail.WRONG_NONCE),
+        (saying(signature=signature(NODE_ID, NONCE)), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature=None), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature=["ed25519:"]), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature="ed25519:"), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature="ed25519:!!!!"), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature="ed25519:ü"), FailureDetail.WRONG_SIGNATURE),
+        (saying(signature="rsa:" + signature(NODE_ID, NONCE)[8:]), FailureDetail.WRONG_SIGNATURE),
+        (body(b""), FailureDetail.NOT_JSON),
+        (body(b"<html>It works!</html>"), FailureDetail.NOT_JSON),
+        (body(b"[]"), FailureDetail.NOT_JSON),
+        (body(b"\xff\xfe"), FailureDetail.NOT_JSON),
+        (body(b"[" * MAX_ANSWER_BYTES), FailureDetail.NOT_JSON),
+        (body(b"\x1f\x8b\x08\x00", Content_Encoding="gzip"), FailureDetail.NOT_JSON),
+        (body(b"{}", 500), FailureDetail.STATUS),
+        (body(b"{}", 404), FailureDetail.STATUS),
+        (body(b"", 204), FailureDetail.STATUS),
+        (body(b"{}" + b" " * MAX_ANSWER_BYTES), FailureDetail.OVERSIZE),
+        (endless, FailureDetail.OVERSIZE),
+        (hang_up, FailureDetail.BROKEN),
+        (not_http, FailureDetail.BROKEN),
     ],
 )
-def test_cause_is_named(respond: Respond, cause: Cause) -> None:
+def test_cause_is_named(respond: Respond, cause: FailureDetail) -> None:
     result = health(respond)
     assert not result.ok
     assert result.cause is cause
@@ -145,15 +145,15 @@ def test_cause_is_named(respond: Respond, cause: Cause) -> None:
 
 
 def test_signature_of_another_key_fails() -> None:
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         forged = {**honest_answer(nonce), "signature": signature(NODE_ID, nonce, OTHER_KEY)}
         handler.reply(json.dumps(forged).encode())
 
-    assert health(respond).cause is Cause.WRONG_SIGNATURE
+    assert health(respond).cause is FailureDetail.WRONG_SIGNATURE
 
 
 def test_old_answer_sent_again_fails() -> None:
-    assert health(saying(**honest_answer(NONCE))).cause is Cause.WRONG_NONCE
+    assert health(saying(**honest_answer(NONCE))).cause is FailureDetail.WRONG_NONCE
 
 
 def test_status_is_told_in_the_detail() -> None:
@@ -161,7 +161,7 @@ def test_status_is_told_in_the_detail() -> None:
 
 
 def test_largest_answer_is_read() -> None:
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         handler.reply(json.dumps(honest_answer(nonce)).encode().ljust(MAX_ANSWER_BYTES))
 
     assert health(respond).ok
@@ -171,28 +171,28 @@ def test_largest_answer_is_read() -> None:
 def test_redirect_is_not_followed(location: str) -> None:
     with serving(body(b"", 302, Location=location)) as server:
         result = asyncio.run(prober().health(target(server.url)))
-    assert result.cause in (Cause.STATUS, Cause.BROKEN)
+    assert result.cause in (FailureDetail.STATUS, FailureDetail.BROKEN)
     assert len(server.seen.paths) == 1
 
 
 def test_closed_port_is_refused() -> None:
     result = asyncio.run(prober().health(target(f"http://127.0.0.1:{closed_port()}")))
-    assert result.cause is Cause.REFUSED
+    assert result.cause is FailureDetail.REFUSED
 
 
 def test_silent_server_times_out() -> None:
     release = threading.Event()
 
-    def hang(handler: Handler, nonce: str) -> None:
+    def hang(handler: NodeRequestHandler, nonce: str) -> None:
         release.wait(5)
 
     result = health(hang, timeout_seconds=0.3)
     release.set()
-    assert result.cause is Cause.TIMEOUT
+    assert result.cause is FailureDetail.TIMEOUT
 
 
 def test_drip_cannot_outlast_the_deadline() -> None:
-    assert health(drip, timeout_seconds=0.4).cause is Cause.TIMEOUT
+    assert health(drip, timeout_seconds=0.4).cause is FailureDetail.TIMEOUT
 
 
 def test_slow_name_counts_against_the_deadline() -> None:
@@ -201,19 +201,19 @@ def test_slow_name_counts_against_the_deadline() -> None:
         return []
 
     slow = Prober(AddressPolicy(), resolve=never, timeout_seconds=0.1)
-    assert asyncio.run(slow.health(target("http://node.example"))).cause is Cause.TIMEOUT
+    assert asyncio.run(slow.health(target("http://node.example"))).cause is FailureDetail.TIMEOUT
 
 
 def test_plain_server_asked_for_tls_fails() -> None:
     with serving() as server:
         result = asyncio.run(prober().health(target(server.url.replace("http:", "https:"))))
-    assert result.cause is Cause.TLS
+    assert result.cause is FailureDetail.TLS
 
 
 def test_refused_address_is_never_connected_to() -> None:
     with serving() as server:
         result = asyncio.run(Prober(AddressPolicy()).health(target(server.url)))
-    assert result == Result(cause=Cause.ADDRESS, detail="endpoint address is not allowed")
+    assert result == Result(cause=FailureDetail.ADDRESS, detail="endpoint address is not allowed")
     assert server.seen.paths == []
 
 
@@ -226,7 +226,7 @@ def test_refused_address_is_never_connected_to() -> None:
 )
 def test_unusable_endpoint_fails(endpoint: str, detail: str) -> None:
     result = asyncio.run(prober().health(target(endpoint)))
-    assert (result.cause, result.detail) == (Cause.BAD_ENDPOINT, detail)
+    assert (result.cause, result.detail) == (FailureDetail.BAD_ENDPOINT, detail)
 
 
 def test_name_is_resolved_once_and_the_checked_address_is_used() -> None:
@@ -272,12 +272,12 @@ def test_latency_times_signed_answers_on_one_connection() -> None:
 def test_latency_round_with_one_wrong_answer_has_no_figures() -> None:
     answered = []
 
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         answered.append(nonce)
         handler.reply(json.dumps(honest_answer(nonce if len(answered) < 4 else NONCE)).encode())
 
     result = latency_round(respond)
-    assert (result.cause, result.latency) == (Cause.WRONG_NONCE, None)
+    assert (result.cause, result.latency) == (FailureDetail.WRONG_NONCE, None)
 
 
 def audit(respond: Respond) -> tuple[Result, int]:
@@ -289,7 +289,7 @@ def audit(respond: Respond) -> tuple[Result, int]:
 def test_audit_asks_distinct_challenges_at_once() -> None:
     together = threading.Barrier(AUDIT_CHALLENGES, timeout=5)
 
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         together.wait()  # nobody is answered before all have asked
         honest(handler, nonce)
 
@@ -300,7 +300,7 @@ def test_audit_fails_on_one_wrong_answer_whatever_the_others_say() -> None:
     lock = threading.Lock()
     answered: list[str] = []
 
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         with lock:
             answered.append(nonce)
             place = len(answered)
@@ -314,7 +314,7 @@ def test_audit_fails_on_one_wrong_answer_whatever_the_others_say() -> None:
             honest(handler, nonce)
 
     result, _ = audit(respond)
-    assert result.cause is Cause.WRONG_SIGNATURE
+    assert result.cause is FailureDetail.WRONG_SIGNATURE
 
 
 @pytest.mark.parametrize("kind", ["health", "audit", "latency"])
@@ -324,7 +324,7 @@ def test_answer_by_a_former_key_fails_and_is_no_false_answer(kind: str) -> None:
     with serving() as server:
         whom = Target(NODE_ID, server.url, bytes(now.verify_key), former_keys=(bytes(32), PUBLIC_KEY))
         result = asyncio.run(getattr(prober(), kind)(whom))
-    assert (result.ok, result.cause, result.is_false_answer) == (False, Cause.FORMER_KEY, False)
+    assert (result.ok, result.cause, result.is_false_answer) == (False, FailureDetail.FORMER_KEY, False)
 
 
 def test_answer_by_a_strangers_key_is_false_whatever_keys_the_node_had() -> None:
@@ -332,20 +332,20 @@ def test_answer_by_a_strangers_key_is_false_whatever_keys_the_node_had() -> None
     with serving() as server:
         whom = Target(NODE_ID, server.url, bytes(SigningKey.generate().verify_key), former_keys=(former,))
         result = asyncio.run(prober().audit(whom))
-    assert (result.cause, result.is_false_answer) == (Cause.WRONG_SIGNATURE, True)
+    assert (result.cause, result.is_false_answer) == (FailureDetail.WRONG_SIGNATURE, True)
 
 
 def test_audit_fails_when_one_answer_serves_all() -> None:
     lock = threading.Lock()
     first: list[str] = []
 
-    def respond(handler: Handler, nonce: str) -> None:
+    def respond(handler: NodeRequestHandler, nonce: str) -> None:
         with lock:
             first.append(nonce)
         honest(handler, first[0])
 
     result, _ = audit(respond)
-    assert result.cause is Cause.WRONG_NONCE
+    assert result.cause is FailureDetail.WRONG_NONCE
 
 
 def test_nonces_are_32_hex_and_fresh() -> None:
@@ -392,20 +392,20 @@ def test_percentile_interpolates(samples: list[float], share: float, expected: f
 @pytest.mark.parametrize(
     ("cause", "fault"),
     [
-        (Cause.WRONG_NODE, ProbeFault.BAD_ANSWER),
-        (Cause.WRONG_NONCE, ProbeFault.BAD_ANSWER),
-        (Cause.WRONG_SIGNATURE, ProbeFault.BAD_SIGNATURE),
-        (Cause.FORMER_KEY, ProbeFault.BAD_STATUS),
-        (Cause.TIMEOUT, ProbeFault.TIMEOUT),
-        (Cause.REFUSED, ProbeFault.REFUSED),
-        (Cause.STATUS, ProbeFault.BAD_STATUS),
-        (Cause.NOT_JSON, ProbeFault.BAD_STATUS),
-        (Cause.OURS, ProbeFault.VALIDATOR),
+        (FailureDetail.WRONG_NODE, ProbeFault.BAD_ANSWER),
+        (FailureDetail.WRONG_NONCE, ProbeFault.BAD_ANSWER),
+        (FailureDetail.WRONG_SIGNATURE, ProbeFault.BAD_SIGNATURE),
+        (FailureDetail.FORMER_KEY, ProbeFault.BAD_STATUS),
+        (FailureDetail.TIMEOUT, ProbeFault.TIMEOUT),
+        (FailureDetail.REFUSED, ProbeFault.REFUSED),
+        (FailureDetail.STATUS, ProbeFault.BAD_STATUS),
+        (FailureDetail.NOT_JSON, ProbeFault.BAD_STATUS),
+        (FailureDetail.OURS, ProbeFault.VALIDATOR),
     ],
 )
-def test_every_cause_has_its_fault_in_the_contract(cause: Cause, fault: ProbeFault) -> None:
+def test_every_cause_has_its_fault_in_the_contract(cause: FailureDetail, fault: ProbeFault) -> None:
     assert Result(cause=cause).fault is fault
-    assert all(isinstance(each.fault, ProbeFault) for each in Cause)
+    assert all(isinstance(each.fault, ProbeFault) for each in FailureDetail)
 
 
 @pytest.mark.parametrize("listen", ["::1", "::"])
