@@ -1,1 +1,1 @@
-"""Who sees a node, under which name, and with which rights."""
+"""Who can see a node, under which name, and with which rights."""

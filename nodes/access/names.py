@@ -1,7 +1,7 @@
-"""Under which name a person sees a node: its own, or for strangers its pseudonym.
+"""Which name a person sees for a node: its id, or a pseudonym if they may not know the id.
 
-Whoever shows, looks up, searches or sorts nodes by name goes through here, so that a pseudonym never leads
-to the node behind it.
+All code that shows, looks up, searches or sorts nodes by name uses this module, so that a pseudonym never
+reveals the node behind it.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,18 @@ from nodes.models import Node, NodeQuerySet
 
 @dataclass(frozen=True)
 class NodeNames:
-    """`everything`: all visible nodes are named; else only those of `granted` (ids) are."""
+    """The nodes whose ids a person may know: all visible ones (`everything`), or those in `granted` (node
+    ids).
+    """
 
     everything: bool
     granted: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, user: object) -> Self:
-        """Admins and operators see names. A viewer sees those granted singly, the public none."""
+        """Admins and operators see the ids of all visible nodes, viewers those granted to them, visitors
+        none.
+        """
         if isinstance(user, User) and user.is_active:
             if user.role in (Role.ADMIN, Role.OPERATOR):
                 return cls(everything=True)
@@ -30,15 +34,15 @@ class NodeNames:
         return cls(everything=False)
 
     def named(self, node: Node) -> bool:
-        """Whether this node is seen under its own id, with what belongs to its identity."""
+        """Whether this person sees the node's id and the rest of its identity."""
         return self.everything or node.pk in self.granted
 
     def name(self, node: Node) -> str:
-        """What the node is called on pages, in URLs and in answers."""
+        """The node's name on pages, in URLs and in API answers for this person."""
         return node.pk if self.named(node) else node.pseudonym
 
     def annotated(self, nodes: NodeQuerySet) -> NodeQuerySet:
-        """The nodes with `shown_name`, for searching and sorting in the database."""
+        """The nodes with a `shown_name` column, for searching and sorting in the database."""
         if self.everything:
             return nodes.annotate(shown_name=F("id"))
         own = When(pk__in=self.granted, then=F("id"))
@@ -47,7 +51,7 @@ class NodeNames:
         )
 
     def find(self, nodes: QuerySet[Node], name: str) -> Node | None:
-        """The one of `nodes` that this person knows by that name."""
+        """Narrows `nodes` to the one that this person knows by that name."""
         if self.everything or name in self.granted:
             return nodes.filter(pk=name).first()
         return nodes.filter(pseudonym=name).exclude(pk__in=self.granted).first()

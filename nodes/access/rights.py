@@ -1,4 +1,4 @@
-"""What a reader may see of one node and do with it."""
+"""What a person may see of one node and do with it."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from nodes.models import Node
 
 @dataclass(frozen=True)
 class Rights:
-    """`name` is what the reader calls the node. Strangers have no right at all but to look."""
+    """A person's rights to one node. `name` is the name under which they see it."""
 
     name: str
-    named: bool  # sees it under its own id, with its keys and receipts
-    owns: bool  # manages it: an admin, or an operator of its organisation
+    named: bool  # sees the node's id, its keys and its receipts
+    owns: bool  # may manage the node: an admin, or an operator of its organisation
     wallet: bool
     evidence: bool
     moderate: bool
@@ -23,7 +23,7 @@ class Rights:
 
 
 def rights_of(user: object, node: Node, names: NodeNames) -> Rights:
-    """The rights of a reader (a User, or a visitor) who can see the node."""
+    """The rights of a signed-in user or a visitor who can see the node."""
     owns = isinstance(user, User) and (
         user.role == Role.ADMIN or (user.role == Role.OPERATOR and user.org_id == node.org_id)
     )
@@ -39,7 +39,7 @@ def rights_of(user: object, node: Node, names: NodeNames) -> Rights:
 
 
 def owned_node(user: User, node_id: str) -> Node:
-    """The node, if the person manages it: an admin any, an operator one of the organisation. Raises 404 `not_found`."""
+    """The node, if the user may manage it. Raises ApiError 404 `not_found` otherwise."""
     node = Node.objects.owned_by(user).filter(pk=node_id).first()
     if node is None:
         raise not_found()

@@ -1,4 +1,7 @@
-"""Which versions strangers are shown: an agent may call its own anything, its owner's name too."""
+"""Which version texts are shown to people who may not know the node.
+
+An agent reports its version as free text, which could contain its owner's name.
+"""
 
 import re
 
@@ -9,5 +12,5 @@ _PLAIN = re.compile(
 
 
 def plain_version(text: str) -> str:
-    """The text if it is a version number and nothing more, else ''."""
+    """The text if it is only a version number, else ''."""
     return text if _PLAIN.fullmatch(text) else ""

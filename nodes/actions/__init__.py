@@ -1,4 +1,8 @@
-"""The only writers of nodes' tables: one verb a function, keyword-only, the audit row beside the change."""
+"""The only code that writes to the tables of nodes.
+
+Each function is one verb with keyword-only arguments. It writes its audit row in the transaction of the
+change.
+"""
 
 from nodes.actions.enrolment import Registration, end_enrollment, enrol, register
 from nodes.actions.errors import (

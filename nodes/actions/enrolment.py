@@ -1,4 +1,4 @@
-"""How a node comes into an org: a person asks for a token, the agent registers with it."""
+"""How a node joins an organisation: a person creates an enrolment, and the agent registers with its token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from nodes.tokens import node_token
 
 @dataclass(frozen=True)
 class Registration:
-    """What an agent says of itself, checked."""
+    """What an agent states about itself, already validated."""
 
     node_id: str
     region: str
@@ -56,10 +56,11 @@ def enrol(
     answers: Mapping[str, Any] | None = None,
     replaces: Enrollment | None = None,
 ) -> tuple[Enrollment, str]:
-    """Makes an enrolment and its token, which exists in clear text only in the answer.
+    """Creates an enrolment and its token. The token is returned once in clear text and stored only as a hash.
 
-    `answers` go into the agent's file. It ends the one that it `replaces`. Raises NodeExists if the node id is taken already, and
-    EnrollmentInvalid if somebody has ended or replaced that one before.
+    `answers` are written to the agent's configuration file. The enrolment that this one `replaces` ends.
+    Raises NodeExists if the node id is taken, and EnrollmentInvalid if the replaced enrolment has already
+    ended or been replaced.
     """
     if node_id and Node.objects.filter(pk=node_id).exists():
         raise NodeExists(f"The node id {node_id} is taken.")
@@ -95,7 +96,7 @@ def enrol(
 
 
 def end_enrollment(*, enrollment: Enrollment, by: User, at: datetime) -> bool:
-    """Ends its token; whether that was still to be done."""
+    """Ends an enrolment, so that its token no longer works. Returns False if it had already ended."""
     return bool(
         end_enrollments(
             Enrollment.objects.filter(pk=enrollment.pk), by=actor_of(by), at=at, reason="Revoked."
@@ -104,7 +105,7 @@ def end_enrollment(*, enrollment: Enrollment, by: User, at: datetime) -> bool:
 
 
 def end_enrollments(chosen: EnrollmentQuerySet, *, by: Actor, at: datetime, reason: str) -> int:
-    """Ends those of them that had not ended yet; how many that were."""
+    """Ends those of the enrolments that have not ended yet. Returns how many."""
     with transaction.atomic():
         ended = list(chosen.filter(ended_at=None).select_for_update(of=("self",)).order_by("pk"))
         Enrollment.objects.filter(pk__in=[each.pk for each in ended]).update(ended_at=at)
@@ -122,10 +123,11 @@ def end_enrollments(chosen: EnrollmentQuerySet, *, by: Actor, at: datetime, reas
 
 
 def register(*, token: str, registration: Registration, at: datetime) -> tuple[Node, str]:
-    """Uses up the token and makes the node; returns it with its node token. All or nothing.
+    """Uses up the token and creates the node, in one transaction. Returns the node and its node token.
 
-    A node that a finding of fraud of its org concerns starts in quarantine. Raises EnrollmentInvalid,
-    EnrollmentMismatch, and NodeExists or KeyExists, which leave the token unused.
+    A node that a finding of fraud in its organisation concerns starts in quarantine. Raises
+    EnrollmentInvalid, EnrollmentMismatch, NodeExists or KeyExists. After any of these the token is still
+    unused.
     """
     digest = enrollment_digest(token)
     enrollment = Enrollment.objects.filter(token_sha256=digest).select_related("org").first()
@@ -133,7 +135,7 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
         raise EnrollmentInvalid("The enrolment token is unknown.")
     if enrollment.node_id and enrollment.node_id != registration.node_id:
         raise EnrollmentMismatch(f"The enrolment token is for the node {enrollment.node_id}.")
-    # Before the token's own state: an agent whose first answer was lost must hear what happened.
+    # Checked before the token's own state: an agent whose first answer was lost needs to know what happened.
     if Node.objects.filter(pk=registration.node_id).exists():
         raise _taken(registration)
     try:
@@ -182,7 +184,7 @@ def _create(registration: Registration, enrollment: Enrollment, at: datetime) ->
         agent_version=registration.agent_version,
         wallet_chain=registration.wallet_chain,
         wallet_address=registration.wallet_address,
-        green_energy=False,  # a proof's address is a claim; an admin confirms it
+        green_energy=False,  # the address of a proof is only a claim until an admin confirms it
     )
     NodeAttestation.objects.create(node=node, updated_at=at, **registration.attestation)
     NodeKey.objects.create(

@@ -1,8 +1,8 @@
-"""What can go wrong in an action, in the domain's words. Views and the API translate."""
+"""Errors that actions raise. Views and the API turn them into messages and status codes."""
 
 
 class NodeError(Exception):
-    """An action that was refused; the message is for the person who asked."""
+    """An action was refused. The message is shown to the person who asked for it."""
 
 
 class NodeExists(NodeError):
@@ -22,7 +22,7 @@ class StaleHeartbeat(NodeError):
 
 
 class ReplayedProbe(NodeError):
-    """This validator has posted this probe before."""
+    """This validator has already posted this probe."""
 
 
 class UnknownNode(NodeError):
@@ -34,4 +34,4 @@ class NotPossible(NodeError):
 
 
 class KeyExists(NodeError):
-    """A node holds or held the public key."""
+    """A node has or had this public key."""

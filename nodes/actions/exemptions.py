@@ -1,4 +1,4 @@
-"""The only writer of exemptions: windows in which nobody is blamed for silence."""
+"""The only writer of exemptions: times for which no node is blamed for silence."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from nodes.reputation.formula import WINDOW_DAYS
 from nodes.rules.common_silence import CommonSilence
 from nodes.rules.lifecycle import MISSED_WINDOW
 
-_GRACE = timedelta(minutes=1)  # between pressing the button and our clock
+_GRACE = timedelta(minutes=1)  # allows for the time between opening the form and receiving it
 
 
 def start_maintenance(
@@ -27,10 +27,10 @@ def start_maintenance(
     starts_at: datetime | None = None,
     until: datetime | None = None,
 ) -> Exemption:
-    """Announces that a node will be silent, from now or later. Raises NotPossible.
+    """Announces maintenance of a node, from now or later. Raises NotPossible.
 
-    Never for the past, and for no more than MAINTENANCE_DAYS_PER_WINDOW of any 14 days: maintenance excuses
-    work on a machine, not a machine that is hardly there.
+    It cannot start in the past, and it cannot exceed MAINTENANCE_DAYS_PER_WINDOW of any 14 days. Otherwise a
+    node could be in maintenance most of the time and keep its reputation.
     """
     starts_at = starts_at or at
     if starts_at < at - _GRACE:
@@ -40,7 +40,7 @@ def start_maintenance(
     if not message.strip():
         raise NotPossible("Say what the maintenance is for; it is shown on the node's page.")
     with transaction.atomic():
-        # of several at once the others wait here, and then see what the first has announced
+        # concurrent announcements wait here, and then see what the first one announced
         Node.objects.select_for_update(no_key=True).only("pk").get(pk=node.pk)
         if current_maintenance(node, at=at) is not None:
             raise NotPossible("This node is in maintenance already.")
@@ -58,7 +58,7 @@ def start_maintenance(
             kind=ExemptionKind.MAINTENANCE,
             node=node,
             starts_at=starts_at,
-            # an open end lasts no longer than what is left
+            # without an end, maintenance lasts as long as is still allowed
             ends_at=until or starts_at + allowance,
             message=message.strip(),
             created_by=by.email,
@@ -69,7 +69,10 @@ def start_maintenance(
 
 
 def end_maintenance(*, node: Node, by: User, at: datetime) -> Exemption:
-    """Ends the node's maintenance now; what was announced for later is withdrawn. Raises NotPossible."""
+    """Ends the node's maintenance now and withdraws maintenance announced for later.
+
+    Raises NotPossible if there is none.
+    """
     with transaction.atomic():
         own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE).select_for_update()
         exemption = own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
@@ -94,9 +97,10 @@ def declare(
     by: User,
     at: datetime,
 ) -> Exemption:
-    """Exempts a region ('' is the whole network) for a window, also one in the past; again: changes it.
+    """Exempts a region ('' is the whole network) for a window, which may lie in the past.
 
-    The reputations that it touches are computed anew by the worker.
+    Called again with the same `reference`, it changes the window. The worker recomputes the affected
+    reputations.
     """
     with transaction.atomic():
         before = Exemption.objects.filter(reference=reference).select_for_update().first()
@@ -127,7 +131,7 @@ def declare(
 
 
 def withdraw(*, reference: str, by: User, at: datetime) -> bool:
-    """Takes a declared exemption back; False if there is none."""
+    """Withdraws a declared exemption. Returns False if there is none."""
     with transaction.atomic():
         exemption = Exemption.objects.filter(reference=reference).select_for_update().first()
         if exemption is None:
@@ -139,7 +143,7 @@ def withdraw(*, reference: str, by: User, at: datetime) -> bool:
 
 
 def note_outage(*, starts_at: datetime, ends_at: datetime, at: datetime) -> Exemption:
-    """The console could hear nobody in this window."""
+    """Records a window in which the console could not hear any node."""
     with transaction.atomic():
         exemption = Exemption.objects.create(
             kind=ExemptionKind.OUTAGE,
@@ -161,7 +165,7 @@ def note_outage(*, starts_at: datetime, ends_at: datetime, at: datetime) -> Exem
 
 
 def begin_outage(silence: CommonSilence, *, at: datetime) -> Exemption:
-    """Most nodes fell silent at once: from then on nobody is blamed, until `end_outage`."""
+    """Records that most nodes fell silent at once. No node is blamed from then until `end_outage`."""
     with transaction.atomic():
         exemption = Exemption.objects.create(
             kind=ExemptionKind.OUTAGE,
@@ -185,7 +189,7 @@ def begin_outage(silence: CommonSilence, *, at: datetime) -> Exemption:
 
 
 def end_outage(exemption: Exemption, *, at: datetime) -> None:
-    """Most nodes are heard again, or have been gone for too long."""
+    """Ends the outage, because most nodes are heard again or have been silent for too long."""
     with transaction.atomic():
         exemption.ends_at = at
         exemption.save(update_fields=["ends_at"])
@@ -213,14 +217,14 @@ def _record(verb: str, node: Node, exemption: Exemption, *, by: User, reason: st
 
 
 def _judge_again(exemption: Exemption, *, at: datetime) -> None:
-    """In the worker, because a region may have thousands of nodes.
+    """Asks the worker to recompute the affected reputations, because a region may have thousands of nodes.
 
-    What is to be judged is written in this transaction; should the job that is queued beside it fail, the next
-    computation of all reputations does it (`judge_pending`).
+    The days to recompute are stored in this transaction. If the queued job fails, the next recomputation of
+    all reputations picks them up (`judge_pending`).
     """
     if exemption.starts_at > at:
         return
-    # a quarantine for what was missed in the window comes up to an hour after it
+    # a quarantine for heartbeats missed in the window may come up to an hour after it
     until = at if exemption.ends_at is None else min(exemption.ends_at + MISSED_WINDOW, at)
     PendingJudgement.objects.create(region=exemption.region, since=exemption.starts_at, until=until)
     app.configure_task("nodes.judge_again").defer()

@@ -1,8 +1,9 @@
 """Findings of fraud: opening, clearing and confirming them, and holding the nodes that they concern.
 
-A finding binds more than a name. While it is open, nodes of the same org that register, or take up a statement,
-with the hardware hash or the endpoint of the node in question are held in quarantine. Once it is confirmed, so are
-all nodes that the org registered since. Only the finding's own node relates others: what is related does not.
+A finding also concerns other nodes of the same organisation. While it is open, those that register with, or
+change to, the hardware hash or endpoint of the finding's node are held in quarantine. Once it is confirmed,
+so are all nodes that the organisation has registered since. A node held this way does not hold others in
+turn.
 """
 
 from datetime import datetime
@@ -35,12 +36,13 @@ def find_fraud(
     reason: str = "",
     evidence: dict[str, Any] | None = None,
 ) -> FraudFinding:
-    """Opens a finding about the node and quarantines it, in one transaction; returns the finding that binds.
+    """Opens a finding about the node and quarantines it, in one transaction. Returns the finding in force.
 
-    Where one is open or confirmed already, that one stands and the event is noted as usual. Raises UnknownNode.
+    If a finding is already open or confirmed, it is kept, and the event is recorded as usual. Raises
+    UnknownNode.
     """
     with transaction.atomic():
-        # the row lock makes it queue with a clear and with a second forgery
+        # the row lock makes this wait for a concurrent clear or a second forgery
         node = Node.objects.select_for_update(no_key=True).filter(pk=node_id).only("id", "org_id").first()
         if node is None:
             raise UnknownNode(f"There is no node {node_id}.")
@@ -60,7 +62,7 @@ def find_fraud(
 
 
 def suspect(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:
-    """An admin opens a finding. The reason is required. Raises NotPossible where one is open or confirmed."""
+    """Opens a finding for an admin. A reason is required. Raises NotPossible if one is open or confirmed."""
     if not reason.strip():
         raise NotPossible("Say why; the reason goes into the audit log.")
     if FraudFinding.objects.binding().filter(node=node).exists():
@@ -69,9 +71,10 @@ def suspect(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:
 
 
 def confirm_fraud(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:
-    """Settles the node's open finding as fraud, for good, and holds what its org has registered since.
+    """Confirms the node's open finding for good, and holds the nodes that its organisation has registered
+    since.
 
-    The reason is required. Raises NotPossible if no finding is open.
+    A reason is required. Raises NotPossible if no finding is open.
     """
     if not reason.strip():
         raise NotPossible("Say why; the reason goes into the audit log.")
@@ -80,15 +83,16 @@ def confirm_fraud(*, node: Node, by: User, reason: str, at: datetime) -> FraudFi
         if finding is None:
             raise NotPossible("No finding of fraud is open about this node.")
         _record("fraud.confirm", finding, node, by=actor_of(by), reason=reason.strip())
-    relate(at=at)  # a transaction of its own: should it fail, the sweeper does it
+    relate(at=at)  # in its own transaction; if it fails, the sweeper does it
     return finding
 
 
 def settle_for_clear(*, node: Node, by: User, reason: str, at: datetime) -> None:
-    """What an admin's clear means for fraud: clears the node's open finding, and lifts its own relations.
+    """The part of an admin's clear that concerns fraud: clears the node's open finding and lifts its
+    relations.
 
-    The nodes that only that finding held start again as well. Belongs in the transaction of the clear.
-    Raises NotPossible if the fraud of this very node is confirmed.
+    Nodes that only that finding held start again as well. Must run in the transaction of the clear.
+    Raises NotPossible if fraud of this node is confirmed.
     """
     Node.objects.select_for_update(no_key=True).get(pk=node.pk)
     if FraudFinding.objects.filter(node=node, state=FindingState.CONFIRMED).exists():
@@ -112,8 +116,9 @@ def settle_for_clear(*, node: Node, by: User, reason: str, at: datetime) -> None
         happen(node_id, Event.CLEARED_BY_ADMIN, by=actor_of(by), at=at, reason=note)
 
 
-# Whom a finding concerns: by a mark taken up since it was opened that its node has or ever had, and, once it is
-# confirmed, by having registered since. A match across orgs, or from before, holds nothing.
+# A finding concerns nodes of the same organisation that, since it was opened, took up a mark which its node
+# has or had. Once it is confirmed, it also concerns nodes registered since. Matches in other organisations
+# and matches from before it was opened hold nothing.
 _LOCK_SQL = "SELECT id FROM nodes_fraudfinding WHERE state <> 'cleared' ORDER BY id FOR SHARE"
 _RELATE_SQL = """
 WITH binding AS (
@@ -149,13 +154,13 @@ RETURNING finding_id, node_id, ground, value
 
 
 def relate(*, at: datetime, node_id: str | None = None) -> int:
-    """Holds nodes that a finding concerns and that are not held by it yet (`node_id`: only that one).
+    """Holds the nodes that a finding concerns and does not hold yet. With `node_id`, only that node.
 
-    Returns how many relations are new, at most MOST_RELATED_AT_ONCE. It goes by what the tables say, so that it
-    may run anywhere, any number of times; the sweeper catches what a concurrent change hid from the others.
+    Returns the number of new relations, at most MOST_RELATED_AT_ONCE. It depends only on the stored rows, so
+    it can run anywhere and any number of times. The sweeper repeats it, to catch what concurrent changes hid.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        # a clear waits until what is related here is committed, and then lifts it too
+        # a concurrent clear waits until these relations are committed, and then lifts them too
         cursor.execute(_LOCK_SQL)
         if not cursor.fetchall():
             return 0
@@ -173,7 +178,7 @@ def relate(*, at: datetime, node_id: str | None = None) -> int:
 
 
 def note_refused_key(public_key: bytes, *, node_id: str, by: Actor) -> None:
-    """Evidence for admins: a key of another node was offered for `node_id`, by somebody of `by.org_id`."""
+    """Records, as evidence for admins, that `by` offered a key of another node for `node_id`."""
     with transaction.atomic():
         holder = NodeKey.objects.filter(public_key=public_key, duplicate=False).select_related("node").first()
         if holder is not None and holder.node_id != node_id:
@@ -190,7 +195,7 @@ def note_refused_key(public_key: bytes, *, node_id: str, by: Actor) -> None:
 
 
 def _decide(node: Node, state: FindingState, *, by: User, reason: str, at: datetime) -> FraudFinding | None:
-    """Settles the node's open finding; None if none is open (any more)."""
+    """Decides the node's open finding. Returns None if none is open."""
     finding = (
         FraudFinding.objects.select_for_update(no_key=True).filter(node=node, state=FindingState.OPEN).first()
     )
@@ -203,7 +208,7 @@ def _decide(node: Node, state: FindingState, *, by: User, reason: str, at: datet
 
 
 def _lift(relations: Any, *, by: User, at: datetime) -> list[str]:
-    """Lifts the relations that hold; returns their nodes."""
+    """Lifts those relations that are still in force. Returns their nodes."""
     holding = relations.filter(lifted_at__isnull=True)
     node_ids = list(holding.values_list("node_id", flat=True))
     holding.update(lifted_at=at, lifted_by=actor_of(by).id)

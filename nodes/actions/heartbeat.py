@@ -1,4 +1,4 @@
-"""Taking a heartbeat: one statement, because ten thousand nodes send one every ten seconds."""
+"""Recording a heartbeat in one SQL statement, because ten thousand nodes send one every ten seconds."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +14,10 @@ from nodes.actions.transition import happen
 from nodes.rules.lifecycle import Event, Status
 from nodes.rules.marks import endpoint_mark
 
-# `old` locks the row. A heartbeat that is not later than the last one changes nothing: PostgreSQL knows
-# that by itself, whatever became of the replay guard. When a new minute begins, the count of the one
-# before is kept (for the missed-heartbeats rule) and sent to the metrics store. Another endpoint is a mark that
-# findings of fraud go by.
+# `old` locks the row. A heartbeat that is not later than the last one changes nothing, even if the replay
+# guard was lost with the cache. When a new minute begins, the count of the previous minute is stored (for the
+# missed-heartbeats rule) and queued for the metrics store. A changed endpoint is stored as a mark, which
+# findings of fraud use.
 _SQL = """
 WITH old AS MATERIALIZED (
     SELECT id, last_heartbeat_ts, beat_minute, beats, endpoint FROM nodes_node WHERE id = %(node)s FOR UPDATE
@@ -60,7 +60,10 @@ SELECT status, probing_since IS NOT NULL, EXISTS (SELECT FROM mark) FROM changed
 
 @dataclass(frozen=True)
 class Beat:
-    """A heartbeat's body, checked. `ts` is the agent's clock in unix seconds; `models`, `endpoint` None: not said."""
+    """A validated heartbeat. `ts` is the agent's clock in unix seconds.
+
+    `models` and `endpoint` are None if the heartbeat did not contain them.
+    """
 
     ts: float
     metrics: dict[str, Any]
@@ -69,12 +72,11 @@ class Beat:
 
 
 def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = None) -> Status:
-    """Notes a sign of life at the server's time `at` and returns the node's status.
+    """Records a heartbeat at the server's time `at`. Returns the node's status.
 
-    `network` is the autonomous system that it came from, if that is known.
-
-    The first one after registration, a clearing or an absence puts the node before the validators.
-    Raises StaleHeartbeat.
+    `network` is the autonomous system that it came from, if known. After the first heartbeat that follows a
+    registration, a clear or an absence, validators start to probe the node.
+    Raises StaleHeartbeat if it is not later than the last one.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -95,10 +97,10 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = N
     if row is None:
         raise StaleHeartbeat("The heartbeat's ts is not later than the node's last one.")
     status, probing, gained_mark = Status(row[0]), row[1], row[2]
-    if gained_mark and relate(at=at, node_id=node_id):  # should it fail, the sweeper does it
+    if gained_mark and relate(at=at, node_id=node_id):  # if it fails, the sweeper does it
         return Status.QUARANTINE
     if status is Status.OFFLINE or (status is Status.PENDING and not probing):
-        # a transaction of its own: should it fail, the next heartbeat does it
+        # in its own transaction; if it fails, the next heartbeat does it
         outcome = happen(node_id, Event.HEARTBEAT, by=Actor("node", node_id), at=at)
         status = outcome.state.phase.status
     return status

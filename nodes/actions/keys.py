@@ -1,4 +1,4 @@
-"""Changing a node's secrets: its HMAC token and its ed25519 key."""
+"""Changing a node's HMAC token and its ed25519 key."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from nodes.tokens import node_token
 
 
 def rotate_token(*, node: Node, by: User, at: datetime, reason: str = "") -> str:
-    """Gives the node a new token; the old one ends at once. `reason` goes into the audit log."""
+    """Gives the node a new token. The old one stops working at once. `reason` is written to the audit log."""
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(token_version=F("token_version") + 1)
         record(
@@ -32,13 +32,13 @@ def rotate_token(*, node: Node, by: User, at: datetime, reason: str = "") -> str
 
 
 def add_key(*, node: Node, public_key: bytes, by: Actor, at: datetime) -> NodeKey:
-    """Makes the key the node's current one; the one before stays on record with its dates.
+    """Makes the key the node's current one. The previous key stays on record with its dates.
 
-    Raises KeyExists for a key that any node holds or held, this one included.
+    Raises KeyExists if any node, including this one, has or had the key.
     """
     try:
         with transaction.atomic():
-            # the row lock makes concurrent changes queue: each ends the key before it
+            # the row lock puts concurrent changes in order: each one ends the key before it
             Node.objects.select_for_update().get(pk=node.pk)
             NodeKey.objects.filter(node=node, valid_to__isnull=True).update(valid_to=at)
             key = NodeKey.objects.create(node=node, public_key=public_key, valid_from=at, added_by=by.id)

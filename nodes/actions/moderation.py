@@ -1,4 +1,4 @@
-"""What an admin does to a node."""
+"""Quarantining and clearing nodes, as admins do."""
 
 from datetime import datetime
 
@@ -15,15 +15,15 @@ from nodes.rules.lifecycle import Event
 
 
 def quarantine(*, node: Node, by: User, reason: str, at: datetime) -> None:
-    """Takes a node out of service. The reason is required and goes into the audit log."""
+    """Takes a node out of service. A reason is required. It is written to the audit log."""
     _moderate(node, Event.QUARANTINED_BY_ADMIN, by=by, reason=reason, at=at)
 
 
 def clear(*, node: Node, by: User, reason: str, at: datetime) -> None:
-    """Ends a quarantine by judgement: the node starts again as registered and must pass its probes.
+    """Ends a quarantine by an admin's decision. The node starts again as registered and must pass its probes.
 
-    R is computed first: what is known now is what the admin judges, and only what comes later counts anew.
-    A finding of fraud about it is cleared in the same transaction; once confirmed it raises NotPossible.
+    R is recomputed first, so that it includes everything known at the time of the decision. An open finding
+    of fraud about the node is cleared in the same transaction. Raises NotPossible if a finding is confirmed.
     """
     recompute(at=at, node_ids=[node.pk])
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Taking what a validator measured."""
+"""Recording what a validator measured."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +20,9 @@ from nodes.rules.probes import ProbeFault, ProbeKind, counts_as, known_fault
 
 @dataclass(frozen=True)
 class Measurement:
-    """A probe's body, checked. Latencies in milliseconds, tps in tokens a second.
+    """A validated probe. Latencies are in milliseconds, tps in tokens per second.
 
-    `fault` says what failed; None of a failed probe is unreachable.
+    `fault` says what failed. A failed probe without a fault counts as unreachable.
     """
 
     node_id: str
@@ -46,10 +46,10 @@ _EVENTS: dict[tuple[ProbeKind, bool], Event] = {
 
 
 def record_probe(*, validator_id: str, measurement: Measurement, at: datetime) -> tuple[Probe, Status]:
-    """Stores the probe, lets it act on the node's life, and sends latencies to the metrics store.
+    """Stores the probe, applies its result to the node's status, and queues latencies for the metrics store.
 
-    What does not reach a node that is exempt is stored, and moves nothing. A validator's own trouble is stored, and
-    leaves the probe due. Raises UnknownNode and ReplayedProbe.
+    A probe that did not reach an exempt node is stored without any effect. A failure of the validator itself
+    is stored, and the probe stays due. Raises UnknownNode and ReplayedProbe.
     """
     fault = known_fault(measurement.ok, measurement.fault)
     counted = counts_as(measurement.kind, fault)
@@ -113,9 +113,9 @@ _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {
 
 
 def _count(measurement: Measurement, counted: ProbeKind, at: datetime, *, target_ms: float) -> None:
-    """Adds the probe to the node's hour, the evidence of its reputation, as what it counts.
+    """Adds the probe to the node's hour, as evidence for its reputation, under the kind that it counts as.
 
-    A latency probe passed if it was measured and within the target of today.
+    A latency probe passed if it was measured and is within the present target.
     """
     passed = measurement.ok
     if counted is ProbeKind.LATENCY:

@@ -1,4 +1,4 @@
-"""Computing reputations: today's evidence into days, days into R."""
+"""Computing reputations: evidence is stored by day, and R is computed from the days."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -20,16 +20,16 @@ from nodes.rules.lifecycle import REPUTATION_FLOOR
 log = structlog.get_logger(__name__)
 
 NODES_AT_ONCE = 500
-# What happened may be on its way for a while: each run looks so far back behind the one before.
+# Evidence may arrive late, so each run looks this far back before the previous run.
 LATE = timedelta(hours=2)
 
 
 def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
-    """Brings the evidence since the last run over all nodes, and R, up to date; returns how many R's changed.
+    """Updates the evidence since the last run over all nodes, and R. Returns how many R's changed.
 
-    Of all nodes, or of some. After a pause every day since is judged, so that none of it is lost; of
-    heartbeats, what is left of their minutes (settings.RETENTION_DAYS). Safe to run twice and side by side:
-    the result depends on what is known alone.
+    `node_ids` limits it to some nodes. After a pause, every day since the last run is recomputed; heartbeats
+    only as far back as their minutes are kept (settings.RETENTION_DAYS). It can run repeatedly and
+    concurrently, because the result depends only on the stored evidence.
     """
     since = min(judged_until(at=at), at) - LATE
     roll_up_minutes(since=since, node_ids=node_ids)
@@ -44,7 +44,7 @@ def recompute(*, at: datetime, node_ids: Collection[str] | None = None) -> int:
 def recompute_days(
     *, since: datetime, until: datetime, at: datetime, node_ids: Collection[str] | None
 ) -> int:
-    """The same for certain days, as far back as reputations and evidence go."""
+    """Recomputes the days from `since` to `until`, within the window that reputations cover."""
     today = _day_of(at)
     day = max(_day_of(since), today - timedelta(days=WINDOW_DAYS - 1))
     while day <= min(_day_of(until), today):
@@ -54,9 +54,11 @@ def recompute_days(
 
 
 def judge_pending(*, at: datetime) -> int:
-    """Judges anew the days that exemptions have touched (PendingJudgement); returns how many there were.
+    """Recomputes the days affected by changes of exemptions (PendingJudgement).
 
-    A row goes once it is done. Side by side with another run it is done twice, which is harmless.
+    Returns how many rows there were.
+
+    A row is deleted when its days are done. Two concurrent runs may do a row twice, which is harmless.
     """
     done = 0
     for each in PendingJudgement.objects.order_by("pk"):
@@ -69,7 +71,7 @@ def judge_pending(*, at: datetime) -> int:
 
 
 def recompute_reputation(*, node: Node, by: User, at: datetime) -> Decimal | None:
-    """On demand, for one node. Returns its R; None while nothing is known of it."""
+    """Recomputes R of one node on demand. Returns R, or None if there is no evidence yet."""
     with transaction.atomic():
         recompute(at=at, node_ids=[node.pk])
         node.refresh_from_db(fields=["reputation"])
@@ -95,13 +97,13 @@ ON CONFLICT (node_id, day) DO UPDATE SET
     policy = excluded.policy, evidence = excluded.evidence, computed_at = excluded.computed_at
 WHERE nodes_reputationday.evidence <> excluded.evidence OR %(touch)s
 """
-# Of a day that showed something once and, excused since, shows nothing any more.
+# For a day whose evidence has since been exempted entirely.
 _FORGET = """
 DELETE FROM nodes_reputationday
 WHERE day = %(day)s AND (%(all)s OR node_id = ANY(%(nodes)s))
     AND NOT EXISTS (SELECT FROM unnest(%(observed)s::varchar[]) AS t (id) WHERE t.id = node_id)
 """
-# One document a node: ten thousand nodes have 140,000 days.
+# One JSON document per node, because ten thousand nodes have 140,000 days.
 _DAYS = """
 SELECT node_id, jsonb_object_agg(day::text, evidence)::text FROM nodes_reputationday
 WHERE node_id = ANY(%(node_ids)s) AND day > %(before)s GROUP BY node_id
@@ -111,7 +113,10 @@ WHERE node_id = ANY(%(node_ids)s) AND day > %(before)s GROUP BY node_id
 def _store(
     day: date, observed: Mapping[str, EvidenceDay], *, at: datetime, node_ids: Collection[str] | None
 ) -> None:
-    """A day's evidence. `computed_at` moves with what changed; of nodes that are named, always."""
+    """Stores a day's evidence.
+
+    `computed_at` is set on changed rows, and on all rows of the given `node_ids`.
+    """
     touch = node_ids is not None
     with connection.cursor() as cursor:
         for part in _batches(sorted(observed)):
@@ -145,13 +150,13 @@ def _score(*, at: datetime, node_ids: Collection[str] | None) -> int:
             except (LookupError, TypeError, ValueError, ArithmeticError):
                 log.exception("a node's evidence cannot be read", node_id=node_id)
                 unreadable.add(node_id)
-        # of whom nothing is known any more, R is unknown; whose evidence cannot be read keeps its R
+        # a node without any evidence left has no R; a node whose evidence cannot be read keeps its R
         changed += _write({node_id: known.get(node_id) for node_id in part if node_id not in unreadable})
     return changed
 
 
 def _r_of(days: Mapping[str, Mapping[str, Any]], today: date) -> Decimal | None:
-    """R of the evidence by day (ISO)."""
+    """R from a node's evidence, keyed by ISO date."""
     observations = [
         (KINDS[kind], said["failed"], said["total"])
         for evidence in days.values()
@@ -166,9 +171,10 @@ def _r_of(days: Mapping[str, Mapping[str, Any]], today: date) -> Decimal | None:
 
 
 def _write(scores: Mapping[str, Decimal | None]) -> int:
-    """In order of ids, so that two runs at once wait for each other instead of deadlocking.
+    """Writes the scores in order of node ids, so that concurrent runs wait for each other and do not
+    deadlock.
 
-    What a node was pardoned at is forgotten once R is good again.
+    Probation ends when R is back above the floor.
     """
     ids = sorted(scores)
     if not ids:

@@ -1,4 +1,4 @@
-"""Keeping views of the node list."""
+"""Saving and deleting views of the node list."""
 
 from django.db import transaction
 
@@ -10,10 +10,10 @@ MOST_VIEWS = 20
 
 
 def save_view(*, name: str, query: str, by: User) -> SavedView:
-    """Keeps a view under a name; one of that name is replaced. Raises NotPossible beyond MOST_VIEWS."""
+    """Saves a view under a name, replacing a view of that name. Raises NotPossible beyond MOST_VIEWS."""
     name = " ".join(name.split())
     with transaction.atomic():
-        # the person's row is the lock: two tabs at once must not make a twenty-first
+        # the person's row is the lock, so that two tabs cannot exceed the limit together
         User.objects.select_for_update().get(pk=by.pk)
         others = SavedView.objects.filter(user=by).exclude(name=name)
         if others.count() >= MOST_VIEWS:
@@ -23,6 +23,6 @@ def save_view(*, name: str, query: str, by: User) -> SavedView:
 
 
 def delete_view(*, view_id: int, by: User) -> bool:
-    """Forgets a view of one's own; False if there is none."""
+    """Deletes one of the person's own views. Returns False if there is none."""
     deleted, _ = SavedView.objects.filter(user=by, pk=view_id).delete()
     return bool(deleted)

@@ -1,4 +1,4 @@
-"""Whether strangers see a node, under its pseudonym. Its operator decides; by default they do not."""
+"""Showing a node to viewers and visitors under a pseudonym. Off by default; the operator decides."""
 
 from datetime import datetime
 
@@ -11,12 +11,12 @@ from nodes.models import Node
 
 
 def share(*, node: Node, by: User, at: datetime) -> None:
-    """Lets viewers and the public see the node. Raises NotPossible if they do already."""
+    """Shows the node to viewers and visitors. Raises NotPossible if it is already shared."""
     _set(node, to=True, verb="node.share", refusal="This node is shared already.", by=by, at=at)
 
 
 def unshare(*, node: Node, by: User, at: datetime) -> None:
-    """Takes that back, at once. Raises NotPossible if nobody sees it anyhow."""
+    """Stops showing the node to viewers and visitors, at once. Raises NotPossible if it is not shared."""
     _set(node, to=False, verb="node.unshare", refusal="This node is not shared.", by=by, at=at)
 
 

@@ -1,4 +1,4 @@
-"""What a node says of itself after its registration: each change is kept, with its moment."""
+"""What a node states about itself after its registration. Each change is recorded with its time."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,7 +11,8 @@ from nodes.actions.fraud import relate
 from nodes.models import Node, NodeAttestation, NodeChange, NodeMark
 from nodes.rules.marks import MarkKind, hardware_mark
 
-# A node has a handful of changes in a year. One that wanted its history to overflow finds the end here.
+# A node has a handful of changes in a year. The limit keeps a faulty or hostile agent from filling the
+# history.
 MOST_CHANGES = 24
 MOST_CHANGES_WITHIN = timedelta(days=1)
 
@@ -23,22 +24,25 @@ _OF_HARDWARE = (
 
 @dataclass(frozen=True)
 class Statement:
-    """The members that a heartbeat gave of what registration said; None or absent: not said."""
+    """The members of a registration that a heartbeat repeats. None or absent: not stated."""
 
     agent_version: str | None = None
     concurrency: int | None = None
     attestation: dict[str, Any] = field(default_factory=dict)
 
     def members(self) -> dict[str, Any]:
-        """What was said, by the names of the columns."""
+        """The values that were stated, keyed by column."""
         of_node = {"agent_version": self.agent_version, "concurrency": self.concurrency}
         return {name: value for name, value in of_node.items() if value is not None} | self.attestation
 
 
 @dataclass(frozen=True)
 class Restated:
-    """`declined`: the members that were not taken, as the heartbeat calls them. `held`: a finding of fraud holds
-    the node from now on, because the finding's node has or had this hardware.
+    """The result of a statement.
+
+    `declined` lists the members that were not stored, by their names in the heartbeat.
+
+    `held`: a finding of fraud now holds the node, because the finding's node has or had this hardware.
     """
 
     declined: tuple[str, ...] = ()
@@ -46,10 +50,11 @@ class Restated:
 
 
 def restate(*, node_id: str, statement: Statement, at: datetime) -> Restated:
-    """Replaces what the node said of itself where it says something else now, and keeps the change.
+    """Stores what the node now states differently, and records the change.
 
-    One change too many within a day is declined; it is taken when the agent repeats it later. A confirmed
-    energy proof at another address is a claim again. Other hardware is a mark that findings of fraud go by.
+    Changes beyond MOST_CHANGES within MOST_CHANGES_WITHIN are declined; they are stored when the agent
+    repeats them later. A new address of a confirmed energy proof must be confirmed again. A new hardware hash
+    is stored as a mark, which findings of fraud use.
     """
     said = statement.members()
     if not said or not _differences(said, _stored(node_id)):
@@ -73,12 +78,12 @@ def restate(*, node_id: str, statement: Statement, at: datetime) -> Restated:
             subject_id=node_id,
             changes=changes,
         )
-    # a transaction of its own: should it fail, the sweeper does it
+    # in its own transaction; if it fails, the sweeper does it
     return Restated(held="hardware_hash" in changes and relate(at=at, node_id=node_id) > 0)
 
 
 def _stored(node_id: str) -> dict[str, Any]:
-    """What the node said before, in one query. A node without an attestation knows nothing."""
+    """What the node stated before, in one query. Without an attestation, its hardware is unknown."""
     paths = {name: f"attestation__{name}" for name in _OF_HARDWARE}
     row = Node.objects.values(*_OF_NODE, *paths.values()).get(pk=node_id)
     hardware = {name: row[path] for name, path in paths.items()}
@@ -87,7 +92,7 @@ def _stored(node_id: str) -> dict[str, Any]:
 
 
 def _differences(said: dict[str, Any], stored: dict[str, Any]) -> dict[str, list[Any]]:
-    """What each member was and what it becomes."""
+    """The old and the new value of each member that differs."""
     return {name: [stored[name], value] for name, value in said.items() if stored[name] != value}
 
 

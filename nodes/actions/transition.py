@@ -1,4 +1,4 @@
-"""The one place where a node's status changes."""
+"""The only code that changes a node's status."""
 
 from datetime import datetime
 from typing import Any
@@ -36,10 +36,10 @@ def happen(
     reason: str = "",
     evidence: dict[str, Any] | None = None,
 ) -> StepOutcome:
-    """Lets an event happen to a node, and records the transition if there is one.
+    """Applies an event to a node, and records the transition if there is one.
 
-    The UPDATE names the whole state that the decision was made on, so that of several workers one wins
-    and the others decide again on what they find. Raises UnknownNode.
+    The UPDATE is conditional on the state that the decision was based on. Of several concurrent workers one
+    succeeds, and the others decide again on the new state. Raises UnknownNode.
     """
     while True:
         with transaction.atomic():
@@ -69,7 +69,7 @@ def happen(
 
 
 def _changes_fraud(node: Node, event: Event) -> bool:
-    """Whether the event makes a quarantine one for fraud, or one for another's fraud one for the node's own."""
+    """Whether the event makes a quarantine one for fraud, or changes the fraud in question to the node's own."""
     if event not in FRAUD or node.status != Status.QUARANTINE:
         return False
     return not node.fraud or (
@@ -92,14 +92,14 @@ def _columns(before: LifecycleState, outcome: StepOutcome, at: datetime) -> dict
             "status_reason": outcome.move.reason,
         }
         if before.phase is Phase.QUARANTINE:
-            # what R was forgiven at is read by the same statement that ends the quarantine
+            # R at the end of the quarantine is read by the statement that ends it
             low = When(reputation__lt=REPUTATION_FLOOR, then=F("reputation"))
             columns["pardoned_reputation"] = Case(low, default=None)
     return columns
 
 
 def _record_fraud(node: Node, event: Event, *, by: Actor, evidence: dict[str, Any]) -> None:
-    """Fraud of a node in quarantine: no transition, but from now on audits do not end it."""
+    """Marks an existing quarantine as one for fraud. This is no transition, but audits no longer end it."""
     record(
         "node.quarantine_for_fraud",
         by=by,

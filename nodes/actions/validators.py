@@ -1,4 +1,4 @@
-"""Validators: made in the admin, named by their id, with a derived token like a node's."""
+"""Validators: created in the admin, identified by their id, with a derived token like a node's."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from nodes.tokens import validator_token
 
 
 def create_validator(*, name: str, by: User | None, at: datetime) -> tuple[Validator, str]:
-    """Makes the validator and returns it with its token; an existing one is returned as it is."""
+    """Creates the validator and returns it with its token. An existing one is returned unchanged."""
     with transaction.atomic():
         validator, made = Validator.objects.get_or_create(pk=name, defaults={"created_at": at})
         if made:
@@ -26,7 +26,7 @@ def create_validator(*, name: str, by: User | None, at: datetime) -> tuple[Valid
 
 
 def rotate_validator_token(*, validator: Validator, by: User) -> str:
-    """Gives the validator a new token; the old one ends at once."""
+    """Gives the validator a new token. The old one stops working at once."""
     with transaction.atomic():
         Validator.objects.filter(pk=validator.pk).update(token_version=F("token_version") + 1)
         record("validator.rotate_token", by=actor_of(by), subject_kind="validator", subject_id=validator.pk)

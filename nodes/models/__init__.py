@@ -1,4 +1,4 @@
-"""Tables of nodes: who they are, how they enrol, what was heard of them and what they went through."""
+"""The tables of nodes: identity, enrolments, heartbeats and probes, status history, reputation and fraud."""
 
 from nodes.models.enrolment import Enrollment, EnrollmentQuerySet
 from nodes.models.fraud import (

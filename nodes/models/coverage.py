@@ -1,6 +1,6 @@
-"""Whom an exemption covers: its own node; or, without one, the nodes of its region, '' being all regions.
+"""Which nodes an exemption covers: its own node or, without one, all nodes of its region ('' is all regions).
 
-Once for each language in which it is asked: of a queryset, of values, and of SQL. A test holds them together.
+The rule exists for querysets, for Python values and for SQL. A test checks that all of them agree.
 """
 
 from django.db import models
@@ -21,13 +21,16 @@ def covers(exempted_node: str | None, exempted_region: str, node_id: str, region
 
 
 def covers_sql(exemption: str, node: str) -> str:
-    """The condition between two aliases: a row with `node_id` and `region`, and a node."""
+    """SQL that joins two aliases: a row with `node_id` and `region`, and a node that it covers."""
     names = {"exemption": exemption, "node": node}
     return f"({_OWN.format(**names)} OR ({_OF_REGION.format(**names)}))"
 
 
 def covered_nodes_sql(exemptions: str, columns: str) -> str:
-    """All nodes (`node_id`) that rows `e` of a table cover, with columns of these: two joins, each with an index."""
+    """SQL for the nodes (`node_id`) that the rows `e` of a table cover, with `columns` of these rows.
+
+    It is a union of two joins, so that each can use an index.
+    """
     names = {"exemption": "e", "node": "n"}
     own, of_region = _OWN.format(**names), _OF_REGION.format(**names)
     select = f"SELECT n.id AS node_id, {columns} FROM {exemptions} e JOIN nodes_node n ON"  # noqa: S608 - constants

@@ -1,4 +1,4 @@
-"""Enrolments: the wish of a person to add a node."""
+"""Enrolments: permissions to add a node."""
 
 import uuid
 from datetime import datetime
@@ -15,7 +15,7 @@ from nodes.models.node import NODE_ID_PATTERN, Node, Runtime
 
 class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
     def manageable_by(self, user: User) -> Self:
-        """The rows that a person may see and end: an admin all, an operator the org's."""
+        """The enrolments that a person may see and end: all for an admin, the organisation's for an operator."""
         if not allowed(user, Permission.ENROL_NODES):
             return self.none()
         return self if user.is_admin else self.filter(org_id=user.org_id)
@@ -25,7 +25,9 @@ class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
         return self.filter(uses_left__gt=0, expires_at__gt=at, ended_at=None)
 
     def good(self, at: datetime) -> Self:
-        """Those whose token registers a node: unused, and their maker may still enrol for that org."""
+        """Those whose token can register a node: unused, and their creator may still enrol for that
+        organisation.
+        """
         here = models.Q(created_by__org_id=models.F("org_id"))
         roles = [role for role, held in ROLE_PERMISSIONS.items() if Permission.ENROL_NODES in held]
         may = models.Q(created_by__role=Role.ADMIN) | (models.Q(created_by__role__in=roles) & here)
@@ -33,7 +35,7 @@ class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
 
 
 class Enrollment(models.Model):
-    """The wish of a person of an org to add a node, as a bearer token shown once and stored hashed."""
+    """Permission to add a node to an organisation. Its bearer token is shown once and stored as a hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     org = models.ForeignKey(Org, on_delete=models.CASCADE, related_name="enrollments")
@@ -45,9 +47,10 @@ class Enrollment(models.Model):
     uses_left = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    # What Run a Node asked for besides: platform, models, endpoint, wallet. For the agent's file, not for us.
+    # Other answers from Run a Node (platform, models, endpoint, wallet), for the agent's configuration file
+    # only.
     answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
-    ended_at = models.DateTimeField(null=True)  # revoked, renewed, or its maker left
+    ended_at = models.DateTimeField(null=True)  # revoked, renewed, or its creator left
     last_node = models.ForeignKey(Node, on_delete=models.SET_NULL, null=True, related_name="enrollments")
 
     objects = EnrollmentQuerySet.as_manager()

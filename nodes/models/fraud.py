@@ -1,4 +1,7 @@
-"""Findings of fraud, what tells machines apart, and which nodes a finding concerns. Written by nodes/actions alone."""
+"""Findings of fraud, marks of machines, and relations between findings and nodes.
+
+Only nodes/actions writes them.
+"""
 
 from typing import Self
 
@@ -12,8 +15,8 @@ from nodes.rules.marks import LONGEST_MARK, MarkKind
 class NodeMark(models.Model):
     """A hardware hash or an endpoint that a node has or had, in the normal form of `nodes.rules.marks`.
 
-    Rows stay when a node changes its statement, so that changing it first hides nothing. `gained_at` is when the
-    node last took it up.
+    Rows are kept when a node changes its statement, so that old marks still count. `gained_at` is when the
+    node last began to use the mark.
     """
 
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="marks")
@@ -51,14 +54,14 @@ class FraudCause(models.TextChoices):
 
 class FraudFindingQuerySet(models.QuerySet["FraudFinding"]):
     def binding(self) -> Self:
-        """Those that concern other nodes as well: open or confirmed."""
+        """Findings that also concern other nodes: open or confirmed ones."""
         return self.filter(state__in=[FindingState.OPEN, FindingState.CONFIRMED])
 
 
 class FraudFinding(models.Model):
-    """The suspicion that a node defrauds the network: open until an admin clears or confirms it, with a reason.
+    """A suspicion of fraud by a node. It is open until an admin clears or confirms it, with a reason.
 
-    Nothing leads back from cleared or confirmed; a node that forges again after a clear gets a new finding.
+    A cleared or confirmed finding never changes. A node that forges again after a clear gets a new finding.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -116,9 +119,10 @@ class RelationGround(models.TextChoices):
 
 
 class FraudRelation(models.Model):
-    """A node that a finding about another node of its org holds in quarantine, until the relation is lifted.
+    """A node held in quarantine by a finding about another node of its organisation, until the relation is
+    lifted.
 
-    A lifted one stays on record and is never made again, so that an admin's judgement stands.
+    A lifted relation stays on record and is never created again, so that the admin's decision stands.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,4 +1,4 @@
-"""What nodes went through, and the times for which nobody blames them."""
+"""The history of nodes, and exemptions: times for which no node is blamed."""
 
 from datetime import datetime
 from typing import Self
@@ -11,7 +11,7 @@ from nodes.models.node import Node
 
 
 class NodeTransition(models.Model):
-    """One step of a node's life. Append-only."""
+    """One recorded change of a node's phase. Append-only."""
 
     id = models.BigAutoField(primary_key=True)
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="transitions")
@@ -27,7 +27,7 @@ class NodeTransition(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["node", "-id"], name="transition_by_node"),
-            # the beginnings of outages, for finding those that coincide
+            # the starts of outages, to find those that coincide
             models.Index(
                 fields=["at"], name="transition_offline_by_time", condition=models.Q(to_status="offline")
             ),
@@ -38,10 +38,10 @@ class NodeTransition(models.Model):
 
 
 class NodeChange(models.Model):
-    """A change of what a node says of itself: agent version, hardware, concurrency. Append-only.
+    """A change of what a node states about itself: agent version, hardware or concurrency. Append-only.
 
-    `changes` maps each member to what it was and what it became. `hardware_changed`: the hash of the
-    hardware is among them, as when a node's name and keys move to another machine.
+    `changes` maps each member to its old and new value. `hardware_changed` says whether the hardware hash is
+    among them, as when a node's id and keys move to another machine.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -61,29 +61,29 @@ class NodeChange(models.Model):
 class ExemptionKind(models.TextChoices):
     MAINTENANCE = "maintenance", "Maintenance"  # announced by the node's owner
     INCIDENT = "incident", "Incident"  # declared by an admin for a region
-    OUTAGE = "outage", "Console outage"  # the console itself could hear nobody
+    OUTAGE = "outage", "Console outage"  # the console could not hear any node
 
 
 class ExemptionQuerySet(models.QuerySet["Exemption"]):
     def overlapping(self, since: datetime, until: datetime) -> Self:
-        """Those with any moment in common with `since <= t < until`; an open end lasts."""
+        """Exemptions that overlap `since <= t < until`. One without an end goes on."""
         unended = models.Q(ends_at__isnull=True) | models.Q(ends_at__gt=since)
         return self.filter(unended, starts_at__lt=until)
 
     def covering(self, at: datetime) -> Self:
-        """Those under way at that moment."""
+        """Exemptions in effect at that moment."""
         unended = models.Q(ends_at__isnull=True) | models.Q(ends_at__gt=at)
         return self.filter(unended, starts_at__lte=at)
 
     def of_node(self, node: Node) -> Self:
-        """Those that are the node's own, its region's, or everybody's."""
+        """Exemptions of the node itself, of its region, or of the whole network."""
         return self.filter(covering_node(node.pk, node.region))
 
 
 class Exemption(models.Model):
-    """A window in which silence and failed probes cost no reputation.
+    """A time in which silence and failed probes cost no reputation.
 
-    Of one node, of a region, or (neither) of the whole network. Written by nodes/actions alone.
+    It covers one node, a region or, with neither set, the whole network. Only nodes/actions writes it.
     """
 
     kind = models.CharField(max_length=12, choices=ExemptionKind.choices)
@@ -125,9 +125,10 @@ class Exemption(models.Model):
 
 
 class PendingJudgement(models.Model):
-    """Days that an exemption, declared, changed or withdrawn, has touched and that are still to be judged anew.
+    """Days to recompute because an exemption that covers them was declared, changed or withdrawn.
 
-    Written in the transaction of that change and deleted when the judging is done, so that no crash loses one.
+    A row is written in the transaction of that change and deleted once the days are recomputed, so that a
+    crash loses none.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,13 +1,13 @@
-"""Models compared in the database, in the form that `jatevo.wire.names.normal_model` gives in Python."""
+"""Comparing model names in the database, in the same form as `jatevo.wire.names.normal_model` in Python."""
 
 from django.db import models
 
-# lower() folds A to Z alone under the collation C, as Python's and ClickHouse's forms do
+# under the collation C, lower() changes only A to Z, as the forms in Python and ClickHouse do
 _NORMAL = r"""regexp_replace(lower(({name}) COLLATE "C"), '(.):latest$', '\1')"""
 
 
 class NormalModel(models.Func):
-    """The normal form of a model's name."""
+    """The normal form of a model name."""
 
     template = _NORMAL.format(name="%(expressions)s")
     arity = 1
@@ -15,7 +15,7 @@ class NormalModel(models.Func):
 
 
 class OffersModel(models.Func):
-    """Whether an array of models' names (the first expression) holds a model, given in its normal form."""
+    """Whether an array of model names (the first expression) contains a model, given in its normal form."""
 
     template = "EXISTS (SELECT FROM unnest(%(expressions)s))"
     arg_joiner = f") AS offered (name) WHERE {_NORMAL.format(name='offered.name')} = ("

@@ -1,4 +1,4 @@
-"""Nodes: who they are, what they say of their hardware, and the keys they sign with."""
+"""Nodes, their hardware attestations, and the keys they sign with."""
 
 from datetime import datetime
 from typing import Self
@@ -18,7 +18,7 @@ NODE_ID_PATTERN = f"^{names.NODE_ID_PATTERN}$"
 REGION_PATTERN = f"^{names.REGION_PATTERN}$"
 
 
-# The name under which strangers see a shared node: random, so that it leads nobody to the node's id.
+# The pseudonym of a shared node. It is random, so that it does not reveal the node's id.
 _NEW_PSEUDONYM = Concat(models.Value("anon-"), Substr(MD5(Cast(RandomUUID(), models.TextField())), 1, 10))
 
 
@@ -31,9 +31,10 @@ class Runtime(models.TextChoices):
 
 class NodeQuerySet(models.QuerySet["Node"]):
     def visible_to(self, user: object) -> Self:
-        """The rows a person may see: an admin all, an operator the org's, everybody else those shared.
+        """The nodes a person may see: an admin all, an operator the organisation's, everybody else the shared
+        ones.
 
-        Under which name is another question: `nodes.access.names`.
+        `nodes.access.names` decides under which name they are shown.
         """
         if isinstance(user, User) and user.is_active:
             if user.role == Role.ADMIN:
@@ -43,12 +44,12 @@ class NodeQuerySet(models.QuerySet["Node"]):
         return self.filter(shared=True)
 
     def named_to(self, user: object) -> Self:
-        """The visible rows that a person sees under their own id; a viewer those granted singly."""
+        """The visible nodes whose id a person may know. For a viewer these are the nodes granted to them."""
         if not isinstance(user, User) or not user.is_active:
             return self.none()
         if user.role in (Role.ADMIN, Role.OPERATOR):
             return self.visible_to(user)
-        # By the grants' own rows, which are few. guardian's get_objects_for_user reads every node for them.
+        # Read from the few rows of grants. guardian's get_objects_for_user would read every node.
         wanted = {
             "permission__codename": "view_node",
             "permission__content_type__app_label": Node._meta.app_label,
@@ -60,17 +61,17 @@ class NodeQuerySet(models.QuerySet["Node"]):
         return self.visible_to(user).filter(pk__in=granted)
 
     def owned_by(self, user: User) -> Self:
-        """The rows a person may manage: an admin all, an operator the org's."""
+        """The nodes a person may manage: all for an admin, the organisation's for an operator."""
         return self.visible_to(user) if user.role in (Role.ADMIN, Role.OPERATOR) else self.none()
 
     def overdue(self, *, heard_before: datetime) -> Self:
-        """Active nodes whose last sign of life is older than the moment given."""
+        """Active nodes whose last heartbeat is older than `heard_before`."""
         never = models.Q(last_heartbeat_at__isnull=True, status_since__lt=heard_before)
         return self.filter(models.Q(last_heartbeat_at__lt=heard_before) | never, status=Status.ACTIVE)
 
 
 class Node(models.Model):
-    """A machine that serves requests. `status` is written by nodes/actions alone."""
+    """A machine that serves requests. Only nodes/actions writes `status`."""
 
     id = models.CharField(primary_key=True, max_length=64)
     org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="nodes")
@@ -79,7 +80,7 @@ class Node(models.Model):
     status = models.CharField(
         max_length=12, choices=[(s.value, s.label) for s in Status], default=Status.PENDING
     )
-    # When the first heartbeat of the present pending spell came (PENDING_PROBE); null means REGISTERED.
+    # When a pending node sent its first heartbeat, which makes its phase PROBING. Null: REGISTERED.
     probing_since = models.DateTimeField(null=True)
     status_since = models.DateTimeField(db_default=Now())
     status_reason = models.CharField(max_length=40, blank=True)
@@ -88,7 +89,7 @@ class Node(models.Model):
     fraud = models.BooleanField(default=False)  # a quarantine that audits do not end
 
     reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)  # null: not known yet
-    # R when a quarantine ended while it was under the floor: only a further fall quarantines again. Else null.
+    # Probation: R when a quarantine ended under the floor. Only a further fall quarantines again. Else null.
     pardoned_reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)
     token_version = models.PositiveIntegerField(default=1)
     models_offered = ArrayField(models.CharField(max_length=names.MAX_NAME_CHARACTERS), default=list)
@@ -108,11 +109,11 @@ class Node(models.Model):
     )
     pseudonym = models.CharField(max_length=24, unique=True, db_default=_NEW_PSEUDONYM, editable=False)
 
-    first_heard_at = models.DateTimeField(null=True)  # from then on minutes are expected; never changes
-    last_heartbeat_at = models.DateTimeField(null=True)  # the server's clock: what liveness goes by
-    last_heartbeat_ts = models.FloatField(null=True)  # the agent's clock, unix seconds: must only grow
+    first_heard_at = models.DateTimeField(null=True)  # heartbeats are expected from then on; never changes
+    last_heartbeat_at = models.DateTimeField(null=True)  # by the server's clock
+    last_heartbeat_ts = models.FloatField(null=True)  # by the agent's clock, unix seconds; must increase
     last_metrics = models.JSONField(default=dict)
-    last_health_at = models.DateTimeField(null=True)  # the last probe of each kind, for what is due next
+    last_health_at = models.DateTimeField(null=True)  # the last probe of each kind, to know what is due next
     last_latency_at = models.DateTimeField(null=True)
     last_audit_at = models.DateTimeField(null=True)
     beat_minute = models.DateTimeField(null=True)  # the minute that `beats` counts
@@ -166,7 +167,10 @@ class Node(models.Model):
 
     @property
     def lifecycle_state(self) -> LifecycleState:
-        """What the lifecycle table decides on: pending is REGISTERED until a first heartbeat, then PROBING."""
+        """The state for the lifecycle table.
+
+        A pending node is REGISTERED until its first heartbeat, then PROBING.
+        """
         if self.status == Status.PENDING:
             phase = Phase.REGISTERED if self.probing_since is None else Phase.PROBING
         else:
@@ -175,7 +179,7 @@ class Node(models.Model):
 
 
 class NodeAttestation(models.Model):
-    """What the node says of its hardware. A statement of its owner, not a proof."""
+    """What the node states about its hardware. It is the owner's statement, not a proof."""
 
     node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="attestation")
     gpu_model = models.CharField(max_length=names.MAX_NAME_CHARACTERS, blank=True)
@@ -191,14 +195,14 @@ class NodeAttestation(models.Model):
 
 
 class NodeKey(models.Model):
-    """A public key and the time it was good for. The current one has no end."""
+    """A public key and the time in which it was current. The current key has no end."""
 
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="keys")
     public_key = models.BinaryField(max_length=32)
     valid_from = models.DateTimeField(db_default=Now())
     valid_to = models.DateTimeField(null=True)
     added_by = models.CharField(max_length=320)
-    # another node had this key first, from before the database refused that; nothing makes new ones
+    # another node had this key first, before the database refused that; no new such rows are created
     duplicate = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
@@ -208,7 +212,7 @@ class NodeKey(models.Model):
                 fields=["node"], condition=models.Q(valid_to__isnull=True), name="node_key_one_current"
             ),
             models.UniqueConstraint(fields=["node", "public_key"], name="node_key_used_once"),
-            # a key is one node's for ever, whether it is current or not
+            # a key belongs to one node for ever, whether it is current or not
             models.UniqueConstraint(
                 fields=["public_key"], condition=models.Q(duplicate=False), name="node_key_of_one_node"
             ),

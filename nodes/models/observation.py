@@ -1,4 +1,4 @@
-"""What was heard and measured of nodes, and by whom."""
+"""Heartbeats and probes of nodes, and the validators that probe."""
 
 import uuid
 
@@ -10,7 +10,7 @@ from nodes.rules.probes import FALSE_ANSWERS, ProbeFault, ProbeKind
 
 
 class HeartbeatMinute(models.Model):
-    """How many heartbeats a node sent in a minute; kept for two days, for the missed-heartbeats rule."""
+    """How many heartbeats a node sent in a minute. Kept for two days, for the missed-heartbeats rule."""
 
     pk = models.CompositePrimaryKey("node_id", "minute")
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="minutes")
@@ -25,10 +25,10 @@ class HeartbeatMinute(models.Model):
 
 
 class NodeHour(models.Model):
-    """A node's hour as evidence for its reputation; kept as long as reputations look back.
+    """One hour of a node as evidence for its reputation. Kept as long as reputations look back.
 
-    `heard` has bit m set if a heartbeat came in the hour's minute m (0 to 59). Probes are counted by what
-    they found; a latency probe passed if it stayed within the target of its time.
+    `heard` has bit m set if a heartbeat came in minute m (0 to 59) of the hour. Probes are counted by result.
+    A latency probe passed if it was within the target of its time.
     """
 
     pk = models.CompositePrimaryKey("node_id", "hour")
@@ -50,7 +50,7 @@ class NodeHour(models.Model):
 
 
 class Validator(models.Model):
-    """A machine that probes nodes and posts what it measured. Made in the admin."""
+    """A program that probes nodes and posts what it measured. Created in the admin."""
 
     id = models.CharField(primary_key=True, max_length=64)
     token_version = models.PositiveIntegerField(default=1)
@@ -70,9 +70,10 @@ class Validator(models.Model):
 
 
 class Probe(models.Model):
-    """What a validator measured of a node. Latencies in milliseconds, tps in tokens a second.
+    """What a validator measured of a node. Latencies are in milliseconds, tps in tokens per second.
 
-    A failed probe has a `fault`, which decides what it `counts_as` (nodes/rules/probes.py); '' is nothing.
+    The `fault` of a failed probe decides what the probe `counts_as` (nodes/rules/probes.py). '' counts as
+    nothing.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -96,7 +97,7 @@ class Probe(models.Model):
         ordering = ["-received_at"]
         indexes = [
             models.Index(fields=["node", "-received_at"], name="probe_by_node"),
-            # what no exemption excuses is looked for among these
+            # finds false answers, which no exemption excuses
             models.Index(
                 fields=["node", "received_at"],
                 name="probe_false_answers",
@@ -112,7 +113,7 @@ class Probe(models.Model):
                 | models.Q(ok=False, fault__in=[each.value for each in ProbeFault]),
                 name="probe_fault_known",
             ),
-            # the guard against replays that does not go with the cache
+            # a guard against replays that survives the loss of the cache
             models.UniqueConstraint(fields=["validator", "node", "kind", "ts"], name="probe_once"),
         ]
 
@@ -123,7 +124,8 @@ class Probe(models.Model):
 class SweeperClock(models.Model):
     """When the sweeper last ran, and the moment from which deadlines count (one row).
 
-    The console's own outage takes nobody offline: a gap in the runs moves `counting_from` forward.
+    A gap between two runs moves `counting_from` forward, so that the console's own outage takes no node
+    offline.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)

@@ -1,4 +1,4 @@
-"""Views of the node list that a person keeps."""
+"""Saved views of the node list."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class SavedView(models.Model):
-    """A name for a set of filters, an order and columns: the query string of /nodes/, without the page."""
+    """A person's named filters, order and columns: the query string of /nodes/ without the page number."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="node_views")
     name = models.CharField(max_length=60)

@@ -1,4 +1,4 @@
-"""How nodes stand: the figures that lists show and sort by, and the days behind a reputation."""
+"""Standings (the figures that lists show and sort by), and the days behind a reputation."""
 
 from django.db import models
 
@@ -6,10 +6,11 @@ from nodes.models.node import Node
 
 
 class NodeStanding(models.Model):
-    """What the metrics store last said of a node, for lists that sort ten thousand of them.
+    """A node's latest figures from the metrics store, kept here for lists that sort ten thousand nodes.
 
-    Latencies in milliseconds of the last probe (at `measured_at`), uptime over 7 days from 0 to 1; null is
-    not known. `as_of` is when the store was asked. Derived: `nodes.figures` writes it, anybody may rebuild it.
+    Latencies are in milliseconds, of the last probe (at `measured_at`). Uptime is a share from 0 to 1 over 7
+    days. Null is unknown. `as_of` is when the store was asked. `nodes.figures` writes the rows and can
+    rebuild them.
     """
 
     node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="standing")
@@ -27,8 +28,8 @@ class NodeStanding(models.Model):
 class ReputationDay(models.Model):
     """A node's sub-scores of one day (UTC), from 0 to 100, with the evidence that explains them.
 
-    `evidence` is what nodes/reputation/formula.py reads and writes: per sub-score its weight and the causes of lost
-    points. Kept for the days that the reputation looks back on.
+    `evidence` has the form that nodes/reputation/days.py reads and writes. Rows are kept for the days that a
+    reputation covers.
     """
 
     pk = models.CompositePrimaryKey("node_id", "day")
@@ -49,7 +50,10 @@ class ReputationDay(models.Model):
 
 
 class ReputationClock(models.Model):
-    """Until when the evidence of all nodes is judged (one row): the next run goes on from there."""
+    """Until when the evidence of all nodes has been processed (one row).
+
+    The next run continues from there.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     last_run_at = models.DateTimeField()
