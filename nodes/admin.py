@@ -1,6 +1,8 @@
-"""Staff's view of nodes: for reading and for making validators. What a node goes through is done on its page.
+"""Django admin for nodes: for reading, and for creating validators.
 
-Django admin opens to admins alone (User.is_staff), who hold every permission there.
+Nodes are quarantined and cleared on their pages.
+
+Only admins can open Django admin (User.is_staff). They have every permission there.
 """
 
 from typing import Any
@@ -38,7 +40,7 @@ from nodes.models import (
 
 
 class NodeForm(forms.ModelForm):
-    """What staff may change of a node; names under the rule for names."""
+    """The fields of a node that staff may change. Names are validated by the rule for names."""
 
     def clean_asn_hint(self) -> str:
         hint: str = self.cleaned_data["asn_hint"]
@@ -49,7 +51,7 @@ class NodeForm(forms.ModelForm):
 
 @admin.register(Node)
 class NodeAdmin(GuardedModelAdmin):
-    """A node's row; "Object permissions" grants a single node to a partner who is a viewer."""
+    """A node. "Object permissions" grants a single node to a viewer, such as a partner."""
 
     list_display = ("id", "org", "region", "runtime", "status", "last_heartbeat_at")
     list_filter = ("status", "region", "runtime")
@@ -59,7 +61,9 @@ class NodeAdmin(GuardedModelAdmin):
     readonly_fields = ("id", "org", "region", "runtime", "status", "status_reason")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Node | None = None) -> tuple[str, ...]:
-        """Where a database of networks is named, the next heartbeat would undo an edit of the ASN."""
+        """The ASN is read-only if an ASN database is configured, because the next heartbeat would overwrite
+        it.
+        """
         return (*self.readonly_fields, "asn_hint") if settings.ASN_DATABASE else self.readonly_fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -73,7 +77,7 @@ class NodeAdmin(GuardedModelAdmin):
         _record_change(request, "node", obj, form)
 
     def obj_perms_manage_user_view(self, request: HttpRequest, object_pk: str, user_id: str) -> HttpResponse:
-        """guardian's page, with an audit row beside what it changes."""
+        """guardian's page, with an audit row for each change."""
         with transaction.atomic():
             before = _grants(object_pk, user_id)
             answer: HttpResponse = super().obj_perms_manage_user_view(request, object_pk, user_id)
@@ -93,12 +97,12 @@ class NodeAdmin(GuardedModelAdmin):
     def obj_perms_manage_group_view(
         self, request: HttpRequest, object_pk: str, group_id: str
     ) -> HttpResponse:
-        raise PermissionDenied  # there are no groups: the role says it all
+        raise PermissionDenied  # there are no groups; permissions follow from the role
 
 
 @admin.register(Validator)
 class ValidatorAdmin(admin.ModelAdmin):
-    """Making a validator shows its token once; "New token" ends the old one."""
+    """Creating a validator shows its token once. "New token" ends the old one."""
 
     list_display = ("id", "is_active", "last_seen_at", "created_at")
     fields = ("id", "is_active", "last_seen_at")
@@ -122,7 +126,7 @@ class ValidatorAdmin(admin.ModelAdmin):
             self._show(request, validator, rotate_validator_token(validator=validator, by=user_of(request)))
 
     def has_delete_permission(self, request: HttpRequest, obj: Validator | None = None) -> bool:
-        return False  # its probes are evidence; make it inactive instead
+        return False  # its probes are evidence, so a validator is made inactive instead
 
     def _show(self, request: HttpRequest, validator: Validator, token: str) -> None:
         self.message_user(
@@ -141,7 +145,7 @@ class NodeTransitionAdmin(ReadOnlyAdmin):
 
 @admin.register(NodeChange)
 class NodeChangeAdmin(ReadOnlyAdmin):
-    """Filter by "hardware changed" for nodes whose name moved to another machine."""
+    """Changes of what nodes state. "Hardware changed" finds nodes whose id moved to another machine."""
 
     list_display = ("at", "node", "hardware_changed", "changes")
     list_filter = ("hardware_changed",)
@@ -164,7 +168,7 @@ class NodeKeyAdmin(ReadOnlyAdmin):
 
 @admin.register(FraudFinding)
 class FraudFindingAdmin(ReadOnlyAdmin):
-    """All findings of fraud; they are decided on the node's page."""
+    """All findings of fraud. They are decided on the node's page."""
 
     list_display = ("opened_at", "node", "state", "cause", "opened_by", "decided_at", "decided_by", "page")
     list_filter = ("state", "cause")
@@ -177,7 +181,7 @@ class FraudFindingAdmin(ReadOnlyAdmin):
 
 @admin.register(FraudRelation)
 class FraudRelationAdmin(ReadOnlyAdmin):
-    """Nodes that are or were held because of another's fraud."""
+    """Nodes that are or were held because of fraud by another node."""
 
     list_display = ("related_at", "node", "finding", "ground", "value", "lifted_at", "lifted_by")
     list_filter = ("ground",)
@@ -198,7 +202,7 @@ def _grants(node_id: str, user_id: str) -> set[str]:
 
 
 def _record_change(request: HttpRequest, kind: str, changed: Node | Validator, form: Any) -> None:
-    """The audit row of an edit; Django admin has opened the transaction."""
+    """Writes the audit row of an edit, in the transaction that Django admin has opened."""
     if form.changed_data:
         values = {name: form.cleaned_data[name] for name in form.changed_data}
         record(

@@ -1,4 +1,4 @@
-"""/v1/enrollments and what people read and change of /v1/nodes; the machines' half is nodes/ingress/api.py."""
+"""/v1/enrollments and the routes of /v1/nodes for people. Those for machines are in nodes/ingress/api.py."""
 
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,7 @@ _TOKEN_ANSWER = inline_serializer(
 @permission_classes([api_permission(Permission.ENROL_NODES)])
 @takes_query("cursor", "limit")
 def enrollments(request: Request) -> Response:
-    """Ask for a node: a token that registers one node, shown once, good for 24 hours."""
+    """Create an enrolment. Its token registers one node, is shown once and expires after 24 hours."""
     return _enrol(request) if request.method == "POST" else _open_enrollments(request)
 
 
@@ -62,7 +62,10 @@ def enrollments(request: Request) -> Response:
 @api_view(["DELETE"])
 @permission_classes([api_permission(Permission.ENROL_NODES)])
 def enrollment(request: Request, enrollment_id: UUID) -> Response:
-    """Its token registers nothing from now on. Nodes that have registered with it stay."""
+    """End an enrolment, so that its token no longer registers a node.
+
+    Nodes already registered with it stay.
+    """
     user = user_of(request)
     found = Enrollment.objects.manageable_by(user).filter(pk=enrollment_id).first()
     if found is None:
@@ -99,7 +102,7 @@ def enrollment(request: Request, enrollment_id: UUID) -> Response:
 @permission_classes([api_permission(Permission.VIEW_NODES)])
 @takes_query(*NodeFilter.Meta.fields, "cursor", "limit")
 def node_list(request: Request) -> Response:
-    """The nodes that you may see, by id."""
+    """The nodes that you may see, ordered by name."""
     hit("reads", user_of(request).email)
     names = NodeNames.of(request.user)
     visible = names.annotated(Node.objects.visible_to(request.user))
@@ -110,7 +113,7 @@ def node_list(request: Request) -> Response:
         chosen.qs.select_related("standing"),
         cursor=request.query_params.get("cursor"),
         limit=parse_limit(request.query_params.get("limit")),
-        # by the names that the reader knows: neither the order nor a cursor may tell another one
+        # ordered by the names shown to the reader, so that neither order nor cursor reveals an id
         fields=["id" if names.everything else "shown_name"],
     )
     lines = NodeSummary(page.rows, many=True, context={"names": names, "at": timezone.now()})
@@ -124,7 +127,7 @@ def node_list(request: Request) -> Response:
 def node_detail(request: Request, node_id: str) -> Response:
     """One node with its attestation, keys, latest metrics, probes, transitions and last receipts.
 
-    Who may not know the node finds it under its pseudonym alone, without what would name it.
+    If you may not know its id, use its pseudonym; whatever identifies the node is left out.
     """
     hit("reads", user_of(request).email)
     names = NodeNames.of(request.user)
@@ -141,7 +144,7 @@ def node_detail(request: Request, node_id: str) -> Response:
 @api_view(["POST"])
 @permission_classes([api_permission(Permission.MANAGE_NODES)])
 def rotate_token(request: Request, node_id: str) -> Response:
-    """A new node token; the old one ends at once."""
+    """Give the node a new token. The old one stops working at once."""
     user = user_of(request)
     node = owned_node(user, node_id)
     return Response(
@@ -201,6 +204,6 @@ def _org(user: User, wanted: dict[str, Any]) -> Org:
     if user.org is not None:
         return user.org
     orgs = list(Org.objects.all()[:2])
-    if len(orgs) != 1:  # where there is one organisation, it is meant
+    if len(orgs) != 1:  # if there is only one organisation, it is the default
         raise invalid_request("Some fields are invalid.", [FieldProblem("org", "say for which organisation")])
     return orgs[0]

@@ -7,4 +7,4 @@ class NodesConfig(AppConfig):
     def ready(self) -> None:
         from nodes.ingress import checks
 
-        self.checks = checks  # importing it has registered it
+        self.checks = checks  # importing the module registers its checks

@@ -1,4 +1,4 @@
-"""URL converters: an id that could not exist is a 404 before any query. Importing this installs them."""
+"""URL converters. An impossible id is a 404 without a query. Importing this module registers them."""
 
 from django.urls import register_converter
 from django.urls.converters import StringConverter

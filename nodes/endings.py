@@ -1,4 +1,4 @@
-"""What of nodes ends when its maker is deactivated, demoted or moved: enrolments and grants."""
+"""What ends when a person is deactivated, demoted or moved: their enrolments and grants of nodes."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from nodes.models import Enrollment
 
 @ends_with_its_maker
 def end_enrolments_of(user: User, *, by: Actor, at: datetime) -> None:
-    """The tokens that the person made, except where they may still enrol."""
+    """Ends the enrolments that the person created, except those for which they may still enrol."""
     open_ones = Enrollment.objects.filter(created_by=user).unused(at)
     lost = open_ones.exclude(pk__in=open_ones.good(at).values("pk"))
     end_enrollments(lost, by=by, at=at, reason="The person who made it may no longer enrol there.")
@@ -21,7 +21,7 @@ def end_enrolments_of(user: User, *, by: Actor, at: datetime) -> None:
 
 @ends_with_its_maker
 def end_grants_to(user: User, *, by: Actor, at: datetime) -> None:
-    """Single nodes that the person was granted."""
+    """Ends the grants of single nodes to the person."""
     grants = UserObjectPermission.objects.filter(user=user)
     for node_id, permission in grants.values_list("object_pk", "permission__codename"):
         record(

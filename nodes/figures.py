@@ -1,7 +1,7 @@
-"""How nodes stand: what the metrics store says of all of them, kept in PostgreSQL for lists and details.
+"""Standings of nodes: the latest figures from the metrics store, kept in PostgreSQL for lists and details.
 
-A list sorts ten thousand nodes by p95 or uptime and never waits for ClickHouse: the worker asks it every few
-seconds (`refresh_standings`), and what is shown is as old as its answer.
+Lists sort ten thousand nodes by p95 or uptime without waiting for ClickHouse. The worker copies the figures
+every few seconds (`refresh_standings`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from nodes.models import Exemption, ExemptionKind, Node, NodeStanding
 
 LATENCY_WINDOW = timedelta(hours=1)
 UPTIME_WINDOW = timedelta(days=7)
-# Twelve refreshes missed: then the figures are called old.
+# After twelve missed refreshes the figures are stale.
 STALE_AFTER = timedelta(minutes=3)
 
 UNPROBED = "No probe has measured it in the past hour."
@@ -33,7 +33,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class NodeFigures:
-    """Latencies in milliseconds of the last probe in an hour; uptime over 7 days from 0 to 1."""
+    """A node's figures. Latencies are in milliseconds, of the last probe within an hour.
+
+    Uptime is a share from 0 to 1 over 7 days.
+    """
 
     p50_ms: Figure
     p95_ms: Figure
@@ -42,12 +45,12 @@ class NodeFigures:
 
     @property
     def old(self) -> bool:
-        """Whether these are the last good figures while their source does not answer."""
+        """Whether these are the last good figures, because their source does not answer."""
         return bool(self.p95_ms.reason == OLD)
 
 
 def standing_figures(standing: NodeStanding | None, *, at: datetime) -> NodeFigures:
-    """A standing as figures with their age: known, unknown and why, or stale."""
+    """A standing as figures with their as-of time: known, stale, or unknown with a reason."""
     if standing is None:
         unknown = Figure.of(None, as_of=at, if_none=UNPROBED)
         return NodeFigures(unknown, unknown, unknown, Figure.of(None, as_of=at, if_none=UNHEARD))
@@ -61,7 +64,8 @@ def standing_figures(standing: NodeStanding | None, *, at: datetime) -> NodeFigu
     return NodeFigures(*figures)
 
 
-# Rows whose figures have not moved get the new `as_of` too: it says how old they are. HOT updates, no index.
+# Unchanged rows get the new `as_of` too, since it gives the age of their figures. These are HOT updates
+# without index writes.
 _UPSERT = """
 INSERT INTO nodes_nodestanding (node_id, p50_ms, p95_ms, p99_ms, measured_at, uptime_7d, as_of)
 SELECT n.id, t.p50_ms, t.p95_ms, t.p99_ms, t.measured_at, t.uptime_7d, %(at)s
@@ -78,11 +82,11 @@ WHERE nodes_nodestanding.as_of < excluded.as_of
 
 
 def refresh_standings(*, at: datetime) -> int:
-    """Brings every node's standing up to date; returns how many were written.
+    """Updates every node's standing. Returns how many were written.
 
-    While facts are late on their way to ClickHouse, the standings are those of the moment up to which it has all.
-    A node whose figures cannot be stored is logged and keeps none of the others waiting.
-    Raises MetricsError while ClickHouse does not answer; then nothing is written, and `as_of` grows old.
+    While facts are late on their way to ClickHouse, `as_of` is the moment up to which it has all of them.
+    A node whose figures cannot be stored is logged, and the others are still updated.
+    Raises MetricsError while ClickHouse does not answer. Then nothing is written.
     """
     store, as_of = get_store(), complete_until(at=at)
     latencies = queries.latest_latency(store, None, as_of - LATENCY_WINDOW, as_of + timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""A node's maintenance: what is under way or announced, and how much may still be announced. Reads only."""
+"""A node's maintenance: what is under way or announced, and how much more may be announced. Reads only."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,13 +12,13 @@ from nodes.rules.lifecycle import Status
 
 
 def current_maintenance(node: Node, *, at: datetime) -> Exemption | None:
-    """The node's maintenance that is under way or announced, the earliest first; None without one."""
+    """The earliest maintenance of the node that is under way or announced, or None."""
     own = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE)
     return own.overlapping(at, datetime.max.replace(tzinfo=UTC)).order_by("starts_at").first()
 
 
 def maintenance_of(node: Node, *, at: datetime) -> Maintenance | None:
-    """The maintenance of a node that waits in it: under way, or the last that ended. None of other nodes."""
+    """The maintenance of an offline or pending node: under way, or the last one. None for other nodes."""
     if node.status not in (Status.OFFLINE, Status.PENDING):
         return None
     begun = Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE, starts_at__lte=at)
@@ -30,7 +30,7 @@ def maintenance_of(node: Node, *, at: datetime) -> Maintenance | None:
 
 
 def maintenance_left(node: Node, *, at: datetime) -> timedelta:
-    """How much maintenance the node may still announce, of the days that count towards its reputation."""
+    """How much maintenance the node may still announce within the days that count towards its reputation."""
     since = at - timedelta(days=WINDOW_DAYS)
     used = timedelta(0)
     for each in Exemption.objects.filter(node=node, kind=ExemptionKind.MAINTENANCE).overlapping(since, at):

@@ -1,4 +1,4 @@
-"""What the API says of nodes. What a reader may not know is absent, not blank."""
+"""Serializers of nodes for the API."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class EnrollmentAnswer(serializers.ModelSerializer[Enrollment]):
 
 
 class EnrollmentLine(serializers.ModelSerializer[Enrollment]):
-    """A line of GET /v1/enrollments; `node_id` is null where the agent chooses it."""
+    """An item of GET /v1/enrollments. `node_id` is null if the agent chooses it."""
 
     node_id = serializers.SerializerMethodField()
     org = serializers.CharField(source="org.name")
@@ -62,9 +62,9 @@ class EnrollmentLine(serializers.ModelSerializer[Enrollment]):
 
 
 class NodeSummary(serializers.ModelSerializer[Node]):
-    """A line of GET /v1/nodes. `node_id` is the pseudonym for who may not know the node.
+    """An item of GET /v1/nodes. `node_id` is the pseudonym if the reader may not know the node's id.
 
-    For them `agent_version` is empty unless it is a version number and nothing more.
+    In that case `agent_version` is empty unless it is only a version number.
     """
 
     node_id = serializers.SerializerMethodField()
@@ -138,9 +138,9 @@ class ProbeAnswer(serializers.ModelSerializer[Probe]):
 class NodeDetail(NodeSummary):
     """GET /v1/nodes/{node_id}.
 
-    Wallet, endpoint, hardware hash, actors and evidence are for the node's owner and admins; keys, receipts and
-    what its agent says in its own words for those who know the node by name. For others they are null or empty,
-    as is a version that is more than a number.
+    Wallet, endpoint, hardware hash, actors and evidence are shown to the node's owner and admins. Keys,
+    receipts and the agent's free text are shown to those who may know the node's id. For others they are null
+    or empty, and so is a version that is more than a number.
     """
 
     attestation = serializers.SerializerMethodField()
@@ -212,7 +212,7 @@ class NodeDetail(NodeSummary):
     def get_receipts(self, node: Node) -> list[dict[str, Any]]:
         if not self._rights.named or not allowed(self.context["request"].user, Permission.VIEW_RECEIPTS):
             return []
-        # every receipt is younger than its node: the bound spares the older partitions
+        # every receipt is younger than its node, so this bound skips older partitions
         last = node.receipts.filter(accepted_at__gte=node.created_at).order_by("-accepted_at", "-id")
         return [dict(receipt) for receipt in last.values(*_RECEIPT_MEMBERS)[:10]]
 

@@ -1,8 +1,8 @@
-"""Finding what does not come: silent nodes, missed heartbeats, low reputation, a breach of the SLO; and whom a fraud concerns.
+"""Finds silent nodes, missed heartbeats, low reputations, SLO breaches and nodes that a finding concerns.
 
-Runs every few seconds in the worker. The console's own outage takes nobody offline: after a start, after a gap
-between two runs, and after most nodes were silent at once (nodes/rules/common_silence.py), all deadlines count from
-then (SweeperClock.counting_from).
+It runs every few seconds in the worker. The console's own outage takes no node offline: after a start, after
+a gap between two runs, and after most nodes were silent at once (nodes/rules/common_silence.py), all
+deadlines count from that moment (SweeperClock.counting_from).
 """
 
 from collections.abc import Iterator
@@ -43,14 +43,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Swept:
-    """How many nodes a run moved."""
+    """How many nodes a run changed, by cause."""
 
     offline: int
     quarantined: int
 
 
 def sweep(*, at: datetime) -> Swept:
-    """One run. Safe to run anywhere any number of times: each transition is won once."""
+    """One run. It can run anywhere and any number of times, because each transition is made only once."""
     counting_from = _counting_from(at)
     offline = 0
     if not _in_outage(at):
@@ -62,7 +62,7 @@ def sweep(*, at: datetime) -> Swept:
 
 
 def start_counting(*, at: datetime) -> None:
-    """Says that the console has just come up: no deadline counts from before this moment."""
+    """Notes that the console has just started, so that no deadline counts from before this moment."""
     _counting_from(at)
     SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
 
@@ -82,7 +82,7 @@ def _counting_from(at: datetime) -> datetime:
 
 
 def _in_outage(at: datetime) -> bool:
-    """Whether most nodes are silent at once; notes when that begins, and when it ends."""
+    """Whether most nodes are silent at once. Records when that begins and ends."""
     deadline = timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS)
     with transaction.atomic():
         clock = SweeperClock.objects.select_for_update().get(pk=1)
@@ -95,7 +95,7 @@ def _in_outage(at: datetime) -> bool:
             clock.counting_from = at
             clock.save(update_fields=["counting_from"])
             log.info("most nodes are heard again", outage=outage.pk)
-            return True  # this run's deadlines were counted from before it
+            return True  # this run's deadlines were counted from before the outage's end
         silence = common_silence(heard, at=at, offline_after=deadline)
         if silence is None:
             return False
@@ -105,7 +105,7 @@ def _in_outage(at: datetime) -> bool:
 
 
 def _last_heard(*, since: datetime, at: datetime) -> list[LastHeard]:
-    """The active nodes; nobody who has not left counts as silent from before `since`."""
+    """The active nodes. A node that has not left counts as silent from `since` at the earliest."""
     active = Node.objects.filter(status=Status.ACTIVE)
     found = active.values_list("org_id", Coalesce("last_heartbeat_at", "status_since"))
     return [
@@ -116,11 +116,11 @@ def _last_heard(*, since: datetime, at: datetime) -> list[LastHeard]:
 
 @contextmanager
 def _one_node(node_id: str) -> Iterator[None]:
-    """What goes wrong with one node is logged, and keeps none of the others waiting."""
+    """Logs an error with one node and lets the run continue with the others."""
     try:
         yield
     except (OperationalError, InterfaceError):
-        raise  # the database is away: the others would fare no better
+        raise  # the database does not answer, so the others would fail too
     except Exception:
         log.exception("a node cannot be judged", node_id=node_id)
 
@@ -133,7 +133,7 @@ def _silent(at: datetime, counting_from: datetime) -> int:
     overdue = Node.objects.overdue(heard_before=at - deadline)
     for node_id in list(overdue.values_list("pk", flat=True)):
         with _one_node(node_id), transaction.atomic():
-            # asked again under the row's lock: its heartbeat may have come while we dealt with the others
+            # checked again under the row's lock, because a heartbeat may have come in the meantime
             still = overdue.filter(pk=node_id).select_for_update(no_key=True)
             row = still.values_list("last_heartbeat_at", "beat_minute", "beats").first()
             moved += row is not None and _take_offline(node_id, *row, at=at)
@@ -144,7 +144,7 @@ def _take_offline(
     node_id: str, heard_at: datetime | None, minute: datetime | None, beats: int, *, at: datetime
 ) -> bool:
     evidence = {"last_heartbeat_at": str(heard_at), "deadline_s": settings.NODE_OFFLINE_AFTER_SECONDS}
-    # what ended in the meantime does not cover the silence that comes now
+    # a maintenance that has ended in the meantime does not cover the silence
     own = Exemption.objects.filter(node_id=node_id, kind=ExemptionKind.MAINTENANCE)
     maintenance = own.covering(at).first()
     event = Event.SILENT
@@ -153,15 +153,16 @@ def _take_offline(
         evidence["announced"] = maintenance.message
     outcome = happen(node_id, event, by=SYSTEM, at=at, evidence=evidence)
     if outcome.move is not None and minute is not None:
-        # no later heartbeat will close this minute, so that we do
+        # no later heartbeat will complete this minute, so it is completed here
         fact = UptimeFact(node_id=node_id, minute=int(minute.timestamp()), up=True, beats=beats)
         Outbox.objects.create(kind=FactKind.UPTIME, body=fact.to_body())
     return outcome.move is not None
 
 
-# Received against expected heartbeats in the last whole hour, for nodes that were active all through it.
-# A minute counts for no more than it should hold: a burst does not make up for silence. Minutes in which a node is
-# exempt do not count: they are looked for among those who missed too many in all, but for who is exempt all along.
+# Received against expected heartbeats in the last whole hour, for nodes that were active all through it. A
+# minute counts for at most its expected heartbeats, so that a burst does not make up for silence. Exempt
+# minutes do not count. They are looked up only for nodes that missed too many heartbeats and are not exempt
+# all along.
 _MISSED_SQL = f"""
 WITH sparse AS MATERIALIZED (
     SELECT n.id, n.region
@@ -189,8 +190,11 @@ HAVING sum(LEAST(COALESCE(m.beats, 0), %(per_minute)s)) < %(least)s * count(*) /
 
 
 def _missed(at: datetime, counting_from: datetime) -> int:
-    """Who was exempt for half of the hour or more is not judged by it."""
-    # The last minute is still being counted, and lies on the node's own row.
+    """Nodes that missed too many heartbeats.
+
+    A node that was exempt for half of the hour or more is skipped.
+    """
+    # The last minute is still being counted. It is stored in the node's own row.
     until = floor_minute(at) - timedelta(minutes=1)
     since = until - MISSED_WINDOW
     if counting_from > since:
@@ -238,8 +242,8 @@ def _reputation_low(at: datetime) -> int:
     return moved
 
 
-# Latency probes of nodes that were active all through the window; those at exempt times do not count. Who was too slow
-# often enough to matter is found by the hours' counts first.
+# Latency probes of nodes that were active all through the window. Probes at exempt times do not count. The
+# counts by hour first narrow the search to nodes that were too slow often enough.
 _SLO_SQL = f"""
 WITH often_slow AS MATERIALIZED (
     SELECT n.id, n.region, {target_sql("n")} AS target_ms

@@ -1,4 +1,4 @@
-"""What the worker does for nodes."""
+"""The worker's jobs for nodes."""
 
 import structlog
 from django.utils import timezone
@@ -11,20 +11,21 @@ from nodes.sweeper import sweep
 
 log = structlog.get_logger(__name__)
 
-# No execution locks here: the job of a killed worker would hold one, and each of these is harmless twice at once.
+# No execution locks: the job of a killed worker would keep holding one, and each job may safely run twice at
+# once.
 
 
 @app.periodic(cron="* * * * * */5", periodic_id="sweep-nodes")
 @app.task(name="nodes.sweep", queueing_lock="sweep-nodes", pass_context=False)
 def sweep_nodes(timestamp: int) -> None:
-    """Every five seconds: who fell silent?"""
+    """Runs the sweeper every five seconds."""
     sweep(at=timezone.now())
 
 
 @app.periodic(cron="* * * * * */15", periodic_id="node-standings")
 @app.task(name="nodes.figures", queueing_lock="node-standings", pass_context=False)
 def keep_standings(timestamp: int) -> None:
-    """Every fifteen seconds: what the metrics store says of the nodes. While it is away they grow old."""
+    """Updates the standings every fifteen seconds. While the metrics store is away, they become stale."""
     try:
         refresh_standings(at=timezone.now())
     except MetricsError as error:
@@ -34,7 +35,7 @@ def keep_standings(timestamp: int) -> None:
 @app.periodic(cron="*/5 * * * *", periodic_id="node-reputations")
 @app.task(name="nodes.reputations", queueing_lock="node-reputations", pass_context=False)
 def recompute_reputations(timestamp: int) -> None:
-    """Every five minutes: all reputations, and what an earlier job was to judge anew and did not."""
+    """Recomputes all reputations every five minutes, and days that an earlier job failed to recompute."""
     at = timezone.now()
     recompute(at=at)
     judge_pending(at=at)
@@ -42,5 +43,5 @@ def recompute_reputations(timestamp: int) -> None:
 
 @app.task(name="nodes.judge_again", pass_context=False)
 def judge_again() -> None:
-    """An exemption was declared, changed or withdrawn: the days that it touches are judged anew, at once."""
+    """Recomputes the days affected by a change of exemptions, at once."""
     judge_pending(at=timezone.now())

@@ -1,4 +1,4 @@
-"""The present HMAC tokens of nodes and validators, derived afresh each time: none is stored."""
+"""The current HMAC tokens of nodes and validators. They are derived each time and never stored."""
 
 from django.conf import settings
 
@@ -8,10 +8,10 @@ from nodes.rules.credentials import derive_secret
 
 
 def node_token(node: Node) -> str:
-    """The node's present token."""
+    """The node's current token."""
     return token_text(derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version))
 
 
 def validator_token(validator: Validator) -> str:
-    """The validator's present token."""
+    """The validator's current token."""
     return token_text(derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version))

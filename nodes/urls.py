@@ -6,13 +6,13 @@ from nodes.converters import NodeIdConverter
 from nodes.detail import manage_views, views
 from nodes.list import views as list_views
 
-# an id, or for strangers a pseudonym
+# an id, or a pseudonym for people who may not know the id
 NODE = rf"^(?P<name>{NodeIdConverter.regex})/"
 
 app_name = "nodes"
 urlpatterns = [
     path("", list_views.list_nodes, name="list"),
-    # a tilde is in no node's id
+    # node ids never contain a tilde
     path("~export.csv", list_views.export_nodes, name="export"),
     path("~many/", list_views.moderate_many, name="moderate_many"),
     path("~views/", list_views.keep_view, name="keep_view"),

@@ -1,4 +1,4 @@
-"""The stored days behind a reputation, and until when all of them are judged. Reads only."""
+"""The stored days behind a reputation, and until when the evidence has been processed. Reads only."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -13,7 +13,10 @@ KINDS = {kind.value: kind for kind in ObservationKind}
 
 
 def judged_until(*, at: datetime) -> datetime:
-    """When all reputations were last computed; before the first time, as far back as heartbeat minutes go."""
+    """When all reputations were last computed.
+
+    Before the first run, as far back as heartbeat minutes are kept.
+    """
     last = ReputationClock.objects.values_list("last_run_at", flat=True).first()
     return last or at - timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
 
@@ -25,7 +28,7 @@ def days_of(node_id: str, *, today: date) -> list[EvidenceDay]:
 
 
 def evidence_of(day: EvidenceDay) -> dict[str, Any]:
-    """A day as ReputationDay.evidence keeps it."""
+    """A day in the form of ReputationDay.evidence: `failed`, `total`, `exempt` and `note` by kind."""
     return {
         each.kind.value: {
             "failed": each.failed,
@@ -38,7 +41,7 @@ def evidence_of(day: EvidenceDay) -> dict[str, Any]:
 
 
 def as_day(day: date, evidence: Mapping[str, Any]) -> EvidenceDay:
-    """The inverse of `evidence_of`. Kinds that are not known (any more) are left out."""
+    """The inverse of `evidence_of`. Unknown kinds, such as ones that were removed, are skipped."""
     return EvidenceDay(
         day,
         tuple(

@@ -1,9 +1,9 @@
-"""What PostgreSQL knows of a day, as the observations that nodes/reputation/formula.py scores.
+"""Reads a day's evidence from PostgreSQL, as the observations that nodes/reputation/formula.py scores.
 
-Everything is asked for many nodes at once. Minutes are bits of an hour: heard, expected and exempt ones are
-masks, and PostgreSQL counts what is left. Probes are counted by the hour; in an hour that an exemption touches,
-those of its other minutes one by one. An outage or a quarantine for being out of reach counts for nothing if it
-began in a time that is exempt. What a node signed, and what it answered wrongly, is exempt from nothing.
+Each query covers many nodes. Minutes are bits of an hour: heard, expected and exempt minutes are masks, and
+PostgreSQL counts the bits that remain. Probes are counted by the hour. In an hour that an exemption touches,
+the probes of its other minutes are counted one by one. An outage, or a quarantine because the node could not
+be reached, does not count if it began in an exempt time. Receipts and false answers are never exempt.
 """
 
 from collections import defaultdict
@@ -32,10 +32,11 @@ from nodes.reputation.latency_target import target_params, target_sql
 from nodes.rules.lifecycle import MISSED_WINDOW, PROBE_FAILURES_TO_QUARANTINE, Phase, Reason
 from nodes.rules.probes import FALSE_ANSWERS, ProbeKind
 
-# How far back, at most, lies what a transition blames; the sweeper judges whole minutes, and not the running one.
+# How long before a transition its cause can lie. The sweeper judges only complete minutes.
 _LOOK_BACK = MISSED_WINDOW + timedelta(minutes=2)
 
-# `pardon` holds the exempt minutes by node, by region or ('' and null) for all, and whether they excuse probes.
+# `pardon` has the exempt minutes by node, by region, or for all (null and ''), and whether they excuse
+# probes.
 _PARDONED = f"""
 WITH pardon AS (
     SELECT * FROM unnest(%(pardon_hours)s::timestamptz[], %(pardon_nodes)s::varchar[], %(pardon_regions)s::varchar[],
@@ -51,7 +52,7 @@ WITH pardon AS (
 )
 """  # noqa: S608 - a constant
 
-# `clock` holds the day's hours with the minutes that are over. A node is expected from the minute in which it
+# `clock` has the day's hours with the minutes that are over. A node is expected from the minute in which it
 # was first heard. Probes of hours that an exemption touches are left to the next statement.
 _SQL = f"""{_PARDONED}, clock AS (
     SELECT * FROM unnest(%(hours)s::timestamptz[], %(masks)s::bigint[]) AS t (hour, mask)
@@ -83,8 +84,8 @@ FROM minutes GROUP BY node_id
 """  # noqa: S608 - a constant
 
 _FALSE_ANSWERS = ", ".join(f"'{fault}'" for fault in FALSE_ANSWERS)
-# Of the hours that an exemption touches: the probes of the other minutes by their own moment, and those that
-# were answered wrongly at any. Hours that are wholly exempt are not read for the former.
+# For hours that an exemption touches: the probes outside of the exempt minutes, and false answers at any
+# minute. Hours that are entirely exempt are read only for false answers.
 _PROBES_OF_TOUCHED_HOURS = f"""{_PARDONED}
 SELECT p.node_id, sum(health_passed), sum(health_failed + false_health), sum(audits_passed),
        sum(audits_failed + false_audits),
@@ -136,11 +137,12 @@ WHERE nodes_nodehour.heard | excluded.heard <> nodes_nodehour.heard
 
 @dataclass(frozen=True)
 class ExemptWindow:
-    """An exemption as far as it matters here: `node_id` or `region` or (None and '') everybody.
+    """The parts of an exemption that matter here. It covers `node_id`, `region`, or all nodes (None and '').
 
-    A node's own counts only from when it was announced. While the console itself was away no probe arrived:
-    those near its gap were measured by others, and count (`excuses_probes`). In an outage that it noted while it lasted
-    it was there, and the way to the nodes was broken.
+    A node's own maintenance counts only from when it was announced. `excuses_probes` is false for a time in
+    which the console itself was away: no probe could arrive then, and probes stored near the gap are real
+    measurements. It is true for an outage noted while it lasted, because then the network between console and
+    nodes was broken.
     """
 
     node_id: str | None
@@ -154,20 +156,20 @@ class ExemptWindow:
         return covers(self.node_id, self.region, node_id, region)
 
     def excuses(self, *, since: datetime, at: datetime) -> bool:
-        """Whether any of the time from `since` to `at` lies within, and it was known by then."""
+        """Whether the exemption overlaps the time from `since` to `at` and was announced by then."""
         known = self.announced_at is None or self.announced_at <= at
         return known and self.starts_at <= at and self.ends_at > since
 
 
 def roll_up_minutes(*, since: datetime, node_ids: Collection[str] | None = None) -> int:
-    """Puts the heartbeat minutes since then into the nodes' hours; returns how many hours changed."""
+    """Adds the heartbeat minutes since then to the nodes' hours. Returns how many hours changed."""
     with connection.cursor() as cursor:
         cursor.execute(_ROLL_UP, {"since": since, **_named(node_ids)})
         return cursor.rowcount
 
 
 def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None) -> dict[str, EvidenceDay]:
-    """What the day (UTC) showed of each node, or of those named; nodes without any evidence are missing."""
+    """The evidence of the day (UTC) for each node, or for `node_ids`. Nodes without evidence are left out."""
     start = datetime.combine(day, time(), UTC)
     end = min(start + timedelta(days=1), at - SETTLED_AFTER)
     if end <= start:
@@ -182,7 +184,7 @@ def observe(day: date, *, at: datetime, node_ids: Collection[str] | None = None)
         found[node_id].append(observation)
     breaches = _breaches(start, windows, node_ids)
     for node_id in breaches:
-        found[node_id] += ()  # also of whom nothing else is known
+        found[node_id] += ()  # also nodes without any other evidence
     days = {}
     for node_id, observations in found.items():
         due = next((each.total for each in observations if each.kind is ObservationKind.SILENCE), 0)
@@ -214,7 +216,10 @@ def _of_probes(
 
 
 def _of_conduct(breaches: dict[str, int], minutes_due: int) -> Observation:
-    """Policy: a day counts for as much of it as the node was there, and not less than what it did."""
+    """The observation for Policy.
+
+    A day counts for as long as the node was expected, but at least for its breaches.
+    """
     quarantines, outages = breaches.get("quarantines", 0), breaches.get("outages", 0)
     tenths = min(10, quarantines * QUARANTINE_TENTHS + outages * OUTAGE_TENTHS)
     said = []
@@ -251,7 +256,7 @@ def _minutes_and_probes(
 def _probes_of_touched_hours(
     start: datetime, end: datetime, windows: Sequence[ExemptWindow], node_ids: Collection[str] | None
 ) -> dict[str, tuple[int, ...]]:
-    """The probes by node that count in spite of an exemption in their hour."""
+    """The probes by node that count although an exemption touches their hour."""
     excusing = [window for window in windows if window.excuses_probes]
     if not excusing:
         return {}
@@ -267,7 +272,7 @@ def _probes_of_touched_hours(
 
 
 def _pardons(hours: Sequence[datetime], windows: Sequence[ExemptWindow]) -> dict[str, list[Any]]:
-    """The windows' minutes by hour, as the columns of `pardon`."""
+    """The minutes of the windows by hour, as the columns of `pardon`."""
     pardons = [
         (hour, window, minutes_of_hour(hour, window.starts_at, window.ends_at))
         for window in windows
@@ -304,7 +309,10 @@ def _windows(since: datetime, until: datetime, at: datetime) -> list[ExemptWindo
 def _blamed_since(
     reason: str, at: datetime, *, first_failed: datetime | None, fault: object
 ) -> datetime | None:
-    """When what the transition blames began: the node was out of reach. None if nothing excuses it."""
+    """When the cause of the transition began, if the node could not be reached.
+
+    None if nothing excuses the cause.
+    """
     match reason:
         case Reason.NO_HEARTBEAT:
             return at - timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS)
@@ -323,7 +331,7 @@ def _some(node_ids: Collection[str] | None, field: str) -> Q:
 
 
 def _of_receipts(start: datetime, node_ids: Collection[str] | None) -> Iterator[tuple[str, Observation]]:
-    """Receipts of the day, by acceptance, and forged ones. What a node signed is exempt from nothing."""
+    """The day's receipts, by time of acceptance, and its forged receipts. Neither is ever exempt."""
     end = start + timedelta(days=1)
     nodes = Node.objects.filter(_some(node_ids, "pk"))
     day = Q(receipts__accepted_at__gte=start, receipts__accepted_at__lt=end)
@@ -344,9 +352,9 @@ def _of_receipts(start: datetime, node_ids: Collection[str] | None) -> Iterator[
 def _breaches(
     start: datetime, windows: Sequence[ExemptWindow], node_ids: Collection[str] | None
 ) -> dict[str, dict[str, int]]:
-    """Quarantines and outages by node, but for those that an exemption excuses.
+    """Quarantines and outages by node, without those that an exemption excuses.
 
-    A quarantine for low reputation is none: it would punish a second time for what lowered R.
+    A quarantine for low reputation does not count, since it would punish a second time for what lowered R.
     """
     fell = Q(to_status=Phase.QUARANTINE) & ~Q(reason=Reason.REPUTATION_LOW)
     silent = Q(to_status=Phase.OFFLINE, reason=Reason.NO_HEARTBEAT)

@@ -1,18 +1,18 @@
-"""A node's reputation R, from 0 to 100, and every point that it lost. Pure: no clock, no database.
+"""A node's reputation R, from 0 to 100, and the cause of every point lost. Pure: no clock, no database.
 
 R = 0.35 Reliability + 0.35 Correctness + 0.20 Efficiency + 0.10 Policy (design, "Reputation"; PRD §10). Each
-sub-score is the mean of what its observations score, over the 14 days that end today (UTC), weighted by how
-much was observed. A day's observation of a cause says "`failed` of `total`" and is worth at most its `share`
-of a day, however much was observed: a busy day does not drown the others. While there is less than THIN_DAYS
-days' worth of evidence, what is missing counts as 70 points.
+sub-score is the mean of the scores of its observations over the 14 days that end today (UTC), weighted by how
+much was observed. An observation says "`failed` of `total`" for one day and one kind. It is worth at most its
+`share` of a day, so that a busy day does not outweigh the others. While there is less than THIN_DAYS days'
+worth of evidence, the missing evidence counts as 70 points.
 
     seen    s = total - failed + harshness · failed      (a failure counts as so many observations)
     weight  w = share · min(1, s / full)                 loss  l = 100 · harshness · failed / s
     thin    k = max(0, THIN_DAYS - Σw)                   sub-score = (Σ w·(100 - l) + k·70) / (Σw + k)
 
-So an observation costs R exactly `sub-score's weight · w·l / (Σw + k)` points, missing evidence
-`sub-score's weight · k·30 / (Σw + k)`, and these add up to 100 - R. What passes never lowers R, and what fails
-never raises it. docs/decisions/0005-reputation.md says why.
+So an observation costs R exactly `sub-score's weight · w·l / (Σw + k)` points, missing evidence `sub-score's
+weight · k·30 / (Σw + k)`, and these add up to 100 - R. A pass never lowers R, and a failure never raises it.
+The reasons are in docs/decisions/0005-reputation.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ PRIOR = 70
 
 
 class SubScore(StrEnum):
-    """What R is made of."""
+    """The four parts of R."""
 
     RELIABILITY = "reliability"
     CORRECTNESS = "correctness"
@@ -49,7 +49,7 @@ WEIGHTS: Mapping[SubScore, Fraction] = {
 
 
 class ObservationKind(StrEnum):
-    """The causes for which points are lost."""
+    """The kinds of evidence, each of which can cost points."""
 
     SILENCE = "silence"
     HEALTH = "health"
@@ -63,7 +63,10 @@ class ObservationKind(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """How one kind of observation counts: see the module's formula. `sentence` takes failed and total."""
+    """How one kind of observation counts in the formula above.
+
+    `sentence` is formatted with `failed` and `total`.
+    """
 
     sub_score: SubScore
     share: Fraction
@@ -90,36 +93,37 @@ RULES: Mapping[ObservationKind, Rule] = {
         2,
         "{failed} of {total} receipts say that the request failed",
     ),
-    # observed only when it happens; a day of it scores nothing
+    # observed only when it happens; such a day scores nothing
     ObservationKind.FORGERY: Rule(
         SubScore.CORRECTNESS, Fraction(1), 1, 1, "{failed} receipts with a forged signature"
     ),
     ObservationKind.LATENCY: Rule(
         SubScore.EFFICIENCY, Fraction(1), 200, 1, "{failed} of {total} latency probes over the target"
     ),
-    # in tenths: an unannounced outage is one, a quarantine five
+    # in tenths of a day: an unannounced outage costs one, a quarantine five
     ObservationKind.CONDUCT: Rule(SubScore.POLICY, Fraction(1), 10, 1, "quarantined, or offline unannounced"),
 }
 MINUTES_PER_DAY = 1440
 OUTAGE_TENTHS = 1
 QUARANTINE_TENTHS = 5
 
-# Every weight is a whole number of these, because every rule's full / share divides it: sums stay integers.
+# Every weight is a whole number of these units, since each rule's full / share divides it. Sums are exact
+# integers.
 UNITS_PER_DAY = 72_000
 _WEIGHTS = {sub_score: float(weight) for sub_score, weight in WEIGHTS.items()}
-_TOO_NEAR = 1e-6  # of a hundredth; the sums above are good to a millionth of that
+_TOO_NEAR = 1e-6  # of a hundredth; floating-point sums are far more exact than that
 _UNITS = {kind: int(UNITS_PER_DAY * rule.share / rule.full) for kind, rule in RULES.items()}
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a day showed of one kind: `failed` of `total`, and what was exempt and counts for nothing."""
+    """A day's evidence of one kind: `failed` of `total`. `exempt` is how many were left out as exempt."""
 
     kind: ObservationKind
     failed: int
     total: int
     exempt: int = 0
-    note: str = ""  # in place of the rule's sentence, where counts alone say too little
+    note: str = ""  # replaces the rule's sentence if the counts alone say too little
 
     def __post_init__(self) -> None:
         if not 0 <= self.failed <= self.total:
@@ -127,13 +131,13 @@ class Observation:
 
     @property
     def units(self) -> int:
-        """Its worth as evidence, in UNITS_PER_DAY."""
+        """Its weight as evidence, in units of which a day has UNITS_PER_DAY."""
         rule = RULES[self.kind]
         return min(_seen(rule, self.failed, self.total), rule.full) * _UNITS[self.kind]
 
     @property
     def loss(self) -> Fraction:
-        """From 0 to 100."""
+        """The points lost, from 0 to 100."""
         if not self.failed:
             return Fraction(0)
         rule = RULES[self.kind]
@@ -156,7 +160,7 @@ class EvidenceDay:
 
 @dataclass(frozen=True)
 class Loss:
-    """Points that R lost, in hundredths. `day` and `expires_on` are None for thin evidence, which fades."""
+    """Points that R lost, to the hundredth. `day` and `expires_on` are None for missing evidence."""
 
     sub_score: SubScore
     kind: ObservationKind
@@ -168,7 +172,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Part:
-    """A sub-score: `score` from 0 to 100, and the days' worth of evidence behind it."""
+    """A sub-score: `score` from 0 to 100, and how many days' worth of evidence it has."""
 
     sub_score: SubScore
     score: Decimal
@@ -179,7 +183,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reputation:
-    """`r` + the causes' points = 100 to the last hundredth."""
+    """R with its parts and losses. `r` and the points of all losses add up to exactly 100."""
 
     r: Decimal
     parts: tuple[Part, ...]
@@ -191,9 +195,9 @@ class Reputation:
 
 
 def reputation(days: Iterable[EvidenceDay], *, today: date) -> Reputation | None:
-    """R at the end of what is known of today; None without any evidence.
+    """R as of today, or None without any evidence.
 
-    Days outside of the window count for nothing. The order of days and observations does not matter.
+    Days outside of the window do not count. The order of days and observations does not matter.
     """
     known = _in_window(days, today)
     if not any(observation.total for day in known for observation in day.observations):
@@ -228,10 +232,10 @@ def r_alone(
     *,
     today: date,
 ) -> Decimal | None:
-    """`reputation(days(), today=today).r`, for ten thousand nodes: the same number without its explanation.
+    """The same number as `reputation(days(), today=today).r`, but fast enough for ten thousand nodes.
 
-    `observations` are (kind, failed, total) of the days within the window. Floating point is good for it
-    unless it comes so near to the border between two hundredths that it cannot tell; then `days` are asked.
+    `observations` are (kind, failed, total) of the days within the window. It uses floating point. If the
+    result is too near to the border between two hundredths, it calls `days` and computes exactly.
     """
     units, lost, any_total = dict.fromkeys(WEIGHTS, 0), dict.fromkeys(WEIGHTS, 0.0), False
     for kind, failed, total in observations:
@@ -258,7 +262,7 @@ def r_alone(
 
 
 def day_scores(day: EvidenceDay) -> dict[SubScore, Decimal | None]:
-    """The day's own sub-scores, without what is thin; None where nothing was observed."""
+    """The sub-scores of this day alone, without regard to missing evidence. None if nothing was observed."""
     scores: dict[SubScore, Decimal | None] = {}
     for sub_score in WEIGHTS:
         seen = [each for each in day.observations if RULES[each.kind].sub_score is sub_score]
@@ -269,9 +273,9 @@ def day_scores(day: EvidenceDay) -> dict[SubScore, Decimal | None]:
 
 
 def forecast(days: Iterable[EvidenceDay], *, seen_until: datetime, end: date) -> Decimal | None:
-    """R at the end of the day `end`, if nothing fails after `seen_until`; None without evidence.
+    """R at the end of the day `end` if nothing fails after `seen_until`. None without evidence.
 
-    The rest of that moment's day and the days after it bring what is usual for the node (`_usual`).
+    The rest of the present day and the days after it are assumed to be usual days of the node (`_usual`).
     """
     begun = seen_until.astimezone(UTC)
     today = begun.date()
@@ -291,14 +295,18 @@ def forecast(days: Iterable[EvidenceDay], *, seen_until: datetime, end: date) ->
 
 
 def conduct_tenths(minutes_due: int) -> int:
-    """A day without a breach counts for as much of Policy as the node was expected, and that is never nothing."""
+    """The weight, in tenths, of a day without a breach for Policy.
+
+    It grows with the minutes due and is never 0.
+    """
     return min(10, max(1, round(Fraction(10 * minutes_due, MINUTES_PER_DAY))))
 
 
 def _usual(days: Sequence[EvidenceDay]) -> Mapping[ObservationKind, int]:
-    """How much of each kind a whole day on which the node is there brings: the median of those that were.
+    """How much of each kind a complete day of the node has: the median of its complete days.
 
-    Without such a day, what counts in full, but no receipts: nobody promises requests.
+    Without a complete day, the amount that counts in full is used, but no receipts, as requests are not
+    guaranteed.
     """
     whole = [seen for day in days if _is_whole(seen := {each.kind: each for each in day.observations})]
     if not whole:
@@ -316,7 +324,7 @@ def _usual(days: Sequence[EvidenceDay]) -> Mapping[ObservationKind, int]:
 
 
 def _is_whole(seen: Mapping[ObservationKind, Observation]) -> bool:
-    """Every minute of it was expected, and at least half of them heard."""
+    """Whether every minute of the day was expected, and at least half of them were heard."""
     silence = seen.get(ObservationKind.SILENCE)
     return silence is not None and silence.total >= MINUTES_PER_DAY and 2 * silence.failed <= silence.total
 
@@ -324,7 +332,7 @@ def _is_whole(seen: Mapping[ObservationKind, Observation]) -> bool:
 def _completed(
     so_far: Sequence[Observation], usual: Mapping[ObservationKind, int], minutes_left: int
 ) -> tuple[Observation, ...]:
-    """A day's observations with a usual day's share of the minutes that are left, in which nothing fails."""
+    """A day's observations, extended by a usual day's share for the minutes left, in which nothing fails."""
     seen = {each.kind: each for each in so_far}
     for kind, total in usual.items():
         before = seen.get(kind, Observation(kind, 0, 0))
@@ -341,7 +349,7 @@ def _completed(
 
 
 def _seen(rule: Rule, failed: int, total: int) -> int:
-    """Observations, each failure counted as `harshness` of them."""
+    """The number of observations, with each failure counted `harshness` times."""
     return total + (rule.harshness - 1) * failed
 
 
@@ -369,9 +377,9 @@ def _part(sub_score: SubScore, score: Fraction, evidence: int, causes: Sequence[
 
 
 def _rounded(exact: Sequence[tuple[Loss, Fraction]], total: int) -> tuple[Loss, ...]:
-    """The causes with their points in hundredths that add up to `total`: the largest remainders round up.
+    """The losses with their points rounded to hundredths that add up to `total`, the largest first.
 
-    The heaviest come first.
+    Those with the largest remainders are rounded up.
     """
     floors = [int(points * 100) for _, points in exact]
     by_remainder = sorted(
@@ -389,7 +397,7 @@ def _order(cause: Loss) -> tuple[date, str, str]:
 
 
 def _hundredths(points: Fraction) -> int:
-    """Rounded half up."""
+    """In hundredths, rounded half up."""
     return int(points * 100 + Fraction(1, 2))
 
 
@@ -402,5 +410,5 @@ def _decimal(value: Fraction) -> Decimal:
 
 
 def _from_hundredths(count: int) -> Decimal:
-    """With two digits always, as it is shown."""
+    """A decimal with two digits after the point, as it is shown."""
     return Decimal(count).scaleb(-2)

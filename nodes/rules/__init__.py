@@ -1,1 +1,1 @@
-"""What decides about nodes: pure functions of values, without Django, a clock or a database."""
+"""The rules about nodes: pure functions of values, without Django, a clock or a database."""

@@ -1,7 +1,7 @@
-"""When most of the network falls silent at once: an outage of ours, or of the network between. Pure.
+"""Detects that most nodes fell silent at once, which means an outage of the console or its network. Pure.
 
-Heartbeats of many owners' machines do not stop within the same minute or two by themselves. Why it takes both most
-nodes and most organisations is in docs/decisions/0008-whose-outage.md.
+Machines of many owners do not stop within the same two minutes by coincidence. Why the rule asks for both
+most nodes and most organisations is in docs/decisions/0008-whose-outage.md.
 """
 
 from collections import defaultdict
@@ -9,17 +9,17 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# With fewer active nodes their silence may well be a coincidence, or one person's doing.
+# With fewer active nodes, a common silence may be a coincidence or one person's doing.
 FEWEST_NODES = 5
 _LONGEST_SILENT_AFTER = timedelta(minutes=1)
 _LONGEST_WITHIN = timedelta(minutes=2)
-# Nodes that have not come back by then have left, and no outage excuses them any longer.
+# Nodes that have not come back by then count as gone, and no outage excuses them any longer.
 LONGEST_OUTAGE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class LastHeard:
-    """An active node's organisation, and when the node was last heard."""
+    """An active node's organisation, and when its last heartbeat came."""
 
     org: Hashable
     at: datetime
@@ -27,7 +27,7 @@ class LastHeard:
 
 @dataclass(frozen=True)
 class CommonSilence:
-    """Since when most nodes are silent: `silent` of `active`, in `silent_orgs` of `orgs`."""
+    """A common silence since a moment: `silent` of `active` nodes, in `silent_orgs` of `orgs` organisations."""
 
     since: datetime
     silent: int
@@ -39,10 +39,11 @@ class CommonSilence:
 def common_silence(
     nodes: Sequence[LastHeard], *, at: datetime, offline_after: timedelta
 ) -> CommonSilence | None:
-    """The silence that has begun, if there is one; judged before the first of them would go offline.
+    """The common silence that has begun, or None. It is detected before the first node would go offline.
 
-    Most nodes, and most nodes of most organisations, must have fallen silent within two minutes and for a minute
-    since (less if nodes go offline sooner than after five). Who fell silent earlier or later counts as not silent.
+    Most nodes, and most nodes of most organisations, must have fallen silent within two minutes and stayed
+    silent for a minute (less if nodes go offline after less than five minutes). Nodes that fell silent
+    earlier or later do not count as silent.
     """
     if len(nodes) < FEWEST_NODES:
         return None
@@ -65,7 +66,7 @@ def common_silence(
 
 
 def lasts(nodes: Collection[LastHeard], *, since: datetime, at: datetime, offline_after: timedelta) -> bool:
-    """Whether an outage that began at `since` goes on: most active nodes are still silent."""
+    """Whether an outage that began at `since` continues, because most active nodes are still silent."""
     silent = sum(is_silent(node.at, at=at, offline_after=offline_after) for node in nodes)
     return 2 * silent > len(nodes) and at - since < LONGEST_OUTAGE
 
@@ -75,12 +76,15 @@ def is_silent(heard_at: datetime, *, at: datetime, offline_after: timedelta) -> 
 
 
 def has_left(heard_at: datetime, *, at: datetime) -> bool:
-    """Whether a node has been silent for as long as an outage may last: it is part of no new one."""
+    """Whether a node has been silent for longer than an outage may last, so that it is not part of a new one."""
     return at - heard_at >= LONGEST_OUTAGE - _LONGEST_WITHIN
 
 
 def _largest_group(silent: Sequence[LastHeard], within: timedelta) -> Sequence[LastHeard]:
-    """The most nodes whose silence began within that time of each other; the earliest of several such groups."""
+    """The largest group of nodes whose silence began within that time of each other.
+
+    Of equals, the earliest.
+    """
     first = best = best_end = 0
     for end, node in enumerate(silent, start=1):
         while node.at - silent[first].at > within:

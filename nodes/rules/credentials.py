@@ -1,7 +1,7 @@
-"""Secrets of nodes and validators. Pure but for the master key, which is passed in.
+"""Secrets of nodes and validators. Pure: the master key is passed in.
 
-A node token is `whsec_` and the base64 of HMAC-SHA256(master key, kind:id:version): nothing is stored
-per node, and a new version ends the old token. Enrolment tokens are random, and only their hash is stored.
+A node token is `whsec_` and the base64 of HMAC-SHA256(master key, kind:id:version). No secret is stored per
+node, and a new version ends the old token. Enrolment tokens are random, and only their hash is stored.
 """
 
 import hashlib
@@ -20,5 +20,8 @@ def new_enrollment_token() -> str:
 
 
 def enrollment_digest(token: str) -> bytes:
-    """What is stored of an enrolment token. It has 256 random bits, so a plain hash is enough."""
+    """The stored hash of an enrolment token.
+
+    A plain hash is enough, because the token has 256 random bits.
+    """
     return hashlib.sha256(token.encode()).digest()

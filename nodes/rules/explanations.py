@@ -1,4 +1,4 @@
-"""What a node's status means, in words for its operator: why, and what to do. Pure."""
+"""Explanations of a node's status for its operator: the cause, and what to do. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,7 +76,7 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a node is where it is (`what`) and the way on from there (`next`); neither is empty."""
+    """Why a node has its status (`what`) and what comes next (`next`). Neither is empty."""
 
     what: str
     next: str
@@ -84,7 +84,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Maintenance:
-    """Announced maintenance that lasts or lasted until `ends_at` (UTC)."""
+    """Announced maintenance that ends or ended at `ends_at` (UTC)."""
 
     ends_at: datetime
     under_way: bool
@@ -102,9 +102,10 @@ def explain(
     maintenance: Maintenance | None = None,
     offline_after: timedelta,
 ) -> Explanation:
-    """The words for a state. An unknown reason is named as it is.
+    """The explanation of a state. An unknown reason is shown as it is stored.
 
-    `pardoned` is the R at which the node's last quarantine ended, `maintenance` the last that its owner announced.
+    `pardoned` is R when the last quarantine ended (probation), `maintenance` the owner's last announced
+    maintenance.
     """
     if phase is Phase.REGISTERED:
         return Explanation(

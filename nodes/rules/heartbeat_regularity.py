@@ -11,9 +11,10 @@ WINDOW = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Regularity:
-    """Of the window's whole minutes: in how many a heartbeat came, and the longest run without one.
+    """In how many complete minutes of the window a heartbeat came, and the longest run of minutes without
+    one.
 
-    A run ends where silence is excused; `minutes_excused` are those in which none came, and none was owed.
+    An excused minute ends a run. `minutes_excused` counts excused minutes without a heartbeat.
     """
 
     minutes_heard: int
@@ -24,7 +25,7 @@ class Regularity:
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None while no minute was due."""
+        """The share of minutes due in which a heartbeat came, from 0 to 1. None while no minute was due."""
         return self.minutes_heard / self.minutes_expected if self.minutes_expected else None
 
 
@@ -37,11 +38,12 @@ def regularity(
     excused: Container[datetime] = (),
     unheard: Mapping[datetime, int] | None = None,
 ) -> Regularity:
-    """The WINDOW that ends with the last whole minute before `at`, from the minute in which the node was first heard.
+    """The regularity in the WINDOW that ends with the last complete minute before `at`.
 
-    `heard` has for each hour (its start) a bit for each minute in which a heartbeat came; `beats` counts those
-    of single minutes that the hours may not have yet; `excused` has the minutes that nobody blames the node for,
-    and `unheard` (bits by hour) those of them in which no heartbeat could be heard.
+    It counts from the minute in which the node was first heard. `heard` has, by the start of an hour, a bit
+    for each minute with a heartbeat. `beats` counts heartbeats of minutes that the hours may not include yet.
+    `excused` has the minutes that do not count against the node, and `unheard` (bits by hour) those of them
+    in which the console could not hear a heartbeat.
     """
     end = floor_minute(at)
     if first_heard_at is None:
@@ -63,6 +65,6 @@ def regularity(
 
 
 def hours_of_window(at: datetime) -> tuple[datetime, datetime]:
-    """The first and the last hour (their starts) that the window touches."""
+    """The starts of the first and the last hour that the window touches."""
     end = floor_hour(at)
     return end - WINDOW, end

@@ -1,7 +1,7 @@
-"""A node's life as one table (PRD §9, design "Node lifecycle"). Pure: no clock, no database.
+"""A node's lifecycle as one table (PRD §9, design "Node lifecycle"). Pure: no clock, no database.
 
-`step(state, event)` looks up what an event does to a node in a state. Everything that the table does
-not name changes nothing. REGISTERED and PENDING_PROBE share the stored status `pending`.
+`step(state, event)` looks up what an event does to a node in a state. An event that is not in the table for
+the state changes nothing. REGISTERED and PROBING share the stored status `pending`.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ MISSED_WINDOW = timedelta(hours=1)
 MISSED_SHARE_TO_QUARANTINE = 0.20  # of the heartbeats expected in the window
 SLO_WINDOW = timedelta(hours=6)  # over the target in more than half of its latency probes
 REPUTATION_FLOOR = 40
-REPUTATION_FALL = 1  # below what a node was pardoned at, that quarantines it again
+REPUTATION_FALL = 1  # how far below its R at the last quarantine's end a node is quarantined again
 
 
 class Status(StrEnum):
-    """What is stored and shown."""
+    """A node's status as it is stored and shown."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Status, with pending split in two."""
+    """A node's status, with `pending` split into REGISTERED and PROBING."""
 
     REGISTERED = "registered"
     PROBING = "probing"
@@ -55,14 +55,12 @@ class Event(StrEnum):
     PROBE_FAILED = "probe_failed"
     AUDIT_PASSED = "audit_passed"
     AUDIT_FAILED = "audit_failed"
-    SILENT = "silent"  # no heartbeat for the deadline
-    SILENT_IN_MAINTENANCE = "silent_in_maintenance"  # the same, as its owner had announced
+    SILENT = "silent"  # no heartbeat within the deadline
+    SILENT_IN_MAINTENANCE = "silent_in_maintenance"  # the same, during announced maintenance
     HEARTBEATS_MISSED = "heartbeats_missed"  # more than the share above, within an hour
-    REPUTATION_LOW = "reputation_low"  # as `reputation_is_low` says
+    REPUTATION_LOW = "reputation_low"  # see `reputation_is_low`
     SLO_BREACHED = "slo_breached"  # too slow in most latency probes of the window
-    FAILED_WHILE_EXEMPT = (
-        "failed_while_exempt"  # a probe or audit did not reach it, for which nobody blames it
-    )
+    FAILED_WHILE_EXEMPT = "failed_while_exempt"  # a probe or audit did not reach the node while it was exempt
     RECEIPT_FORGED = "receipt_forged"
     FRAUD_SUSPECTED = "fraud_suspected"  # an admin opened a finding of fraud about it
     RELATED_TO_FRAUD = "related_to_fraud"  # a finding about another node of its org concerns it
@@ -71,7 +69,7 @@ class Event(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a node is where it is; shown to its operator."""
+    """Why a node has its status. Shown to its operator."""
 
     FIRST_HEARTBEAT = "first_heartbeat"
     PROBE_PASSED = "probe_passed"
@@ -90,7 +88,7 @@ class Reason(StrEnum):
     CLEARED = "cleared"
 
 
-# Events of fraud, with the reason that stands while the quarantine lasts. Audits end none of them.
+# Events of fraud, with the reason shown while the quarantine lasts. Audits do not end such a quarantine.
 FRAUD: Mapping[Event, Reason] = {
     Event.RECEIPT_FORGED: Reason.RECEIPT_FORGED,
     Event.FRAUD_SUSPECTED: Reason.FRAUD_SUSPECTED,
@@ -100,7 +98,7 @@ FRAUD: Mapping[Event, Reason] = {
 
 @dataclass(frozen=True)
 class LifecycleState:
-    """Where a node stands. `fraud` marks a quarantine that audits do not end."""
+    """A node's phase and counts. `fraud` marks a quarantine that audits do not end."""
 
     phase: Phase
     failed_probes: int = 0
@@ -114,7 +112,7 @@ class Move:
 
     to: Phase
     reason: Reason
-    after: int = 1  # how many such events in a row it takes
+    after: int = 1  # how many such events in a row are needed
 
 
 _TO_QUARANTINE: Mapping[Event, Move] = {
@@ -154,14 +152,14 @@ TABLE: Mapping[Phase, Mapping[Event, Move]] = {
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """The state after an event, and the move that was made (None: the node stays where it is)."""
+    """The state after an event, and the move that was made (None: the phase did not change)."""
 
     state: LifecycleState
     move: Move | None
 
 
 def step(state: LifecycleState, event: Event) -> StepOutcome:
-    """What the event does. Counts runs of failed probes and passed audits; never raises."""
+    """Applies an event to a state. Counts consecutive failed probes and passed audits. Never raises."""
     counted = _count(state, event)
     move = TABLE[state.phase].get(event)
     if (
@@ -174,10 +172,10 @@ def step(state: LifecycleState, event: Event) -> StepOutcome:
 
 
 def reputation_is_low(reputation: Decimal | None, *, pardoned: Decimal | None) -> bool:
-    """Whether R quarantines a node: under the floor, and fallen since it was `pardoned` there.
+    """Whether R quarantines a node: it is under the floor and, on probation, has fallen further (`pardoned`).
 
-    A quarantine that ended under the floor was a judgement of that R. It stands until R falls further, or
-    else it would be undone at once: what R remembers takes fourteen days to expire.
+    If a quarantine ended while R was under the floor, that decision took R into account. Without probation
+    the node would be quarantined again at once, because what lowered R takes fourteen days to expire.
     """
     if reputation is None or reputation >= REPUTATION_FLOOR:
         return False

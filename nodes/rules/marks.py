@@ -1,7 +1,7 @@
-"""What tells one machine from another: its hardware hash and its endpoint, in a normal form. Pure.
+"""Marks that identify a machine: its hardware hash and its endpoint, in a normal form. Pure.
 
-Nodes state both themselves, so a mark is a hint and never a proof. A value that many honest machines share
-(an empty hash, an address within a private network) is no mark at all.
+Nodes state both themselves, so a mark is a hint and not a proof. A value that many honest machines share (an
+empty hash, an address in a private network) is not a mark.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 LONGEST_MARK: Final = 300
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What agents write that cannot tell the machine, and BLAKE3 and SHA-256 of nothing at all.
+# What agents send if they do not know the hash, and BLAKE3 and SHA-256 of the empty string.
 _SAYS_NOTHING = frozenset({"", "none", "null", "nil", "na", "n/a", "unknown", "undefined"})
 _HASHES_OF_NOTHING = frozenset(
     {
@@ -21,7 +21,7 @@ _HASHES_OF_NOTHING = frozenset(
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }
 )
-# Addresses that mean another machine in every network: loopback, private, carrier-grade NAT, link-local.
+# Addresses that mean a different machine in each network: loopback, private, carrier-grade NAT, link-local.
 _SHARED_NETWORKS = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -29,19 +29,19 @@ _SHARED_NETWORKS = tuple(
         "192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "ff00::/8",
     )
 )  # fmt: skip
-# Names that mean another machine in every network (RFC 6761, RFC 6762, RFC 8375, and .internal).
+# Names that mean a different machine in each network (RFC 6761, RFC 6762, RFC 8375, and .internal).
 _LOCAL_NAMES = re.compile(r"(^|\.)(localhost|local|internal|home\.arpa|lan|home|corp)$")
 
 
 class MarkKind(StrEnum):
-    """What a mark is made of."""
+    """What a mark is: a hardware hash or an endpoint."""
 
     HARDWARE = "hardware"
     ENDPOINT = "endpoint"
 
 
 def hardware_mark(hardware_hash: str) -> str:
-    """The hash in lower case without white space, or "" if it tells no machine from others."""
+    """The hash in lower case without white space, or "" if it does not identify a machine."""
     text = "".join(hardware_hash.split()).casefold()
     value = text.rpartition(":")[2]
     if value in _SAYS_NOTHING or value in _HASHES_OF_NOTHING or not value.strip("0"):
@@ -50,10 +50,11 @@ def hardware_mark(hardware_hash: str) -> str:
 
 
 def endpoint_mark(endpoint: str) -> str:
-    """`host:port` in one spelling, or "" if the endpoint tells no machine from others.
+    """`host:port` in one spelling, or "" if the endpoint does not identify a machine.
 
-    Scheme and path do not count: they cost nothing to change. The port does, because a household's nodes share
-    one address. Loopback, private and link-local addresses and names of local networks are everybody's.
+    Scheme and path are ignored, because they are easy to change. The port counts, because the nodes of a
+    household share one address. Loopback, private and link-local addresses and names of local networks
+    identify no machine.
     """
     try:
         parts = urlsplit(endpoint.strip())

@@ -1,13 +1,13 @@
-"""What probes find, and what follows from it (the HTTP contract, "Validators"). Pure.
+"""The faults that probes find, and what follows from them (the HTTP contract, "Validators"). Pure.
 
-A failed probe's `fault` says what failed, and it alone decides. The `detail` beside it is text for people.
+Only the `fault` of a failed probe decides what follows. Its `detail` is text for people.
 """
 
 from enum import StrEnum
 
 
 class ProbeKind(StrEnum):
-    """What a probe was for."""
+    """The kinds of probe."""
 
     HEALTH = "health"
     LATENCY = "latency"
@@ -33,12 +33,15 @@ class ProbeFault(StrEnum):
 
     @property
     def label(self) -> str:
-        """In words, for pages."""
+        """The fault in words, for pages."""
         return _LABELS[self]
 
     @property
     def is_false_answer(self) -> bool:
-        """The node answered, and what it said is false: nothing excuses that. The rest may be the network's doing."""
+        """Whether the node gave a false answer, which no exemption excuses.
+
+        Other faults may be due to the network.
+        """
         return self in FALSE_ANSWERS
 
 
@@ -58,14 +61,14 @@ _LABELS = {
 
 
 def known_fault(ok: bool, fault: ProbeFault | None) -> ProbeFault | None:
-    """The fault that a probe is kept with: a failed one without any was unreachable, a passed one has none."""
+    """The fault to store with a probe: none if it passed, and UNREACHABLE if it failed without a fault."""
     return None if ok else fault or ProbeFault.UNREACHABLE
 
 
 def counts_as(kind: ProbeKind, fault: ProbeFault | None) -> ProbeKind | None:
-    """The kind that a probe passed (`fault` is None) or failed as; None counts for nothing.
+    """The kind as which a probe counts, passed (`fault` is None) or failed. None: it does not count.
 
-    An audit that did not reach its node failed as a health probe: it convicts nobody.
+    An audit that did not reach its node counts as a failed health probe.
     """
     if fault is ProbeFault.VALIDATOR:
         return None
