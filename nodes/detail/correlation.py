@@ -1,9 +1,9 @@
-"""Whether a node goes offline alone: outages of its network (ASN) or region that began with its own.
+"""Correlated outages: outages of nodes in the same network (ASN) or region that began with this node's.
 
-An outage is a transition to offline, unless it was announced as maintenance. Two coincide if they began
-within COINCIDE of each other. What chance alone would bring is counted as if all outages of the window were
-spread over it at random and independently (Poisson): a node with o outages begins one within a given
-2 x COINCIDE with probability 1 - exp(-o * 2 * COINCIDE / WINDOW); expected is that times this node's outages.
+An outage is a transition to offline without announced maintenance. Two outages coincide if they began within
+COINCIDE of each other. The number expected by chance assumes that all outages of the window are independent
+and spread at random (Poisson): a node with o outages begins one within a given 2 x COINCIDE with probability
+1 - exp(-o * 2 * COINCIDE / WINDOW). The expected number is that times this node's outages.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ WINDOW = timedelta(days=14)
 COINCIDE = timedelta(minutes=2)
 MOST_OUTAGES = 50
 COMPANIONS_SHOWN = 5
-# The group's totals change slowly, and they are the dear part.
+# The totals of a group change slowly and are expensive, so they are cached.
 TOTALS_KEEP_SECONDS = 600
 _SHARE_OF_WINDOW = 2 * COINCIDE / WINDOW
 
 
 @dataclass(frozen=True)
 class Companion:
-    """A node that the reader may know by name: with how many of the outages its own coincided."""
+    """A node whose id the reader may know, and how many of the outages coincided with its own."""
 
     name: str
     coinciding: int
@@ -45,7 +45,10 @@ class Companion:
 
 @dataclass(frozen=True)
 class CorrelatedNodes:
-    """The other nodes of the same ASN or region. `strangers` are companions of other organisations."""
+    """The other nodes of the same ASN or region.
+
+    `strangers` counts nodes of other organisations, without names.
+    """
 
     label: str
     value: str
@@ -63,13 +66,13 @@ class CorrelatedNodes:
 
     @property
     def shared_cause(self) -> bool:
-        """More than once, and four times as often as chance would have it."""
+        """Whether a shared cause is likely: more than once, and four times as often as expected by chance."""
         return self.coinciding >= 2 and self.coinciding >= 4 * self.expected
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """`outages` is how many this node had in the window; groups without other nodes are left out."""
+    """This node's `outages` in the window, and its groups. Groups without other nodes are left out."""
 
     outages: int
     groups: list[CorrelatedNodes]
@@ -79,7 +82,10 @@ class Correlation:
 
 @dataclass(frozen=True)
 class _Other:
-    """A node that began an outage with one of ours; `outages` are the numbers of those of ours."""
+    """A node with coinciding outages.
+
+    `outages` are the indexes of this node's outages with which they coincide.
+    """
 
     node_id: str
     org_id: UUID
@@ -90,7 +96,7 @@ class _Other:
 
 @dataclass(frozen=True)
 class _Totals:
-    """Nodes and outages of the ASN and of the region, this node and its own included."""
+    """The numbers of nodes and outages of the ASN and of the region, including this node's."""
 
     asn_nodes: int
     asn_outages: int
@@ -107,7 +113,10 @@ class _Totals:
 
 
 def correlation(node: Node, reader: User, *, at: datetime) -> Correlation:
-    """For those who manage the node: names are shown of their own organisation's nodes alone, to admins all."""
+    """Correlated outages, for people who manage the node.
+
+    Only ids of nodes of the person's own organisation are shown; admins see all ids.
+    """
     starts = _outages_of(node, at)
     groups: list[CorrelatedNodes] = []
     if starts:
@@ -123,12 +132,12 @@ def correlation(node: Node, reader: User, *, at: datetime) -> Correlation:
 
 
 def chance_of_at_least(together: int, rate: float) -> float:
-    """The probability that a Poisson variable of that rate is `together` or more."""
+    """The probability that a Poisson variable with that rate is at least `together`."""
     return max(0.0, 1 - sum(exp(-rate) * rate**count / factorial(count) for count in range(together)))
 
 
 def in_words(expected: float) -> str:
-    """To a tenth; a chance is never said to be none."""
+    """The expected number to a tenth, but never as 0."""
     return f"{expected:.1f}" if expected >= 0.05 else "under 0.1"
 
 
@@ -155,7 +164,7 @@ def _group(
 
 
 def _with_expectations(groups: list[CorrelatedNodes], at: datetime) -> list[CorrelatedNodes]:
-    """One query for the outages of all companions that are shown."""
+    """The groups with expected numbers, with one query for the outages of all companions shown."""
     names = {each.name for group in groups for each in group.companions}
     if not names:
         return groups
@@ -181,14 +190,14 @@ def _with_expectations(groups: list[CorrelatedNodes], at: datetime) -> list[Corr
 
 
 def _outages_of(node: Node, at: datetime) -> list[datetime]:
-    """When the node's outages of the window began, the newest MOST_OUTAGES."""
+    """When the newest MOST_OUTAGES outages of the node in the window began."""
     own = node.transitions.filter(to_status=Phase.OFFLINE, at__gt=at - WINDOW, at__lte=at)
     return list(
         own.exclude(reason=Reason.MAINTENANCE).order_by("-id").values_list("at", flat=True)[:MOST_OUTAGES]
     )
 
 
-# For each of our outages a small range of the index on the times of outages; then the nodes by key.
+# For each outage of this node, a small range of the index on the start of outages; then the nodes by key.
 _COINCIDING = """
 SELECT n.id, n.org_id, n.asn_hint, n.region, array_agg(DISTINCT own.number)
 FROM unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS own (start, number)

@@ -1,4 +1,4 @@
-"""The minutes for which nobody blames a node: its maintenance, incidents, and the console's own outages."""
+"""The exempt minutes of a node: its maintenance, incidents, and the console's own outages."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,12 +8,15 @@ from nodes.models import Exemption, ExemptionKind, Node
 
 _OUR_OUTAGE = ExemptionKind.OUTAGE.label.lower()
 
-# The start of each minute, with what excuses it in a word.
+# What excuses a minute, in a word, by the start of the minute.
 ExcusedMinutes = Mapping[datetime, str]
 
 
 def excused_minutes(node: Node, since: datetime, until: datetime) -> ExcusedMinutes:
-    """Those of the window that an exemption touches; our own outage is the word for what is more than one. One query."""
+    """The exempt minutes of the window, in one query.
+
+    If several exemptions apply, a console outage takes precedence.
+    """
     windows = Exemption.objects.of_node(node).overlapping(since, until)
     excused: dict[datetime, str] = {}
     told = windows.values_list("kind", "starts_at", "ends_at")
@@ -25,7 +28,10 @@ def excused_minutes(node: Node, since: datetime, until: datetime) -> ExcusedMinu
 
 
 def unheard_hours(excused: ExcusedMinutes) -> dict[datetime, int]:
-    """Those in which the console itself heard nobody, as bits by hour: they say nothing of the node, up or down."""
+    """The minutes in which the console could not hear any node, as bits by hour.
+
+    Uptime is unknown in them.
+    """
     hours: dict[datetime, int] = {}
     for minute, word in excused.items():
         if word == _OUR_OUTAGE:

@@ -9,12 +9,12 @@ from django.core.exceptions import ValidationError
 from jatevo.web.time_zones import current_zone_words
 
 MOST_AHEAD = timedelta(days=90)
-# Between opening the form with "now" in it and sending it.
+# How long a form may be open before its "now" is refused as past.
 _STILL_NOW = timedelta(minutes=10)
 
 
 class ReasonForm(forms.Form):
-    """Why a node is quarantined or cleared."""
+    """The reason for quarantining or clearing a node."""
 
     reason = forms.CharField(
         label="Reason",
@@ -26,7 +26,7 @@ class ReasonForm(forms.Form):
 
 
 class TokenForm(ReasonForm):
-    """Why a node gets a new token."""
+    """The reason for giving a node a new token."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,7 +34,7 @@ class TokenForm(ReasonForm):
 
 
 class MaintenanceForm(forms.Form):
-    """What the maintenance is for, and when. An empty start is now, an empty end is as long as allowed."""
+    """The message and times of maintenance. An empty start means now, an empty end as long as allowed."""
 
     message = forms.CharField(
         label="What is being done",
@@ -58,11 +58,11 @@ class MaintenanceForm(forms.Form):
     def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.now = now
-        for name in ("starts_at", "until"):  # read in the person's zone
+        for name in ("starts_at", "until"):  # in the person's time zone
             self.fields[name].label = f"{self.fields[name].label} ({current_zone_words(now)})"
 
     def clean_starts_at(self) -> datetime | None:
-        """None is now, and so is a moment that has only just passed."""
+        """The start, or None for now. A moment that has only just passed also means now."""
         starts_at: datetime | None = self.cleaned_data["starts_at"]
         if starts_at is None or timedelta(0) <= self.now - starts_at <= _STILL_NOW:
             return None
@@ -72,6 +72,6 @@ class MaintenanceForm(forms.Form):
 
 
 class SharingForm(forms.Form):
-    """Whether strangers are to see the node. The button says which, so that an old page does no harm."""
+    """Whether to share the node. The button says which, so that an outdated page cannot do the opposite."""
 
     shared = forms.ChoiceField(choices=[("yes", "yes"), ("no", "no")])

@@ -1,4 +1,4 @@
-"""What an admin sees of fraud around a node: findings, whom they hold, and matches that hold nobody. Reads only."""
+"""What an admin sees about fraud of a node: findings, the nodes they hold, and mere matches. Reads only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ MOST_SHOWN = 50
 
 @dataclass(frozen=True)
 class Match:
-    """Another node with the same mark, or one that had the same key before keys were unique. It holds nothing."""
+    """Another node with the same mark or, from before keys were unique, the same key.
+
+    A match holds no node.
+    """
 
     node_id: str
     org: str
@@ -27,7 +30,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding with its evidence in words."""
+    """A finding of fraud with its evidence in words."""
 
     row: FraudFinding
     facts: Sequence[Fact]
@@ -35,7 +38,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class FraudView:
-    """`open` is the finding that waits for a decision; `held_by` relations hold this node, `holding` others."""
+    """`open` is the finding to decide.
+
+    `held_by` are relations that hold this node, `holding` those that hold others.
+    """
 
     findings: Sequence[Finding]
     open: FraudFinding | None
@@ -47,7 +53,7 @@ class FraudView:
 
 
 def fraud_view(node: Node) -> FraudView:
-    """Five queries, each bounded."""
+    """Reads the view of a node, with five bounded queries."""
     findings = list(node.fraud_findings.all()[:MOST_SHOWN])
     binding = [finding.pk for finding in findings if finding.state != FindingState.CLEARED]
     relations = FraudRelation.objects.select_related("finding", "node")

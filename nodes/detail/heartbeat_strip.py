@@ -14,23 +14,23 @@ BAR_WIDTH = 6
 BAR_STEP = 8
 HEIGHT = 32
 WIDTH = MINUTES * BAR_STEP - (BAR_STEP - BAR_WIDTH)
-_STUB = 3  # a minute of which nothing is known still shows; a missed one is an empty frame
-_ENOUGH = 0.8  # as in the rule that quarantines: a fifth may be missing
+_STUB = 3  # the height of an unknown minute; a missed one is an empty frame
+_ENOUGH = 0.8  # as in the quarantine rule: a fifth may be missing
 
 
 class MinuteLevel(StrEnum):
-    """How a minute went; the names are what the bars' tooltips say and their colours go by."""
+    """The state of a minute. The values are used in the bars' tooltips and for their colours."""
 
     GOOD = "good"
     PARTIAL = "partial"
     MISSED = "missed"
-    EXCUSED = "excused"  # some or all are missing, but it is not held against the node
-    UNKNOWN = "unknown"  # before the node was there, or too young a minute to judge
+    EXCUSED = "excused"  # some or all are missing in an exempt minute
+    UNKNOWN = "unknown"  # before the node's first heartbeat, or too recent to judge
 
 
 @dataclass(frozen=True)
 class MinuteBar:
-    """One minute: its place in the drawing and what it stands for."""
+    """The bar of one minute: its geometry and what it shows."""
 
     x: int
     y: int
@@ -50,9 +50,9 @@ class MinuteBar:
 
 @dataclass(frozen=True)
 class HeartbeatStrip:
-    """The drawing, and the sums behind it. `expected` counts from when the node was first heard.
+    """The bars and their sums. `expected` counts from when the node was first heard.
 
-    `received` counts no more of a minute than were due in it: a burst does not make up for silence.
+    `received` counts at most the heartbeats due in each minute, so that a burst does not make up for silence.
     """
 
     bars: list[MinuteBar]
@@ -68,7 +68,7 @@ class HeartbeatStrip:
 
     @property
     def percent(self) -> int | None:
-        """Received of expected, at most 100; None while nothing was due."""
+        """Received heartbeats as a percentage of expected ones, at most 100. None while nothing was due."""
         return min(100, self.received * 100 // self.expected) if self.expected else None
 
 
@@ -83,9 +83,9 @@ def heartbeat_strip(
 ) -> HeartbeatStrip:
     """The hour that ends with the minute of `at`.
 
-    `beats` holds heartbeats by the start of their minute; `since` is when the node was first heard (None: never);
-    `excused` says of minutes (their starts) what keeps them from being held against the node; in those that are
-    `unheard` (bits by hour) none was due but those that came.
+    `beats` has the number of heartbeats by the start of their minute. `since` is when the node was first
+    heard (None: never). `excused` has what excuses a minute, by its start. In `unheard` minutes (bits by
+    hour) only the heartbeats that came count as due.
     """
     this_minute = floor_minute(at)
     minutes = [this_minute - timedelta(minutes=MINUTES - 1 - index) for index in range(MINUTES)]
@@ -112,7 +112,7 @@ def heartbeat_strip(
         else:
             seconds_due += due
     expected = heard_unheard + int(seconds_due // interval_seconds)
-    # a first heartbeat comes at once and not after an interval, so that one more than due is no surplus
+    # the first heartbeat comes at once, not after an interval, so one more than due is not too many
     return HeartbeatStrip(bars, received, max(received, expected))
 
 
@@ -141,6 +141,6 @@ def _bar(
 def _level(beats: int, expected: float) -> MinuteLevel:
     if beats >= expected * _ENOUGH and beats:
         return MinuteLevel.GOOD
-    if expected < 2:  # too short a time to call one missed
+    if expected < 2:  # too short a time to call a heartbeat missed
         return MinuteLevel.UNKNOWN
     return MinuteLevel.PARTIAL if beats else MinuteLevel.MISSED

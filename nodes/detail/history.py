@@ -1,4 +1,4 @@
-"""What a node went through, newest first: changes of status and of what it says of itself, and exempt times."""
+"""A node's history, newest first: transitions, changes of what it states about itself, and exemptions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,13 +47,13 @@ _MEMBER_LABELS = {
     "cuda_version": "CUDA",
     "energy_proof_url": "Energy proof",
 }
-# said in the line itself
+# shown in the entry itself
 _TOLD = ("note", "detail")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A member of a transition's evidence, in words."""
+    """One member of a transition's evidence, in words."""
 
     label: str
     value: str
@@ -61,8 +61,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """A line of the history: a change of status (`to_status`), an exempt window (`exemption`), or neither:
-    a change of what the node says of itself.
+    """An entry of the history: a transition (`to_status`), an exemption (`exemption`), or else a changed
+    statement.
 
     `actor`, `note` and `evidence` are empty for a reader who does not manage the node.
     """
@@ -80,19 +80,19 @@ class HistoryEntry:
 
 
 def history_of(node: Node, rights: Rights, *, at: datetime) -> list[HistoryEntry]:
-    """Three queries at most, all bounded."""
+    """The node's history as this reader may see it, with at most three bounded queries."""
     transitions = node.transitions.order_by("-id")[:TRANSITIONS_SHOWN]
     since, until = at - EXEMPTIONS_LOOK_BACK, at + _EXEMPTIONS_LOOK_AHEAD
     exemptions = Exemption.objects.of_node(node).overlapping(since, until)[:EXEMPTIONS_SHOWN]
     events = [_change(each, rights) for each in transitions]
     events += [_exempt(each, rights) for each in exemptions]
-    if rights.named:  # a machine's own words may say whose it is
+    if rights.named:  # a node's own statements may identify its owner
         events += [_restated(each, rights) for each in node.changes.all()[:CHANGES_SHOWN]]
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
 def evidence_facts(evidence: Mapping[str, Any]) -> Iterator[Fact]:
-    """The evidence member by member; what is not text or a number is shown as JSON."""
+    """The members of the evidence. Values other than text and numbers are shown as JSON."""
     for key, value in evidence.items():
         if key in _TOLD or value in (None, ""):
             continue
@@ -147,7 +147,7 @@ def _known(value: object) -> str:
 
 def _exempt(exemption: Exemption, rights: Rights) -> HistoryEntry:
     maintenance = exemption.kind == ExemptionKind.MAINTENANCE
-    # an owner's words are for those who know the node by name; the others' messages are public
+    # an owner's message is only for those who may know the node's id; other messages are public
     tells = rights.named or not maintenance
     return HistoryEntry(
         at=exemption.starts_at,

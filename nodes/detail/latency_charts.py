@@ -1,6 +1,6 @@
-"""A node's latencies over a day or a week: what to draw, and the same in words and numbers.
+"""A node's latency charts over a day or a week, and their figures as text.
 
-The page draws the lines as SVG; where a script runs, uPlot draws the same points over them.
+The page shows the lines as SVG. If JavaScript is available, uPlot draws the same points instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from jatevo.metrics.transport import Transport
 from jatevo.web.json import dump
 
 WIDTH, HEIGHT = 600, 160
-_MOST_POINTS = 360  # a point per pixel and a half: more cannot be told apart
+_MOST_POINTS = 360  # a point for every 1.5 pixels; more cannot be distinguished
 
 
 class ChartWindow(StrEnum):
-    """How far a chart looks back, as the URL says it."""
+    """How far back a chart goes. The values are used in the URL."""
 
     DAY = "24h"
     WEEK = "7d"
@@ -34,18 +34,20 @@ class ChartWindow(StrEnum):
 
     @property
     def gap(self) -> timedelta:
-        """Two points further apart are not joined: nobody knows what was between them."""
+        """Two points further apart than this are not joined, because nothing was measured between them."""
         return timedelta(minutes=20) if self is ChartWindow.DAY else timedelta(hours=2, minutes=30)
 
 
-# Told apart by their dashes too, in the SVG as in uPlot.
+# The lines also differ by their dashes, both in the SVG and in uPlot.
 _TONES = {"p50": "text-ok", "p95": "text-primary", "p99": "text-warn"}
 _DASHES = {"p50": "2 3", "p95": "", "p99": "8 4"}
 
 
 @dataclass(frozen=True)
 class PercentileLine:
-    """One percentile: its polylines, and the figures of all its points in milliseconds, drawn or not."""
+    """One percentile: its polylines, and figures over all its points in milliseconds, including those not
+    drawn.
+    """
 
     name: str
     tone: str
@@ -59,9 +61,12 @@ class PercentileLine:
 
 @dataclass(frozen=True)
 class LatencyChart:
-    """`lines` is empty if nothing was measured. `data` is what uPlot takes: seconds, then each line; JSON.
+    """A chart.
 
-    `worst_of_minutes`: a point drawn is the worst of so many minutes; 0 if each point measured is drawn.
+    `lines` is empty if nothing was measured. `data` is uPlot's JSON: unix seconds, then each line's values.
+
+    `worst_of_minutes`: each point drawn is the worst of that many minutes. It is 0 if every measured point is
+    drawn.
     """
 
     window: ChartWindow
@@ -78,14 +83,14 @@ class LatencyChart:
 
 
 def ask_latencies(store: Transport, node_id: str, window: ChartWindow, *, at: datetime) -> list[LatencyPoint]:
-    """The window's points, oldest first: each probe of a day, or the hours of a week."""
+    """The window's points, oldest first: each probe for a day, each hour for a week."""
     query: Callable[..., list[LatencyPoint]]
     query = queries.latency_series if window is ChartWindow.DAY else queries.latency_by_node_hour
     return query(store, node_id, at - window.length, at)
 
 
 def latency_chart(points: Sequence[LatencyPoint], window: ChartWindow, *, at: datetime) -> LatencyChart:
-    """The drawing of the window that ends at `at`."""
+    """The chart of the window that ends at `at`."""
     since = at - window.length
     within = [point for point in points if since <= point.ts <= at]
     drawn = _thinned(within, window)
@@ -110,7 +115,7 @@ def latency_chart(points: Sequence[LatencyPoint], window: ChartWindow, *, at: da
 
 
 def _known(name: str, points: Sequence[LatencyPoint]) -> list[tuple[datetime, float]]:
-    """When the percentile was measured, and what it was."""
+    """The times and values of the percentile, where it was measured."""
     values = [(point.ts, getattr(point, f"{name}_ms")) for point in points]
     return [(ts, value) for ts, value in values if value is not None]
 
@@ -120,7 +125,10 @@ def _values(point: LatencyPoint) -> tuple[float | None, float | None, float | No
 
 
 def _thinned(points: Sequence[LatencyPoint], window: ChartWindow) -> list[LatencyPoint]:
-    """At most _MOST_POINTS: of points that would fall together the worst of each figure."""
+    """At most _MOST_POINTS points.
+
+    Points too close to each other become one, with the worst value of each figure.
+    """
     seconds = _bucket(window).total_seconds()
     together: dict[int, LatencyPoint] = {}
     for point in points:
@@ -146,7 +154,7 @@ def _higher(one: float | None, other: float | None) -> float | None:
 
 
 def _round_top(highest: float) -> float:
-    """The next of 1, 2, 5, 10, 20 … at or above the highest value: what an axis can be read by."""
+    """The top of the axis: the first of 1, 2, 5, 10, 20 … that is not below the highest value."""
     if highest <= 1:
         return 1.0
     magnitude = 10.0 ** int(log10(highest))
@@ -186,14 +194,14 @@ def _line(
 
 
 def _polyline(run: Sequence[tuple[float, float]]) -> str:
-    if len(run) == 1:  # a lone point still shows, as a short dash
+    if len(run) == 1:  # a single point is drawn as a short dash
         ((x, y),) = run
         run = [(max(0.0, x - 1.5), y), (min(float(WIDTH), x + 1.5), y)]
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
 
 
 def _data(points: Sequence[LatencyPoint], window: ChartWindow) -> str:
-    """Columns for uPlot; a row of nulls between points too far apart breaks the lines there."""
+    """Columns for uPlot. A row of nulls between points that are too far apart interrupts the lines there."""
     rows: list[tuple[int, float | None, float | None, float | None]] = []
     before: datetime | None = None
     for point in points:

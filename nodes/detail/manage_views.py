@@ -1,4 +1,4 @@
-"""What can be done to one node: by admins, and by those who manage it. Each asks first; only a POST acts."""
+"""Views for managing one node. A GET shows what would happen and asks; only a POST acts."""
 
 from collections.abc import Callable
 
@@ -47,14 +47,14 @@ _FRAUD_DECISIONS: dict[str, tuple[Callable[..., object], str]] = {
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.QUARANTINE_NODES)
 def quarantine_node(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks for the reason, then quarantines."""
+    """Asks for a reason, then quarantines the node."""
     return _moderate(request, name, quarantine, "nodes/detail/quarantine.html", "is in quarantine.")
 
 
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.QUARANTINE_NODES)
 def clear_node(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks for the reason, then ends the quarantine."""
+    """Asks for a reason, then ends the quarantine."""
     return _moderate(
         request, name, clear, "nodes/detail/clear.html", "is cleared and must pass its probes again."
     )
@@ -63,7 +63,10 @@ def clear_node(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.QUARANTINE_NODES)
 def fraud_of_node(request: HttpRequest, name: str) -> HttpResponse:
-    """The findings of fraud about a node and whom they concern; a POST opens, confirms or clears one."""
+    """The findings of fraud about a node and the nodes they concern.
+
+    A POST opens, confirms or clears a finding.
+    """
     node, _ = seen(request, name)
     form = ReasonForm(request.POST or None)
     decide = _FRAUD_DECISIONS.get(request.POST.get("decision", ""))
@@ -93,7 +96,7 @@ def fraud_of_node(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.MANAGE_NODES)
 def rotate_node_token(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks for the reason, then answers with the new token, which is shown this once."""
+    """Asks for a reason, then shows the new token once."""
     node = _managed(request, name)
     form = TokenForm(request.POST or None)
     token = ""
@@ -111,7 +114,7 @@ def rotate_node_token(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.MANAGE_NODES)
 def maintain_node(request: HttpRequest, name: str) -> HttpResponse:
-    """Announces maintenance, from now or later; while there is some, shows it and how to end it."""
+    """Announces maintenance, from now or later. If there already is some, shows it and how to end it."""
     node, now = _managed(request, name), timezone.now()
     form = MaintenanceForm(request.POST or None, now=now)
     if request.method == "POST" and form.is_valid():
@@ -144,7 +147,7 @@ def maintain_node(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 @require(Permission.MANAGE_NODES)
 def end_node_maintenance(request: HttpRequest, name: str) -> HttpResponse:
-    """Ends the maintenance that is under way, or takes back what was announced."""
+    """Ends maintenance that is under way, or withdraws announced maintenance."""
     node = _managed(request, name)
     try:
         end_maintenance(node=node, by=user_of(request), at=timezone.now())
@@ -158,7 +161,7 @@ def end_node_maintenance(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(ASK_AND_ACT)
 @require(Permission.MANAGE_NODES)
 def share_node(request: HttpRequest, name: str) -> HttpResponse:
-    """Says what strangers would see, then shares the node or takes that back."""
+    """Shows what viewers and visitors would see, then shares the node or stops sharing it."""
     node = _managed(request, name)
     form = SharingForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -187,7 +190,7 @@ def share_node(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 @require(Permission.MANAGE_NODES)
 def recompute_node_reputation(request: HttpRequest, name: str) -> HttpResponse:
-    """Computes the reputation now instead of within five minutes."""
+    """Recomputes the reputation now instead of within five minutes."""
     node = _managed(request, name)
     score = recompute_reputation(node=node, by=user_of(request), at=timezone.now())
     said = "is not known yet: there is no evidence" if score is None else f"is {score}"
@@ -213,7 +216,7 @@ def _moderate(
 
 
 def _managed(request: HttpRequest, name: str) -> Node:
-    """The node, for who manages it. 404 for whoever cannot see it, 403 for who merely sees it."""
+    """The node, if the person manages it. 404 if they cannot see it, 403 if they can only see it."""
     node, rights = seen(request, name)
     if not rights.manage:
         raise PermissionDenied

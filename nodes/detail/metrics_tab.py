@@ -1,4 +1,6 @@
-"""What the Metrics tab of a node shows: its charts (from ClickHouse) and what is heard of it (PostgreSQL)."""
+"""The Metrics tab of a node: its charts (from ClickHouse), and heartbeats, figures and probes (from
+PostgreSQL).
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,7 +32,7 @@ _LONGEST_SIGNAL = 80
 
 @dataclass(frozen=True)
 class Signal:
-    """One of the figures that the agent sends with its heartbeats, in words."""
+    """A figure that the agent sends with its heartbeats, in words."""
 
     label: str
     value: str
@@ -38,27 +40,28 @@ class Signal:
 
 @dataclass(frozen=True)
 class Charts:
-    """What is drawn of a node, as of the moment that ClickHouse was asked."""
+    """The charts of a node, as of the moment that ClickHouse was asked."""
 
     latency: LatencyChart
     uptime: UptimeStrip
 
 
 def excused_of(node: Node, *, at: datetime) -> ExcusedMinutes:
-    """What the charts and the strips leave out of blame: of the seven days that the longest of them shows."""
+    """The node's exempt minutes for charts and strips, over the seven days that the longest of them shows."""
     return excused_minutes(node, at - timedelta(hours=HOURS), at)
 
 
 def charts_context(
     node: Node, window: ChartWindow, excused: ExcusedMinutes, *, at: datetime
 ) -> dict[str, Any]:
-    """The charts, stale with their age while ClickHouse is away or behind; None if they were never seen.
+    """The charts. They are stale while ClickHouse is away or behind, and None if there was never an answer.
 
-    One query to PostgreSQL. The last good answer stays drawn as of its own time: silence since then is ours, not the node's.
+    One query to PostgreSQL. The last good answer is drawn as of its own time, so that the store's outage does
+    not look like silence of the node.
     """
     figures = standing_figures(getattr(node, "standing", None), at=at)
     key = f"node-charts:{window}:{node.pk}"
-    # What has not arrived yet is not drawn as missing: the charts end where it begins.
+    # The charts end at the moment up to which all facts have arrived, so that late facts do not look missing.
     until = complete_until(at=at)
     found = last_good(key, lambda: _ask(node.pk, window, until), at=until, fresh_for=_FRESH_FOR[window])
     stale = found.stale or at - found.as_of > STALE_AFTER
@@ -76,7 +79,7 @@ def charts_context(
 
 
 def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: datetime) -> dict[str, Any]:
-    """Heartbeats, the machine's own figures and the last probes: three queries."""
+    """Heartbeats, the agent's figures and the last probes, with three queries."""
     beats = _beats(node, at)
     first, last = hours_of_window(at)
     hours = dict(node.hours.filter(hour__gte=first, hour__lte=last).values_list("hour", "heard"))
@@ -104,15 +107,16 @@ def heard_context(node: Node, rights: Rights, excused: ExcusedMinutes, *, at: da
 
 
 def regularity_in_words(found: Regularity) -> str:
-    """The longest silence, as a person says it; '' if there was none."""
+    """The longest silence in words, or '' if there was none."""
     return spell_duration(found.longest_gap_minutes * 60) if found.longest_gap_minutes else ""
 
 
 def signals_of(metrics: dict[str, Any], *, known_only: bool = False) -> list[Signal]:
-    """What an agent said of itself: the known figures with their units first, any others as they came.
+    """The figures that an agent sent: known ones with their units first, then any others as they came.
 
-    What the contract asks for and the agent does not know is said to be unknown: no GPU is at 0 % by default.
-    Strangers get the known ones alone: who wrote an agent may have it say anything, its owner's name too.
+    A figure of the contract that the agent did not send is shown as unknown, not as 0. With `known_only`, for
+    people who may not know the node, other figures are left out, because their free text may contain the
+    owner's name.
     """
     signals = [
         Signal(label, write(metrics[key]) if _number(metrics.get(key)) else "unknown")
@@ -130,12 +134,12 @@ def signals_of(metrics: dict[str, Any], *, known_only: bool = False) -> list[Sig
 
 
 def known_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The same choice for the API: figures only, and only those that every agent may send."""
+    """The known figures for the API, without any others."""
     return {key: metrics[key] for key in _KNOWN if _number(metrics.get(key))}
 
 
 def spell_duration(seconds: float) -> str:
-    """Two units at most: 3 d 4 h, 12 min 5 s."""
+    """A duration in at most two units, such as 3 d 4 h or 12 min 5 s."""
     left = int(seconds)
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -160,7 +164,7 @@ _ASKED_FOR = ("uptime", "gpu_util", "temp")
 def _ask(node_id: str, window: ChartWindow, at: datetime) -> Charts:
     store = get_store()
     points = ask_latencies(store, node_id, window, at=at)
-    # no later than minutes are expected: else one that came early would make up for one that was lost
+    # limited to the minutes expected, so that an early heartbeat does not make up for a lost one
     settled = at - queries.SETTLED_AFTER
     hours_up = queries.minutes_up_of_node(store, node_id, at - timedelta(hours=HOURS), settled)
     first_minute = queries.first_minute_up(store, node_id)
@@ -171,7 +175,7 @@ def _ask(node_id: str, window: ChartWindow, at: datetime) -> Charts:
 
 
 def _beats(node: Node, at: datetime) -> dict[datetime, int]:
-    """The heartbeats of the last hour by minute, the running minute included."""
+    """The heartbeats of the last hour by minute, including the current minute."""
     first = floor_minute(at) - timedelta(minutes=MINUTES - 1)
     beats = dict(node.minutes.filter(minute__gte=first).values_list("minute", "beats"))
     if node.beat_minute is not None:  # the minute that is still being counted

@@ -1,4 +1,4 @@
-"""How many receipts of a node count for its earnings, as far back as is cheap to say."""
+"""How many receipts of a node are payable, as far back as is cheap to count."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ KEEP_SECONDS = 60
 
 @dataclass(frozen=True)
 class ReceiptsSoFar:
-    """Sums over the payable receipts of WINDOW; over the newest MOST_COUNTED if `capped`."""
+    """Sums over the payable receipts of WINDOW or, if `capped`, over the newest MOST_COUNTED of them."""
 
     payable: int
     tokens_input: int
@@ -26,12 +26,12 @@ class ReceiptsSoFar:
 
 
 def receipts_so_far(node: Node, *, at: datetime) -> ReceiptsSoFar:
-    """One bounded query, a minute old at most."""
+    """One bounded query, cached for a minute."""
     key = f"node-receipts-so-far:{node.pk}"
     known: ReceiptsSoFar | None = cache.get(key)
     if known is not None:
         return known
-    # every receipt is younger than its node: both bounds spare the older partitions
+    # every receipt is younger than its node, so both bounds skip older partitions
     since = max(node.created_at, at - WINDOW)
     newest = node.receipts.filter(accepted_at__gte=since, payable=True).order_by("-accepted_at", "-id")
     sums = (

@@ -1,4 +1,4 @@
-"""What the page says of a node's reputation: the score, each point that was lost, and the way back."""
+"""The Reputation tab: the score, the causes of all points lost, and a forecast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class SubScoreLosses:
-    """A sub-score and the causes that cost it points, the heaviest first."""
+    """A sub-score and its losses, the largest first."""
 
     part: Part
     causes: list[Loss]
@@ -43,7 +43,7 @@ class SubScoreLosses:
 
 @dataclass(frozen=True)
 class Pardon:
-    """A window in which nothing was held against the node, in words."""
+    """An exemption of the node, in words."""
 
     label: str
     message: str
@@ -53,7 +53,7 @@ class Pardon:
 
 @dataclass(frozen=True)
 class Outages:
-    """How often the console itself was away, and for how many minutes."""
+    """How many outages the console had, and for how many minutes in total."""
 
     count: int
     minutes: int
@@ -61,7 +61,7 @@ class Outages:
 
 @dataclass(frozen=True)
 class Outlook:
-    """R at the end of the day `ends_on`, after so many more clean days."""
+    """The forecast of R at the end of the day `ends_on`, after that many more days without failures."""
 
     clean_days: int
     ends_on: date
@@ -71,7 +71,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class ReputationPanel:
-    """`found` is None while there is no evidence. Points and pardons are for those who manage the node."""
+    """`found` is None without evidence. Losses and exemptions are shown only to those who manage the node."""
 
     found: Reputation | None
     groups: list[SubScoreLosses]
@@ -87,7 +87,7 @@ class ReputationPanel:
 
 
 def reputation_panel(node: Node, *, at: datetime) -> ReputationPanel:
-    """Three queries, whatever the node went through."""
+    """Reads the panel with three queries, however long the history is."""
     today = at.astimezone(UTC).date()
     days = days_of(node.pk, today=today)
     found = reputation(days, today=today)
@@ -111,14 +111,14 @@ def reputation_panel(node: Node, *, at: datetime) -> ReputationPanel:
 
 
 def _computed_at(node: Node) -> datetime | None:
-    """When R was last computed: with all others, or on demand. None if that was never."""
+    """When R was last computed, with all others or on demand. None if never."""
     alone = node.reputation_days.order_by().values_list("computed_at", flat=True)
     with_all = ReputationClock.objects.values_list("last_run_at", flat=True)
     return max(alone.union(with_all), default=None)
 
 
 def _outages(exempt: Sequence[Exemption], since: datetime, at: datetime) -> Outages:
-    """The console's own, as far as they lie within the window; in minutes, rounded up."""
+    """The console's own outages within the window, in minutes, rounded up."""
     away = [(each.ends_at or at) - max(each.starts_at, since) for each in exempt]
     return Outages(len(away), -int(-sum(away, timedelta(0)).total_seconds() // 60))
 
@@ -129,7 +129,7 @@ def _groups(found: Reputation | None) -> list[SubScoreLosses]:
     return [
         SubScoreLosses(
             part,
-            # what rounds to nothing adds nothing
+            # an outage that rounds to 0 minutes is left out
             [cause for cause in found.causes if cause.sub_score is part.sub_score and cause.points],
             _HINTS[part.sub_score],
         )

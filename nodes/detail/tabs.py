@@ -1,4 +1,4 @@
-"""What a node's page and its drawer show, tab by tab. Reads; never writes."""
+"""The contents of a node's page and drawer, tab by tab. Reads only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from nodes.models import Exemption, ExemptionKind, FindingState, Node
 from nodes.rules.explanations import Explanation, explain
 
 RECEIPTS_SHOWN = 10
-# announced maintenance is named this long before it begins
+# how long before its start announced maintenance is shown
 _ANNOUNCED_AHEAD = timedelta(days=7)
 
 
@@ -40,13 +40,13 @@ class Tab(StrEnum):
         return self.value.capitalize()
 
 
-# What names the node by its nature, or is its owner's business.
+# Tabs that would reveal the node's identity, or concern only its owner.
 _NAMED_TABS = {Tab.RECEIPTS, Tab.EARNINGS}
 
 
 @dataclass(frozen=True)
 class Banner:
-    """A time in which silence is not held against the node; `under_way` or announced."""
+    """An exemption of the node that is `under_way` or announced."""
 
     label: str
     message: str
@@ -61,7 +61,7 @@ def tabs_for(rights: Rights) -> list[Tab]:
 
 
 def explanation_of(node: Node, *, at: datetime) -> Explanation:
-    """Why the node is where it is, and the way on."""
+    """Why the node has its status, and what comes next."""
     state = node.lifecycle_state
     return explain(
         state.phase,
@@ -77,7 +77,7 @@ def explanation_of(node: Node, *, at: datetime) -> Explanation:
 
 
 def banners_of(node: Node, rights: Rights, *, at: datetime) -> list[Banner]:
-    """Maintenance and incidents that exempt the node now, and its own maintenance to come."""
+    """Maintenance and incidents that exempt the node now, and its own announced maintenance."""
     exemptions = Exemption.objects.of_node(node).exclude(kind=ExemptionKind.OUTAGE)
     return [
         _banner(each, rights, at)
@@ -96,7 +96,7 @@ def tab_context(
     part: str | None,
     at: datetime,
 ) -> dict[str, Any]:
-    """What the template of a tab needs, or of the `part` that is wanted alone."""
+    """The context for the template of a tab, or of only one `part` of it."""
     match tab:
         case Tab.METRICS:
             return _metrics(node, rights, window, part, at)
@@ -117,7 +117,7 @@ def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
     maintenance = exemption.kind == ExemptionKind.MAINTENANCE
     return Banner(
         label=ExemptionKind(exemption.kind).label,
-        # the owner's words may say whose node it is; an incident's are public
+        # the owner's message may identify the owner; an incident's message is public
         message=exemption.message if rights.named or not maintenance else "",
         starts_at=exemption.starts_at,
         ends_at=exemption.ends_at,
@@ -128,7 +128,9 @@ def _banner(exemption: Exemption, rights: Rights, at: datetime) -> Banner:
 def _metrics(
     node: Node, rights: Rights, window: ChartWindow, part: str | None, at: datetime
 ) -> dict[str, Any]:
-    """Charts and what is heard are followed apart: a chart that somebody reads is not drawn anew for a beat."""
+    """Charts and heartbeats refresh separately, so that a heartbeat does not redraw a chart that somebody
+    reads.
+    """
     excused = excused_of(node, at=at)
     if part == "charts":
         return charts_context(node, window, excused, at=at)
@@ -138,7 +140,7 @@ def _metrics(
 
 
 def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
-    # every receipt is younger than its node: the bound spares the older partitions
+    # every receipt is younger than its node, so this bound skips older partitions
     receipts = node.receipts.filter(accepted_at__gte=node.created_at).defer("raw", "payload")
     last = list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN])
     forged = node.forged_receipts.defer("raw") if rights.evidence else node.forged_receipts.none()
@@ -154,7 +156,7 @@ def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
 
 
 def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
-    """What was wrong, once, with the receipts that it was wrong with."""
+    """Forged receipts grouped by their detail."""
     groups: dict[str, list[Any]] = {}
     for each in forged:
         groups.setdefault(each.detail, []).append(each)
@@ -170,7 +172,7 @@ def _hardware(node: Node, rights: Rights) -> dict[str, Any]:
         "agent_version": said(node.agent_version),
         "driver_version": said(attestation.driver_version) if attestation else "",
         "cuda_version": said(attestation.cuda_version) if attestation else "",
-        # the agent's own words: a link only if it is a plain web address
+        # the agent's own text: a link only if it is a web address
         "energy_proof_url": proof if proof.startswith(("https://", "http://")) else "",
         "keys": [
             {

@@ -1,4 +1,4 @@
-"""Seven days of uptime, hour by hour, as a line of bars a day. Pure: geometry in SVG user units."""
+"""Seven days of uptime as bars, one row per day and one bar per hour. Pure: geometry in SVG user units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,23 +14,23 @@ BAR_STEP = 10
 HEIGHT = 20
 WIDTH = 24 * BAR_STEP - (BAR_STEP - BAR_WIDTH)
 _STUB = 2
-_LOWEST = 4  # an hour with a single minute shows, and differs from one without
+_LOWEST = 4  # the height of an hour with a single minute up
 _FULL = 0.95
 
 
 class HourLevel(StrEnum):
-    """How an hour went. Each has a shape of its own: full, lower, an empty frame, a floating frame, a dot."""
+    """The state of an hour. Each has its own shape: full, lower, an empty frame, a floating frame, a dot."""
 
     FULL = "full"
     PARTIAL = "partial"
     DOWN = "down"
-    EXCUSED = "excused"  # not full, but for what is not held against the node
+    EXCUSED = "excused"  # not full, but only because of exempt minutes
     UNKNOWN = "unknown"  # before the node's first heartbeat
 
 
 @dataclass(frozen=True)
 class HourBar:
-    """One hour: its place in the drawing and what it stands for."""
+    """The bar of one hour: its geometry and what it shows."""
 
     x: int
     y: int
@@ -41,13 +41,13 @@ class HourBar:
     minutes_expected: int
     minutes_excused: int = 0
     excuse: str = ""
-    up: int = 0  # the minutes in which it was up, and those in which it should have been, as bits
+    up: int = 0  # minutes up and minutes expected, as bits
     due: int = 0
-    unheard: int = 0  # those of the console's own outages
+    unheard: int = 0  # minutes of the console's own outages, as bits
 
     @property
     def minutes_counted(self) -> int:
-        """Those expected of which anybody can know whether the node was up."""
+        """The expected minutes for which it is known whether the node was up."""
         return expected_minutes(self.due, heard=self.up, unheard=self.unheard).bit_count()
 
     @property
@@ -61,7 +61,7 @@ class HourBar:
 
 @dataclass(frozen=True)
 class UptimeDay:
-    """The hours of one day (UTC) that are within the week."""
+    """The hours of one day (UTC) within the week."""
 
     day: date
     cells: list[HourBar]
@@ -76,13 +76,13 @@ class UptimeDay:
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None while nothing was expected."""
+        """The share of minutes up, from 0 to 1. None while no minute was expected."""
         return self.minutes_up / self.minutes_expected if self.minutes_expected else None
 
 
 @dataclass(frozen=True)
 class UptimeStrip:
-    """The days, newest first: HOURS cells in all."""
+    """The days, newest first, with HOURS bars in total."""
 
     days: list[UptimeDay]
     width: int = WIDTH
@@ -92,10 +92,10 @@ class UptimeStrip:
     def excusing(
         self, minutes: Mapping[datetime, str], unheard: Mapping[datetime, int] | None = None
     ) -> "UptimeStrip":
-        """The same with those minutes marked; `minutes` says what excuses each.
+        """The strip with exempt minutes marked. `minutes` has what excuses each.
 
-        What counts as up stays. Of those that are `unheard` (bits by hour) too nobody can tell, and no share counts
-        them.
+        Minutes up stay up. Minutes that are `unheard` (bits by hour) are unknown and do not count in any
+        share.
         """
         by_hour: dict[datetime, list[str]] = {}
         for minute, excuse in minutes.items():
@@ -112,11 +112,11 @@ class UptimeStrip:
 def uptime_strip(
     hours_up: Mapping[datetime, int], *, first_minute: datetime | None, at: datetime
 ) -> UptimeStrip:
-    """The HOURS that end with the hour of `at`.
+    """The strip of the HOURS that end with the hour of `at`.
 
-    `hours_up` holds the minutes up, as bits, by the start of their hour (UTC), of those that are SETTLED_AFTER old and
-    no others; `first_minute` is the node's first one on record, from which such whole minutes are expected; None is a
-    node that was never heard.
+    `hours_up` has the minutes up, as bits, by the start of their hour (UTC). It has only minutes that are at
+    least SETTLED_AFTER old. Minutes are expected from `first_minute`, the node's first minute on record
+    (None: never heard).
     """
     this_hour = floor_hour(at)
     until = floor_minute(at - SETTLED_AFTER)
@@ -134,7 +134,7 @@ def _cell(hour: datetime, up: int, due: int) -> HourBar:
     level = _level(minutes_up, expected)
     height = {
         HourLevel.FULL: HEIGHT,
-        HourLevel.PARTIAL: max(_LOWEST, round(HEIGHT * share * 0.8)),  # visibly lower than a full one
+        HourLevel.PARTIAL: max(_LOWEST, round(HEIGHT * share * 0.8)),  # visibly lower than a full bar
         HourLevel.DOWN: HEIGHT,
         HourLevel.UNKNOWN: _STUB,
     }[level]

@@ -1,4 +1,4 @@
-"""A node, as a page of its own or in the drawer. What can be done to one: nodes/detail/manage_views.py."""
+"""A node, as a page or in the drawer. The views that change a node are in nodes/detail/manage_views.py."""
 
 from urllib.parse import urlencode
 
@@ -30,10 +30,10 @@ _FRAGMENTS = {
 @require_safe
 @require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 def detail(request: HttpRequest, name: str) -> HttpResponse:
-    """One node: a page, the drawer's content, or a part that follows the node.
+    """One node: a page, the drawer's content, or a part that refreshes itself.
 
-    `tab` chooses what is shown, `window` how far back the charts go. A visitor who may be on the way to a node
-    of his own is asked to sign in, whether there is a node of that name or not.
+    `tab` chooses what is shown, `window` how far back the charts go. A visitor is asked to sign in if they
+    cannot see the node, whether a node of that name exists or not.
     """
     try:
         node, rights = seen(request, name)
@@ -48,7 +48,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     part = wanted_fragment(request, _FRAGMENTS)
     in_drawer = part == "drawer" or "drawer" in request.GET
     explanation = explanation_of(node, at=now)
-    # of what follows the node, only the status says what exempts it
+    # of the parts that refresh, only the status shows exemptions
     banners = banners_of(node, rights, at=now) if part not in ("tab", "charts") else []
     address = Address(rights, tab, window)
     context = {
@@ -73,9 +73,9 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:
-    """The node of that name and the reader's rights, or 404 for one that the reader may not see.
+    """The node of that name and the reader's rights. 404 for a node that the reader may not see.
 
-    A node that is seen under its pseudonym has no other name: its id is a 404 like any invented one.
+    For a reader who sees the node under its pseudonym, its id is a 404 like any unknown name.
     """
     names = NodeNames.of(request.user)
     nodes = Node.objects.visible_to(request.user).select_related("org", "attestation", "standing")
@@ -86,7 +86,7 @@ def seen(request: HttpRequest, name: str) -> tuple[Node, Rights]:
 
 
 class Address:
-    """The URLs of what is shown of a node: a tab, and for the metrics how far back."""
+    """The URL of a node's tab and, for the charts, of how far back they go."""
 
     def __init__(self, rights: Rights, tab: Tab, window: ChartWindow) -> None:
         self._path = reverse("nodes:detail", args=[rights.name])
@@ -94,7 +94,7 @@ class Address:
         self._window = window
 
     def of(self, *, tab: Tab | None = None, window: ChartWindow | None = None, drawer: bool = False) -> str:
-        """This one, with what is given changed; `drawer` asks for fragments that stay in the drawer."""
+        """The URL with the given parts changed. `drawer` asks for fragments that stay in the drawer."""
         shown, back = tab or self._tab, window or self._window
         query = {"tab": shown.value}
         if shown is Tab.METRICS and back is not ChartWindow.DAY:

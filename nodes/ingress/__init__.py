@@ -1,1 +1,1 @@
-"""The machines' half of the API: signed requests of agents and validators."""
+"""The API for machines: signed requests of agents and validators."""

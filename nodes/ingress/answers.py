@@ -1,4 +1,4 @@
-"""Answers of the machines' half of the API that other answers are made of."""
+"""Serializers that several answers of the API for machines share."""
 
 from rest_framework import serializers
 

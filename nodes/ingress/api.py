@@ -1,4 +1,4 @@
-"""What agents and validators send: registrations, heartbeats, keys and probes."""
+"""Routes for agents and validators: registrations, heartbeats, keys and probes."""
 
 import time
 from dataclasses import asdict
@@ -58,7 +58,7 @@ _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 @permission_classes([])
 @parser_classes([])
 def register(request: Request) -> Response:
-    """An agent registers with its enrolment token (`Authorization: Bearer jve_…`)."""
+    """Register a node with an enrolment token (`Authorization: Bearer jve_…`)."""
     hit("register", client_network(request._request))
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -102,12 +102,12 @@ def register(request: Request) -> Response:
 @permission_classes([])
 @parser_classes([])
 def heartbeat(request: Request) -> Response:
-    """A sign of life, signed by the node (X-Node-Id and the webhook- headers)."""
+    """Send a heartbeat, signed by the node (X-Node-Id and the webhook- headers)."""
     caller = authenticate_node(request._request, limit="node")
     heard = payloads.heartbeat(parse_object(request._request.body))
     _require_same(caller.node_id, heard.node_id)
     if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
-        # taken, it would make every honest heartbeat until then look old
+        # if it were accepted, all correct heartbeats until that time would be refused as old
         raise ApiError(
             401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
         )
@@ -139,11 +139,11 @@ def heartbeat(request: Request) -> Response:
 @permission_classes([])
 @parser_classes([])
 def add_key(request: Request, node_id: str) -> Response:
-    """A new public key; the one before stays on record. From the owner, or from the node itself.
+    """Set a new public key. The previous one stays on record. The owner or the node itself may do this.
 
-    The node signs the request like a heartbeat, and proves with `signature` that it still holds its key. A key that
-    it has or had already is 409 `key_exists`, with the one that is current as `current_key`: an agent whose answer
-    was lost asks again and learns what became of it.
+    The node signs the request like a heartbeat, and proves with `signature` that it still has its current
+    key. A key that it has or had is refused with 409 `key_exists`, and `current_key` says which key is
+    current. An agent that did not receive the answer can therefore ask again.
     """
     if request.headers.get(NODE_HEADER):
         caller = authenticate_node(request._request, limit="node")
@@ -198,7 +198,7 @@ def add_key(request: Request, node_id: str) -> Response:
 @permission_classes([])
 @parser_classes([])
 def probes(request: Request) -> Response:
-    """What a validator measured, signed by it (X-Validator-Id and the webhook- headers)."""
+    """Post a probe, signed by the validator (X-Validator-Id and the webhook- headers)."""
     caller = authenticate_validator(request._request)
     wanted = payloads.measurement(parse_object(request._request.body))
     at = timezone.now()
@@ -227,7 +227,7 @@ def probes(request: Request) -> Response:
 @permission_classes([])
 @takes_query()
 def assignments(request: Request) -> Response:
-    """The nodes that are due for a probe, for a validator (signed over an empty body)."""
+    """The nodes that are due for a probe. The validator signs an empty body."""
     authenticate_validator(request._request)
     due = [asdict(assignment) for assignment in due_assignments(at=timezone.now())]
     return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": _server_time()})
@@ -239,7 +239,7 @@ def _require_same(authenticated: str, named: str) -> None:
 
 
 def _sign_in(request: Request) -> User:
-    """The user, on a route that machines use too and that therefore names no authentication class."""
+    """The user of the request. The route has no authentication class, because machines use it too."""
     found = JwtAuthentication().authenticate(request)
     if found is None or not isinstance(found[0], User):
         raise unauthenticated()

@@ -1,4 +1,4 @@
-"""What a validator is to probe now."""
+"""Which nodes a validator should probe now."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,10 +22,10 @@ QUARANTINE_AUDIT_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Assignment:
-    """A node, how to check what it signs, and which kinds of probe are due.
+    """A node, the keys to check its signatures, and the kinds of probe that are due.
 
-    What one of the `former_keys` (the newest first) signed is the node's, though not as it should be: it is reported
-    as `bad_status`, since the node may not have heard that its key was changed.
+    An answer signed by one of the `former_keys` (newest first) is reported as `bad_status`, because the node
+    may not know yet that its key was changed.
     """
 
     node_id: str
@@ -38,7 +38,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class _Rule:
-    """In this status, a probe of this kind is due when the last one is older than this."""
+    """A probe of this kind is due in this status when the last one is older than the interval."""
 
     kind: ProbeKind
     status: Status
@@ -49,13 +49,13 @@ class _Rule:
         column = f"last_{self.kind.value}_at"
         old = Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__lte": at - self.every})
         if self.status is Status.PENDING:
-            # the first probe of a pending spell is due at once
+            # after a node becomes pending, its first probe is due at once
             old |= Q(**{f"{column}__lt": F("probing_since")})
         return Q(status=self.status) & old & self.extra
 
 
-# Whose owner has announced that it is being worked on is not asked whether it is there. It is audited
-# nevertheless: that it does not answer costs it nothing, and while it serves it must not answer wrongly.
+# Nodes in announced maintenance get no health probes. They are still audited: not answering costs them
+# nothing, and wrong answers count at any time.
 _NOT_IN_MAINTENANCE = Q(in_maintenance=False)
 _RULES = (
     _Rule(
@@ -67,15 +67,15 @@ _RULES = (
     _Rule(ProbeKind.HEALTH, Status.ACTIVE, HEALTH_EVERY, _NOT_IN_MAINTENANCE),
     _Rule(ProbeKind.LATENCY, Status.ACTIVE, LATENCY_EVERY, _NOT_IN_MAINTENANCE),
     _Rule(ProbeKind.AUDIT, Status.ACTIVE, AUDIT_EVERY, Q()),
-    # audits do not end a quarantine for fraud, so that none is due
+    # audits do not end a quarantine for fraud, so none is due
     _Rule(ProbeKind.AUDIT, Status.QUARANTINE, QUARANTINE_AUDIT_EVERY, Q(fraud=False)),
 )
 
 
 def due_assignments(*, at: datetime) -> list[Assignment]:
-    """Up to 500 nodes that a probe is due for; those that wait to become active come first.
+    """Up to 500 nodes for which a probe is due. Pending nodes come first.
 
-    A pending node is due once it has sent a heartbeat; a node without an endpoint cannot be probed.
+    A pending node is due once it has sent a heartbeat. A node without an endpoint cannot be probed.
     """
     maintenance = Exemption.objects.filter(node=OuterRef("pk"), kind=ExemptionKind.MAINTENANCE).covering(at)
     probed = Node.objects.exclude(endpoint="").annotate(in_maintenance=Exists(maintenance))

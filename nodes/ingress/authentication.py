@@ -1,7 +1,7 @@
-"""Signed requests of agents and validators: Standard Webhooks' scheme over the exact body.
+"""Authentication of signed requests from agents and validators (Standard Webhooks, over the exact body).
 
-The order of the checks is the contract's: the address's limit, the sender and its HMAC, the clock,
-the replay guard, the sender's limit. Until the HMAC fits, nothing about any node changes.
+The order of the checks is that of the contract: the address's rate limit, the sender and its HMAC, the clock,
+the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from nodes.rules.credentials import derive_secret
 NODE_HEADER: Final = "X-Node-Id"
 VALIDATOR_HEADER: Final = "X-Validator-Id"
 
-# A dot would let one signed text be split in two ways into id, timestamp and body.
+# With a dot in an id, a signed text could be split into id, timestamp and body in two ways.
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
 _SENDER_ID = re.compile(NODE_ID_PATTERN, re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
@@ -33,7 +33,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 
 @dataclass(frozen=True)
 class NodeCaller:
-    """A node whose HMAC fitted, with what the rest of the request needs to know of it."""
+    """An authenticated node, with the fields that the rest of the request needs."""
 
     node_id: str
     status: str
@@ -43,7 +43,10 @@ class NodeCaller:
 
 @dataclass(frozen=True)
 class KeySpan:
-    """A public key (32 bytes) and when it was current, in unix seconds; `until` None: it still is."""
+    """A public key (32 bytes) and when it was current, in unix seconds.
+
+    `until` is None for the current key.
+    """
 
     public_key: bytes
     since: float
@@ -52,12 +55,12 @@ class KeySpan:
 
 @dataclass(frozen=True)
 class ValidatorCaller:
-    """A validator whose HMAC fitted."""
+    """An authenticated validator."""
 
     validator_id: str
 
 
-# One row: what the HMAC needs and what comes after it. The keys come as one array, newest first.
+# One row with all that authentication and the rest of the request need. The keys are one array, newest first.
 _NODE_SQL = """
 SELECT n.token_version, n.status, n.region,
        ARRAY(SELECT k.public_key FROM nodes_nodekey k WHERE k.node_id = n.id
@@ -73,7 +76,7 @@ FROM nodes_node n WHERE n.id = %s
 def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
     """The node that signed this request. Raises ApiError 401, 409 (replay) or 429.
 
-    `limit` names the node's limit in settings.RATE_LIMITS.
+    `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
     hit("address", client_network(request))
     node_id = _sender(request, NODE_HEADER)
@@ -90,7 +93,7 @@ def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
 
 
 def authenticate_validator(request: HttpRequest) -> ValidatorCaller:
-    """The validator that signed this request. Raises like authenticate_node."""
+    """The validator that signed this request. Raises the same errors as authenticate_node."""
     hit("address", client_network(request))
     validator_id = _sender(request, VALIDATOR_HEADER)
     with connection.cursor() as cursor:
@@ -115,7 +118,10 @@ def _sender(request: HttpRequest, header: str) -> str:
 
 
 def _check_signature(request: HttpRequest, kind: str, sender: str, version: int | None) -> None:
-    """401 unless a signature fits and the timestamp is near. An unknown sender costs the same time."""
+    """Raises ApiError 401 unless a signature matches and the timestamp is near the server's clock.
+
+    An unknown sender takes the same time as a wrong signature.
+    """
     message_id, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
     if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp):
         raise _wrong()

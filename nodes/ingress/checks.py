@@ -1,4 +1,4 @@
-"""Says before the start what in the settings of nodes cannot work."""
+"""Django system checks of the settings of nodes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from nodes.ingress.networks import problem_with
 
 @register()
 def asn_database_can_be_read(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A warning if JATEVO_ASN_DATABASE names no ASN database: the console runs without it."""
+    """Warns if JATEVO_ASN_DATABASE is not a readable ASN database. The console also runs without one."""
     problem = problem_with(settings.ASN_DATABASE) if settings.ASN_DATABASE else ""
     if not problem:
         return []

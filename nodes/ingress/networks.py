@@ -1,8 +1,9 @@
-"""Which network (autonomous system) a node's heartbeats come from, where the deployment names an ASN database.
+"""Looks up the network (autonomous system) that a node's heartbeats come from, if an ASN database is
+configured.
 
-The file is a MaxMind DB such as GeoLite2-ASN. It is read into memory once per process, so that a heartbeat neither
-waits for a disk nor asks anybody, and a file that is replaced meanwhile does no harm; a new one counts from the next
-start. An address is looked up once, and remembered in memory only: what is stored is the network, not the address.
+The file is a MaxMind DB such as GeoLite2-ASN. It is read into memory once per process, so that a heartbeat
+does not wait for the disk and replacing the file does no harm. A new file is used from the next start.
+Results are cached in memory by address. Only the network is stored, never the address.
 """
 
 import ipaddress
@@ -22,12 +23,12 @@ _ADDRESSES_REMEMBERED = 50_000
 
 
 def network_of(address: str) -> str | None:
-    """`AS64500 Example Net` for an address; None if it is not known, or no database is named."""
+    """The network of an address, such as `AS64500 Example Net`. None if unknown or without a database."""
     return _look_up(settings.ASN_DATABASE, address) if settings.ASN_DATABASE else None
 
 
 def problem_with(path: str) -> str:
-    """Why the file cannot serve, in words; "" if it can."""
+    """Why the file cannot be used, or "" if it can."""
     try:
         with maxminddb.open_database(path, MODE_MEMORY) as reader:
             kind = reader.metadata().database_type
@@ -38,7 +39,7 @@ def problem_with(path: str) -> str:
 
 @lru_cache(maxsize=2)
 def _reader(path: str) -> maxminddb.Reader | None:
-    """The database, or None with one line in the log if it cannot be used."""
+    """The database. If it cannot be used, logs one line and returns None."""
     problem = problem_with(path)
     if problem:
         log.error("nodes' networks are not looked up", reason=problem)
@@ -55,7 +56,7 @@ def _look_up(path: str, address: str) -> str | None:
         parsed = ipaddress.ip_address(address)
         found: Any = reader.get(getattr(parsed, "ipv4_mapped", None) or parsed)
     except (ValueError, maxminddb.InvalidDatabaseError):
-        # no address, an IPv6 one in a database of IPv4, or a file that is damaged at that place
+        # not an address, an IPv6 address in an IPv4 database, or a damaged record in the file
         return None
     number = found.get("autonomous_system_number") if isinstance(found, dict) else None
     if not isinstance(number, int):

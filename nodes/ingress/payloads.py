@@ -1,4 +1,4 @@
-"""Bodies of signed requests: their fields, types and ranges (msgspec, because this is the hot path)."""
+"""Bodies of signed requests: fields, types and ranges. They use msgspec, because this is the hot path."""
 
 import re
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ _ATTESTED_NAMES = ("gpu_model", "driver_version", "cuda_version", "hardware_hash
 
 
 class _Attest(Struct):
-    """What the node says of its hardware; null and absent both mean that it does not know."""
+    """What the node states about its hardware. Null and absent both mean unknown."""
 
     gpu_model: str | UnsetType | None = UNSET
     vram_gb: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType | None = UNSET
@@ -107,7 +107,7 @@ class _NewKey(Struct):
     signature: Annotated[str, Meta(max_length=128)] = ""
 
 
-# What the OpenAPI document says of each body.
+# Descriptions of the bodies for the OpenAPI document.
 REGISTRATION, HEARTBEAT, PROBE, NEW_KEY = _Register, _Heartbeat, _Probe, _NewKey
 
 
@@ -144,10 +144,10 @@ def registration(body: dict[str, Any]) -> Registration:
 
 @dataclass(frozen=True)
 class Heard:
-    """A heartbeat taken apart: what it says now, what it says of the node anew, and what is left out.
+    """A parsed heartbeat: its figures, what it states about the node, and what was ignored.
 
-    `ignored` names what breaks the rule for names: bad models as they came, other members by their path.
-    One bad name must not silence a node.
+    `ignored` lists what breaks the rule for names: models as they came, other members by their path. They are
+    ignored rather than refused, so that one bad name does not silence a node.
     """
 
     node_id: str
@@ -159,7 +159,7 @@ class Heard:
 def heartbeat(body: dict[str, Any]) -> Heard:
     """POST /v1/nodes/heartbeat. Raises ApiError 422.
 
-    Metrics beyond the known ones are kept if they are numbers, short texts or booleans.
+    Unknown metrics are kept if they are numbers, short texts or booleans.
     """
     said = _convert(body, _Heartbeat)
     metrics, bad_metrics = _metrics(body["metrics"])
@@ -206,14 +206,14 @@ def new_key(body: dict[str, Any]) -> tuple[bytes, _NewKey]:
 
 
 def sane_node_id(field: str, node_id: str) -> str:
-    """The id itself; 422 for one that is reserved."""
+    """The id, if it is allowed. Raises ApiError 422 for a reserved one."""
     if node_id in RESERVED_NODE_IDS:
         raise _invalid(field, "this name is reserved")
     return node_id
 
 
 def public_key(field: str, text: str) -> bytes:
-    """The key's 32 bytes; 422 for what we refuse."""
+    """The key's 32 bytes. Raises ApiError 422 for a key that is refused."""
     try:
         return parse_public_key(text)
     except MalformedKeyError as error:
@@ -221,7 +221,7 @@ def public_key(field: str, text: str) -> bytes:
 
 
 def _endpoint(text: str | None) -> str | None:
-    """The endpoint as given, None for none; 422 for one that no validator would probe."""
+    """The endpoint as given, or None. Raises ApiError 422 for one that no validator would probe."""
     if not text:
         return None
     if problem := endpoint_problem(text):
@@ -230,9 +230,9 @@ def _endpoint(text: str | None) -> str | None:
 
 
 def _attested(said: _Attest) -> tuple[dict[str, Any], dict[str, str]]:
-    """What was said of the hardware, ready to store; and what broke the rule for names, with the reason.
+    """The hardware statement, ready to store, and what breaks the rule for names, with the reason.
 
-    Unknown texts are ''. Raises ApiError 422 for an energy proof that is no web address.
+    Unknown texts are ''. Raises ApiError 422 for an energy proof that is not a web address.
     """
     members = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not UNSET}
     if "energy_proof_url" in members:
@@ -247,13 +247,13 @@ def _attested(said: _Attest) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _name_problems(names: Mapping[str, str | None]) -> dict[str, str]:
-    """Why each name is refused, by its path; a name that is None was not said."""
+    """Why each refused name is refused, by its path. None means that a name was not stated."""
     judged = {path: name_problem(name) for path, name in names.items() if name is not None}
     return {path: problem for path, problem in judged.items() if problem is not None}
 
 
 def _metrics(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The metrics to keep, and the paths of those whose name or text is not fit to be shown."""
+    """The metrics to keep, and the paths of those whose name or text must not be shown."""
     if len(said) > _MOST_METRICS:
         raise _invalid("metrics", f"at most {_MOST_METRICS} of them")
     kept, ignored = {}, []
@@ -273,7 +273,10 @@ def _metrics(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _web_address(field: str, text: str) -> str:
-    """A link for people: unlike an endpoint it may hold a query and a fragment. '' for none; 422 otherwise."""
+    """A link for people, which unlike an endpoint may have a query and a fragment. '' stands for none.
+
+    Raises ApiError 422 for anything else.
+    """
     if not text:
         return ""
     try:

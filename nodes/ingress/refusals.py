@@ -1,4 +1,4 @@
-"""Errors of the domain as answers of the API."""
+"""Turns errors of actions into answers of the API."""
 
 from typing import NoReturn
 
@@ -17,6 +17,6 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
 
 
 def refuse(error: actions.NodeError) -> NoReturn:
-    """Raises the ApiError that the contract names for it; 422 `invalid_request` for one that it does not name."""
+    """Raises the ApiError that the contract names for the error, or else 422 `invalid_request`."""
     status, kind = _STATUS.get(type(error), (422, "invalid_request"))
     raise ApiError(status, kind, str(error)) from error

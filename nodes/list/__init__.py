@@ -1,1 +1,1 @@
-"""The page of all nodes: its columns, filters, order and exports."""
+"""The list of nodes: its columns, filters, order and export."""

@@ -1,6 +1,7 @@
-"""The columns of the node list: what each shows, to whom, how it sorts, and what it is in CSV.
+"""The columns of the node list: what each shows, to whom, how it sorts, and its CSV values.
 
-A column is declared once, in COLUMNS; its cell is the partial of its key in templates/nodes/list/cells.html.
+A column is declared once, in COLUMNS. Its cell is the partial with its key in
+templates/nodes/list/cells.html.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,10 @@ from nodes.models import Node, NodeQuerySet
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the list. `name` is what this reader calls the node; `named`: may know its identity."""
+    """A row of the list.
+
+    `name` is the name shown to this reader. `named`: they may know the node's identity.
+    """
 
     node: Node
     name: str
@@ -30,26 +34,27 @@ class Row:
 
     @property
     def agent_version(self) -> str:
-        """What its agent calls its version, as far as this reader may know it."""
+        """The agent's version, as far as this reader may see it."""
         return self.node.agent_version if self.named else plain_version(self.node.agent_version)
 
     @property
     def gpu_model(self) -> str:
-        """What the node says of its GPU; '' if it said nothing."""
+        """The GPU that the node states, or ''."""
         attestation = getattr(self.node, "attestation", None)
         return attestation.gpu_model if attestation else ""
 
 
-# A heading of the CSV, and the value below it: text, a number, a moment, or None for unknown.
+# A CSV heading and how to get its value: text, a number, a moment, or None for unknown.
 CsvValue = tuple[str, Callable[[Row], Cell]]
 
 
 @dataclass(frozen=True)
 class Column:
-    """`fields` are those of Node that the cell and the CSV values read.
+    """A column. `fields` are the fields of Node that its cell and CSV values read.
 
-    `order` is what the database sorts by; '' cannot be sorted. `identity`: not for strangers' nodes. `blank`: the
-    empty text is its unknown. `help` is the key of its definition. One without `csv` is its key and its field.
+    `order` is the field to sort by, '' if it cannot be sorted. `identity`: shown only to those who may know
+    the node's identity. `blank`: an empty text means unknown. `help` is the key of its definition. Without
+    `csv`, the CSV has the field under the column's key.
     """
 
     key: str
@@ -65,17 +70,17 @@ class Column:
 
     @property
     def cell(self) -> str:
-        """The template of a cell, which finds its Row as `row`."""
+        """The template of a cell. Its context has the Row as `row`."""
         return f"nodes/list/cells.html#{self.key}"
 
     @property
     def csv_values(self) -> tuple[CsvValue, ...]:
-        """What the export has of it, in this order."""
+        """The column's headings and values in the CSV export, in order."""
         return self.csv or ((self.key, attrgetter(f"node.{self.fields[0]}")),)
 
 
 def _figure_csv(name: str, key: str, heading: str) -> tuple[CsvValue, ...]:
-    """A figure, how well it is known, and the moment that it speaks of."""
+    """The CSV values of a figure: the value, whether it is known, and its as-of time."""
     figure = attrgetter(f"figures.{name}")
     return (
         (heading, lambda row: figure(row).value),
@@ -122,7 +127,7 @@ COLUMNS: tuple[Column, ...] = (
         number=True,
         help="uptime_7d",
     ),
-    # sortable as soon as there are earnings; until then unknown, which is not 0
+    # not sortable until there are earnings; until then they are unknown, which is not 0
     Column(
         "earnings",
         "Earnings to date",
@@ -194,13 +199,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )
 _BY_KEY = {column.key: column for column in COLUMNS}
-# What a line needs whatever it shows: who it is, what can be done to it, and whether its figures are old.
+# Fields that every row needs: its identity, its status for the actions, and the age of its figures.
 _EVERY_ROW = ("id", "pseudonym", "org", "status", *_STANDING)
 
 
 @dataclass(frozen=True)
 class Sort:
-    """By which column, and whether downwards."""
+    """The column to sort by, and whether in descending order."""
 
     column: Column
     down: bool = False
@@ -217,7 +222,7 @@ DEFAULT_SORT = Sort(_BY_KEY["name"])
 
 
 def columns_for(user: object) -> list[Column]:
-    """The columns that a person can choose from. Organisations are news to admins only."""
+    """The columns that a person can choose from. Only admins can choose the organisation."""
     sees_names = isinstance(user, User) and user.role in (Role.ADMIN, Role.OPERATOR)
     is_admin = isinstance(user, User) and user.role == Role.ADMIN
     return [
@@ -228,7 +233,10 @@ def columns_for(user: object) -> list[Column]:
 
 
 def chosen_columns(wanted: str, user: object) -> list[Column]:
-    """`region,p95` as columns, in their own order, the name always among them; '' is the default choice."""
+    """The columns of a list of keys such as `region,p95`, in table order and always with the name.
+
+    '' gives the default columns.
+    """
     keys = {key.strip() for key in wanted.split(",") if key.strip()}
     available = columns_for(user)
     chosen = [column for column in available if column.key == "name" or column.key in keys]
@@ -236,7 +244,10 @@ def chosen_columns(wanted: str, user: object) -> list[Column]:
 
 
 def parse_sort(wanted: str, user: object) -> Sort:
-    """`reputation` or `-reputation`; what is unknown, unsortable or not for this person sorts by name."""
+    """The sort order of `reputation` or `-reputation`.
+
+    A column that is unknown, not sortable or not available to this person sorts by name.
+    """
     column = _BY_KEY.get(wanted.removeprefix("-"))
     if column is None or not column.order or column not in columns_for(user):
         return DEFAULT_SORT
@@ -244,28 +255,28 @@ def parse_sort(wanted: str, user: object) -> Sort:
 
 
 def ordered(nodes: NodeQuerySet, sort: Sort) -> NodeQuerySet:
-    """In that order; unknown values last either way, ties by name."""
+    """The nodes in that order. Unknown values come last in both directions, ties are sorted by name."""
     value = F(sort.column.order)
     known = NullIf(value, Value("")) if sort.column.blank else value
     return nodes.order_by(OrderBy(known, descending=sort.down, nulls_last=True), F("shown_name"))
 
 
 def with_fields(nodes: NodeQuerySet, columns: Iterable[Column]) -> NodeQuerySet:
-    """With what these columns read, and no more, in one query."""
+    """The nodes with only the fields that these columns read, in one query."""
     fields = {*_EVERY_ROW, *(field for column in columns for field in column.fields)}
     related = {field.partition("__")[0] for field in fields if "__" in field}
     return nodes.select_related(*sorted(related)).only(*sorted(fields))
 
 
 def in_that_order(node_ids: Iterable[str], columns: Sequence[Column]) -> list[Node]:
-    """These nodes with what the columns read. One query."""
+    """These nodes, in the order of `node_ids`, with the fields that the columns read. One query."""
     ids = list(node_ids)
     found = {node.pk: node for node in with_fields(Node.objects.filter(pk__in=ids), columns)}
     return [found[node_id] for node_id in ids if node_id in found]
 
 
 def rows_of(nodes: Iterable[Node], names: NodeNames, *, at: datetime) -> list[Row]:
-    """A line for each node, as this reader may see it."""
+    """A row for each node, as this reader may see it."""
     return [
         Row(
             node,

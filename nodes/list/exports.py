@@ -12,14 +12,14 @@ _AT_ONCE = 1000
 
 
 def csv_header(columns: Sequence[Column]) -> list[str]:
-    """The headings; a column may have several."""
+    """The headings of the CSV. A column may have several."""
     return [heading for column in columns for heading, _ in column.csv_values]
 
 
 def csv_rows(
     nodes: NodeQuerySet, columns: Sequence[Column], names: NodeNames, *, at: datetime
 ) -> Iterator[list[Cell]]:
-    """The cells of each node, in the list's order."""
+    """The CSV rows of the nodes, in the list's order."""
     values = [value for column in columns for _, value in column.csv_values]
     for row in rows_of(with_fields(nodes, columns).iterator(chunk_size=_AT_ONCE), names, at=at):
         yield [value(row) for value in values]

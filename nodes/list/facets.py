@@ -1,4 +1,4 @@
-"""How many nodes each choice of a filter would leave, given all the other filters. One query for all."""
+"""How many nodes each choice of a filter would leave, given all other filters, in one query."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from jatevo.accounts.models import Org
 from nodes.models import NodeQuerySet, Runtime
 from nodes.rules.lifecycle import Status
 
-# A choice of the page's status filter that stands for two.
+# A choice of the status filter that stands for two statuses.
 ATTENTION = "attention"
 NEED_ATTENTION = (Status.QUARANTINE, Status.OFFLINE)
 
@@ -19,7 +19,7 @@ NAMES = ("status", "region", "runtime", "mine")
 
 @dataclass(frozen=True)
 class Option:
-    """A choice: what the URL says, what people read, and how many nodes it would leave."""
+    """A choice of a filter: its value in the URL, its label, and how many nodes it would leave."""
 
     value: str
     label: str
@@ -29,7 +29,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Facets:
-    """The options of each filter, and how many nodes fit all of them."""
+    """The options of each filter, and how many nodes match all filters."""
 
     status: list[Option]
     region: list[Option]
@@ -39,7 +39,10 @@ class Facets:
 
 
 def count_facets(nodes: NodeQuerySet, chosen: Mapping[str, str], *, org: Org | None) -> Facets:
-    """`nodes` fit the free text and the reputation; `chosen` says the other filters, '' for any."""
+    """Counts the options. `nodes` already match the text and reputation filters.
+
+    `chosen` has the values of the other filters, '' for any.
+    """
     wanted = {name: _accepted(value) for name, value in chosen.items() if value}
     mine = Case(When(org=org, then=Value("1")), default=Value("")) if org is not None else Value("")
     cells = nodes.order_by().annotate(mine=mine).values_list(*NAMES).annotate(number=Count("pk"))

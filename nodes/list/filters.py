@@ -1,4 +1,4 @@
-"""The filters of the node list, for the page, its export and GET /v1/nodes alike."""
+"""The filters of the node list, of its export and of GET /v1/nodes."""
 
 import re
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _RANGE = re.compile(r"([0-9]{1,3})-([0-9]{1,3})", re.ASCII)
 
 
 class ReputationRangeField(forms.CharField):
-    """Text such as 40-90: two whole numbers from 0 to 100, the lower one first."""
+    """A range such as 40-90: two whole numbers from 0 to 100, the lower one first."""
 
     def clean(self, value: Any) -> tuple[Decimal, Decimal] | None:
         text = super().clean(value)
@@ -35,7 +35,7 @@ class ReputationRangeField(forms.CharField):
 
 
 class ReputationRangeFilter(django_filters.Filter):
-    """Nodes whose reputation is within the range, both ends included; unknown ones are not."""
+    """Nodes whose reputation is known and within the range, both ends included."""
 
     field_class = ReputationRangeField
 
@@ -46,11 +46,11 @@ class ReputationRangeFilter(django_filters.Filter):
 class NodeFilter(django_filters.FilterSet):
     """`q` (free text), `status`, `region`, `runtime`, `reputation_range` (40-90) and `mine` (1).
 
-    The queryset must come from `NodeNames.annotated`: what a person may not know is not searched either.
-    `org` is whose nodes are "mine"; without one there are none.
+    The queryset must come from `NodeNames.annotated`, so that the search uses only names that the person may
+    know. `org` is the organisation whose nodes are "mine". Without one, `mine` matches nothing.
     """
 
-    # A page offers these with the number of nodes that each choice would leave; the others narrow before that.
+    # The page shows how many nodes each choice of these would leave. The other filters apply first.
     COUNTED: Final = ("status", "region", "runtime", "mine")
 
     q = django_filters.CharFilter(method="search", label="Search", max_length=64)
@@ -72,13 +72,16 @@ class NodeFilter(django_filters.FilterSet):
         self.org = org
 
     def facets(self) -> Facets:
-        """How many nodes each choice of the counted filters would leave. One query; nothing fits a bad filter."""
+        """How many nodes each choice of the counted filters would leave, in one query.
+
+        Nothing matches an invalid filter.
+        """
         narrowing = [name for name in self.filters if name not in self.COUNTED]
         nodes = self._filtered(narrowing) if self.is_valid() else self.queryset.none()
         return count_facets(nodes, {name: self.data.get(name, "") for name in self.COUNTED}, org=self.org)
 
     def filter_queryset(self, queryset: NodeQuerySet) -> NodeQuerySet:
-        """The nodes that fit all filters."""
+        """The nodes that match all filters."""
         return self._filtered(self.filters)
 
     def _filtered(self, names: Iterable[str]) -> NodeQuerySet:
@@ -88,15 +91,17 @@ class NodeFilter(django_filters.FilterSet):
         return found
 
     def by_status(self, nodes: NodeQuerySet, name: str, status: str) -> NodeQuerySet:
-        """One status, or the two that need attention."""
+        """Nodes of one status, or of the two statuses that need attention."""
         return nodes.filter(status__in=NEED_ATTENTION if status == ATTENTION else [status])
 
     def by_owner(self, nodes: NodeQuerySet, name: str, mine: str) -> NodeQuerySet:
-        """Those of `org`."""
+        """The nodes of `org`."""
         return nodes.filter(org=self.org) if self.org is not None else nodes.none()
 
     def search(self, nodes: NodeQuerySet, name: str, text: str) -> NodeQuerySet:
-        """Part of the name, the region, a model or the GPU; for who knows them, of the ASN and the org."""
+        """Nodes whose name, region, model or GPU matches; also ASN and organisation, if the person may know
+        them.
+        """
         wanted = (
             Q(shown_name__icontains=text)
             | Q(region__icontains=text)
@@ -105,7 +110,7 @@ class NodeFilter(django_filters.FilterSet):
         )
         if self.names.everything:
             wanted |= Q(asn_hint__icontains=text) | Q(org__name__icontains=text)
-        if (model := normal_model(text)) != text.lower():  # `:latest` names the model without a tag too
+        if (model := normal_model(text)) != text.lower():  # `:latest` is the default tag
             wanted |= Q(OffersModel(F("models_offered"), Value(model)))
         models = Func(F("models_offered"), Value(" "), function="array_to_string", output_field=TextField())
         return nodes.alias(models_text=models).filter(wanted)

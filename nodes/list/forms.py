@@ -1,4 +1,4 @@
-"""Forms of the list: what is done to many nodes at once, and saved views."""
+"""Forms of the list: bulk actions and saved views."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from django.http import QueryDict
 from nodes.detail.forms import ReasonForm
 from nodes.list.query import canonical, in_address
 
-MOST_IN_A_VIEW = 1000  # as SavedView.query holds
+MOST_IN_A_VIEW = 1000  # the length of SavedView.query
 
 
 class BulkForm(ReasonForm):
-    """What is to be done to which nodes, and why."""
+    """A bulk action: the action, the nodes and the reason."""
 
     MOST = 100
     ACTIONS = (("quarantine", "Quarantine"), ("clear", "Clear quarantine"))
@@ -29,7 +29,7 @@ class BulkForm(ReasonForm):
 
 
 class SavedViewForm(forms.Form):
-    """A view of the list to keep: its name, and the query of its address."""
+    """A view to save: its name, and the query string of the list."""
 
     _NAME = "Give the view a name of at most 60 characters."
 
@@ -37,7 +37,10 @@ class SavedViewForm(forms.Form):
     query = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def clean_query(self) -> str:
-        """Tidied, without the page; what is stored is longer than what was typed, since it is encoded."""
+        """The query in canonical form, without the page.
+
+        Its length is checked after encoding, as it is stored.
+        """
         query = canonical(QueryDict(self.cleaned_data["query"].removeprefix("?")))
         query.pop("page", None)
         suffix = in_address(query)

@@ -1,4 +1,4 @@
-"""What the URL of the node list asks for, and the URLs that ask for a little more or less."""
+"""The query string of the node list, and URLs with some parameters changed."""
 
 import re
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ from nodes.list.filters import NodeFilter
 from nodes.models import Node, NodeQuerySet
 
 FILTERS = ("q", "status", "region", "runtime", "reputation_range", "mine")
-KEPT = (*FILTERS, "sort", "columns")  # what a saved view keeps, and the export honours
+KEPT = (*FILTERS, "sort", "columns")  # the parameters that saved views and the export use
 COLUMNS_COOKIE = "node_columns"
 _LATER_PAGE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class AppliedFilter:
-    """A filter that is on: its words, and the URL without it."""
+    """A filter in use: its label, and the URL without it."""
 
     label: str
     url: str
 
 
 def canonical(query: QueryDict) -> QueryDict:
-    """The same without what says nothing, and with the two ends of the reputation as one range.
+    """The query without parameters that have no effect, and with the two ends of the reputation as one range.
 
-    The first page needs no number, and what is no number is no page.
+    The page is dropped if it is the first one or not a number.
     """
     clean = QueryDict(mutable=True)
     for name in (*KEPT, "page"):
@@ -56,12 +56,12 @@ def canonical(query: QueryDict) -> QueryDict:
 
 
 def in_address(query: QueryDict) -> str:
-    """The query as the list's address has it, with its question mark; empty if nothing is asked."""
+    """The query string for the list's URL, with its question mark. Empty without parameters."""
     return f"?{query.urlencode(safe=',')}" if query else ""
 
 
 class ListQuery:
-    """The list that a person asked for. `problems` says which parameters make no sense; then nothing fits."""
+    """The list that a person asked for. `problems` lists invalid parameters; with any, no node matches."""
 
     def __init__(self, query: QueryDict, user: Any, names: NodeNames, *, default_columns: str = "") -> None:
         self.query = canonical(query)
@@ -81,25 +81,25 @@ class ListQuery:
 
     @property
     def reputation(self) -> tuple[str, str]:
-        """The two ends that were asked for, as text for the form; '' for none."""
+        """The two ends of the reputation range, as text for the form. '' for none."""
         low, _, high = self.query.get("reputation_range", "").partition("-")
         return low if low != "0" else "", high if high != "100" else ""
 
     def facets(self) -> Facets:
-        """One query."""
+        """The counts of the filters' choices, in one query."""
         return self._filter.facets()
 
     def nodes(self) -> NodeQuerySet:
-        """The nodes that fit, in the order asked for."""
+        """The matching nodes, in the order asked for."""
         found: NodeQuerySet = self.visible.none() if self.problems else self._filter.qs
         return ordered(found, self.sort)
 
     def url(self, **changes: str | None) -> str:
-        """The list with some parameters changed ('' or None takes one away), from its first page."""
+        """The list's URL with some parameters changed, at the first page. '' or None removes a parameter."""
         return f"{reverse('nodes:list')}{self.suffix(**changes)}"
 
     def suffix(self, **changes: str | None) -> str:
-        """The query string of that, with its question mark; empty if nothing is asked."""
+        """The query string of `url`, with its question mark. Empty without parameters."""
         query = self.query.copy()
         query.pop("page", None)
         for name, value in changes.items():
@@ -110,7 +110,7 @@ class ListQuery:
         return in_address(query)
 
     def applied(self, labels: Mapping[str, str]) -> list[AppliedFilter]:
-        """The filters that are on; `labels` are the words of chosen values, where they have some."""
+        """The filters in use. `labels` has the labels of chosen values, if they have any."""
         names = {"q": "", "status": "Status", "region": "Region", "runtime": "Runtime"}
         names |= {"reputation_range": "Reputation", "mine": ""}
         found = []

@@ -1,4 +1,4 @@
-"""The page of all nodes: the list itself, its export, saved views, and what admins do to many at once."""
+"""Views of the node list: the page, its export, saved views and bulk actions."""
 
 import re
 from dataclasses import replace
@@ -41,7 +41,7 @@ _YEAR_SECONDS = 365 * 86_400
 @require_safe
 @require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 def list_nodes(request: HttpRequest) -> HttpResponse:
-    """The nodes that the person sees, filtered, sorted and laid out by the URL, 25 a page."""
+    """The nodes that the person may see, with filters, order and columns from the URL, 25 per page."""
     tidy = canonical(request.GET)
     if tidy != request.GET and not request.headers.get("HX-Request"):
         return _remembering(request, redirect(f"{request.path}{in_address(tidy)}"))
@@ -49,9 +49,10 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     names = NodeNames.of(request.user)
     wanted = _query(request, names)
     facets = wanted.facets()
-    # Which nodes first, then all of them: sorting ten thousand is cheaper without what a line shows.
+    # First the ids of the page, then their rows: sorting ten thousand nodes is cheaper without the rows'
+    # fields.
     paginator = Paginator(wanted.nodes().values_list("pk", flat=True), PER_PAGE)
-    paginator.count = facets.total  # counted with the facets already
+    paginator.count = facets.total  # already counted with the facets
     page = paginator.get_page(wanted.query.get("page"))
     rows = rows_of(in_that_order(page.object_list, wanted.columns), names, at=now)
     rights = [rights_of(request.user, row.node, names) for row in rows]
@@ -79,7 +80,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "poll_seconds": POLL_SECONDS,
     }
     answer = page_or_fragment(request, "nodes/list/page.html", context, fragments=_FRAGMENTS)
-    if wanted_fragment(request, _FRAGMENTS) == "page":  # a poll of the rows goes nowhere
+    if wanted_fragment(request, _FRAGMENTS) == "page":  # polling rows keeps the address
         answer["HX-Push-Url"] = f"{request.path}{here}"
     return _remembering(request, answer)
 
@@ -87,7 +88,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
 @require_safe
 @require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 def export_nodes(request: HttpRequest) -> HttpResponseBase:
-    """The list as CSV: all of its pages, with the same filters, order and columns."""
+    """The whole list as CSV, with the same filters, order and columns."""
     count_export(request)
     names = NodeNames.of(request.user)
     wanted = _query(request, names)
@@ -110,7 +111,7 @@ def export_nodes(request: HttpRequest) -> HttpResponseBase:
 @require_POST
 @require(Permission.VIEW_NODES)
 def keep_view(request: HttpRequest) -> HttpResponse:
-    """Saves the present filters, order and columns under a name."""
+    """Saves the current filters, order and columns under a name."""
     form = SavedViewForm(request.POST)
     if not form.is_valid():
         for texts in form.errors.values():
@@ -127,7 +128,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
 @require_POST
 @require(Permission.VIEW_NODES)
 def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
-    """Deletes a view of one's own."""
+    """Deletes one of the person's own views."""
     if delete_view(view_id=view_id, by=user_of(request)):
         messages.success(request, "The view is deleted.")
     return redirect("nodes:list")
@@ -136,7 +137,7 @@ def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
 @require_POST
 @require(Permission.QUARANTINE_NODES)
 def moderate_many(request: HttpRequest) -> HttpResponse:
-    """Lists the chosen nodes and asks for a reason; with one, does it to each and says how it went."""
+    """Lists the selected nodes and asks for a reason. Given one, applies the action and shows the results."""
     query = canonical(QueryDict(request.POST.get("query", "").removeprefix("?")))
     list_url = f"{reverse('nodes:list')}{in_address(query)}"
     chosen = list(dict.fromkeys(request.POST.getlist("node")))
@@ -146,7 +147,7 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
     if len(chosen) > BulkForm.MOST:
         messages.error(request, f"At most {BulkForm.MOST} nodes at a time.")
         return redirect(list_url)
-    # what cannot be an id is no node; PostgreSQL would refuse a null character with an error
+    # impossible ids are dropped, because PostgreSQL refuses a null character with an error
     named = [name for name in chosen if re.fullmatch(NODE_ID_PATTERN, name)]
     nodes = list(Node.objects.visible_to(request.user).filter(pk__in=named).order_by("pk"))
     ids = [node.pk for node in nodes]
@@ -170,7 +171,10 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
 
 
 def _moderate(nodes: list[Node], form: BulkForm, by: User) -> list[tuple[Node, str]]:
-    """Each node, and why it was refused ('' if it was done). One that fails keeps no other from it."""
+    """Applies the action to each node. Returns why it was refused for each, '' if it was done.
+
+    A refusal does not stop the others.
+    """
     act = {"quarantine": quarantine, "clear": clear}[form.cleaned_data["action"]]
     results = []
     for node in nodes:
@@ -183,7 +187,7 @@ def _moderate(nodes: list[Node], form: BulkForm, by: User) -> list[tuple[Node, s
 
 
 def _remembering(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
-    """Keeps the columns for a year if the form that chooses them was sent; a link to some is no choice."""
+    """Remembers the columns for a year if they were chosen with the form. Following a link does not count."""
     if chosen := request.GET.getlist("column"):
         answer.set_cookie(
             COLUMNS_COOKIE,
@@ -203,7 +207,7 @@ def _query(request: HttpRequest, names: NodeNames) -> ListQuery:
 
 
 def _headers(wanted: ListQuery) -> list[dict[str, Any]]:
-    """The heads of the columns, with where a click on them leads."""
+    """The column headers, with the URLs for sorting by them."""
     headers = []
     for column in wanted.columns:
         sorted_by = wanted.sort.column == column
@@ -221,7 +225,7 @@ def _headers(wanted: ListQuery) -> list[dict[str, Any]]:
 
 
 def _views(request: HttpRequest, wanted: ListQuery) -> list[dict[str, Any]]:
-    """The tabs above the list: views that everybody has, then one's own."""
+    """The tabs above the list: built-in views, then the person's own."""
     here = wanted.suffix()
     views: list[dict[str, Any]] = [
         {"name": "All", "suffix": ""},
