@@ -1,7 +1,7 @@
-"""Accepting receipts: each is judged alone, and what is accepted is on disk before anybody hears 201.
+"""Accepting receipts. Each is judged alone, and an accepted one is committed before the answer is 201.
 
-Identity, payable claim, receipt and outbox row come about in one statement, so that PostgreSQL settles
-duplicates and conflicts between concurrent posts, and nothing is ever half there.
+One SQL statement creates identity, payable claim, receipt and outbox row. PostgreSQL therefore decides about
+duplicates and conflicts between concurrent posts, and a receipt is never stored in part.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from nodes.ingress.authentication import KeySpan, NodeCaller
 from nodes.models import FraudCause
 from receipts.models import ForgedReceipt, ReceiptIdentity
 
-CLOCK_GRACE_SECONDS: Final = 300.0  # a key that has just been replaced may still sign what was under way
+CLOCK_GRACE_SECONDS: Final = 300.0  # a key that was just replaced may still sign requests that were under way
 
 
 class Ruling(StrEnum):
-    """What became of a posted receipt."""
+    """The outcome for a posted receipt."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -38,7 +38,7 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True)
 class Posted:
-    """A receipt as it came: the exact bytes and the value that strict JSON reads in them."""
+    """A receipt as posted: the exact bytes, and their value as strict JSON."""
 
     raw: bytes
     payload: Any
@@ -46,7 +46,7 @@ class Posted:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The ruling on one posted receipt; `problems` says which fields are wrong."""
+    """The ruling on one posted receipt. `problems` lists the fields that are wrong."""
 
     request_id: str
     ruling: Ruling
@@ -55,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Sound:
-    """A receipt whose fields and signature are right."""
+    """A receipt whose fields and signature are valid."""
 
     posted: Posted
     sha256: bytes
@@ -63,10 +63,10 @@ class _Sound:
 
 
 def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> list[Verdict]:
-    """Judges the receipts that a node posted and stores the good ones; verdicts in the order given.
+    """Judges the receipts that a node posted and stores the valid ones. Returns verdicts in the order given.
 
-    A receipt that no key of the node has signed is kept as evidence, and opens a finding of fraud in a transaction
-    of its own, which no later failure takes back.
+    A receipt that no key of the node has signed is kept as evidence and opens a finding of fraud. This
+    happens in its own transaction, so that a later failure does not undo it.
     """
     verdicts: list[Verdict | None] = [None] * len(posted)
     sound: dict[int, _Sound] = {}
@@ -97,13 +97,14 @@ def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdic
     problems = [
         problem
         for problem in schema.check_fields(payload, now=at.timestamp())
-        # a signature that is a text but none of ours is a wrong signature, not a wrong field
+        # a signature that is text of another form is an invalid signature, not an invalid field
         if problem.field != "signature" or not isinstance(payload.get("signature"), str)
     ]
     if problems:
         return Verdict(name, Ruling.INVALID, tuple(problems))
-    # Forged is what no key of the node, current or former, has signed. An agent that never heard that its key
-    # was changed goes on with the old one: whether such a receipt is paid is judged later, by the key's life.
+    # A receipt is forged if no key of the node, current or former, has signed it. An agent that does not know
+    # that its key was changed still signs with the former key. Whether such a receipt is paid is decided
+    # later, by when the key was current.
     for key in sorted(caller.keys, key=lambda key: not in_key_life(key, payload["ts_end"])):
         if signing.verify(payload, key.public_key):
             return _Sound(posted, hashlib.sha256(posted.raw).digest(), key)
@@ -131,7 +132,7 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
     ]
     evidence = {"count": len(rows), "request_id": rows[0].request_id, "sha256": rows[0].sha256.hex()}
     with transaction.atomic():
-        # the same forgery again is the same evidence
+        # a repeated forgery is not stored twice
         ForgedReceipt.objects.bulk_create(rows, ignore_conflicts=True)
         find_fraud(
             caller.node_id,
@@ -142,7 +143,7 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
         )
 
 
-# Rows go in ordered by request id, so that two batches that share ids lock them in one order.
+# Rows are inserted in order of request id, so that two batches with common ids lock them in the same order.
 _SQL = """
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -209,7 +210,7 @@ def _store(caller: NodeCaller, sound: dict[int, _Sound], at: datetime) -> dict[i
 
 
 def _compare(caller: NodeCaller, known: dict[int, _Sound]) -> dict[int, Ruling]:
-    """Duplicate or conflict, for receipts whose identity exists: by the bytes, else by what they say."""
+    """Duplicate or conflict, for receipts whose identity exists. Compares the bytes, then the values."""
     wanted = {receipt.posted.payload["request_id"] for receipt in known.values()}
     identities = ReceiptIdentity.objects.filter(node_id=caller.node_id, request_id__in=wanted)
     digests = {row.request_id: bytes(row.sha256) for row in identities}
@@ -223,7 +224,7 @@ def _compare(caller: NodeCaller, known: dict[int, _Sound]) -> dict[int, Ruling]:
 
 
 def _says_the_same(caller: NodeCaller, receipt: _Sound) -> bool:
-    """Whether the stored receipt differs in white space or the order of members only."""
+    """Whether the stored receipt differs only in white space or the order of members."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT raw FROM receipts_receipt WHERE node_id = %s AND request_id = %s",
@@ -268,7 +269,7 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
         "in_key_life": [in_key_life(receipt.key, receipt.posted.payload["ts_end"]) for receipt in receipts],
         "sha256": [receipt.sha256 for receipt in receipts],
         "raw": [receipt.posted.raw for receipt in receipts],
-        # not the raw text: jsonb cannot hold every number that JSON can spell
+        # not from the raw text, because jsonb cannot hold every number that JSON allows
         "payload": [orjson.dumps(payload).decode() for payload in payloads],
         "fact": [orjson.dumps(fact.to_body()).decode() for fact in facts],
         "node": caller.node_id,

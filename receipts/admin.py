@@ -1,4 +1,4 @@
-"""Staff's view of the evidence against nodes."""
+"""Django admin for forged receipts."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from receipts.models import ForgedReceipt
 
 @admin.register(ForgedReceipt)
 class ForgedReceiptAdmin(ReadOnlyAdmin):
-    """Receipts that a node signed wrongly. Nobody edits evidence."""
+    """Forged receipts. Read-only, because they are evidence."""
 
     list_display = ("received_at", "node", "request_id", "detail")
     search_fields = ("node__id", "request_id")

@@ -1,4 +1,4 @@
-"""Sums over a selection of receipts, from PostgreSQL: one definition for the page and the API."""
+"""Sums over a selection of receipts, from PostgreSQL, for the page and the API."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,10 @@ from receipts.models import ReceiptQuerySet
 
 @dataclass(frozen=True)
 class Aggregates:
-    """`cache_hit_rate` from 0 to 1, `p95_ms` the mean of the receipts' own; both None without receipts."""
+    """`cache_hit_rate` is from 0 to 1, `p95_ms` the mean of the receipts' p95.
+
+    Both are None without receipts.
+    """
 
     count: int
     tokens_input: int
@@ -20,7 +23,7 @@ class Aggregates:
 
 
 def aggregate(receipts: ReceiptQuerySet) -> Aggregates:
-    """One query over the selection."""
+    """Computes the sums with one query."""
     sums = receipts.order_by().aggregate(
         count=Count("*"),
         tokens_input=Sum("tokens_input"),

@@ -79,7 +79,7 @@ class _Batch(msgspec.Struct):
 @parser_classes([])
 @takes_query(*RECEIPT_PARAMETERS)
 def receipts(request: Request) -> Response:
-    """POST: a node hands in one receipt, or up to 500. GET: the receipts that you may see, newest first."""
+    """POST: a node posts one receipt, or up to 500. GET: the receipts that you may see, newest first."""
     return _take(request) if request.method == "POST" else _list(request)
 
 
@@ -113,7 +113,7 @@ def _take_batch(caller: NodeCaller, body: bytes, value: dict[str, Any]) -> Respo
             "Some fields are invalid.",
             [FieldProblem("receipts", f"a list of 1 to {MOST_IN_A_BATCH} receipts")],
         )
-    # the bytes of each receipt exactly as they stand in the body: they are the evidence
+    # the exact bytes of each receipt in the body, because they are the evidence
     exact = msgspec.json.decode(body, type=_Batch).receipts
     posted = [Posted(bytes(raw), payload) for raw, payload in zip(exact, listed, strict=True)]
     verdicts = accept(caller=caller, posted=posted, at=timezone.now())
@@ -176,7 +176,7 @@ def _list(request: Request) -> Response:
 @permission_classes([api_permission(Permission.VIEW_RECEIPTS)])
 @takes_query()
 def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
-    """The record, its payload, and its verification, checked afresh."""
+    """The record, its payload, and the result of verifying it now."""
     receipt = _visible(request.user, node_id, request_id)
     verification = verify(receipt)
     line = ReceiptLine(receipt).data
@@ -213,7 +213,7 @@ def _visible(user: object, node_id: str, request_id: str) -> Receipt:
 
 
 def _reader(request: Request) -> User:
-    """The user, on a route that agents post to and that therefore names no authentication class."""
+    """The user of the request. The route has no authentication class, because agents post to it too."""
     found = JwtAuthentication().authenticate(request)
     if found is None or not isinstance(found[0], User):
         raise unauthenticated()

@@ -1,4 +1,4 @@
-"""The filters of receipts, one set for the page, the API and exports."""
+"""The filters of receipts, for the page, the API and exports."""
 
 from datetime import UTC, tzinfo
 from typing import Any
@@ -13,7 +13,7 @@ from receipts.models import Receipt, ReceiptQuerySet
 
 
 class MomentField(forms.Field):
-    """One text of `query_values.moment`; an empty one is none. A date is a day in `zone`: for the API in UTC."""
+    """A moment as `query_values.moment` reads it. A date is a day in `zone`, which is UTC for the API."""
 
     zone: tzinfo = UTC
 
@@ -26,7 +26,7 @@ class MomentField(forms.Field):
 
 
 class FromFilter(django_filters.Filter):
-    """From the instant on, or from the beginning of the day."""
+    """At or after the instant, or from the start of the day."""
 
     field_class = MomentField
 
@@ -35,7 +35,7 @@ class FromFilter(django_filters.Filter):
 
 
 class ToFilter(django_filters.Filter):
-    """Before the instant, or until the day is over."""
+    """Before the instant, or until the end of the day."""
 
     field_class = MomentField
 
@@ -44,7 +44,7 @@ class ToFilter(django_filters.Filter):
 
 
 class ReceiptFilter(django_filters.FilterSet):
-    """`from` and `to` are about when a receipt was accepted. A time in `to` is excluded, a day included."""
+    """`from` and `to` refer to when a receipt was accepted. `to` excludes an instant and includes a day."""
 
     node_id = django_filters.CharFilter(field_name="node_id", max_length=64)
     request_id = django_filters.CharFilter(field_name="request_id", max_length=128)
@@ -61,12 +61,12 @@ class ReceiptFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def of_model(self, receipts: ReceiptQuerySet, name: str, model_id: str) -> ReceiptQuerySet:
-        """Those of the model, however its name is written: `QWEN3`, `qwen3` and `qwen3:latest` are one."""
+        """Receipts of the model, in any spelling: `QWEN3`, `qwen3` and `qwen3:latest` are the same model."""
         return receipts.alias(model=NormalModel("model_id")).filter(model=normal_model(model_id))
 
 
-# `from` is a keyword, so that it cannot be written as an attribute of the class above. A subclass inherits
-# what is declared; the class itself filters by its base_filters.
+# `from` is a keyword, so it cannot be an attribute of the class above. It is added to declared_filters for
+# subclasses and to base_filters for the class itself.
 _MOMENTS = {
     "from": FromFilter(field_name="accepted_at"),
     "to": ToFilter(field_name="accepted_at"),

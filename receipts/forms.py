@@ -13,7 +13,7 @@ from jatevo.web.query_values import BadValue, moment
 from receipts.filters import MomentField, ReceiptFilter
 
 HEDGED_CHOICES = [("", "Hedged or not"), ("true", "Hedged"), ("false", "Not hedged")]
-# Days before today at which a preset begins and ends; None is any time.
+# How many days before today a preset begins and ends. None is any time.
 PRESETS = [
     ("Today", 0, 0),
     ("Yesterday", 1, 1),
@@ -24,9 +24,9 @@ PRESETS = [
 
 
 class MomentInput(forms.TextInput):
-    """A day has a date picker. Whatever else the URL holds is shown as text, so that the next edit keeps it.
+    """A date picker for a day. Any other value of the URL is shown as text, so that the form keeps it.
 
-    An instant is written in the current time zone, with its offset.
+    An instant is written in the current time zone with its offset.
     """
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
@@ -37,9 +37,9 @@ class MomentInput(forms.TextInput):
 
 
 class ReceiptSearch(ReceiptFilter):
-    """The API's filters with a person's habits: a request id may be the beginning of one, days are the person's own.
+    """The API's filters as a form. A request id may be a prefix, and days are in the person's time zone.
 
-    `problems` says what is wrong, in words for the page.
+    `problems` has the errors in words for the page.
     """
 
     request_id = django_filters.CharFilter(
@@ -63,12 +63,12 @@ class ReceiptSearch(ReceiptFilter):
 
     @property
     def in_use(self) -> bool:
-        """Whether anything narrows the list."""
+        """Whether any filter is set."""
         return any(self.data.get(name) for name in self.filters)
 
     @property
     def problems(self) -> list[str]:
-        """Each with the name of its field; empty for a search that can be made."""
+        """The errors, each with the label of its field. Empty for a valid search."""
         if not self.is_valid():
             return [
                 f"{self.form.fields[name].label}: {' '.join(map(str, texts))}"
@@ -82,7 +82,7 @@ class ReceiptSearch(ReceiptFilter):
 
 @dataclass(frozen=True)
 class Preset:
-    """A stretch of days, as a link to the same search within it."""
+    """A range of days, with a link to the same search within it."""
 
     label: str
     url: str
@@ -90,7 +90,7 @@ class Preset:
 
 
 def presets(query: QueryDict, path: str, *, at: datetime) -> list[Preset]:
-    """The stretches that end with the present day in the current time zone; the rest of the search is kept."""
+    """The presets, counted from today in the current time zone. The rest of the search is kept."""
     today = timezone.localdate(at)
     found = []
     for label, first, last in PRESETS:
@@ -118,7 +118,7 @@ def _is_day(text: str) -> bool:
 
 
 def _in_the_zone(text: str) -> str:
-    """An instant in the current zone; a day, or what is neither, as it is."""
+    """An instant in the current time zone. Any other text is returned unchanged."""
     try:
         found = moment(text)
     except BadValue:

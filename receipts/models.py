@@ -1,4 +1,4 @@
-"""Tables of receipts. The identity settles duplicates across partitions; the receipt keeps the evidence."""
+"""The tables of receipts. Identities detect duplicates across partitions; receipts keep the evidence."""
 
 import uuid
 from typing import Self
@@ -11,10 +11,10 @@ from nodes.models import Node
 
 
 class ReceiptIdentity(models.Model):
-    """`(node_id, request_id)` and the SHA-256 of the bytes: one row per receipt, for ever.
+    """`(node_id, request_id)` and the SHA-256 of the bytes: one row per receipt, kept for ever.
 
-    The table is small and not partitioned, so that the database can refuse a second receipt of the
-    same identity whatever month it comes in.
+    The table is not partitioned, so that the database can refuse a second receipt with the same identity in
+    any month.
     """
 
     pk = models.CompositePrimaryKey("node_id", "request_id")
@@ -31,7 +31,7 @@ class ReceiptIdentity(models.Model):
 
 
 class PayableClaim(models.Model):
-    """The one receipt of a request that may be paid; a hedged request has several receipts, one claim."""
+    """The one payable receipt of a request. A hedged request has several receipts but one claim."""
 
     request_id = models.CharField(primary_key=True, max_length=128)
     node_id = models.CharField(max_length=64)
@@ -42,9 +42,9 @@ class PayableClaim(models.Model):
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, user: object) -> Self:
-        """An admin sees all; an operator and a viewer those of the nodes that they see by name.
+        """The receipts a person may see: all for an admin, else those of nodes whose id the person may know.
 
-        A receipt names its node in what it signs, so that it cannot be shown under a pseudonym.
+        The signed content of a receipt contains the node's id, so it cannot be shown under a pseudonym.
         """
         if isinstance(user, User) and user.is_active and user.role == Role.ADMIN:
             return self
@@ -54,8 +54,8 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 class Receipt(models.Model):
     """An accepted receipt, in a partition by month of `accepted_at`.
 
-    `raw` is the bytes exactly as they came, which the signature and the log leaf are about; `payload`
-    is for looking things up (JSONB alone merges duplicate keys and rewrites numbers).
+    `raw` has the exact bytes as posted, which the signature and the log leaf cover. `payload` is for queries
+    only, because JSONB merges duplicate keys and rewrites numbers.
     """
 
     pk = models.CompositePrimaryKey("accepted_at", "id")
@@ -74,10 +74,11 @@ class Receipt(models.Model):
     cache_hit = models.BooleanField()
     failed = models.BooleanField()
     payable = models.BooleanField()
-    node_status = models.CharField(max_length=12)  # the node's, when it was accepted
-    # the node's at ts_end, by its transitions: '' before the first, null where it was not recorded yet
+    node_status = models.CharField(max_length=12)  # the node's status when the receipt was accepted
+    # the node's status at ts_end, by its transitions: '' before the first; null in rows from before this
+    # column
     node_status_at_end = models.CharField(max_length=12, null=True)
-    # the key that verified it: current or former; its life is that of the node's NodeKey
+    # the key that verified it, current or former; the node's NodeKey says when it was current
     public_key = models.BinaryField(max_length=32)
     sha256 = models.BinaryField(max_length=32)
     raw = models.BinaryField()
@@ -86,7 +87,7 @@ class Receipt(models.Model):
     objects = ReceiptQuerySet.as_manager()
 
     class Meta:
-        # the table is made in SQL by migration 0002, because Django cannot partition
+        # migration 0002 creates the table in SQL, because Django cannot create partitioned tables
         ordering = ["-accepted_at", "-id"]
 
     def __str__(self) -> str:
@@ -94,7 +95,7 @@ class Receipt(models.Model):
 
 
 class ForgedReceipt(models.Model):
-    """Evidence: a receipt that came authenticated as its node and that no key of the node's has signed."""
+    """Evidence: a receipt from an authenticated node that no key of the node has signed."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="forged_receipts")

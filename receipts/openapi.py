@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of posted receipts. The rules themselves are jatevo.wire.schema's."""
+"""The OpenAPI description of posted receipts. The rules themselves are in jatevo/wire/schema.py."""
 
 from typing import Any, Final
 
@@ -49,7 +49,7 @@ RECEIPT: Final[dict[str, Any]] = {
         "outcome": {"type": "string", "enum": [each.value for each in schema.RequestOutcome]},
     },
 }
-# Each receipt of a batch is judged alone, so that none of them makes the batch wrong.
+# Each receipt of a batch is judged alone, so an invalid one does not make the batch invalid.
 RECEIPT_OR_BATCH: Final[dict[str, Any]] = {
     "anyOf": [
         RECEIPT,

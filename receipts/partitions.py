@@ -1,4 +1,7 @@
-"""The monthly partitions of receipts: made ahead of time, with a default one that loses nothing."""
+"""The monthly partitions of receipts.
+
+They are created ahead of time; a default partition takes other rows.
+"""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ _NAME = re.compile(r"receipts_receipt_(\d{4})_(\d{2})")
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """A month's partition, by its first moment (UTC)."""
+    """The partition of a month, identified by its first moment (UTC)."""
 
     starts_at: datetime
 
@@ -34,20 +37,21 @@ class Month:
 
     @property
     def ends_at(self) -> datetime:
-        """The first moment after it."""
+        """The first moment after the month."""
         return _month(self.starts_at, 1)
 
 
 def ensure_partitions(*, at: datetime) -> list[str]:
-    """Makes the partitions of this month and the next three; returns the names of new ones.
+    """Creates the partitions of this month and the next three. Returns the names of new ones.
 
-    Rows that came before their partition did wait in the default partition and move in the same transaction.
+    Rows that came before their partition existed are moved from the default partition in the same
+    transaction.
     """
     made = []
     for ahead in range(MONTHS_AHEAD + 1):
         name = f"receipts_receipt_{_month(at, ahead):%Y_%m}"
         with transaction.atomic(), connection.cursor() as cursor:
-            # two workers at once: the second waits here and finds it done
+            # a second worker waits here, and then finds the partitions in place
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('receipts partitions'))")
             cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
             row = cursor.fetchone()
@@ -61,7 +65,7 @@ def ensure_partitions(*, at: datetime) -> list[str]:
 
 
 def months() -> list[Month]:
-    """The months that have a partition, oldest first. The default partition is no month."""
+    """The months that have a partition, oldest first. The default partition is not included."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
@@ -72,7 +76,7 @@ def months() -> list[Month]:
 
 
 def count_rows(month: Month) -> int:
-    """How many receipts a month's partition holds."""
+    """How many receipts are in a month's partition."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(month.name)))
         ((count,),) = cursor.fetchall()
@@ -80,10 +84,11 @@ def count_rows(month: Month) -> int:
 
 
 def drop_month(month: Month, *, by: Actor) -> int:
-    """Drops a month's receipts for good, with an audit row; returns how many there were.
+    """Drops a month's receipts for good, with an audit row. Returns how many there were.
 
-    Nobody can read or write receipts while it happens, a moment's work; it waits for them at most LOCK_TIMEOUT and
-    then raises the database's error. Their identities and claims stay, so that they are refused if they come again.
+    Receipts can be neither read nor written for a moment. If the lock is not free within LOCK_TIMEOUT, the
+    database's error is raised. Identities and claims are kept, so that the same receipts are refused if
+    posted again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))

@@ -1,4 +1,4 @@
-"""How long receipts are kept: whole months go, once their last day has had its time."""
+"""Retention of receipts. A whole month is dropped once its last day is old enough."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,7 +9,7 @@ from receipts.partitions import count_rows, drop_month, months
 
 
 def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
-    """Drops the months that ended before. What waits in the default partition is never dropped."""
+    """Drops the months that ended before that moment. Rows in the default partition are never dropped."""
     for month in months():
         if month.ends_at <= before:
             rows = count_rows(month) if dry_run else drop_month(month, by=SYSTEM)

@@ -1,4 +1,4 @@
-"""What the API says of receipts."""
+"""Serializers of receipts for the API."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from receipts.models import Receipt
 
 
 class ReceiptLine(serializers.ModelSerializer[Receipt]):
-    """A line of GET /v1/receipts: the record, without payload and bytes."""
+    """An item of GET /v1/receipts: the record without payload and bytes."""
 
     node_id = serializers.CharField()
     sha256 = serializers.SerializerMethodField()

@@ -1,4 +1,4 @@
-"""What the worker does for receipts."""
+"""The worker's jobs for receipts."""
 
 from django.utils import timezone
 from procrastinate.contrib.django import app
@@ -9,5 +9,5 @@ from receipts.partitions import ensure_partitions
 @app.periodic(cron="17 3 * * *", periodic_id="receipt-partitions")
 @app.task(name="receipts.ensure_partitions", queueing_lock="receipt-partitions", pass_context=False)
 def make_partitions(timestamp: int) -> None:
-    """Daily: the months ahead get their partitions."""
+    """Creates the partitions of the coming months, daily."""
     ensure_partitions(at=timezone.now())

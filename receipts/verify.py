@@ -1,4 +1,4 @@
-"""Checking a stored receipt again, from its exact bytes, step by step."""
+"""Verifying a stored receipt again from its exact bytes, step by step."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from receipts.models import Receipt, ReceiptIdentity
 
 @dataclass(frozen=True)
 class Check:
-    """One step and its outcome, in words."""
+    """One step and its result, in words."""
 
     name: str
     ok: bool
@@ -23,7 +23,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """Valid if every check is."""
+    """The result of all checks. Valid if every check passed."""
 
     checks: tuple[Check, ...]
 
@@ -33,7 +33,7 @@ class Verification:
 
 
 def verify(receipt: Receipt) -> Verification:
-    """All checks on a receipt; none is remembered from when it was accepted."""
+    """Runs all checks on a receipt now, without stored results."""
     raw = bytes(receipt.raw)
     digest = hashlib.sha256(raw).digest()
     identity = ReceiptIdentity.objects.filter(node_id=receipt.node_id, request_id=receipt.request_id).first()
@@ -97,7 +97,7 @@ def _check(name: str, ok: bool, holds: str, fails: str) -> Check:
 
 
 def _life(key: NodeKey, ts_end: datetime) -> str:
-    """When the key was current. Outside of that a receipt is as genuine; it is not paid."""
+    """When the key was current. A receipt signed outside of that time is genuine, but not payable."""
     grace = timedelta(seconds=CLOCK_GRACE_SECONDS)
     if ts_end < key.valid_from - grace:
         return f"but only since {key.valid_from:%F %T} UTC, after the request ended"

@@ -1,4 +1,4 @@
-"""The reference validator: finds nodes that the console wants checked, probes them, posts what it measured.
+"""The reference validator: fetches assignments from the console, probes the nodes, and posts the results.
 
-It speaks HTTP only and knows nothing of the console's insides: `python -m nodes.validator --help`.
+It uses only the HTTP contract and none of the console's code. See `python -m nodes.validator --help`.
 """

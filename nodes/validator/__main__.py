@@ -1,4 +1,4 @@
-"""`python -m nodes.validator`: run the validator until SIGTERM or SIGINT."""
+"""`python -m nodes.validator`: runs the validator until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ STOP_SECONDS = 1.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and run; the process's exit status."""
+    """Parses the command line and runs. Returns the exit status."""
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -43,7 +43,8 @@ async def _run(console: ValidatorClient, prober: Prober, *, interval: float, con
 
     def stop() -> None:
         loop.stop()
-        # A name that hangs in the system's resolver cannot be interrupted, and must not hold up the end.
+        # A name look-up that hangs in the system's resolver cannot be interrupted, and must not delay the
+        # exit.
         deadline = threading.Timer(STOP_SECONDS, os._exit, (0,))
         deadline.daemon = True
         deadline.start()

@@ -1,8 +1,8 @@
 """Which addresses a probe may connect to.
 
-Endpoints are what strangers registered. Without this page a node's owner could make the validator call
-the machines beside it (SSRF). Names are resolved once, and the caller connects to the very addresses
-returned here, so that a name cannot change its mind between the check and the connection.
+Endpoints are registered by node owners, who are not trusted. Without this check an owner could make the
+validator call machines in its own network (SSRF). Names are resolved once, and the caller connects to the
+addresses returned here, so that a name cannot resolve differently between check and connection.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def _networks(*texts: str) -> tuple[IPNetwork, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
-# IANA's special-purpose registries (RFC 6890 and its successors): nothing here is a host of the internet.
+# IANA's special-purpose registries (RFC 6890 and its successors). None of these are hosts on the internet.
 _SPECIAL_IPV4 = _networks(
     "0.0.0.0/8",  # this network; 0.0.0.0 connects to loopback
     "10.0.0.0/8",
@@ -48,7 +48,7 @@ _SPECIAL_IPV6 = _networks(
     "2002::/16",  # 6to4, which embeds IPv4
     "3fff::/20",
 )
-# What --allow-private opens: this machine and its neighbours, but no metadata service (link-local).
+# Allowed with --allow-private: loopback and private networks, but no metadata services (link-local).
 _PRIVATE = _networks(
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7"
 )
@@ -64,7 +64,7 @@ class NameUnresolvedError(Exception):
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Public addresses, and beyond them what the validator's owner opened."""
+    """Which addresses are permitted: public ones, and those that the validator's owner has allowed."""
 
     allow_private: bool = False
     networks: tuple[IPNetwork, ...] = ()
@@ -82,10 +82,10 @@ class AddressPolicy:
 async def vetted_addresses(
     endpoint: Endpoint, policy: AddressPolicy, resolve: Resolver
 ) -> Sequence[IPAddress]:
-    """The addresses to connect to, in order of preference; each is permitted.
+    """The permitted addresses of the endpoint, in order of preference.
 
-    Raises NameUnresolvedError, or AddressRefusedError if even one of the name's addresses is not permitted:
-    an honest name does not lead to the internet and to the inside at once.
+    Raises NameUnresolvedError, or AddressRefusedError if any of the name's addresses is not permitted,
+    because an honest name does not have both public and private addresses.
     """
     literal = endpoint.address
     addresses = [literal] if literal is not None else await resolve(endpoint.host, endpoint.port)
@@ -97,10 +97,10 @@ async def vetted_addresses(
 
 
 async def system_resolver(host: str, port: int) -> Sequence[IPAddress]:
-    """Ask the operating system. Raises NameUnresolvedError.
+    """Resolves a name with the operating system. Raises NameUnresolvedError.
 
-    In a daemon thread of its own: getaddrinfo cannot be interrupted, and a pool's thread that hangs in it
-    would hold up the end of the process.
+    It runs in its own daemon thread. getaddrinfo cannot be interrupted, and a thread of a pool that hangs in
+    it would delay the end of the process.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[IPAddress]] = loop.create_future()
@@ -120,7 +120,7 @@ async def system_resolver(host: str, port: int) -> Sequence[IPAddress]:
             found = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
         except (OSError, ValueError):
             found = None
-        with contextlib.suppress(RuntimeError):  # the loop ended meanwhile: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
             loop.call_soon_threadsafe(settle, found)
 
     threading.Thread(target=ask, name="resolve", daemon=True).start()

@@ -1,6 +1,6 @@
-"""The console, as a validator sees it: assignments to fetch and probes to post, both signed.
+"""The validator's HTTP client of the console: fetches assignments and posts probes, with signed requests.
 
-The signature is that of the Standard Webhooks specification, as the HTTP contract has it for agents.
+The signature follows the Standard Webhooks specification, as the HTTP contract says for agents.
 """
 
 import json
@@ -22,7 +22,7 @@ MAX_DETAIL_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Assignment:
-    """A node that the console wants probed, its status, and the kinds of probe that it wants."""
+    """A node to probe, its status, and the kinds of probe that are due."""
 
     target: Target
     status: str
@@ -31,7 +31,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Assignments:
-    """One answer of the console."""
+    """One answer of the console with assignments."""
 
     nodes: tuple[Assignment, ...]
     poll_after_seconds: float | None
@@ -39,14 +39,14 @@ class Assignments:
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """A probe's outcome, ready to post. `message_id` stays the same when the post is repeated."""
+    """A probe's result, ready to post. `message_id` stays the same when the post is repeated."""
 
     message_id: str
     body: bytes
 
 
 class ConsoleError(Exception):
-    """The console did not take or give it now; later it may. `retry_after_seconds` is its own wish."""
+    """The request failed, but may succeed later. `retry_after_seconds` is what the console asked for."""
 
     def __init__(self, why: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(why)
@@ -54,7 +54,7 @@ class ConsoleError(Exception):
 
 
 class NotAcceptedError(Exception):
-    """The console refused this very request; to repeat it is of no use."""
+    """The console refused this request. Repeating it is useless."""
 
 
 class TokenRefusedError(Exception):
@@ -64,12 +64,12 @@ class TokenRefusedError(Exception):
 def signed_headers(
     *, secret: bytes, validator_id: str, message_id: str, at: float, body: bytes
 ) -> dict[str, str]:
-    """The headers that prove who sends the body; `at` in unix seconds."""
+    """The headers that authenticate the body. `at` is in unix seconds."""
     return {"X-Validator-Id": validator_id, **sign_request(secret, message_id, int(at), body)}
 
 
 def report(node_id: str, kind: ProbeKind, result: Result, *, at: float) -> ProbeReport:
-    """Put an outcome into the contract's words; `at` in unix seconds."""
+    """A result in the form of the contract. `at` is in unix seconds."""
     body: dict[str, object] = {"node_id": node_id, "kind": kind.value, "ok": result.ok, "ts": round(at, 3)}
     if result.latency is not None:
         body["p50"] = round(result.latency.p50_ms, 3)
@@ -99,12 +99,12 @@ class ValidatorClient:
         await self._client.aclose()
 
     async def assignments(self) -> Assignments:
-        """What to probe now. Raises ConsoleError, NotAcceptedError or TokenRefusedError."""
+        """Fetches what to probe now. Raises ConsoleError, NotAcceptedError or TokenRefusedError."""
         response = await self._send("GET", "/v1/validators/assignments", ProbeReport(new_message_id(), b""))
         return parse_assignments(response)
 
     async def post(self, probe: ProbeReport) -> None:
-        """Deliver a report once: repeated under its message id, it is not counted twice.
+        """Posts a report. If it is repeated with the same message id, it does not count twice.
 
         Raises ConsoleError, NotAcceptedError or TokenRefusedError.
         """
@@ -130,7 +130,7 @@ class ValidatorClient:
         why = f"the console answers {response.status_code} {error_type}".rstrip()
         if response.status_code in (401, 403):
             raise TokenRefusedError(why)
-        if error_type == "replayed_request":  # it has arrived before, and only the answer was lost
+        if error_type == "replayed_request":  # it arrived before, and only the answer was lost
             return b""
         if response.status_code == 429 or response.status_code >= 500:
             raise ConsoleError(why, retry_after_seconds=_seconds(response.headers.get("retry-after")))
@@ -138,7 +138,7 @@ class ValidatorClient:
 
 
 def parse_assignments(content: bytes) -> Assignments:
-    """Read the console's answer, leaving out rows that are not wellformed. Raises ConsoleError."""
+    """Reads the console's answer, without malformed rows. Raises ConsoleError."""
     try:
         answer = json.loads(content)
         rows = answer["assignments"]
@@ -181,7 +181,7 @@ def _assignment(row: object) -> Assignment | None:
 
 
 def _former_keys(row: dict[object, object]) -> tuple[bytes, ...]:
-    """Those that can be read; a console that names none knows of none."""
+    """The former keys that can be read. Empty if the console sends none."""
     listed = row.get("former_keys")
     keys = []
     for text in listed if isinstance(listed, list) else ():

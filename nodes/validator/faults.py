@@ -1,4 +1,4 @@
-"""What goes wrong with a probe, in the words that the node's operator reads, and the fault that each is."""
+"""The ways in which a probe fails, in words for the node's operator, and the fault of each."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from nodes.rules.probes import ProbeFault
 
 
 class FailureDetail(StrEnum):
-    """Why a probe failed, more closely than its fault says: posted as `detail`."""
+    """Why a probe failed, in more detail than its fault. Posted as `detail`."""
 
     BAD_ENDPOINT = "endpoint is not a valid URL"
     ADDRESS = "endpoint address is not allowed"
@@ -40,13 +40,13 @@ _FAULTS = {
     FailureDetail.TIMEOUT: ProbeFault.TIMEOUT,
     FailureDetail.BROKEN: ProbeFault.UNREACHABLE,
     FailureDetail.STATUS: ProbeFault.BAD_STATUS,
-    # A proxy's error page rather than the node's answer: not what an answer may look like, but no false one.
+    # Probably a proxy's error page and not the node's answer: malformed, but not a false answer.
     FailureDetail.OVERSIZE: ProbeFault.BAD_STATUS,
     FailureDetail.NOT_JSON: ProbeFault.BAD_STATUS,
     FailureDetail.WRONG_NODE: ProbeFault.BAD_ANSWER,
     FailureDetail.WRONG_NONCE: ProbeFault.BAD_ANSWER,
     FailureDetail.WRONG_SIGNATURE: ProbeFault.BAD_SIGNATURE,
-    # The node's own answer: its agent never heard that its key was changed. It fails, and convicts nobody.
+    # The node's agent does not know yet that its key was changed. The probe fails, but is not a false answer.
     FailureDetail.FORMER_KEY: ProbeFault.BAD_STATUS,
     FailureDetail.OURS: ProbeFault.VALIDATOR,
 }

@@ -1,4 +1,4 @@
-"""The validator's work: poll the console, probe what is due, post the outcomes, until told to stop."""
+"""The validator's main loop: polls the console, probes what is due and posts the results, until stopped."""
 
 import asyncio
 import logging
@@ -28,11 +28,11 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 LONGEST_POLL_SECONDS = 60.0
 TOKEN_RETRY_SECONDS = 30.0
-MOST_REMEMBERED_LINES = 10_000  # beyond it some lines come twice
+MOST_REMEMBERED_LINES = 10_000  # beyond this, some lines are logged twice
 
 
 def backoff_seconds(attempt: int, *, spread: Callable[[], float] = random.random) -> float:
-    """How long to wait after the attempt (1 is the first): doubling, bounded, between half and all of it."""
+    """How long to wait after an attempt (1 is the first). It doubles up to a limit, with random jitter."""
     bound: float = min(FIRST_BACKOFF_SECONDS * 2 ** min(attempt - 1, 16), LONGEST_BACKOFF_SECONDS)
     return bound * (0.5 + 0.5 * spread())
 
@@ -45,7 +45,7 @@ class _Task:
 
 
 class Loop:
-    """Runs until `stop` is called. At most `concurrency` probes are under way at a time."""
+    """Runs until `stop` is called, with at most `concurrency` probes at a time."""
 
     def __init__(
         self, console: ValidatorClient, prober: Prober, *, interval_seconds: float, concurrency: int
@@ -58,18 +58,21 @@ class Loop:
         self._queue: asyncio.PriorityQueue[_Task] = asyncio.PriorityQueue()
         self._waiting: set[tuple[str, ProbeKind]] = set()
         self._arrivals = 0
-        self._named: dict[str, Assignment] = {}  # by the console's latest answer
+        self._named: dict[str, Assignment] = {}  # from the console's latest answer
         self._answered = asyncio.Condition()
         self._polls_begun = self._last_poll_answered = 0
         self._last_line: dict[str, str] = {}
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """End soon: what is under way is given up, and the console will hear of it from a fresh probe."""
+        """Ends soon. Probes under way are abandoned; the console will ask for them again."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Poll, probe and post until `stop`; a fault of this program itself ends it with its exception."""
+        """Polls, probes and posts until `stop`.
+
+        An unexpected error in this program ends it with its exception.
+        """
         jobs = [asyncio.create_task(self._poll())]
         jobs += [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         stopping = asyncio.create_task(self._stop.wait())
@@ -96,7 +99,7 @@ class Loop:
             await asyncio.sleep(min(wait, LONGEST_POLL_SECONDS))
 
     async def _poll_once(self) -> float:
-        """Queue what is due; the seconds to the next poll."""
+        """Queues what is due. Returns the seconds until the next poll."""
         self._polls_begun += 1
         this_poll = self._polls_begun
         answer = await self._console.assignments()
@@ -127,7 +130,8 @@ class Loop:
                 self._say(node_id, f"{task.node.status}, {'answers' if result.ok else result.detail}")
                 await self._deliver(report(node_id, task.kind, result, at=time.time()))
             except Exception:
-                # Strangers write what is parsed here: one node's answer must not end the work for all.
+                # This parses answers of untrusted nodes. An answer of one node must not stop the others'
+                # probes.
                 log.exception("%s: a probe ended in a fault of the validator", node_id)
                 ours = Result(cause=FailureDetail.OURS, detail=FailureDetail.OURS.value)
                 await self._deliver(report(node_id, task.kind, ours, at=time.time()))
@@ -135,11 +139,12 @@ class Loop:
                 self._waiting.discard((node_id, task.kind))
 
     async def _audit_again(self, node_id: str) -> Result | None:
-        """A second audit by the key that the console names by now; None if it wants none any more.
+        """Repeats an audit with the key that the console names now. None if no audit is due any more.
 
-        A failed audit quarantines, and an honest node that has just changed its key fails the first one.
+        A failed audit quarantines a node, and an honest node that has just changed its key would fail the
+        first one.
         """
-        # a poll that is under way may be answered from before the change, so the next one counts
+        # a poll that is under way may have been answered before the change, so only the next one counts
         next_poll = self._polls_begun + 1
         async with self._answered:
             await self._answered.wait_for(lambda: self._last_poll_answered >= next_poll)
@@ -158,7 +163,9 @@ class Loop:
                 return await self._prober.audit(node.target)
 
     async def _deliver(self, probe: ProbeReport) -> None:
-        """Post with a few repeats, then drop it: a fresh probe says more than an old one."""
+        """Posts a report with a few retries, then drops it, because a new probe is worth more than an old
+        one.
+        """
         for attempt in range(1, POST_ATTEMPTS + 1):
             try:
                 await self._console.post(probe)
@@ -175,7 +182,7 @@ class Loop:
                 return
 
     def _say(self, subject: str, line: str, *, level: int = logging.INFO) -> None:
-        """One log line for each change of what there is to say of a subject."""
+        """Logs a line about a subject only if it differs from the last one."""
         if self._last_line.get(subject) != line:
             if len(self._last_line) >= MOST_REMEMBERED_LINES:
                 self._last_line.clear()

@@ -1,4 +1,4 @@
-"""Probing one node: ask its health endpoint, check the answer, time it.
+"""Probing one node: calls its health endpoint, verifies the answer and measures the time.
 
 The endpoint and its signature are the HTTP contract's ("Validators"): `GET {endpoint}/healthz?nonce=<32 hex>`
 answers `{"node_id", "nonce", "signature"}`, ed25519 over `jatevo-health:{node_id}:{nonce}`.
@@ -29,8 +29,10 @@ from nodes.validator.address import (
 )
 from nodes.validator.faults import FailureDetail
 
-REQUEST_TIMEOUT_SECONDS = 5.0  # all of a request: name, connection, TLS, and the answer to its last byte
-CONNECT_TIMEOUT_SECONDS = 2.0  # for one of several addresses, so that a dead one leaves time for the next
+REQUEST_TIMEOUT_SECONDS = 5.0  # for a whole request: name, connection, TLS, and the answer to its last byte
+CONNECT_TIMEOUT_SECONDS = (
+    2.0  # for each of several addresses, so that an unreachable one leaves time for the next
+)
 MAX_ANSWER_BYTES = 4096
 MAX_ADDRESSES_TRIED = 3
 NONCE_BYTES = 16
@@ -39,7 +41,7 @@ AUDIT_CHALLENGES = 3
 
 
 class ProbeError(Exception):
-    """A probe that failed, with its cause and at most a few words more."""
+    """A probe failed. Has the cause and at most a few more words."""
 
     def __init__(self, cause: FailureDetail, more: str = "") -> None:
         super().__init__(cause, more)
@@ -49,7 +51,7 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to probe: `public_key` is the node's current key, 32 bytes; `former_keys` are those before it."""
+    """The node to probe. `public_key` is its current key (32 bytes), `former_keys` the ones before."""
 
     node_id: str
     endpoint: str
@@ -68,7 +70,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Result:
-    """What a probe found. `cause` is None exactly if it passed."""
+    """A probe's result. `cause` is None exactly if it passed."""
 
     cause: FailureDetail | None = None
     detail: str = ""
@@ -88,7 +90,7 @@ class Result:
 
 
 class Prober:
-    """Probes nodes within an address policy. No method raises for a node's fault: it is in the Result."""
+    """Probes nodes within an address policy. Failures of a node are in the Result and are not raised."""
 
     def __init__(
         self,
@@ -103,22 +105,22 @@ class Prober:
         self._tls = ssl.create_default_context()
 
     async def health(self, target: Target) -> Result:
-        """One challenge, answered and signed in time."""
+        """One challenge, which the node must sign in time."""
         return await self._judged(self._health(target))
 
     async def latency(self, target: Target) -> Result:
-        """Time LATENCY_SAMPLES signed health requests, one after another.
+        """Times LATENCY_SAMPLES signed health requests, one after another.
 
-        It measures the round trip from this validator to the node over a connection that is open already
-        (a first request, not counted, opens it), with the node's work of signing; not the time of inference.
-        If one answer fails, the round fails and has no figures.
+        It measures the round trip from this validator to the node on an open connection, including the node's
+        signing but not inference. A first request, which does not count, opens the connection. If one answer
+        fails, the whole round fails and has no figures.
         """
         return await self._judged(self._latency(target))
 
     async def audit(self, target: Target) -> Result:
-        """AUDIT_CHALLENGES challenges at once, each on its own connection, sent in random order.
+        """Sends AUDIT_CHALLENGES challenges at once, each on its own connection, in random order.
 
-        Each answer must verify for its own nonce, so that answers which are stored, mixed up or shared fail.
+        Each answer must verify for its own nonce, so that stored, swapped or shared answers fail.
         """
         return await self._judged(self._audit(target))
 
@@ -157,7 +159,7 @@ class Prober:
             )
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
         if failed:
-            # A false answer weighs more than a broken connection beside it.
+            # A false answer takes precedence over a broken connection in the same audit.
             raise min(failed, key=lambda error: not _is_false_answer(error))
 
     def _route(self, target: Target) -> "_Route":
@@ -165,7 +167,7 @@ class Prober:
 
 
 class _Route:
-    """The way to one endpoint: its vetted addresses, and a client that keeps one connection open."""
+    """The vetted addresses of one endpoint, and a client that keeps one connection open."""
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class _Route:
         self._addresses: Sequence[IPAddress] = ()
         self._client = httpx.AsyncClient(
             verify=tls,
-            trust_env=False,  # a proxy of the environment would connect elsewhere than to the vetted address
+            trust_env=False,  # a proxy from the environment would not connect to the vetted address
             follow_redirects=False,
             limits=httpx.Limits(max_connections=1),
             timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
@@ -196,7 +198,7 @@ class _Route:
         await self._client.aclose()
 
     async def challenge(self, target: Target, nonce: str) -> str:
-        """Have the node sign the nonce; its signature as text, verified. Raises ProbeError."""
+        """Asks the node to sign the nonce. Returns the verified signature as text. Raises ProbeError."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 body = await self._get(f"/healthz?nonce={nonce}")
@@ -258,12 +260,12 @@ class _Route:
 
 
 def fresh_nonce() -> str:
-    """32 hexadecimal digits that were never asked before."""
+    """A random nonce of 32 hexadecimal digits."""
     return secrets.token_hex(NONCE_BYTES)
 
 
 def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
-    """The answer's signature, once it is shown to be this node's over this nonce. Raises ProbeError."""
+    """The signature in the answer, verified for this node and nonce. Raises ProbeError."""
     try:
         answer = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
@@ -286,7 +288,7 @@ def verified_signature(body: bytes, *, target: Target, nonce: str) -> str:
 def percentile(samples: Sequence[float], share: float) -> float:
     """The sample quantile by linear interpolation between order statistics (Hyndman and Fan's type 7).
 
-    Of few samples the high percentiles lie close to the slowest one: read them over many rounds.
+    With few samples, the high percentiles are close to the slowest one. Compare them over many rounds.
     """
     ordered = sorted(samples)
     rank = share * (len(ordered) - 1)

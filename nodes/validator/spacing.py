@@ -1,8 +1,8 @@
-"""Which of the console's wishes to follow now.
+"""The least time between two probes of the same kind of a node.
 
-The console says what is due; it decides how often. But it learns of a probe only when its outcome arrives,
-and one that failed by the validator's own trouble settles nothing. So a probe of one kind of one node is not
-repeated sooner than the least time below, unless the node's status has changed.
+The console decides what is due. But it learns of a probe only when its result arrives, and a failure of the
+validator itself leaves the probe due. So a probe of one kind of one node is not repeated before the time
+below has passed, unless the node's status has changed.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from nodes.rules.probes import ProbeKind
 from nodes.validator.console import Assignment
 
 LEAST_SECONDS = 30.0
-# Three failures in a row quarantine a node that starts up, so not so close that a slow start does.
+# Three failures in a row quarantine a node that is starting. The spacing must be longer than a slow start.
 PENDING_LEAST_SECONDS = 5.0
 FORGET_AFTER_SECONDS = 600.0
 
@@ -20,7 +20,10 @@ _LOWEST_PRIORITY = 2
 
 
 def priority(status: str) -> int:
-    """Smaller is sooner: somebody waits for a pending node; active ones must not hold it up."""
+    """The priority of a status; smaller is sooner.
+
+    Pending nodes come first, because somebody waits for them.
+    """
     return _PRIORITIES.get(status, _LOWEST_PRIORITY)
 
 
@@ -29,13 +32,13 @@ def least_seconds(status: str) -> float:
 
 
 class Spacing:
-    """Remembers what was probed when, and in which status. Times are monotonic seconds."""
+    """Remembers when each node was probed, and in which status. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._started: dict[tuple[str, ProbeKind], tuple[str, float]] = {}
 
     def take(self, nodes: Iterable[Assignment], *, at: float) -> list[tuple[Assignment, ProbeKind]]:
-        """What to probe now, soonest first; it counts as started."""
+        """Returns what to probe now, in order of priority, and notes it as started."""
         self._forget_before(at - FORGET_AFTER_SECONDS)
         taken = []
         for node in sorted(nodes, key=lambda node: priority(node.status)):
