@@ -66,7 +66,9 @@ def the_operator_sees_why(page: Page) -> None:
     page.goto(f"/nodes/{NODE}/")
     expect(page_status(page, "Quarantine")).to_be_visible()
     status = page.get_by_role("region", name="Status")
-    expect(status).to_contain_text("The node sent a receipt whose signature does not verify with its key.")
+    expect(status).to_contain_text(
+        "The node sent a receipt that none of its keys, current or former, has signed."
+    )
     expect(status).to_contain_text("an admin must clear it")
     expect(page.get_by_role("link", name="Clear quarantine")).to_have_count(0)
 

@@ -208,11 +208,15 @@ def test_a_poll_asks_whether_anything_changed_and_304_leaves_the_page_alone(
     assert page.inner_text("#live") == "fresh"
 
 
-def test_a_poll_after_the_session_ended_takes_the_window_to_the_login_page(
+def test_a_poll_after_the_session_ended_leaves_the_page_and_offers_to_sign_in(
     open_page: Callable[..., Page], complaints: list[str]
 ) -> None:
     page = open_page("/ui/")
     page.route("**/live/", lambda route: route.fulfill(status=401, body="{}"))
     page.evaluate(LIVE_PART)
-    page.wait_for_url("**/login/?next=%2Fui%2F")
+    said = page.locator("#toasts").get_by_text("Your session has ended.")
+    said.wait_for()
+    link = page.locator("#toasts").get_by_role("link", name="Sign in")
+    assert link.get_attribute("href") == "/login/?next=%2Fui%2F"
+    assert page.url.endswith("/ui/")
     complaints.clear()  # the browser itself notes the 401

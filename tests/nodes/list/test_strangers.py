@@ -80,11 +80,12 @@ def test_a_cursor_tells_no_pseudonym_of_a_node_that_is_named() -> None:
     NodeFactory.create_batch(3, shared=True)
     named = dict(Node.objects.filter(pk__startswith="n-").values_list("pk", "pseudonym"))
     seen: list[str] = []
-    cursor: str | None = ""
+    query, cursor = "limit=1", ""
     while cursor is not None:
-        body = api(viewer, f"limit=1&cursor={cursor}")
+        body = api(viewer, query)
         seen += [line["node_id"] for line in body["results"]]
         cursor = body["next"]
+        query = f"limit=1&cursor={cursor}"
         told = base64.urlsafe_b64decode(f"{cursor or ''}===").decode()
         assert not [pseudonym for pseudonym in named.values() if pseudonym in told]
     assert len(seen) == 7
