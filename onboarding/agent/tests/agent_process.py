@@ -42,7 +42,7 @@ class AgentProcess:
                 env=_environment(),
             )
 
-    def wait(self, timeout_seconds: float = 10.0) -> int:
+    def wait(self, timeout_seconds: float = 30.0) -> int:
         """Wait for the process to end; its exit code."""
         assert self._process is not None
         return self._process.wait(timeout_seconds)
