@@ -1,16 +1,16 @@
-"""Who is calling, by network address."""
+"""The network address of the caller."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
 
-# Whoever has one address of IPv6 has all of its /64.
+# The holder of one IPv6 address usually has its whole /64.
 _IPV6_NEIGHBOURS = 64
 
 
 def client_address(request: HttpRequest) -> str:
-    """The caller's address. X-Forwarded-For counts only as far as our own proxies wrote it, and as an address."""
+    """The caller's address. Of X-Forwarded-For, only the entries that trusted proxies added are used."""
     direct = str(request.META.get("REMOTE_ADDR", ""))
     hops = settings.TRUSTED_PROXIES
     forwarded = request.headers.get("X-Forwarded-For", "").split(",")
@@ -21,7 +21,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def client_network(request: HttpRequest) -> str:
-    """What limits count by: the address, or the /64 that it is in."""
+    """The key for rate limits: the IPv4 address, or the /64 of an IPv6 address."""
     address = client_address(request)
     found = _read(address)
     if isinstance(found, IPv6Address):
@@ -30,7 +30,7 @@ def client_network(request: HttpRequest) -> str:
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:
-    """The address; proxies write it bare, with a port, or in brackets."""
+    """Parses an address, which proxies write alone, with a port, or in brackets."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,4 +1,4 @@
-"""Django admin for rows that nobody edits there."""
+"""A read-only ModelAdmin."""
 
 from django.contrib import admin
 from django.db.models import Model
@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Read and search only: the rows are evidence, or have their own actions."""
+    """Rows can only be read and searched, because they are evidence or are changed by their own actions."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""How much is kept of what strangers send, where it is stored or logged beside what matters."""
+"""Limits for untrusted values that are stored or logged."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ CUT = "…"
 
 
 def bounded(value: Any, longest: int = LONGEST_TEXT) -> Any:
-    """The same, with texts of at most `longest` characters, lists and objects of at most 100 items, six deep.
+    """The value with texts of at most `longest` characters, and lists and objects of at most 100 items, six
+    deep.
 
-    What is cut ends in an ellipsis; the number of items left out stands in their place. No U+0000, which
-    PostgreSQL does not take.
+    A text that was cut ends in an ellipsis. Items left out are replaced by their number. U+0000 is removed,
+    because PostgreSQL refuses it.
     """
     return _bounded(value, longest, DEEPEST)
 

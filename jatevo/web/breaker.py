@@ -1,6 +1,7 @@
-"""A circuit breaker: when a store is down, ask it seldom instead of making every request wait for it.
+"""A circuit breaker: while a store is down, it is asked only now and then, so that requests do not wait for
+it.
 
-The one kind for PostgreSQL, Redis and ClickHouse. Breakers are of this process alone.
+It is used for PostgreSQL, Redis and ClickHouse. Each process has its own breakers.
 """
 
 import threading
@@ -18,8 +19,8 @@ log = structlog.get_logger(__name__)
 class CircuitBreaker:
     """Closed, open after `threshold` failures in a row, half-open `open_seconds` later.
 
-    Half-open lets one caller try: success closes it, failure opens it again. `store` is what the log calls it,
-    `clock` is monotonic seconds. Safe to share between threads.
+    Half-open lets one caller try: success closes it, failure opens it again. `store` is its name in the log,
+    `clock` returns monotonic seconds. Safe to share between threads.
     """
 
     def __init__(
@@ -39,25 +40,25 @@ class CircuitBreaker:
         self._retry_at: float | None = None
 
     def allows(self) -> bool:
-        """Whether the caller may try now. A True should be followed by succeeded() or failed()."""
-        if self._retry_at is None:  # nearly always, so without the lock
+        """Whether the caller may try now. After True, the caller should call succeeded() or failed()."""
+        if self._retry_at is None:  # the usual case, so without the lock
             return True
         with self._lock:
             if self._retry_at is None:
                 return True
             if self._clock() < self._retry_at:
                 return False
-            # This caller is the trial; should it never report back, the next may try after another wait.
+            # This caller makes the trial. If it never reports back, another may try after a further wait.
             self._retry_at = self._clock() + self._open_seconds
             return True
 
     @property
     def closed(self) -> bool:
-        """Whether the store answered when it was last asked, as far as is known. Claims no trial."""
+        """Whether the store is assumed to answer. Does not count as a trial."""
         return self._retry_at is None
 
     def succeeded(self) -> None:
-        """The store answered, be it with a refusal."""
+        """The store answered, even if it refused the request."""
         if self._retry_at is None and not self._failures:
             return
         with self._lock:
@@ -79,7 +80,7 @@ class CircuitBreaker:
             log.warning("store unavailable", store=self.store, error=str(error))
 
     def reset(self) -> None:
-        """As in a process that has just started."""
+        """Restores the state of a new process."""
         with self._lock:
             self._failures = 0
             self._retry_at = None

@@ -1,7 +1,7 @@
 """Django's cache in Redis, behind the breaker that the rate limits use.
 
-The cache is a convenience: a Redis that is down or hangs costs one time-out, and until the breaker closes
-again every page computes afresh without asking.
+The console works without the cache. A Redis that is down or hangs costs one time-out; until the breaker
+closes again, pages compute their values without asking Redis.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django_redis.cache import RedisCache
 
 from jatevo.web.throttling import breaker
 
-# What unpickling raises for classes that are gone or have changed (https://docs.python.org/3/library/pickle.html).
+# Errors of unpickling if classes are gone or have changed (https://docs.python.org/3/library/pickle.html).
 UNREADABLE = (
     UnpicklingError,
     AttributeError,
@@ -30,13 +30,13 @@ log = structlog.get_logger(__name__)
 
 
 class BreakerCache(RedisCache):
-    """Never raises because of Redis: what it cannot read is missing, what it cannot write is not kept.
+    """Never raises because of Redis: values it cannot read are missing, values it cannot write are not kept.
 
-    Nor because of what an older or newer release has left there, whose classes this one may not know.
+    Values of another release, whose classes this one may not know, are missing too.
 
-    Deletions are tried even while the breaker is open. They are rare, and a value left behind by a hiccup
-    (a feature flag's, say) would be believed afterwards. `incr` and `decr` have no answer to fall back on
-    and raise.
+    Deletions are tried even while the breaker is open. They are rare, and a value that was not deleted (such
+    as a feature flag's) would be used later. `incr` and `decr` raise, because they have no value to fall back
+    on.
     """
 
     def get(self, key: Any, default: Any = None, version: int | None = None, client: Any = None) -> Any:
@@ -55,7 +55,7 @@ class BreakerCache(RedisCache):
         return self._ask(super().set, False, *args, **kwargs)
 
     def set_many(self, data: dict[Any, Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """The keys that were not kept."""
+        """Sets several values. Returns the keys that were not stored."""
         return self._ask(super().set_many, list(data), data, *args, **kwargs) or []
 
     def touch(self, *args: Any, **kwargs: Any) -> bool:

@@ -1,9 +1,9 @@
-"""A cap on work that is expensive for us and free for a stranger, apart from any rate limit.
+"""Caps on expensive work that anybody can cause, in addition to rate limits.
 
-Hashing a password takes memory and a core, an export takes a database connection and a thread. A rate limit
-says how often somebody may ask; it does not keep thirty requests of one second from running at once. A cap
-does: so many run, a few more wait a moment, and the rest are told at once to come back. All caps together
-leave most of the server's threads (sixteen in the one-machine run) to everybody else.
+Hashing a password takes memory and a core. An export takes a database connection and a thread. A rate limit
+restricts how often somebody may ask, but thirty requests of one second could still run at once. A cap lets a
+fixed number run and a few more wait for a moment; the others are refused at once. All caps together leave
+most of the server's threads (sixteen in the one-machine run) free for other requests.
 """
 
 import threading
@@ -17,9 +17,10 @@ RETRY_AFTER_SECONDS: Final = 2
 
 
 class Cap:
-    """At most `at_once` of one kind of work in this process; `waiting` more wait up to `wait_seconds`.
+    """At most `at_once` of one kind of work in this process, while `waiting` more wait up to `wait_seconds`.
 
-    Past either, ApiError 503 with Retry-After: nothing was done. `work` is what the message calls it.
+    Beyond that it raises ApiError 503 with Retry-After, before anything is done. `work` is its name in the
+    message.
     """
 
     def __init__(self, work: str, *, at_once: int, waiting: int, wait_seconds: float) -> None:
@@ -30,7 +31,7 @@ class Cap:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """`with cap.held():` around the work itself, and nothing that waits for something else."""
+        """A context manager for the work itself. Code that waits for something else belongs outside of it."""
         self._take()
         try:
             yield
@@ -38,7 +39,7 @@ class Cap:
             self._give_back()
 
     def held_through(self, parts: Iterable[str]) -> Iterator[str]:
-        """Takes a place now, and gives it back once the parts of a streamed answer are sent or given up."""
+        """Takes a place now, and releases it once the parts of a streamed answer are sent or abandoned."""
         self._take()
         return _Held(iter(parts), self)
 
@@ -63,7 +64,10 @@ class Cap:
 
 
 class _Held(Iterator[str]):
-    """An iterator that holds a place. A generator would not do: one that never began has no `finally`."""
+    """An iterator that holds a place.
+
+    A generator would not work: if it never starts, its `finally` never runs.
+    """
 
     def __init__(self, parts: Iterator[str], cap: Cap) -> None:
         self._parts = parts
@@ -86,5 +90,5 @@ class _Held(Iterator[str]):
         self.close()
 
 
-# A file of many rows: each holds a thread, and a database connection, for as long as it is read.
+# Each export holds a thread and a database connection for as long as the client reads it.
 EXPORTS: Final = Cap("Exporting", at_once=2, waiting=1, wait_seconds=2.0)

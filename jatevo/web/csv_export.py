@@ -1,7 +1,7 @@
-"""CSV for people, one writer for all exports: RFC 4180 in UTF-8.
+"""The CSV writer of all exports: RFC 4180 in UTF-8.
 
-A byte order mark lets spreadsheets read names of any script. Text that a spreadsheet could take for a formula is
-defused. Times are in the zone of the person who asks, and each says its offset.
+A byte order mark lets spreadsheets recognise UTF-8. Text that a spreadsheet could run as a formula is
+escaped. Times are in the person's time zone, each with its offset.
 """
 
 import csv
@@ -18,14 +18,15 @@ from jatevo.web.capped_work import EXPORTS
 Cell = str | int | float | Decimal | datetime | None
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
-# Excel, LibreOffice and Google Sheets run a cell that begins so; in East Asian settings the full-width forms too.
+# Excel, LibreOffice and Google Sheets run cells that begin with these; in East Asian locales also full-width
+# forms.
 _FORMULA_STARTS: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
-# What spreadsheets skip before they look, but for white space.
+# Characters besides white space that spreadsheets skip before they look for a formula.
 _UNSEEN: Final = "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
 
 
 class _Echo:
-    """A file that gives back what is written to it."""
+    """A file whose write() returns the text."""
 
     def write(self, text: str) -> str:
         return text
@@ -34,7 +35,9 @@ class _Echo:
 def csv_answer(
     header: Sequence[str], rows: Iterable[Sequence[Cell]], *, name: str, zone: tzinfo
 ) -> StreamingHttpResponse:
-    """The download `name`, streamed. `zone` is the reader's: it is no longer the current one while this streams.
+    """The streamed download `name`.
+
+    `zone` is passed in, since the current time zone is reset before it streams.
 
     Raises ApiError 503 while too many exports run.
     """
@@ -46,7 +49,7 @@ def csv_answer(
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, zone: tzinfo) -> Iterator[str]:
-    """The lines, the header first and with the byte order mark. What is not known (None) is an empty cell."""
+    """The lines, with the byte order mark and the header first. None (unknown) is an empty cell."""
     writer = csv.writer(_Echo())
     yield _BYTE_ORDER_MARK + writer.writerow(header)
     for row in rows:
@@ -68,7 +71,9 @@ def _cell(value: Cell, zone: tzinfo) -> str | int | float | Decimal:
 
 
 def _defused(text: str) -> str:
-    """The text, with a ' before what could run as a formula, or begins with a control character or new line."""
+    """The text, with a ' in front if it could run as a formula or begins with a control character or new
+    line.
+    """
     begins = text.lstrip().lstrip(_UNSEEN).lstrip()
     if begins.startswith(_FORMULA_STARTS) or (text and ord(text[0]) < 0x20):
         return f"'{text}"

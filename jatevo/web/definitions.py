@@ -1,7 +1,6 @@
-"""What a figure means, in words: shown by `{% help "key" %}`, by the API's schema and by the Docs page.
+"""Definitions of figures, shown by `{% help "key" %}`, in the API's schema and on the Docs page.
 
-Each app states its own in a module `definitions.py` beside the code that computes them; Django loads those
-modules at the start, so that a key is enough to find a text.
+Each app has its own in a module `definitions.py`. All of these modules are loaded at the start.
 """
 
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ _known: dict[str, "Definition"] = {}
 
 @dataclass(frozen=True)
 class Definition:
-    """`text` says what is counted, `window` over which time, `source` from which records."""
+    """A figure's definition: `text` says what is counted, `window` over which time, `source` from which
+    records.
+    """
 
     key: str
     title: str
@@ -21,12 +22,12 @@ class Definition:
 
     @property
     def sentence(self) -> str:
-        """All of it in one paragraph, for the API's schema."""
+        """The definition in one paragraph, for the API's schema."""
         return f"{self.text} Window: {self.window}. Source: {self.source}."
 
 
 def define(key: str, title: str, *, text: str, window: str, source: str) -> Definition:
-    """A definition that `find` finds from now on. Two of one key are a mistake: ValueError."""
+    """Registers a definition, for `find`. Raises ValueError if the key is taken."""
     definition = Definition(key, title, text, window, source)
     if _known.setdefault(key, definition) != definition:
         raise ValueError(f"{key} has two definitions")
@@ -39,5 +40,5 @@ def find(key: str) -> Definition:
 
 
 def every_definition() -> list[Definition]:
-    """All of them, in the order in which the apps state them."""
+    """All definitions, in the order in which the apps define them."""
     return list(_known.values())

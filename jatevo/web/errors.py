@@ -1,4 +1,4 @@
-"""The one error shape of /v1, and everything that is turned into it.
+"""The error shape of /v1, and the conversion of exceptions to it.
 
 {"error": {"type": "...", "message": "...", "request_id": "...", "details": [{"field", "message"}]}}
 """
@@ -25,14 +25,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """What is wrong with one field; nested fields are dotted, list items numbered: `metrics.uptime`."""
+    """A problem with one field.
+
+    Nested fields have dotted names, with numbers for list items: `metrics.uptime`.
+    """
 
     field: str
     message: str
 
 
 class ApiError(Exception):
-    """An answer that is not a success. Raise it anywhere below /v1; `extra` joins the error object."""
+    """An error answer, which any code below /v1 may raise. `extra` is merged into the error object."""
 
     def __init__(
         self,
@@ -79,14 +82,14 @@ def unavailable(store: str) -> ApiError:
 
 
 def to_response(error: ApiError) -> HttpResponse:
-    """The error as a plain Django answer."""
+    """The error as a Django response."""
     return HttpResponse(
         dump(error.body()), status=error.status, content_type="application/json", headers=error.headers
     )
 
 
 def from_exception(error: BaseException) -> ApiError:
-    """The ApiError for any exception; what nobody foresaw becomes a 500 that tells nothing, and is logged."""
+    """The ApiError for any exception. An unexpected one is logged and becomes a 500 without details."""
     match error:
         case ApiError():
             return error
@@ -120,7 +123,7 @@ def from_exception(error: BaseException) -> ApiError:
 
 
 def log_outage(error: BaseException) -> None:
-    """Says why a request was refused. While the breaker is open it has said so, and the same holds for all."""
+    """Logs why a request was refused, unless the breaker is open, since that was logged when it opened."""
     if breaker.closed:
         log.warning("database unavailable", error=str(error))
 

@@ -1,6 +1,6 @@
-"""One URL, the whole page or a part of it: what htmx asks for decides.
+"""Answers a URL with the whole page or a part of it, depending on what htmx asks for.
 
-The element that htmx will fill (HX-Target) names the part. A history restore is a request for the page.
+The id of the element that htmx will fill (HX-Target) selects the part. A history restore gets the whole page.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from django_htmx.middleware import HtmxDetails
 
 
 def wanted_fragment(request: HttpRequest, fragments: Mapping[str, str]) -> str | None:
-    """The partial for the element that htmx wants to fill; None means the whole page.
+    """The partial for the element that htmx will fill. None means the whole page.
 
-    `fragments` maps ids of elements to names of `{% partialdef %}`s.
+    `fragments` maps element ids to names of `{% partialdef %}`s.
     """
     htmx = HtmxDetails(request)
     if not htmx or htmx.history_restore_request:
@@ -36,7 +36,7 @@ def page_or_fragment(
 ) -> HttpResponse:
     """The page, or the part that was asked for.
 
-    A part bears an ETag of what it shows, so that a poll is answered with 304 while nothing of that changes.
+    A part has an ETag of its content, so that a poll gets a 304 while the content is unchanged.
     """
     fragment = wanted_fragment(request, fragments)
     if fragment is None:
@@ -48,17 +48,17 @@ def page_or_fragment(
     return _guarded(get_conditional_response(request, etag=etag, response=part) or part)
 
 
-# What is new in every rendering without being news: words that the page itself keeps fresh, a masked CSRF token.
+# What differs in every rendering without a change of content: relative times, and masked CSRF tokens.
 _ALWAYS_NEW = re.compile(rb"(?<= data-relative>)[^<]*|(?<=name=\"csrfmiddlewaretoken\" value=\")[^\"]*")
 
 
 def etag_of(rendered: bytes) -> str:
-    """An ETag of what a part shows: of its HTML, but for the words of relative times and CSRF tokens."""
+    """An ETag of a part's HTML without relative times and CSRF tokens."""
     return quote_etag(hashlib.sha256(_ALWAYS_NEW.sub(b"", rendered)).hexdigest()[:32])
 
 
 def _guarded(response: HttpResponse) -> HttpResponse:
-    """Keeps caches from mixing the page with its parts, or one person's with another's."""
+    """Sets headers that keep caches from mixing the page with its parts, or pages of different people."""
     patch_vary_headers(response, ["HX-Request", "HX-Target", "Cookie"])
     patch_cache_control(response, private=True, no_cache=True)
     return response

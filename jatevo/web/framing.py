@@ -1,10 +1,11 @@
-"""Where a request's body ends, and that HEAD has none: the same for every server that the console is run on.
+"""WSGI middleware that makes servers agree on where a request's body ends and that HEAD has no body.
 
-A WSGI middleware around Django. Servers differ: granian hands a chunked body on as it comes, without a length,
-where Django then reads nothing; waitress sends whatever the application answers to HEAD.
+Servers differ. granian passes a chunked body on without a length, and Django then reads nothing. waitress
+sends the body that the application returns for HEAD.
 
-granian does not tell a chunked body that broke off from one that ended. JSON has an end of its own, so what is
-cut is no JSON; only where nothing came at all would a request without a body be seen, and that is refused.
+granian does not distinguish a chunked body that was cut off from a complete one. A JSON text that was cut off
+is invalid, so it is refused anyway. An empty chunked body could be one that was cut off at the start, so it
+is refused here.
 """
 
 import io
@@ -14,16 +15,16 @@ from typing import Any
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-PROBLEM = "jatevo.framing"  # the environ's key for what is wrong with the body
+PROBLEM = "jatevo.framing"  # key in the environ for a problem with the body
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 _OLD = frozenset({"HTTP/1.0", "HTTP/1"})  # granian's name for it is the second
 _CHUNK_BYTES = 64 * 1024
-# Read and dropped beyond the limit: a client that is cut off while it sends may never see why.
+# Read and discarded beyond the limit, because a client that is cut off while sending may not see the answer.
 _LINGER_BYTES = 8 * 1024 * 1024
 
 
 class Problem(StrEnum):
-    """Why nobody can tell where the body ends."""
+    """Why the end of the body cannot be determined."""
 
     CODING = "coding"  # a transfer coding other than chunked, or one in HTTP/1.0
     NO_LENGTH = "no length"  # HTTP/1.0 with neither length nor chunks
@@ -33,7 +34,7 @@ class Problem(StrEnum):
 class Framing:
     """Gives chunked bodies a length, up to one byte beyond `most_bytes`, and answers HEAD without a body.
 
-    What is wrong with a body stands in the environ under PROBLEM, for the application to answer.
+    A problem with the body is set in the environ under PROBLEM, so that the application can answer it.
     """
 
     def __init__(self, application: WsgiApplication, *, most_bytes: int) -> None:
@@ -73,7 +74,7 @@ def _settle_body(environ: dict[str, Any], most_bytes: int) -> None:
 
 
 def linger(stream: Any) -> None:
-    """Reads on to the body's end, within reason. May raise OSError or ValueError where the connection broke."""
+    """Reads the rest of the body, up to a limit. May raise OSError or ValueError if the connection broke."""
     left = _LINGER_BYTES
     while left > 0 and (piece := stream.read(_CHUNK_BYTES)):
         left -= len(piece)

@@ -1,4 +1,4 @@
-"""What no view should see is turned away here: foreign hosts, endless addresses, bodies without an end."""
+"""Refuses requests before any view: unknown hosts, URLs that are too long, bodies with invalid framing."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def refusal(request: HttpRequest, error: ApiError) -> HttpResponse:
-    """The error as whoever asked can read it: JSON below /v1, a page or its fragment elsewhere."""
+    """The error as JSON below /v1, and as a page or a fragment elsewhere."""
     return to_response(error) if is_api(request) else refused_page(request, error)
 
 
@@ -45,7 +45,7 @@ def _refuse_foreign_host(request: HttpRequest) -> None:
     try:
         request.get_host()
     except DisallowedHost as error:
-        # One line: Django's own would come with a traceback, as often as a stranger likes.
+        # One line. Django itself would log a traceback for each such request, which anybody can send.
         log.warning("host refused", host=request.META.get("HTTP_HOST", "")[:_LONGEST_HOST_LOGGED])
         raise ApiError(400, "invalid_request", "The Host header names no host of this console.") from error
 

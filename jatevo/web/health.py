@@ -1,6 +1,6 @@
-"""Whether this process is ready to serve: what whoever started it says, and what its stores say.
+"""Whether this process is ready to serve, from the state set by its starter and from checks of its stores.
 
-Each store has a check, registered by the app that knows the store. PostgreSQL is the one that nothing goes on without.
+The app that uses a store registers its check. Only PostgreSQL is required.
 """
 
 import threading
@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from jatevo.web.postgresql.budgets import READINESS, working
 from jatevo.web.throttling import redis_is_up
 
-REMEMBER_SECONDS: Final = 1.0  # however many ask, the stores are asked once in so long
+REMEMBER_SECONDS: Final = 1.0  # results are reused for this long, however many requests ask
 
 StoreCheck = Callable[[], bool]
 
@@ -23,14 +23,14 @@ StoreCheck = Callable[[], bool]
 class Readiness(StrEnum):
     STARTING = "starting"
     READY = "ready"
-    DEGRADED = "degraded"  # serves, without something that can be done without
+    DEGRADED = "degraded"  # serves without a store that is not required
     UNAVAILABLE = "unavailable"
     STOPPING = "stopping"
 
 
 @dataclass(frozen=True)
 class Health:
-    """`stores` says of each store whether it answers."""
+    """The state of the process. `stores` has whether each store answers."""
 
     readiness: Readiness
     stores: dict[str, bool]
@@ -40,14 +40,19 @@ class Health:
         return self.readiness in {Readiness.READY, Readiness.DEGRADED}
 
 
-_state = Readiness.READY  # a plain web process is ready once it answers; the one-machine run says otherwise
+_state = (
+    Readiness.READY
+)  # a plain web process is ready once it answers; the one-machine run sets other states
 _checks: dict[str, StoreCheck] = {}
 _asking = threading.Lock()
 _last: tuple[float, dict[str, bool]] | None = None
 
 
 def register_store(name: str, check: StoreCheck) -> None:
-    """`check` says whether the store answers, within a second or so, and never raises."""
+    """Registers a store.
+
+    `check` returns within about a second whether the store answers, and never raises.
+    """
     _checks[name] = check
 
 
@@ -64,12 +69,14 @@ def mark_stopping() -> None:
 
 
 def readiness() -> Readiness:
-    """What whoever started the process says of it. Asks no store."""
+    """The state that the process was given by its starter. Asks no store."""
     return _state
 
 
 def health() -> Health:
-    """Both. Within about two seconds, and at once while another thread asks."""
+    """The readiness and the state of the stores, within about two seconds, or at once while another thread
+    asks.
+    """
     stores = _stores()
     if _state is not Readiness.READY:
         return Health(_state, stores)
@@ -87,7 +94,7 @@ def _stores() -> dict[str, bool]:
         return last[1]
     try:
         found = _last
-        if found is None or found is last:  # nobody else has asked meanwhile
+        if found is None or found is last:  # no other thread has asked in the meantime
             found = _last = (time.monotonic(), {name: check() for name, check in _checks.items()})
         return found[1]
     finally:
@@ -95,7 +102,7 @@ def _stores() -> dict[str, bool]:
 
 
 def forget() -> None:
-    """As in a process that has just started."""
+    """Restores the state of a new process."""
     global _last
     _last = None
 

@@ -15,7 +15,7 @@ _SECRET = re.compile(r"\b(jve_|whsec_|eyJ)[A-Za-z0-9+/=_.-]{8,}")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replaces enrolment tokens, node tokens and JWTs wherever they stand in a text."""
+    """Replaces enrolment tokens, node tokens and JWTs anywhere in a text."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = _SECRET.sub(r"\1…", value)
@@ -23,12 +23,12 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def is_no_outage(record: logging.LogRecord) -> bool:
-    """False for Django's line about an answer of 503: why it was given is said once, by whoever knows."""
+    """Drops Django's line about a 503 answer, because its cause is logged where it is known."""
     return getattr(record, "status_code", None) != 503
 
 
 def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Requests that Django itself finds suspicious are a stranger's doing: no traceback for each of them."""
+    """Drops the traceback of requests that Django finds suspicious, because anybody can send many of them."""
     if str(event.get("logger", "")).startswith("django.security"):
         event.pop("exc_info", None)
         event["level"] = "warning"
@@ -36,10 +36,10 @@ def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def bound(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Cuts each value to what a log line keeps of it: what strangers send may stand in any of them."""
+    """Limits the size of each value, because any of them may come from untrusted input."""
     for name, value in event.items():
         if not isinstance(value, (str, dict, list, tuple, int, float, type(None))):
-            value = repr(value)  # as the renderer would
+            value = repr(value)  # as the renderer does
         event[name] = bounded(value, LONGEST_TRACEBACK if name == "exception" else LONGEST_VALUE)
     return event
 

@@ -1,4 +1,4 @@
-"""What every request passes: its id, and for /v1 the gate that keeps answers in the contract's shape."""
+"""Middleware for every request: its id, its time budget, and for /v1 the contract's error shape."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 Next = Callable[[HttpRequest], HttpResponse]
 
-# What machines post with their own credentials: cookies mean nothing there.
+# Routes to which machines post with their own credentials. Cookies are ignored there.
 INGRESS = frozenset({"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes"})
 
 
@@ -49,13 +49,13 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response[HEADER] = request_id
         if not response.streaming and "Content-Length" not in response:
-            # Django counts only what reaches its CommonMiddleware; without a length a connection has to end.
+            # Django sets it only in CommonMiddleware. Without a length, the connection must be closed.
             response["Content-Length"] = str(len(response.content))
         return response
 
 
 class LivenessMiddleware:
-    """Answers /healthz before anything that could ask a store, whatever cookies and host the request names."""
+    """Answers /healthz before any code that could ask a store, whatever cookies and host the request has."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -65,7 +65,7 @@ class LivenessMiddleware:
 
 
 class BudgetMiddleware:
-    """Gives each request its time with PostgreSQL. What is streamed later is bound statement by statement."""
+    """Limits each request's time with PostgreSQL. Streamed parts are limited for each statement."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -76,7 +76,7 @@ class BudgetMiddleware:
 
 
 class ApiGateMiddleware:
-    """For /v1: bodies within the limit, JSON only, and errors in the contract's shape whoever made them."""
+    """For /v1: limits the body, accepts only JSON, and gives all errors the contract's shape."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -91,13 +91,13 @@ class ApiGateMiddleware:
         ):
             return to_response(_ERRORS.get(response.status_code, _ERRORS[500]))
         if request.method in ("GET", "HEAD") and "Cache-Control" not in response:
-            # what it says depends on who asks, and bearer tokens are no cookies
+            # the answer depends on the caller, also with a bearer token instead of a cookie
             response["Cache-Control"] = "private, no-cache"
             patch_vary_headers(response, ["Authorization", "Cookie"])
         return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        """Once the route is known: what it does not take at all is a 405, whatever came with it."""
+        """Answers 405 to a method that the route does not support, before its body is checked."""
         methods = getattr(getattr(view, "cls", None), "http_method_names", None)
         if is_api(request) and (methods is None or str(request.method).lower() in methods):
             try:
@@ -115,7 +115,7 @@ class ApiGateMiddleware:
         if isinstance(error, ApiError):  # a limit, or a cap
             return refused_page(request, error)
         if isinstance(error, (DataError, OverflowError)) and request.method in ("GET", "HEAD"):
-            # Django admin uses the values of its query as they come: U+0000, years of 400 digits.
+            # Django admin uses query values unchecked, such as U+0000 or years of 400 digits.
             log.warning("a page was asked for with impossible values", error=repr(error))
             return bad_request(request, error)
         return None
@@ -157,9 +157,10 @@ _ERRORS = {
 
 
 class PageGZipMiddleware(GZipMiddleware):
-    """Compresses pages and exports. Answers of the API are short, and their hot path is spared the work.
+    """Compresses pages and exports. Answers of the API are short, so they are not compressed.
 
-    Django pads each compressed answer at random, so that its length tells nothing of what is in it.
+    Django adds random padding to compressed answers, so that their length reveals nothing about their
+    content.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -1,19 +1,19 @@
-"""Notices that this process shows on every page: of demo data, for example."""
+"""Notices that this process shows on every page, for example about demo data."""
 
 _shown: list[str] = []
 
 
 def show(text: str) -> None:
-    """Shows it from now on, on every page, to everybody."""
+    """Adds a notice to every page, for everybody."""
     if text not in _shown:
         _shown.append(text)
 
 
 def shown() -> tuple[str, ...]:
-    """All notices, in the order in which they came."""
+    """All notices, in the order in which they were added."""
     return tuple(_shown)
 
 
 def clear() -> None:
-    """Takes all of them back."""
+    """Removes all notices."""
     _shown.clear()

@@ -1,4 +1,4 @@
-"""What drf-spectacular needs to know to describe /v1 as the contract has it."""
+"""Extensions of drf-spectacular, so that the schema describes /v1 as the contract does."""
 
 from typing import Any
 
@@ -35,7 +35,8 @@ _ERROR_SCHEMA: dict[str, Any] = {
 }
 
 
-# Who proves what how, beside people (jatevo/accounts/openapi.py); views name these with `auth=`.
+# Security schemes of machines; those of people are in jatevo/accounts/openapi.py. Views refer to them by
+# `auth=`.
 NODE, VALIDATOR, ENROLMENT = "node", "validator", "enrolment"
 _MOMENT = (
     r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -61,9 +62,9 @@ _MACHINES: dict[str, dict[str, str]] = {
 
 
 def either(*schemes: str, nobody: bool = False) -> Any:
-    """For `extend_schema(auth=…)`: any one of the schemes will do; with `nobody`, none too.
+    """For `extend_schema(auth=…)`: any one of the schemes is enough; with `nobody`, none is needed.
 
-    Typed as Any: the library's annotation says names, and the schema gets what stands here as it is.
+    Typed as Any, because the library annotates names but puts the value into the schema as it is.
     """
     return [*({scheme: []} for scheme in schemes), *([{}] if nobody else [])]
 
@@ -74,7 +75,7 @@ def text_parameter(name: str, longest: int, description: str = "") -> OpenApiPar
 
 
 def moment_parameter(name: str, description: str) -> OpenApiParameter:
-    """As query_values.moment reads it."""
+    """A parameter that query_values.moment reads."""
     schema = {"type": "string", "pattern": _MOMENT, "example": "2026-11-28"}
     return OpenApiParameter(name, schema, description=f"{description} {MOMENT_HELP}; a date is a day in UTC")
 
@@ -88,7 +89,9 @@ LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": M
 
 
 def json_body(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """The request body that this struct takes, for `extend_schema(request=…)`: one schema, without references."""
+    """The request body that this struct takes, for `extend_schema(request=…)`: one schema, without
+    references.
+    """
     schema = msgspec.json.schema(shape)
     return {"application/json": _plain(schema, schema.get("$defs", {}))}
 
@@ -104,7 +107,7 @@ def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(found.get("title"), str):
         found["title"] = found["title"].lstrip("_")
     if isinstance(found.get("pattern"), str):
-        found["pattern"] = found["pattern"].replace(r"\Z", "$")  # the regular expressions of JavaScript
+        found["pattern"] = found["pattern"].replace(r"\Z", "$")  # in the syntax of JavaScript
     return found
 
 
@@ -116,7 +119,7 @@ class ConsoleSchema(AutoSchema):
 
 
 def add_error_answers(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Every operation can answer with the error shape; machines have ways of their own to say who they are."""
+    """Adds error answers to every operation, and the security schemes of machines."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = _ERROR_SCHEMA
     components.setdefault("securitySchemes", {}).update(_MACHINES)
@@ -134,7 +137,7 @@ def add_error_answers(result: dict[str, Any], generator: Any, request: Any, publ
 
 
 def _require_body(operation: dict[str, Any]) -> None:
-    """A body that is described in place is one that the route cannot do without; serializers say so themselves."""
+    """Marks a request body that is described inline as required. Serializers do so themselves."""
     body = operation.get("requestBody")
     if body and not any("$ref" in content.get("schema", {}) for content in body["content"].values()):
         body["required"] = True

@@ -1,7 +1,7 @@
-"""How often pages and exports may be asked for: by each person, and by each address of strangers.
+"""Rate limits of pages and exports, by person, and by address for visitors.
 
-Generous, since open pages refresh themselves every few seconds. Static files, the API and probes of load
-balancers are not counted.
+They are generous, since open pages refresh every few seconds. Static files, the API and load balancers'
+probes do not count.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,10 @@ UNCOUNTED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class PageLimitMiddleware:
-    """429 as a page, or as the fragment that htmx asked for. Comes after the one that knows the person."""
+    """Answers 429 as a page or as a fragment for htmx.
+
+    Must come after the middleware that sets the person.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -43,5 +46,5 @@ def _who(request: HttpRequest) -> tuple[str, str]:
         if user.is_authenticated:
             return "person", str(user.pk)
     except DatabaseError:
-        pass  # nobody can say who it is just now
+        pass  # the person is unknown while PostgreSQL does not answer
     return "address", client_network(request)

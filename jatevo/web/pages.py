@@ -1,4 +1,4 @@
-"""Error pages for people. They touch no store, so that they can say that one is down."""
+"""Error pages for people. They use no store, so that they also work while one is down."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -10,7 +10,9 @@ from jatevo.web.request_id import current_request_id
 
 
 def unavailable_page(request: HttpRequest) -> HttpResponse:
-    """503: PostgreSQL does not answer. A part of a page gets a sentence, which app.js shows beside what is there."""
+    """503: PostgreSQL does not answer. For a part of a page, a sentence that app.js shows next to the old
+    content.
+    """
     htmx = HtmxDetails(request)
     is_part = bool(htmx) and not htmx.history_restore_request
     response = _page(request, "errors/503_part.html" if is_part else "errors/503.html", 503)
@@ -21,7 +23,7 @@ def unavailable_page(request: HttpRequest) -> HttpResponse:
 
 
 def refused_page(request: HttpRequest, refused: ApiError) -> HttpResponse:
-    """What /v1 would answer in the error shape, as a page; as the part alone for htmx, which shows it in place."""
+    """An ApiError as a page, or as a fragment for htmx, which shows it in place."""
     context = {
         "request_id": current_request_id(),
         "refused": refused,

@@ -1,4 +1,4 @@
-"""Keyset paging: a page starts where the last one ended, however many rows came in between."""
+"""Keyset pagination: a page starts where the last one ended, even if rows were added in between."""
 
 import base64
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ class KeysetPage(Generic[M]):
 def keyset_page(
     queryset: QuerySet[M], *, cursor: str | None, limit: int, fields: Sequence[str]
 ) -> KeysetPage[M]:
-    """One page, ordered by the fields: all ascending or all descending ("-field"), unique together.
+    """One page, ordered by the fields, which are all ascending or all descending ("-field") and unique
+    together.
 
-    A field may be an annotation of the queryset's.
-    Raises ApiError 422 on a cursor that we did not make.
+    A field may be an annotation of the queryset. Raises ApiError 422 for an invalid cursor.
     """
     descending = fields[0].startswith("-")
     names = [field.removeprefix("-") for field in fields]
@@ -61,7 +61,7 @@ def _beyond(names: Sequence[str], values: Sequence[Any], descending: bool) -> Q:
     for position, name in enumerate(names):
         equal = {names[before]: values[before] for before in range(position)}
         beyond |= Q(**equal, **{f"{name}__{comparison}": values[position]})
-    # the redundant outer bound is what lets PostgreSQL start in the index (and prune partitions)
+    # the redundant outer bound lets PostgreSQL start within the index and skip partitions
     return Q(**{f"{names[0]}__{comparison}e": values[0]}) & beyond
 
 
@@ -78,17 +78,20 @@ def _decode(queryset: QuerySet[M], cursor: str, names: Sequence[str]) -> list[An
         if not isinstance(values, list):
             raise ValueError("no list of keys")
         decoded = [_typed(queryset, name, value) for name, value in zip(names, values, strict=True)]
-        # to_python is generous (true is 1, "1" is 1, 1.5 is 1): ours are what they would be encoded as again
+        # to_python is lenient (true, "1" and 1.5 become 1), so a value must also encode to the same text
         if orjson.dumps(decoded) != orjson.dumps(values):
             raise ValueError("keys of other types")
-    # ValidationError is Django's and no ValueError; an infinite float overflows
+    # Django's ValidationError is not a ValueError; an infinite float overflows
     except (ValidationError, TypeError, ValueError, OverflowError) as error:
         raise refused from error
     return decoded
 
 
 def _typed(queryset: QuerySet[M], name: str, value: Any) -> Any:
-    """The value as the column's, within its limits. Raises ValidationError, TypeError or ValueError."""
+    """The value with the column's type, within its limits.
+
+    Raises ValidationError, TypeError or ValueError.
+    """
     annotation = queryset.query.annotations.get(name)
     field = queryset.model._meta.get_field(name) if annotation is None else annotation.output_field
     if not isinstance(field, Field):

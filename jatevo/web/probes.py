@@ -14,7 +14,7 @@ LIVENESS_PATH = "/healthz"
 
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text, for who sends JATEVO_METRICS_TOKEN as a bearer token, and for signed-in admins."""
+    """Metrics for Prometheus, with JATEVO_METRICS_TOKEN as a bearer token or for signed-in admins."""
     token = settings.METRICS_TOKEN
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     scraper = bool(token) and scheme.lower() == "bearer" and compare_digest(given.encode(), token.encode())
@@ -25,15 +25,18 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200: this process lives. It asks no store, so that nobody ends a process for the fault of one."""
+    """200: this process is alive.
+
+    It asks no store, so that a store's outage does not get the process restarted.
+    """
     return JsonResponse({"status": "ok", "readiness": readiness().value})
 
 
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 while this process can serve, 503 while it starts, stops, or PostgreSQL does not answer.
+    """200 while this process can serve; 503 while it starts or stops, or PostgreSQL does not answer.
 
-    Without Redis or ClickHouse it serves, and is `degraded`.
+    Without Redis or ClickHouse it still serves, as `degraded`.
     """
     found = health()
     stores = {name: "ok" if answers else "unavailable" for name, answers in found.stores.items()}

@@ -1,7 +1,7 @@
-"""The values of a URL's query, read strictly: for /v1, for pages and for exports alike.
+"""Strict parsing of query values, for /v1, pages and exports.
 
-A value that makes no sense is refused with the reason (`BadValue`), never guessed at. The API answers 422
-with it; a page shows it beside the field.
+An invalid value is refused with a reason (`BadValue`). The API answers 422 with the reason; a page shows it
+next to the field.
 """
 
 import re
@@ -20,7 +20,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 MOMENT_HELP = "an RFC 3339 time with its offset, a date, or unix seconds, from the years 2000 to 2100"
 
-# RFC 3339 in full: Python's own reader takes all of ISO 8601, week dates and times without an offset included.
+# RFC 3339 only. Python's parser accepts all of ISO 8601, including week dates and times without an offset.
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
@@ -31,14 +31,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BadValue(ValueError):
-    """The text is no such value; the message says what would be one."""
+    """The text is not a valid value. The message says what would be."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a text names: an instant (`start` and `end` are equal), or a whole day from `start` until `end`.
+    """An instant (`start` and `end` are equal), or a whole day from `start` until `end`.
 
-    A list "from" it begins at `start`. One "to" it ends before `end`, so that a day is included as a whole.
+    A list "from" a moment begins at `start`. A list "to" it ends before `end`, so that a whole day is
+    included.
     """
 
     start: datetime
@@ -46,7 +47,10 @@ class Moment:
 
 
 def moment(text: str, *, zone: tzinfo = UTC) -> Moment:
-    """RFC 3339 with an offset, a date (a day in `zone`), or unix seconds, from 2000 to 2100. Raises BadValue."""
+    """RFC 3339 with an offset, a date (a day in `zone`), or unix seconds, from 2000 to 2100.
+
+    Raises BadValue.
+    """
     try:
         if _DATE.fullmatch(text):
             day = date.fromisoformat(text)
@@ -68,14 +72,14 @@ def moment(text: str, *, zone: tzinfo = UTC) -> Moment:
 
 
 def whole_number(text: str, *, least: int, most: int) -> int:
-    """A number in digits alone, within the limits. Raises BadValue."""
+    """A number of digits only, within the limits. Raises BadValue."""
     if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
         raise BadValue(f"{least} to {most}")
     return int(text)
 
 
 def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
-    """What is wrong with the names: unknown parameters, those given more than once, and those without a value."""
+    """The problems with parameter names: unknown parameters, repeated ones, and ones without a value."""
     problems = []
     for name in query:
         if name not in known:
@@ -88,9 +92,9 @@ def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
 
 
 def takes_query(*known: str) -> Callable[[F], F]:
-    """Decorates a view of /v1, below `@api_view`: reads (GET, HEAD) take these parameters, once each, and no other.
+    """Decorates a view of /v1, below `@api_view`: GET and HEAD accept only these parameters, once each.
 
-    Without names the route takes none. Raises ApiError 422 after the caller's rights are settled.
+    Without names the route accepts none. Raises ApiError 422, after the caller's permissions were checked.
     """
 
     def decorate(view: F) -> F:

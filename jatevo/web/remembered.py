@@ -1,4 +1,4 @@
-"""A value in Django's cache, and in this process alone while Redis is away."""
+"""A value in Django's cache, or only in this process while Redis is away."""
 
 import threading
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from jatevo.web.throttling import breaker
 
 T = TypeVar("T")
 
-MOST_ALONE: Final = 1000  # values that a process remembers by itself
+MOST_ALONE: Final = 1000  # values remembered per process
 
 _alone: OrderedDict[str, Any] = OrderedDict()
 _alone_lock = threading.Lock()
@@ -19,8 +19,8 @@ _alone_lock = threading.Lock()
 class Remembered(Generic[T]):
     """One value under one key. Neither method raises because of Redis.
 
-    What was kept while Redis was away is believed only as long as it still is: afterwards the value that all
-    processes share counts again.
+    A value that was stored while Redis was away is used only until Redis is back. Then the shared value
+    counts again.
     """
 
     def __init__(self, key: str, *, keep_seconds: int) -> None:
@@ -28,7 +28,7 @@ class Remembered(Generic[T]):
         self._keep_seconds = keep_seconds
 
     def get(self) -> T | None:
-        """The last value, however old; None if there is none."""
+        """The last value of any age, or None."""
         found: T | None = cache.get(self.key)
         if found is not None or breaker.closed:
             return found
@@ -46,6 +46,6 @@ class Remembered(Generic[T]):
 
 
 def forget_alone() -> None:
-    """As in a process that has just started."""
+    """Restores the state of a new process."""
     with _alone_lock:
         _alone.clear()

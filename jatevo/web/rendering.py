@@ -1,4 +1,4 @@
-"""JSON and nothing else: DRF's renderer over orjson, and its negotiation without choice."""
+"""DRF's renderer with orjson, and content negotiation that always answers JSON."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +24,7 @@ class JsonRenderer(BaseRenderer):
 
 
 class JsonOnly(BaseContentNegotiation):
-    """An Accept header never changes the answer: it is JSON."""
+    """Ignores the Accept header and always chooses JSON."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         essence = (request.content_type or "").split(";")[0].strip().lower()

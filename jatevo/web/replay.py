@@ -1,4 +1,4 @@
-"""Each signed message counts once, and may come again if nothing came of it."""
+"""The replay guard: a signed message is accepted once, but may be repeated if it had no effect."""
 
 from typing import Final
 
@@ -11,16 +11,16 @@ _CLAIMED: Final = "jatevo.message"
 
 
 def claim_message(request: HttpRequest, scope: str, message_id: str) -> None:
-    """This request is the message's. Raises ApiError 409 if another one was."""
+    """Claims the message for this request. Raises ApiError 409 if another request has claimed it."""
     if not first_sight(scope, message_id):
         raise ApiError(409, "replayed_request", "This webhook-id was used before.")
     request.META[_CLAIMED] = (scope, message_id)
 
 
 def release_message(request: HttpRequest, response: HttpResponse) -> None:
-    """After 429 and 5xx the sender is to send the message again, which Standard Webhooks' libraries do as it was.
+    """Releases the message after 429 and 5xx, since senders then repeat it unchanged (Standard Webhooks).
 
-    Also after a crash: what had been kept by then is a duplicate to PostgreSQL, whatever its webhook-id.
+    This is safe even after a crash: PostgreSQL recognises as duplicates whatever was already stored.
     """
     claimed = request.META.get(_CLAIMED)
     if claimed and (response.status_code == 429 or response.status_code >= 500):

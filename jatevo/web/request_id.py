@@ -1,4 +1,4 @@
-"""The id that ties a request's answer, log lines and audit rows together."""
+"""The id that a request's answer, log lines and audit rows have in common."""
 
 import re
 import secrets
@@ -10,12 +10,12 @@ _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def adopt(offered: str | None) -> str:
-    """Makes current the caller's id, if it is sane (1 to 64 of A-Z a-z 0-9 . _ : -), else a fresh one."""
+    """Uses the caller's id if it is valid (1 to 64 of A-Z a-z 0-9 . _ : -), else a new one."""
     request_id = offered if offered and _SANE.fullmatch(offered) else secrets.token_hex(16)
     _current.set(request_id)
     return request_id
 
 
 def current_request_id() -> str:
-    """The id of the request being served, or '' outside one."""
+    """The id of the current request, or '' outside of a request."""
     return _current.get()

@@ -1,7 +1,7 @@
-"""A value that many ask for and one computes, across threads and processes.
+"""A value that many callers need and one computes, across threads and processes.
 
-dogpile.lock decides who computes; the value is in Django's cache, the mutex a lock of the process's threads
-and one in Redis that expires. Without Redis each process computes for itself, one thread at a time.
+dogpile.lock decides who computes. The value is in Django's cache. The mutex is a lock for the process's
+threads and an expiring lock in Redis. Without Redis each process computes for itself, one thread at a time.
 """
 
 import threading
@@ -19,7 +19,8 @@ from jatevo.web.throttling import breaker, client
 
 T = TypeVar("T")
 
-# Longer than computing takes when all is well. Who waited so long computes too: the holder has died or hangs.
+# Longer than computing normally takes. A caller that has waited this long computes too, as the holder may
+# hang.
 PATIENCE_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.02
 
@@ -31,11 +32,11 @@ class _Made(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """A value made by one caller for all.
+    """A value that one caller computes for all.
 
-    Up to `fresh_for` old it is used as it is. From then on one caller makes a new one, while the others go on
-    with the old one, but never with one older than `oldest`: for that they wait. `oldest` and `fresh_for` go
-    by the `at` of the callers.
+    A value up to `fresh_for` old is used as it is. After that, one caller computes a new one while the others
+    use the old one, unless it is older than `oldest`; then they wait. Ages are relative to the `at` of the
+    callers.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SingleFlight(Generic[T]):
         self._threads = threading.Lock()
 
     def get(self, compute: Callable[[], T], *, at: datetime) -> T:
-        """The value, at most `oldest` old. Raises what `compute` raises; the next caller then tries again."""
+        """The value, at most `oldest` old. Raises what `compute` raises. The next caller then tries again."""
 
         def make() -> tuple[T, float]:
             value = compute()
@@ -63,10 +64,10 @@ class SingleFlight(Generic[T]):
 
         def known() -> tuple[T, float]:
             last = self._remembered.get()
-            # A value from the future comes from a clock that is ahead, or this one was put back.
+            # A value from the future means that another clock is ahead or that this one was set back.
             if last is None or not -self._fresh_for <= at - last.made_at < self._oldest:
                 raise NeedRegenerationException
-            # Ages are ours to judge: dogpile hears "made just now" or "expired long ago".
+            # This class judges ages itself, so dogpile is only told "created just now" or "expired long ago".
             return last.value, time.time() if at - last.made_at < self._fresh_for else 1.0
 
         mutex = _Mutex(self._threads, f"jatevo-flight:{self._remembered.key}", self._patience_seconds)
@@ -75,7 +76,7 @@ class SingleFlight(Generic[T]):
 
 
 class _Mutex:
-    """What dogpile.lock asks for: held by one thread of one process, but never waited for without end."""
+    """A mutex for dogpile.lock, held by one thread of one process. Waiting for it is limited."""
 
     def __init__(self, threads: threading.Lock, name: str, patience_seconds: float) -> None:
         self._threads = threads
@@ -85,7 +86,10 @@ class _Mutex:
         self._shared: redis.lock.Lock | None = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """False if somebody else holds it. With `wait`, dogpile goes on anyhow once patience has run out."""
+        """False if another caller holds it.
+
+        With `wait`, returns after a limited wait, and dogpile then computes.
+        """
         until = time.monotonic() + self._patience_seconds
         self._has_thread = self._threads.acquire(timeout=self._patience_seconds if wait else 0)
         if not self._has_thread:
@@ -101,7 +105,7 @@ class _Mutex:
             try:
                 self._shared.release()
             except redis.exceptions.LockError:
-                pass  # it has expired meanwhile
+                pass  # it has already expired
             except redis.RedisError as error:
                 breaker.failed(error)
             self._shared = None

@@ -1,7 +1,7 @@
-"""Rate limits and the replay guard: atomic in Redis across processes, per process while Redis is away.
+"""Rate limits and the replay guard: atomic in Redis across processes, or per process while Redis is away.
 
-Redis holds nothing that matters. When it does not answer within its time-out, a breaker keeps us from
-asking again for a few seconds, and this process counts alone.
+Redis has no data that must not be lost. If it does not answer within its time-out, a breaker opens for a few
+seconds, and this process counts alone.
 """
 
 import threading
@@ -22,7 +22,7 @@ from redis.retry import Retry
 from jatevo.web.breaker import CircuitBreaker
 from jatevo.web.errors import ApiError
 
-REPLAY_TTL_SECONDS: Final = 2 * 300 + 60  # longer than any timestamp stays acceptable, either side of now
+REPLAY_TTL_SECONDS: Final = 2 * 300 + 60  # longer than any timestamp is accepted, before or after now
 LOCAL_REPLAYS: Final = 200_000  # ids remembered per process while Redis is away
 
 
@@ -32,7 +32,7 @@ breaker = CircuitBreaker("Redis")
 
 
 class RememberedIds:
-    """The last ids seen by this process, for while Redis cannot tell."""
+    """The last ids seen by this process, used while Redis is away."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -58,8 +58,8 @@ class RememberedIds:
 _local_ids = RememberedIds(LOCAL_REPLAYS)
 
 
-# Two threads that both find nothing made yet would each make one, and when the loser is collected, redis-py
-# closes its pool under whoever uses it.
+# Without the lock, two threads could each create a client. When the unused one is garbage-collected, redis-py
+# would close a pool that is in use.
 _making = threading.RLock()
 
 
@@ -104,7 +104,10 @@ def _limit(text: str) -> RateLimitItem:
 
 
 def hit(name: str, *keys: str) -> None:
-    """Counts one request against settings.RATE_LIMITS[name] for the keys. Over it: 429 with Retry-After."""
+    """Counts one request against settings.RATE_LIMITS[name] for the keys.
+
+    Raises ApiError 429 with Retry-After over the limit.
+    """
     limit = _limit(settings.RATE_LIMITS[name])
     allowed = _shared_or_alone(
         lambda: _shared().hit(limit, name, *keys), lambda: _alone().hit(limit, name, *keys)
@@ -119,7 +122,7 @@ def hit(name: str, *keys: str) -> None:
 
 
 def redis_is_up() -> bool:
-    """Whether the limits are shared just now (for what must not be counted per process)."""
+    """Whether limits are currently shared, for callers that must not count per process."""
 
     def ping() -> bool:
         client().ping()
@@ -129,7 +132,7 @@ def redis_is_up() -> bool:
 
 
 def first_sight(scope: str, message_id: str) -> bool:
-    """True if this id was not seen in the guard's span; each id is true for one caller only."""
+    """True if this id was not seen within the guard's span. For each id, only one caller gets True."""
     key = _seen_key(scope, message_id)
     return _shared_or_alone(
         lambda: bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS)),
@@ -138,7 +141,7 @@ def first_sight(scope: str, message_id: str) -> bool:
 
 
 def forget_sight(scope: str, message_id: str) -> None:
-    """The id may come again, as if it had never been seen."""
+    """Forgets an id, so that it may come again."""
     key = _seen_key(scope, message_id)
     _local_ids.forget(key)
     _shared_or_alone(lambda: client().delete(key), lambda: 0)
@@ -156,7 +159,7 @@ def _seconds_left(limit: RateLimitItem, *keys: str) -> int:
 
 
 def _shared_or_alone(shared: Callable[[], T], alone: Callable[[], T]) -> T:
-    """What Redis answers, or what this process knows by itself while Redis does not answer."""
+    """The answer of Redis or, while Redis does not answer, of this process."""
     if not breaker.allows():
         return alone()
     try:

@@ -1,4 +1,4 @@
-"""The time zones that people may choose, and how a moment's zone is written."""
+"""The time zones that people can choose, and how zones are written."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -31,12 +31,12 @@ def zone_names() -> Sequence[str]:
 
 
 def zone_named(name: str) -> ZoneInfo | None:
-    """The zone, or None for a name that cannot be chosen: what a cookie holds is a stranger's text."""
+    """The zone, or None for a name that cannot be chosen. The name may be untrusted text from a cookie."""
     return ZoneInfo(name) if name == UTC_NAME or name in zone_names() else None
 
 
 def offset_words(moment: datetime) -> str:
-    """'UTC', 'UTC+8', 'UTC-3:30': how far the aware moment's zone is from UTC at that moment."""
+    """'UTC', 'UTC+8', 'UTC-3:30': the offset of the aware moment's zone at that moment."""
     offset = moment.utcoffset() or timedelta(0)
     minutes = round(offset.total_seconds() / 60)
     if minutes == 0:

@@ -1,4 +1,4 @@
-"""/ui/, in DEBUG alone: every component in every state, for eyes and for the accessibility test."""
+"""/ui/, only in DEBUG: every component in every state, for people and for the accessibility test."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from jatevo.web.templatetags.icons import DRAWINGS
 
 app_name = "ui"
 
-# A day that fell silent for two hours: what a trend with a gap looks like.
+# A day with a gap of two hours, to show a trend with a gap.
 TREND = [12, 18, 25, 31, 28, 40, 52, 61, 58, 44, None, None, 39, 47, 66, 72, 80, 76, 69, 55, 43, 30, 22, 17]
 RECEIPT = '{\n  "version": "1.0",\n  "request_id": "r_01J8KQ",\n  "node_id": "macbook-001"\n}'
 
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def sample_drawer(request: HttpRequest) -> HttpResponse:
-    """What a drawer is filled with."""
+    """Sample content of a drawer."""
     return render(request, "ui/drawer.html")
 
 

@@ -30,9 +30,7 @@ from nodes.validator.address import (
 from nodes.validator.faults import FailureDetail
 
 REQUEST_TIMEOUT_SECONDS = 5.0  # for a whole request: name, connection, TLS, and the answer to its last byte
-CONNECT_TIMEOUT_SECONDS = (
-    2.0  # for each of several addresses, so that an unreachable one leaves time for the next
-)
+CONNECT_TIMEOUT_SECONDS = 2.0  # for each of several addresses
 MAX_ANSWER_BYTES = 4096
 MAX_ADDRESSES_TRIED = 3
 NONCE_BYTES = 16

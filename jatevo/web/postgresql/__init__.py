@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend with a budget: no request, job or check waits for PostgreSQL longer than it may.
+"""Django's PostgreSQL backend with time limits for every request, job and check.
 
-DATABASES["default"]["ENGINE"] names this package. docs/decisions/0009-every-store-has-a-budget.md says why.
+It is the ENGINE of DATABASES["default"]. The reasons are in docs/decisions/0009-every-store-has-a-budget.md.
 """

@@ -1,4 +1,4 @@
-"""The backend itself: Django's, with connections of ours, from one pool for each kind of work."""
+"""The backend: Django's, with bounded connections from one pool for each kind of work."""
 
 import atexit
 import threading
@@ -17,15 +17,15 @@ _pools_lock = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections know the limits of the work that asks for them (budgets.py).
+    """Gives each connection the limits of the work that it is for (budgets.py).
 
-    Those of requests and jobs come from pools, and go back at the end of the request or the job, since
-    CONN_MAX_AGE is 0. A command's is psycopg's own and lasts as long as its thread: a person waits for it.
+    Connections of requests and jobs come from pools and return at the end of the request or job, because
+    CONN_MAX_AGE is 0. A command's connection has no pool and lasts as long as its thread.
     """
 
     @property
     def pool(self) -> BoundedPool | None:
-        """The pool that the present connection belongs to, or the one to take a new one from."""
+        """The pool of the present connection or, without a connection, of the next one."""
         if self.connection is not None:
             lent_by: BoundedPool | None = getattr(self.connection, "_pool", None)
             return lent_by
@@ -53,17 +53,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         options = [current_work().server_options, str(params.get("options", ""))]
-        params["options"] = " ".join(filter(None, options))  # what DATABASE_URL says comes last, and holds
+        params["options"] = " ".join(
+            filter(None, options)
+        )  # options in DATABASE_URL come last, so they take precedence
         return params
 
     def ensure_connection(self) -> None:
-        # A connection that we closed, or that the server did, is replaced at the next question. Django would
-        # only look for it at the end of a request, and threads outside of requests have none.
+        # A closed connection is replaced at the next query. Django only does so at the end of a request, and
+        # threads outside of requests never get there.
         self._drop_dead_connection()
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        # Before Django looks, which would have ensure_connection() make a new one for a request that is over.
+        # Done before Django's own check, in which ensure_connection() would make a new connection.
         self._drop_dead_connection()
         super().close_if_unusable_or_obsolete()
 
@@ -75,7 +77,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def close_pools() -> None:
-    """Closes idle connections, for a clean end of the process."""
+    """Closes idle connections before the process ends."""
     with _pools_lock:
         closed = list(_pools.values())
         _pools.clear()

@@ -1,7 +1,7 @@
-"""How long which kind of work may wait for PostgreSQL.
+"""How long each kind of work may wait for PostgreSQL.
 
-`statement_seconds` and `lock_seconds` are the server's own limits. A server that is stopped or cut off obeys
-neither, so that a connection closes its socket when no answer has come SLACK_SECONDS later.
+The server enforces `statement_seconds` and `lock_seconds`. A server that is stopped or cut off cannot, so a
+connection closes its socket if there is still no answer SLACK_SECONDS later.
 """
 
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-# A server that is well ends a statement itself, and says so, before we stop listening.
+# Leaves a working server time to cancel the statement itself and report it.
 SLACK_SECONDS: Final = 0.25
-# What is left for a rollback once a request's own time is up.
+# For a rollback, once a request's time is used up.
 LAST_WORDS_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of work. None is no limit.
+    """A kind of work with its limits. None is no limit.
 
-    `total_seconds` is what one request may wait in all, over all of its statements; `pool_seconds` of them for
-    a connection. Kinds without `pool_seconds` take no connection from a pool, and ask no breaker.
+    `total_seconds` is how long one request may wait in total, over all of its statements, of which
+    `pool_seconds` for a connection. Kinds without `pool_seconds` use neither a pool nor the breaker.
     """
 
     name: str
@@ -32,14 +32,15 @@ class Work:
 
     @property
     def answer_seconds(self) -> float | None:
-        """When a statement's answer no longer comes."""
+        """After how long a statement counts as unanswered."""
         return None if self.statement_seconds is None else self.statement_seconds + SLACK_SECONDS
 
     @property
     def server_options(self) -> str:
-        """The server's half of the limits, as libpq's `options`; times in milliseconds.
+        """The limits that the server enforces, as libpq's `options`, in milliseconds.
 
-        The last one lets the server notice within a second that we have closed the socket, and give up too.
+        The last one makes the server notice within a second that the socket was closed, and cancel the
+        statement.
         """
         limits = {
             "statement_timeout": self.statement_seconds or 0,
@@ -54,19 +55,23 @@ PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.
 # /readyz
 READINESS: Final = Work("readiness", statement_seconds=1, lock_seconds=1, total_seconds=1, pool_seconds=1)
 WORKER: Final = Work("worker", statement_seconds=60, lock_seconds=10, pool_seconds=5)
-# manage.py, migrations above all: an index takes its time, but nobody queues behind a lock that it waits for.
+# manage.py, mainly migrations. Creating an index may take long, but waiting for a lock would block other
+# work.
 COMMAND: Final = Work("command", statement_seconds=None, lock_seconds=10)
 
 
 @dataclass
 class Purse:
-    """What a request may still wait, in seconds."""
+    """The remaining time that a request may wait for PostgreSQL, in seconds."""
 
     left: float
 
     @property
     def left_for_answer(self) -> float:
-        """Once all is spent, a rollback may still take LAST_WORDS_SECONDS; never 0, which is no question at all."""
+        """The time left for an answer.
+
+        Never 0, since a rollback may still take LAST_WORDS_SECONDS at the end.
+        """
         return self.left if self.left > 0 else max(self.left + LAST_WORDS_SECONDS, 0.01)
 
 
@@ -84,7 +89,7 @@ def current_purse() -> Purse | None:
 
 @contextmanager
 def working(work: Work) -> Iterator[None]:
-    """All waiting for PostgreSQL within is of this kind; in this thread, task, and what they start."""
+    """Sets the kind of work for all queries within, in this thread or task and in those that it starts."""
     kind = _work.set(work)
     purse = _purse.set(None if work.total_seconds is None else Purse(work.total_seconds))
     try:

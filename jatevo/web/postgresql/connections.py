@@ -1,8 +1,8 @@
-"""Connections that stop listening in time.
+"""Connections with a time limit for every answer.
 
-psycopg 3 drives libpq without blocking and waits in one place, `Connection.wait`, so that a limit there holds for
-every statement, fetch, commit, rollback and COPY. It needs no signal and no thread, and works on Unix sockets,
-where TCP's own time-outs do not exist.
+psycopg 3 uses libpq without blocking and waits only in `Connection.wait`. A limit there applies to every
+statement, fetch, commit, rollback and COPY. It needs no signals or threads and works on Unix sockets, which
+have no TCP time-outs.
 """
 
 import time
@@ -19,20 +19,24 @@ from jatevo.web.postgresql.budgets import current_purse
 
 RV = TypeVar("RV")
 
-CHECK_SECONDS: Final = 1.0  # a server that is well answers an empty query in less than a thousandth of that
+CHECK_SECONDS: Final = 1.0  # a working server answers an empty query in less than a thousandth of this
 _INTERVAL: Final = 0.1  # psycopg's own, after which it looks for Ctrl-C
 
 breaker = CircuitBreaker("PostgreSQL")
 
 
 class Unanswered(psycopg.OperationalError):
-    """PostgreSQL did not answer in time, and the connection is closed. What it was asked to do may still happen."""
+    """PostgreSQL did not answer in time, and the connection was closed.
+
+    The statement may still be executed.
+    """
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Waits `answer_seconds` for an answer (None is for ever), and no longer than the request may at all.
+    """Waits at most `answer_seconds` for an answer (None: no limit), and no longer than the request has time
+    left.
 
-    A connection that cannot be made opens the breaker; one that is made closes it.
+    Failures to connect count towards opening the breaker. A successful connection closes it.
     """
 
     answer_seconds: float | None = None
@@ -58,14 +62,17 @@ class BoundedConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, limit)
         except _WaitTimeout:
-            self.pgconn.finish()  # the answer may still come, and must not be taken for that of the next question
+            self.pgconn.finish()  # a late answer must not be taken for the answer to the next statement
             raise Unanswered(f"PostgreSQL did not answer within {limit:.1f} s") from None
         finally:
             if purse is not None:
                 purse.left -= time.monotonic() - began
 
     def check(self) -> None:
-        """Returns if the server answers at once. Raises Unanswered, or another OperationalError if it has gone."""
+        """Checks that the server answers at once.
+
+        Raises Unanswered, or another OperationalError if it is gone.
+        """
         patience = self.answer_seconds
         self.answer_seconds = CHECK_SECONDS
         try:
@@ -75,7 +82,10 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class BoundedAsyncConnection(psycopg.AsyncConnection[Any]):
-    """The same for an event loop. Waiting for notifications has no limit: there may be none for hours."""
+    """The same for an event loop.
+
+    Waiting for notifications has no limit, because there may be none for hours.
+    """
 
     answer_seconds: float | None = None
     _listening = False
@@ -103,7 +113,9 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[Any]):
     async def notifies(
         self, *, timeout: float | None = None, stop_after: int | None = None
     ) -> AsyncGenerator[Notify]:
-        self._listening = True  # nothing else is asked meanwhile: psycopg holds the connection's lock
+        self._listening = (
+            True  # no statement runs in the meantime, because psycopg holds the connection's lock
+        )
         try:
             async for notification in super().notifies(timeout=timeout, stop_after=stop_after):
                 yield notification

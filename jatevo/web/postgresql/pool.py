@@ -1,4 +1,4 @@
-"""A process's connections for one kind of work: few, shared by all threads, and never waited for in vain."""
+"""A process's pool of connections for one kind of work, shared by all threads, with a limited wait."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from jatevo.web.postgresql.connections import BoundedConnection, Unanswered, bre
 
 
 class BoundedPool(ConnectionPool[BoundedConnection]):
-    """psycopg's pool behind the breaker; what it lends has just answered.
+    """psycopg's pool behind the breaker. Each connection is checked before it is handed out.
 
-    It starts empty, and gives up at once when it cannot connect: whoever asks next lets it try again.
+    It starts empty. If it cannot connect it gives up at once, and tries again for the next caller.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
                     if isinstance(error, Unanswered):
                         breaker.failed(error)
                         raise
-                    continue  # it is the server that has ended this one; the next may be younger
+                    continue  # the server has closed this connection; the next one may be newer
                 breaker.succeeded()
                 return connection
         finally:

@@ -1,4 +1,4 @@
-"""Small charts as SVG. The arithmetic is here; templates only place the numbers."""
+"""Small SVG charts. The arithmetic is here, so that templates only insert numbers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ WIDTH, HEIGHT, MARGIN = 120.0, 32.0, 2.0
 
 @dataclass(frozen=True)
 class Sparkline:
-    """Polyline points, and those of the area beneath, in a WIDTH by HEIGHT box. None leaves a gap."""
+    """The points of the polylines and of the area below, in a WIDTH by HEIGHT box. None leaves a gap."""
 
     lines: list[str]
     areas: list[str]
@@ -17,7 +17,10 @@ class Sparkline:
 
 
 def sparkline_of(values: Iterable[float | None]) -> Sparkline:
-    """The drawing of evenly spaced values from 0 up to their maximum; all zeros lie on the ground line."""
+    """The sparkline of evenly spaced values, from 0 to their maximum.
+
+    If all are 0, they lie on the base line.
+    """
     points = list(values)
     top = max((value for value in points if value is not None), default=0) or 1
     step = WIDTH / (len(points) - 1) if len(points) > 1 else 0.0
@@ -34,7 +37,7 @@ def sparkline_of(values: Iterable[float | None]) -> Sparkline:
     )
 
 
-# A smaller change is said without a colour: figures always move a little.
+# A smaller change has no colour, because figures always change a little.
 NOTEWORTHY = 0.02
 
 
@@ -47,7 +50,7 @@ class ChangeInWords:
 
 
 def change_of(difference: float | None, ratio: float | None, good: str) -> ChangeInWords | None:
-    """`good` is the direction that is good news: up, down, or '' for neither. None if it is not known."""
+    """The change in words. `good` is the good direction: up, down, or '' for neither. None if unknown."""
     if difference is None:
         return None
     if round(difference, 1) == 0:
@@ -61,7 +64,7 @@ def change_of(difference: float | None, ratio: float | None, good: str) -> Chang
 
 
 def shares(values: Sequence[float | None]) -> list[float | None]:
-    """Each value as a percentage of the largest, for the width of its bar; None stays None."""
+    """Each value as a percentage of the largest, for the width of its bar. None stays None."""
     top = max((value for value in values if value is not None), default=0) or 1
     return [None if value is None else round(100 * value / top, 1) for value in values]
 

@@ -1,6 +1,6 @@
-"""Times on pages: how long ago, with the exact moment on hover; a script keeps the words up to date.
+"""Times on pages: how long ago, with the exact time on hover. A script updates the relative times.
 
-Exact moments are in the zone of the person who looks (Django's current time zone) and name it.
+Exact times are in the person's time zone (Django's current time zone) and include it.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _STEPS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def ago(moment: datetime, *, at: datetime) -> str:
-    """'5 s ago', '3 min ago', 'in 2 h'; 'now' within a second. app.js's `relative()` says the same."""
+    """'5 s ago', '3 min ago', 'in 2 h'; 'now' within a second. Must match `relative()` in app.js."""
     seconds = int((at - moment).total_seconds())
     amount = abs(seconds)
     for unit, length in _STEPS:
@@ -32,7 +32,7 @@ def exact_words(moment: datetime) -> str:
 
 
 def offset(moment: datetime) -> str:
-    """`{{ chart.until|offset }}`: 'UTC+8', what stands beside a time of day in the current time zone."""
+    """`{{ chart.until|offset }}`: 'UTC+8', to show next to a time of day in the current time zone."""
     return offset_words(timezone.localtime(moment))
 
 
@@ -47,7 +47,7 @@ def times_in() -> str:
 
 
 def when(moment: datetime | None, empty: str = "never") -> SafeString:
-    """`{% when node.last_heartbeat_at %}`: a <time>; `empty` is what stands for no time."""
+    """`{% when node.last_heartbeat_at %}`: a <time>, or the text `empty` without a time."""
     if moment is None:
         return format_html('<span class="text-muted">{}</span>', empty)
     exact = moment.astimezone(UTC)
@@ -60,7 +60,7 @@ def when(moment: datetime | None, empty: str = "never") -> SafeString:
 
 
 def exact_time(moment: datetime | None, empty: str = "—") -> SafeString:
-    """`{% exact_time receipt.accepted_at %}`: the moment itself, to the second, with its zone."""
+    """`{% exact_time receipt.accepted_at %}`: the exact time, to the second, with its zone."""
     if moment is None:
         return format_html('<span class="text-muted">{}</span>', empty)
     exact = moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Numbers as people read them. What is not known is —, never 0."""
+"""Formats numbers for people. An unknown number is —, never 0."""
 
 from decimal import Decimal
 from math import isfinite
@@ -8,7 +8,10 @@ Number = int | float | Decimal
 
 
 def written(value: Number, digits: int = 0) -> str:
-    """The number with so many decimals: -0.04 with one is 0.0, not -0.0; what is no number is unknown."""
+    """The number with that many decimals. -0.04 with one is 0.0, not -0.0.
+
+    Anything but a number is unknown.
+    """
     if not isfinite(value):
         return UNKNOWN
     text = f"{value:,.{digits}f}"
@@ -31,7 +34,7 @@ def percent(share: Number | None, digits: int = 1) -> str:
 
 
 def milliseconds(value: Number | None) -> str:
-    """`{{ p95_ms|milliseconds }}`: 310 ms; below 10 with one digit."""
+    """`{{ p95_ms|milliseconds }}`: 310 ms; below 10 with one decimal."""
     if value is None or value == "":
         return UNKNOWN
     return _with_unit(written(value, 1 if abs(float(value)) < 10 else 0), "ms")

@@ -37,7 +37,7 @@ CHIPS: dict[str, Chip] = {
     "unverified": Chip("Not verified", "unknown", Tone.IDLE),
 }
 
-# How a step or a check of a list stands.
+# the state of a step or a check
 STEPS: dict[str, Chip] = {
     "done": Chip("Done", "check", Tone.OK),
     "current": Chip("In progress", "clock", Tone.INFO),

@@ -1,7 +1,7 @@
-"""`{% load ui %}`: the console's components as template tags. docs/ui.md shows each; /ui/ draws each.
+"""`{% load ui %}`: the console's components as template tags. docs/ui.md and /ui/ show each of them.
 
-A tag prepares what its template in templates/components/ needs and renders it: arithmetic, lookups and
-ids happen here, so that the templates only place things.
+A tag prepares the context for its template in templates/components/ and renders it. Arithmetic, look-ups and
+ids are here and not in the templates.
 """
 
 import tomllib
@@ -60,7 +60,7 @@ def console_version() -> str:
 
 @register.simple_tag
 def notices() -> tuple[str, ...]:
-    """`{% notices as texts %}`: what every page says at its top (jatevo/web/notices.py)."""
+    """`{% notices as texts %}`: the notices at the top of every page (jatevo/web/notices.py)."""
     return shown()
 
 
@@ -81,7 +81,7 @@ def verify_badge(valid: bool | None) -> dict[str, Chip]:
 
 @register.inclusion_tag("components/chip.html")
 def badge(label: str, tone: str = "idle", icon: str = "") -> dict[str, Chip]:
-    """`{% badge "Green energy" tone="ok" icon="leaf" %}`: any other word in a chip."""
+    """`{% badge "Green energy" tone="ok" icon="leaf" %}`: any other text in a chip."""
     return {"chip": Chip(label, icon, Tone(tone))}
 
 
@@ -106,8 +106,8 @@ def kpi(
 ) -> dict[str, Any]:
     """`{% kpi "Avg p95" figures.p95 unit="ms" %}`: the value, a zero, or — and why, with its time.
 
-    `change` has a `difference` and a `ratio` against yesterday; `good` says which way is good, up or down, and
-    `change_help` is the key of what that means.
+    `change` has a `difference` and a `ratio` to yesterday. `good` is the good direction, up or down.
+    `change_help` is the key of the definition of the change.
     """
     return {
         "label": label,
@@ -133,10 +133,10 @@ def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
 
 @register.inclusion_tag("components/help.html")
 def help(definition: Definition | str, place: str = "", change: str = "") -> dict[str, Any]:
-    """`{% help "p95_global" %}`: a "?" that opens the definition of that key, or the one given.
+    """`{% help "p95_global" %}`: a "?" that opens the given definition, or the one with that key.
 
-    Two of the same definition on a page need a `place` each, for their ids. `change` is the key of what the
-    change beside the figure means.
+    If a page shows the same definition twice, each needs its own `place`, for the ids. `change` is the key of
+    the definition of the change next to the figure.
     """
     found = definitions.find(definition) if isinstance(definition, str) else definition
     return {
@@ -182,10 +182,11 @@ def alert(content: str, tone: str = "info", title: str = "", role: str = "") -> 
 
 @register.simple_block_tag
 def live_part(content: str, id: str, url: str, every: int | None, classes: str = "") -> SafeString:
-    """`{% live_part id="nodes-list" url=here every=10 %}…`: a part that refreshes itself every so many seconds.
+    """`{% live_part id="nodes-list" url=here every=10 %}…`: a part that refreshes itself every so many
+    seconds.
 
-    `url` is its own address, from the root on: what a relative one means changes with the address that a drawer
-    pushes. With None for `every` it stays as it is. Raises ValueError on a relative address.
+    `url` is the part's own absolute path. A relative one would change its meaning when a drawer changes the
+    browser's address. With `every=None` it does not refresh. Raises ValueError for a relative path.
     """
     if not url.startswith("/") or url.startswith("//"):
         raise ValueError(f"the live part {id} must name its own address from the root on, not {url!r}")
@@ -194,7 +195,7 @@ def live_part(content: str, id: str, url: str, every: int | None, classes: str =
 
 @register.simple_block_tag
 def drawer(content: str, title: str, href: str = "", status: str = "") -> SafeString:
-    """`{% drawer title=node.id href=… status=node.status %}…`: all of a drawer's fragment."""
+    """`{% drawer title=node.id href=… status=node.status %}…`: the whole fragment of a drawer."""
     return _render("drawer", content=content, title=title, href=href, chip=CHIPS.get(str(status)))
 
 
@@ -214,7 +215,7 @@ def check_item(label: str, state: str, detail: object = "") -> dict[str, object]
 
 @register.inclusion_tag("components/kv.html")
 def kv(label: str, value: object, mono: bool = False, copy: bool = False) -> dict[str, object]:
-    """`<dl class="kv">{% kv "Region" node.region %}</dl>`: a line of it; nothing is shown as —."""
+    """`<dl class="kv">{% kv "Region" node.region %}</dl>`: one entry. An empty value is shown as —."""
     return {"label": label, "value": value, "mono": mono, "copy": copy, "blank": value is None or value == ""}
 
 
@@ -238,7 +239,7 @@ def copy_button(text: str = "", target: str = "", label: str = "Copy", small: bo
 
 @register.inclusion_tag("components/skeleton.html")
 def skeleton(lines: int = 3) -> dict[str, range]:
-    """`{% skeleton lines=4 %}`: what stands there while the real thing is loading."""
+    """`{% skeleton lines=4 %}`: a placeholder while the content loads."""
     return {"lines": range(lines)}
 
 
@@ -270,7 +271,7 @@ def field(
 
 @register.inclusion_tag("components/search_field.html")
 def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
-    """`{% search_field form.q placeholder="Node id" %}`: the input that the key / goes to."""
+    """`{% search_field form.q placeholder="Node id" %}`: the input that the / key focuses."""
     if isinstance(bound.field.widget, TextInput):
         bound.field.widget.input_type = "search"  # as_widget() ignores a `type` among the attributes
     attrs: dict[str, str | bool] = {"class": "input ps-9 pe-9", "data-search": True}
@@ -287,7 +288,7 @@ def pagination(
 ) -> dict[str, Any]:
     """`{% pagination page_obj %}`: numbered pages of a Paginator, in `?page=`; other parameters are kept.
 
-    They are those of the request, or of `query` where the page has a tidier one.
+    The other parameters are those of the request, or of `query` if the page passes one.
     """
     request = context["request"]
     asked = request.GET if query is None else query
@@ -304,7 +305,7 @@ def pagination(
 
 
 def _page_url(path: str, query: QueryDict, number: int | str) -> str:
-    """That page of the same list; the first needs no number."""
+    """The URL of that page of the list. The first page has no number."""
     asked = query.copy()
     asked.pop("page", None)
     if number != 1:
