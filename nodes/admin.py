@@ -120,7 +120,7 @@ class ValidatorAdmin(admin.ModelAdmin):
         _, token = create_validator(name=obj.pk, by=user_of(request), at=timezone.now())
         self._show(request, obj, token)
 
-    @admin.action(description="New token for the chosen validators")
+    @admin.action(description="Create new tokens for selected validators")
     def new_token(self, request: HttpRequest, chosen: QuerySet[Validator]) -> None:
         for validator in chosen:
             self._show(request, validator, rotate_validator_token(validator=validator, by=user_of(request)))
@@ -131,7 +131,7 @@ class ValidatorAdmin(admin.ModelAdmin):
     def _show(self, request: HttpRequest, validator: Validator, token: str) -> None:
         self.message_user(
             request,
-            f"Token of {validator.pk}, shown this once (JATEVO_VALIDATOR_TOKEN): {token}",
+            f"Token of {validator.pk}, shown only once (JATEVO_VALIDATOR_TOKEN): {token}",
             messages.WARNING,
         )
 

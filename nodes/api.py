@@ -175,7 +175,7 @@ def _enrol(request: Request) -> Response:
     form.is_valid(raise_exception=True)
     wanted = form.validated_data
     if wanted["uses"] > 1 and not allowed(user, Permission.ENROL_FLEETS):
-        raise ApiError(403, "forbidden", "Only an admin may ask for a token of many uses.")
+        raise ApiError(403, "forbidden", "Only an admin can create a token with several uses.")
     try:
         made, token = actions.enrol(
             org=_org(user, wanted),
@@ -205,5 +205,5 @@ def _org(user: User, wanted: dict[str, Any]) -> Org:
         return user.org
     orgs = list(Org.objects.all()[:2])
     if len(orgs) != 1:  # if there is only one organisation, it is the default
-        raise invalid_request("Some fields are invalid.", [FieldProblem("org", "say for which organisation")])
+        raise invalid_request("Some fields are invalid.", [FieldProblem("org", "is required: there are several organisations")])
     return orgs[0]

@@ -7,8 +7,8 @@ UPTIME_7D = define(
     "uptime_7d",
     "Uptime (7 days)",
     text="The share of minutes in which the node sent a heartbeat, counted from its first minute on record. Minutes in"
-    " which the console heard nobody do not count, unless the node was heard.",
-    window="the last 7 days, in whole minutes; the last two may still be on their way, and do not count",
+    " which the console heard no node do not count.",
+    window="the last 7 days, in whole minutes, without the last two, whose heartbeats may still be on their way",
     source="the node's heartbeats",
 )
 
@@ -27,9 +27,9 @@ REPUTATION = define(
     "Reputation",
     text="From 0 to 100: 35 % reliability (heartbeats and health probes), 35 % correctness (audits, receipts that"
     " report failures, forged receipts), 20 % efficiency (latency within the target) and 10 % policy (quarantines"
-    " and outages that nobody announced). While there is less than three days' worth of evidence, what is missing"
-    " counts as 70. Announced maintenance and declared incidents cost nothing. Below 40 a node is quarantined;"
-    " one that was cleared there, only if it falls further.",
+    " and unannounced outages). With less than three days of evidence, the missing part counts as 70. Announced"
+    " maintenance and declared incidents do not lower it. Below 40 a node is quarantined. A node on probation is"
+    " quarantined only if it falls further.",
     window="14 days, day by day",
     source="heartbeats, probes, audits and the node's history",
 )
@@ -37,7 +37,7 @@ REPUTATION = define(
 EARNINGS_TO_DATE = define(
     "earnings_to_date",
     "Earnings to date",
-    text="The fees of all payable receipts of the node, in US dollars. Not yet known while no rates are in force.",
+    text="The fees of all payable receipts of the node, in US dollars. Unknown until rates are set.",
     window="since the node was registered",
     source="signed receipts and the rates in force when each request ended",
 )

@@ -61,7 +61,7 @@ def render(config: AgentConfig) -> str:
         f"listen: {quoted(listen_for(config.endpoint))}",
         *_line("endpoint", config.endpoint, f"for example http://203.0.113.7:{HEALTH_PORT}"),
         "",
-        "# Where earnings are paid to.",
+        "# Where earnings are paid.",
         *_wallet_lines(config.wallet_chain, config.wallet_address),
         "",
         "# Made-up requests a second until a runtime is connected; 0 for none.",
@@ -109,7 +109,7 @@ def _token_lines(token: str) -> list[str]:
     if token:
         return ["# Registers this node, once; worthless afterwards.", f"enrollment_token: {quoted(token)}"]
     return [
-        "# The token was shown once. Put yours here, or make a new one on the page Run a Node.",
+        "# The token was shown once. Put yours here, or create a new one on the Run a node page.",
         '# enrollment_token: "jve_…"',
     ]
 

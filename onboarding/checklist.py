@@ -111,39 +111,43 @@ def _open_step(name: str, signals: Signals, at: datetime) -> ChecklistStep:
         return ChecklistStep(name, StepState.FAILED, hint=_quarantined(node))
     if name == FIRST_HEARTBEAT:
         slow = at - node.registered_at > SLOW_STEP
-        hint = "The agent registered but sends no heartbeats. Does it still run? Its log says why not."
+        hint = (
+            "The agent has registered but sends no heartbeats. Check that it is running, and check its log."
+        )
         return ChecklistStep(
             name, StepState.CURRENT, hint=hint if slow else "The agent sends one every 10 seconds."
         )
     if name == ACTIVE:
         return ChecklistStep(name, StepState.CURRENT, hint=_unprobed(node, at))
-    hint = "Any completed request counts. With `simulate` above 0 in agent.yaml the agent makes its own."
+    hint = (
+        "Any completed request counts. If `simulate` is above 0 in agent.yaml, the agent generates its own."
+    )
     return ChecklistStep(name, StepState.CURRENT, hint=hint)
 
 
 def _unregistered(name: str, signals: Signals, at: datetime) -> ChecklistStep:
     if at >= signals.expires_at:
         return ChecklistStep(
-            name, StepState.FAILED, hint="The token expired before an agent used it. Make a new one."
+            name, StepState.FAILED, hint="The token expired before an agent used it. Create a new one."
         )
     if at - signals.created_at > SLOW_START:
-        hint = "Nothing has registered yet. Start the agent; it prints why it is refused, if it is."
+        hint = "Nothing has registered yet. Start the agent. If it is refused, it prints the reason."
         return ChecklistStep(name, StepState.CURRENT, hint=hint)
     return ChecklistStep(name, StepState.CURRENT, hint="Install the agent and start it with the file above.")
 
 
 def _unprobed(node: NodeSignals, at: datetime) -> str:
     if node.phase is Phase.OFFLINE:
-        return "The node went silent before a validator passed it. Start the agent again."
+        return "The node went offline before it passed a probe. Start the agent again."
     probe = node.last_probe
     if probe is not None and not probe.ok:
         where = node.endpoint or "your endpoint"
         why = probe.detail or "no reason was given"
-        again = "It tries again; three failures in a row mean quarantine."
+        again = "It will try again. Three failures in a row quarantine the node."
         return f"The validator could not confirm {where}: {why}. {again}"
     since = node.first_heartbeat_at or node.last_heartbeat_at or node.registered_at
     if at - since > SLOW_STEP and not node.endpoint:
-        return "The agent names no endpoint, so no validator can probe it. Add one to agent.yaml."
+        return "The agent has no endpoint set, so no validator can probe it. Add one to agent.yaml."
     if at - since > SLOW_STEP:
         return f"No validator has probed {node.endpoint} yet. It must be reachable from outside your network."
     return "A validator probes the agent's health endpoint within seconds."
@@ -153,6 +157,6 @@ def _quarantined(node: NodeSignals) -> str:
     if node.status_reason == Reason.PROBES_FAILED:
         detail = node.last_probe.detail if node.last_probe and not node.last_probe.ok else ""
         why = f" The last one said: {detail}." if detail else ""
-        mend = "Mend the endpoint, then ask an admin to clear the node."
+        mend = "Fix the endpoint, then ask an admin to clear the node."
         return f"Quarantined: three probes in a row failed.{why} {mend}"
-    return "The node was quarantined; its page says why and what to do."
+    return "The node is quarantined. Its page says why and what to do."

@@ -82,16 +82,20 @@ class EnrolForm(forms.Form):
         required=False,
         max_length=64,
         validators=[
-            RegexValidator(rf"^{NODE_ID_PATTERN}\Z", "Use 1 to 64 of a-z, 0-9, dot, underscore and hyphen.")
+            RegexValidator(
+                rf"^{NODE_ID_PATTERN}\Z", "Use 1 to 64 characters from a-z, 0-9, dot, underscore and hyphen."
+            )
         ],
-        help_text="Its name for good. Leave it empty to let the agent make one up from the machine's name.",
+        help_text="Cannot be changed later. Leave it empty, and the agent derives one from the machine's name.",
     )
     region = forms.CharField(
         label="Region",
         max_length=32,
-        validators=[RegexValidator(rf"^{REGION_PATTERN}\Z", "Use 1 to 32 of a-z, 0-9 and hyphen.")],
+        validators=[
+            RegexValidator(rf"^{REGION_PATTERN}\Z", "Use 1 to 32 characters from a-z, 0-9 and hyphen.")
+        ],
         widget=forms.TextInput(attrs={"list": "regions"}),
-        help_text="Where the machine stands, for example ap-southeast.",
+        help_text="Where the machine is, for example ap-southeast.",
     )
     runtime = forms.ChoiceField(label="Runtime", choices=Runtime.choices)
     models = forms.CharField(
@@ -112,8 +116,12 @@ class EnrolForm(forms.Form):
         label="Wallet address",
         required=False,
         max_length=128,
-        validators=[RegexValidator(r"^[A-Za-z0-9:_.-]+$", "A wallet address has letters and digits only.")],
-        help_text="Where earnings are paid to.",
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9:_.-]+$", "A wallet address can only contain letters, digits and : _ . -"
+            )
+        ],
+        help_text="Where earnings are paid.",
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -126,9 +134,9 @@ class EnrolForm(forms.Form):
         node_id: str = self.cleaned_data["node_id"]
         # The contract tells everybody that an id is taken (409 node_exists), so this reveals nothing more.
         if node_id in RESERVED_NODE_IDS:
-            raise ValidationError("This name means something else in a web address; choose another id.")
+            raise ValidationError("This ID is reserved. Choose another one.")
         if node_id and Node.objects.filter(pk=node_id).exists():
-            raise ValidationError("A node with this id exists already. Choose another one.")
+            raise ValidationError("A node with this ID already exists. Choose another one.")
         return node_id
 
     def clean_models(self) -> tuple[str, ...]:
@@ -151,7 +159,9 @@ class EnrolForm(forms.Form):
         if "org" not in self.fields:
             self.cleaned_data["org"] = self.user.org
             if self.user.org is None:
-                raise ValidationError("You belong to no organisation, so there is nobody to own the node.")
+                raise ValidationError(
+                    "You do not belong to an organisation, so the node would have no owner."
+                )
         return self.cleaned_data
 
 

@@ -136,11 +136,15 @@ def _result(verdict: Verdict) -> dict[str, Any]:
 def _refusal(verdict: Verdict) -> ApiError:
     match verdict.ruling:
         case Ruling.CONFLICT:
-            return ApiError(409, verdict.ruling, "This node has another receipt of that request_id.")
+            return ApiError(
+                409, verdict.ruling, "This node already has a different receipt with this request_id."
+            )
         case Ruling.FORGED:
             return ApiError(422, verdict.ruling, "receipt signature verification failed")
         case Ruling.MISMATCH:
-            return ApiError(403, verdict.ruling, "The receipt names another node than the one that sent it.")
+            return ApiError(
+                403, verdict.ruling, "The receipt names a different node from the one that sent it."
+            )
     problems = [FieldProblem(problem.field, problem.message) for problem in verdict.problems]
     return invalid_request("Some fields are invalid.", problems)
 
@@ -218,5 +222,5 @@ def _reader(request: Request) -> User:
     if found is None or not isinstance(found[0], User):
         raise unauthenticated()
     if not allowed(found[0], Permission.VIEW_RECEIPTS):
-        raise ApiError(403, "forbidden", "Your role may not do this.")
+        raise ApiError(403, "forbidden", "You do not have permission to do this.")
     return found[0]

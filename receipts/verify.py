@@ -42,7 +42,7 @@ def verify(receipt: Receipt) -> Verification:
             "bytes",
             identity is not None and digest == bytes(receipt.sha256) == bytes(identity.sha256),
             f"SHA-256 {digest.hex()}, as recorded on acceptance",
-            f"SHA-256 {digest.hex()} is not what was recorded on acceptance",
+            f"SHA-256 {digest.hex()} differs from the one recorded on acceptance",
         )
     ]
     try:
@@ -51,22 +51,22 @@ def verify(receipt: Receipt) -> Verification:
         return Verification((*checks, Check("json", False, error.message)))
     if not isinstance(payload, dict):
         return Verification((*checks, Check("json", False, "not an object")))
-    checks.append(Check("json", True, "strict JSON, no member twice"))
+    checks.append(Check("json", True, "valid JSON without duplicate keys"))
     problems = schema.check_fields(payload, now=receipt.accepted_at.timestamp())
     checks.append(
         Check(
             "fields",
             not problems,
             "; ".join(f"{problem.field} {problem.message}" for problem in problems)
-            or "every field is of its type and range",
+            or "every field has a valid type and value",
         )
     )
     checks.append(
         _check(
             "node",
             payload.get("node_id") == receipt.node_id,
-            f"names {receipt.node_id}, which posted it",
-            f"names another node than {receipt.node_id}, which posted it",
+            f"names {receipt.node_id}, the node that posted it",
+            f"names another node than {receipt.node_id}, the node that posted it",
         )
     )
     return Verification((*checks, *_key_checks(receipt, payload)))
@@ -80,14 +80,14 @@ def _key_checks(receipt: Receipt, payload: dict[str, object]) -> list[Check]:
         _check(
             "key",
             key is not None,
-            f"{text} is on record as the node's, {_life(key, receipt.ts_end) if key else ''}",
-            f"{text} is not on record as a key of the node's",
+            f"{text} is on record as a key of the node, {_life(key, receipt.ts_end) if key else ''}",
+            f"{text} is not on record as a key of the node",
         ),
         _check(
             "signature",
             signing.verify(payload, public_key),
             "ed25519 over the RFC 8785 bytes of the receipt without its signature",
-            "the signature is not that key's over these bytes",
+            "the signature does not match that key and these bytes",
         ),
     ]
 

@@ -113,7 +113,7 @@ _CHECK_LABELS = {
 
 def _checked(check: Check) -> CheckLine:
     label = _CHECK_LABELS.get(check.name, check.name.capitalize())
-    return CheckLine(label, check.ok, check.detail if check.ok else f"Does not hold: {check.detail}")
+    return CheckLine(label, check.ok, check.detail if check.ok else f"Failed: {check.detail}")
 
 
 def _payable_reason(receipt: Receipt) -> str:

@@ -174,7 +174,7 @@ def _locked_for_change(user: User) -> User:
 
 def _require_another_admin(leaving: User) -> None:
     if not _active_admins().exclude(pk=leaving.pk).exists():
-        raise LastAdmin("This is the last active admin: make somebody else an admin first.")
+        raise LastAdmin("This is the last active admin. Make someone else an admin first.")
 
 
 def _active_admins() -> QuerySet[User]:

@@ -30,14 +30,14 @@ admin.site.unregister(StaticDevice)
 
 
 class UserForm(forms.ModelForm):
-    """E-mail as the login, kept in lower case; a password field that an existing person may leave empty."""
+    """Email as the login, kept in lower case; a password field that an existing person may leave empty."""
 
     new_password = forms.CharField(
         max_length=1024,
         strip=False,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 12 characters. Ends every login of that person. Left empty, the password stays.",
+        help_text="At least 12 characters. Signs that person out everywhere. Leave empty to keep the current password.",
     )
 
     class Meta:
@@ -48,7 +48,9 @@ class UserForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance._state.adding:
             self.fields["new_password"].required = True
-            self.fields["new_password"].help_text = "At least 12 characters. Hand it over by a safe way."
+            self.fields[
+                "new_password"
+            ].help_text = "At least 12 characters. Send it to the person over a secure channel."
 
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
@@ -84,7 +86,7 @@ class UserAdmin(NeverDeleted, admin.ModelAdmin):
     autocomplete_fields = ["org"]
     actions = ["one_time_link", "remove_second_factor"]
 
-    @admin.display(description="Second factor", boolean=True)
+    @admin.display(description="Two-factor authentication", boolean=True)
     def second_factor(self, user: User) -> bool:
         return has_second_factor(user)
 
@@ -97,10 +99,10 @@ class UserAdmin(NeverDeleted, admin.ModelAdmin):
             except LinkInvalid:
                 self.message_user(request, f"{user.email} is deactivated.", messages.ERROR)
             else:
-                text = f"For {user.email}, shown only once, good for {minutes} minutes and one use: {link}"
+                text = f"For {user.email}, shown only once, valid for {minutes} minutes and one use: {link}"
                 self.message_user(request, text, messages.WARNING)
 
-    @admin.action(description="Remove the second factor", permissions=["change"])
+    @admin.action(description="Turn off two-factor authentication", permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         removed = sum(second_factor.remove(user=user, by=user_of(request)) for user in queryset)
         self.message_user(request, f"{removed} removed.")

@@ -23,8 +23,8 @@ from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, unauthenticated
 from jatevo.web.query_values import takes_query
 
-NO_MATCH = "The e-mail address, the password or the one-time password is wrong."
-OTP_MISSING = "The one-time password is required."
+NO_MATCH = "The email address, password or one-time code is wrong."
+OTP_MISSING = "The one-time code is required."
 
 
 @extend_schema(

@@ -50,7 +50,7 @@ def invalid_token() -> ApiError:
     return ApiError(
         401,
         "invalid_token",
-        "The token is wrong, has expired or was ended. Sign in again.",
+        "The token is invalid, expired or revoked. Sign in again.",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )
 
@@ -60,7 +60,9 @@ def enforce_csrf(request: HttpRequest) -> None:
     check = CSRFCheck(_view)
     check.process_request(request)
     if check.process_view(request, _view, (), {}):
-        raise ApiError(403, "csrf_failed", "The CSRF token is missing or wrong; send it in X-CSRFToken.")
+        raise ApiError(
+            403, "csrf_failed", "The CSRF token is missing or wrong. Send it in the X-CSRFToken header."
+        )
 
 
 def _view(request: HttpRequest) -> HttpResponse:

@@ -9,14 +9,14 @@ from jatevo.accounts.models import User
 from jatevo.web.time_zones import UTC_NAME, zone_names
 
 LONGEST_PASSWORD = 1024
-OTP_NEEDED = "This account has a second factor. Enter its one-time password, and the password again."
+OTP_NEEDED = "This account uses two-factor authentication. Enter the code from your authenticator app, and your password again."
 
 
 class LoginForm(forms.Form):
     """E-mail and password; the one-time password only once it is known to be needed."""
 
     email = forms.CharField(
-        label="E-mail",
+        label="Email",
         max_length=320,
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )
@@ -27,7 +27,7 @@ class LoginForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
     otp = forms.CharField(
-        label="One-time password",
+        label="One-time code",
         max_length=32,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
@@ -63,7 +63,7 @@ class NewPasswordForm(forms.Form):
     new = _password_field(
         "New password", "new-password", help_text="At least 12 characters, and not easy to guess."
     )
-    again = _password_field("New password again", "new-password")
+    again = _password_field("Confirm new password", "new-password")
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         self.user = user
@@ -73,7 +73,7 @@ class NewPasswordForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         new = cleaned.get("new")
         if new and cleaned.get("again") and new != cleaned["again"]:
-            self.add_error("again", "The two new passwords differ.")
+            self.add_error("again", "The passwords do not match.")
         if new:
             try:
                 password_validation.validate_password(new, self.user)
@@ -97,7 +97,7 @@ class ForgottenForm(forms.Form):
     """The address of an account, or of none."""
 
     email = forms.EmailField(
-        label="E-mail",
+        label="Email",
         max_length=320,
         widget=forms.EmailInput(attrs={"autocomplete": "username", "autofocus": True}),
     )

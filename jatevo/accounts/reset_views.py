@@ -46,5 +46,5 @@ def reset(request: HttpRequest, who: str, token: str) -> HttpResponse:
         use_link(who=who, token=token, new=form.cleaned_data["new"], at=timezone.now())
     except LinkInvalid:
         return render(request, "accounts/reset.html", {"form": None}, status=410)
-    messages.success(request, "Your new password is set. Sign in with it.")
+    messages.success(request, "Password changed. Sign in with your new password.")
     return redirect("accounts:login")

@@ -46,7 +46,7 @@ def _proven(request: HttpRequest, wanted: str) -> HttpResponse:
     try:
         if wanted == "remove":
             actions.give_up(by=user, **proof, at=timezone.now())
-            messages.success(request, "Your second factor is removed.")
+            messages.success(request, "Two-factor authentication is off.")
             return redirect("accounts:second_factor")
         device = actions.begin(by=user, **proof, at=timezone.now())
     except WrongCredentials:
@@ -63,7 +63,9 @@ def _confirm(request: HttpRequest) -> HttpResponse:
         except actions.WrongCode:
             form.add_error("code", "This is not the code that the app shows now.")
         else:
-            messages.success(request, "From now on signing in asks for a code from your app.")
+            messages.success(
+                request, "Two-factor authentication is on. Signing in now asks for a code from your app."
+            )
             return redirect("accounts:second_factor")
     return _page(request, device=actions.waiting(user), code=form)
 

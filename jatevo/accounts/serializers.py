@@ -16,7 +16,7 @@ class LoginRequest(serializers.Serializer[dict[str, Any]]):
         required=False,
         allow_blank=True,
         default="",
-        help_text="The one-time password, for an account with a second factor.",
+        help_text="The code from the authenticator app, for an account with two-factor authentication.",
     )
 
 

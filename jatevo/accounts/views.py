@@ -31,8 +31,8 @@ from jatevo.accounts.time_zones import remember_zone, zone_of
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError
 
-NO_MATCH = "The e-mail address or the password is wrong."
-NO_MATCH_WITH_OTP = "The e-mail address, the password or the one-time password is wrong."
+NO_MATCH = "The email address or password is wrong."
+NO_MATCH_WITH_OTP = "The email address, password or one-time code is wrong."
 
 
 @sensitive_post_parameters()
@@ -113,7 +113,7 @@ def password(request: HttpRequest) -> HttpResponse:
     except ApiError as refused:
         form.add_error(None, _refusal_words(refused))
         return _refusal(_password_page(request, form, status=refused.status), refused)
-    messages.success(request, "Your password is changed. Everywhere else you are signed out.")
+    messages.success(request, "Password changed. You are signed out everywhere else.")
     response = redirect("accounts:password")
     cookies.set_login(response, signed_in, at=at)
     remember_device(response, signed_in.user)

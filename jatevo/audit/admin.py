@@ -53,17 +53,17 @@ class JobAdmin(ProcrastinateJobAdmin):
         with transaction.atomic():
             return super().changelist_view(request, extra_context)
 
-    @admin.action(description="Try again")
+    @admin.action(description="Retry selected jobs")
     def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         record_bulk(request, queryset, "job.retry")
         super().retry(request, queryset)
 
-    @admin.action(description="Cancel, if not started")
+    @admin.action(description="Cancel selected jobs that have not started")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         record_bulk(request, queryset, "job.cancel")
         super().cancel(request, queryset)
 
-    @admin.action(description="Abort, also while it runs")
+    @admin.action(description="Abort selected jobs, even while running")
     def abort(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         record_bulk(request, queryset, "job.abort")
         super().abort(request, queryset)

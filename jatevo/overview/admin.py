@@ -26,7 +26,7 @@ class IncidentForm(forms.ModelForm):
 
     region = forms.ChoiceField(
         required=False,
-        help_text="Told to everybody as it is, also a region of so few nodes that figures fold it into “other”.",
+        help_text="Shown to everyone, even for a small region that figures group under “other”.",
     )
 
     class Meta:
@@ -43,12 +43,12 @@ class IncidentForm(forms.ModelForm):
             "exempts_nodes",
         ]
         help_texts = {
-            "starts_at": "When it began, UTC. Only maintenance can begin in the future.",
-            "ends_at": "UTC. Maintenance is over then, by itself; move it if the work takes longer."
-            " For an incident it is an estimate and ends nothing.",
-            "resolved_at": "When it really ended, UTC; give it at once for trouble that is over already."
-            " Change it to correct the end, empty it to reopen."
-            " Maintenance that ended as planned needs none; before its start it calls maintenance off.",
+            "starts_at": "Start time (UTC). Only maintenance can start in the future.",
+            "ends_at": "UTC. Maintenance ends automatically at this time. Move it if the work takes longer."
+            " For an incident it is only an estimate.",
+            "resolved_at": "Actual end (UTC). Enter it right away if the incident is already over."
+            " Change it to correct the end. Clear it to reopen."
+            " Maintenance that ended as planned needs none. A time before the start cancels the maintenance.",
             "exempts_nodes": "The nodes of the region, or all of the whole network, lose no reputation from the"
             " start to the end; public pages say so. Untick it for a mere notice, or if the operators are to blame.",
         }
@@ -82,9 +82,9 @@ class UpdateForm(forms.ModelForm):
         model = IncidentUpdate
         fields = ["at", "state", "text"]
         help_texts = {
-            "at": "When it was so, UTC.",
-            "state": "Resolved ends the incident at that time, or calls off maintenance that has not begun.",
-            "text": "Public, and not edited afterwards.",
+            "at": "Time of the update (UTC).",
+            "state": "“Resolved” ends the incident at that time, or cancels maintenance that has not started.",
+            "text": "Public. It cannot be edited later.",
         }
 
 
@@ -176,13 +176,13 @@ class IncidentAdmin(admin.ModelAdmin):
     @admin.display(description="Nodes that are exempt")
     def exempted(self, incident: Incident) -> str:
         if not incident.pk:
-            return "None yet: shown once the incident is saved."
+            return "Shown after the incident is saved."
         return exemption_sentence(incident, fold_small=False) or "None."
 
     @admin.display(description="ended at", empty_value="not yet")
     def ended(self, incident: Incident) -> str | None:
         if incident.called_off:
-            return "called off"
+            return "cancelled"
         if not incident_actions.is_over(incident, at=timezone.now()):
             return None
         return f"{incident.ended_at:%-d %b %Y, %H:%M} UTC{'' if incident.resolved_at else ', as planned'}"
@@ -214,13 +214,13 @@ class IncidentAdmin(admin.ModelAdmin):
         else:
             incident_actions.open_incident(incident=incident, updates=said, by=by, at=now)
 
-    @admin.action(description="Resolve the chosen incidents now", permissions=["change"])
+    @admin.action(description="Resolve selected incidents now", permissions=["change"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         by, now = user_of(request), timezone.now()
         resolved = sum(incident_actions.resolve(incident=each, by=by, at=now) for each in queryset)
         self.message_user(request, f"{resolved} resolved.")
 
-    @admin.action(description="Reopen the chosen incidents", permissions=["change"])
+    @admin.action(description="Reopen selected incidents", permissions=["change"])
     def reopen(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
         by, now, reopened = user_of(request), timezone.now(), 0
         for each in queryset:

@@ -175,7 +175,7 @@ def trend(points: Sequence[HourPoint], *names: str, unit: str) -> Trend:
             ground -= height
             parts.append((round(ground, 2), round(height, 2)))
         when = clock_words(point.hour)
-        said = "not known" if total is None else f"{total:,} {unit}"
+        said = "unknown" if total is None else f"{total:,} {unit}"
         title = f"{when}: {said}{' so far' if point.running and total is not None else ''}"
         bars.append(TrendBar(round(number * step, 2), parts, title, point.running, total is not None))
     first = next((number for number, each in enumerate(sums) if each is not None), None)
@@ -208,7 +208,7 @@ def _room(words: str, width: float) -> Room:
 def _p95_cell(point: HourPoint, scale: Scale | None) -> HeatCell:
     when = clock_words(point.hour)
     if point.p95_ms is None:
-        return HeatCell("·", f"{when}: p95 not known", 0)
+        return HeatCell("·", f"{when}: p95 unknown", 0)
     return HeatCell(
         short(point.p95_ms), f"{when}: p95 {milliseconds(point.p95_ms)}", _shade(scale, point.p95_ms)
     )
@@ -217,7 +217,7 @@ def _p95_cell(point: HourPoint, scale: Scale | None) -> HeatCell:
 def _requests_cell(point: HourPoint, scale: Scale | None) -> HeatCell:
     when = clock_words(point.hour)
     if point.requests is None:
-        return HeatCell("·", f"{when}: requests not known", 0)
+        return HeatCell("·", f"{when}: requests unknown", 0)
     running = " so far" if point.running else ""
     words = f"{when}: {point.requests:,} requests{running}"
     return HeatCell(short(point.requests), words, _shade(scale, point.requests))

@@ -154,7 +154,7 @@ def _facts(incident: Incident) -> str:
     what = "Scheduled maintenance" if maintenance else incident.get_severity_display()
     ends_at = incident.ends_at if incident.called_off else incident.ended_at or incident.ends_at
     end = f" to {ends_at:%-d %b %Y, %H:%M}" if ends_at else ""
-    off = " Called off." if incident.called_off else ""
+    off = " Cancelled." if incident.called_off else ""
     return (
         f"{what}, {incident.region or 'the whole network'},"
         f" from {incident.starts_at:%-d %b %Y, %H:%M}{end} UTC.{off}"

@@ -132,9 +132,11 @@ def check(incident: Incident, *, at: datetime, changed: Collection[str] | None =
     """What an incident may not be, in sentences: ValidationError. `changed` names what differs; None: all."""
     maintenance = incident.kind == IncidentKind.MAINTENANCE
     if maintenance and incident.ends_at is None:
-        raise ValidationError({"ends_at": "Scheduled maintenance has a planned end."})
+        raise ValidationError({"ends_at": "Scheduled maintenance needs a planned end."})
     if not maintenance and incident.starts_at > at + _GRACE:
-        raise ValidationError({"starts_at": "An incident cannot begin in the future; announce maintenance."})
+        raise ValidationError(
+            {"starts_at": "An incident cannot start in the future. Use scheduled maintenance instead."}
+        )
     if changed is None or {"kind", "starts_at", "ends_at", "resolved_at"} & set(changed):
         _check_end(incident, at=at, changed=changed)
     incident.validate_constraints()
@@ -143,28 +145,34 @@ def check(incident: Incident, *, at: datetime, changed: Collection[str] | None =
 def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) -> None:
     """What an update of the incident may not be, in sentences: ValidationError."""
     if not update.text.strip():
-        raise ValidationError({"text": "Say what happened."})
+        raise ValidationError({"text": "Enter what happened."})
     if update.at > at + _GRACE:
-        raise ValidationError({"at": "An update speaks of what was: it cannot come from the future."})
+        raise ValidationError({"at": "An update cannot be in the future."})
     announces, resolves = (
         update.state == state for state in (IncidentState.SCHEDULED, IncidentState.RESOLVED)
     )
     if announces and incident.kind == IncidentKind.INCIDENT:
-        raise ValidationError({"state": "Only maintenance is scheduled."})
+        raise ValidationError({"state": "Only maintenance can be scheduled."})
     ended_at = incident.ended_at
     if ended_at is not None and update.at > ended_at and not resolves:
-        over = f"It {'was called off' if incident.called_off else 'ended'} at {_clock(ended_at)}."
-        raise ValidationError({"state": f"{over} If it goes on, reopen it, or give it a later end, first."})
+        over = f"It {'was cancelled' if incident.called_off else 'ended'} at {_clock(ended_at)}."
+        raise ValidationError(
+            {"state": f"{over} If it is still going on, reopen it or set a later end first."}
+        )
     if incident.starts_at > at + _GRACE:
         if not announces and not resolves:
             raise ValidationError(
-                {"state": "It has not begun: until then updates are Scheduled, or Resolved to call it off."}
+                {"state": "It has not started. Until then, use “Scheduled”, or “Resolved” to cancel it."}
             )
     elif update.at < incident.starts_at - _GRACE and not announces:
-        raise ValidationError({"at": f"It began at {_clock(incident.starts_at)}: nothing happened before."})
+        raise ValidationError(
+            {"at": f"It began at {_clock(incident.starts_at)}. An update cannot be earlier."}
+        )
     if resolves and incident.resolved_at is not None and update.at < incident.resolved_at - _GRACE:
         raise ValidationError(
-            {"at": f"It ended at {_clock(incident.resolved_at)}. If that is wrong, correct “ended at”."}
+            {
+                "at": f"It ended at {_clock(incident.resolved_at)}. If that is wrong, correct “ended at” instead."
+            }
         )
 
 
@@ -193,22 +201,22 @@ def _check_end(incident: Incident, *, at: datetime, changed: Collection[str] | N
     if ended_at is not None:
         if ended_at > at + _GRACE:
             raise ValidationError(
-                {"resolved_at": "An end in the future is a plan: write it as the planned end."}
+                {"resolved_at": "The end cannot be in the future. Use the planned end instead."}
             )
         if ended_at < incident.starts_at <= at:
             raise ValidationError(
                 {"resolved_at": "An incident cannot be resolved before it began."}
                 if incident.kind == IncidentKind.INCIDENT
                 else {
-                    "resolved_at": "It has begun: it cannot be called off any more, nor end before its start."
+                    "resolved_at": "It has already begun, so it cannot be cancelled or end before its start."
                 }
             )
     elif incident.kind == IncidentKind.MAINTENANCE:
         if past_plan and changed is not None and "resolved_at" in changed:
-            raise ValidationError({"ends_at": "To reopen it, give it a planned end that is to come."})
+            raise ValidationError({"ends_at": "To reopen it, set a planned end in the future."})
     elif past_plan and (changed is None or {"kind", "ends_at"} & set(changed)):
         raise ValidationError(
-            {"ends_at": "This is past, and a plan ends no incident. If it is over, write when as “ended at”."}
+            {"ends_at": "The planned end is in the past. If the incident is over, enter “ended at” instead."}
         )
 
 
@@ -243,7 +251,7 @@ def _tell_end(
     elif before is None:
         verb, text, moment = "incident.resolve", "Resolved.", after
         if incident.called_off:
-            text = "Called off."
+            text = "Cancelled."
     else:
         verb, text = "incident.change_end", f"Corrected: it ended at {_clock(after)}."
     _record(verb, incident, by=by, **_window(before, after))

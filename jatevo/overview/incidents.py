@@ -26,9 +26,9 @@ def overall(under_way: Sequence[Incident]) -> Overall:
     if any(each.severity == Severity.MAJOR for each in incidents):
         return Overall("A major incident is under way.", "bad", "warning")
     if any(each.severity == Severity.WARN for each in incidents):
-        return Overall("Some of the network is impaired.", "warn", "warning")
+        return Overall("Parts of the network are degraded.", "warn", "warning")
     if incidents:
-        return Overall("The network works; there is a notice below.", "info", "info")
+        return Overall("The network is operational. See the notice below.", "info", "info")
     if under_way:
         return Overall("Maintenance is under way.", "info", "info")
     return Overall("No incidents are under way.", "ok", "active")

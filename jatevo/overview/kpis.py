@@ -37,7 +37,7 @@ SMALLEST_PUBLIC_REGION = 5
 OTHER_REGIONS = "other"  # what those are called together
 
 UNREACHABLE = "The metrics store cannot be reached."
-BEHIND = "Receipts and probes are late on their way to the metrics store."
+BEHIND = "The metrics store is behind: receipts and probes are delayed."
 TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."
 
 
@@ -161,7 +161,7 @@ class Snapshot:
         if region.name == OTHER_REGIONS and region.nodes < SMALLEST_PUBLIC_REGION:
             return "too few nodes"
         if self.traffic is None:
-            return "not known"
+            return "unknown"
         if region.name == OTHER_REGIONS and self.traffic.folded != self.census.small_regions:
             return "not known yet"
         return "too few samples"

@@ -89,12 +89,12 @@ def model_lines(
 def _line(offered: Offered | None, normal: str, traffic: Mapping[str, ModelTraffic] | None) -> ModelLine:
     name, nodes = (offered.name, offered.nodes) if offered else (normal, 0)
     if traffic is None:
-        return ModelLine(name, nodes, None, None, unknown="not known")
+        return ModelLine(name, nodes, None, None, unknown="unknown")
     served = traffic.get(normal)
     if served is None:
         return ModelLine(name, nodes, 0, None, unknown="no requests")
     return ModelLine(
-        name, nodes, served.requests, served.p95_ms, unknown="" if served.p95_ms is not None else "not known"
+        name, nodes, served.requests, served.p95_ms, unknown="" if served.p95_ms is not None else "unknown"
     )
 
 

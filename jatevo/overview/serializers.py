@@ -17,8 +17,8 @@ class FigureState(serializers.Serializer):
     """How well a figure is known: `stale` is the last good value while its source cannot be asked."""
 
     state = serializers.ChoiceField(choices=[knowledge.value for knowledge in Knowledge])
-    as_of = serializers.DateTimeField(help_text="the moment that the figure speaks of")
-    reason = serializers.CharField(help_text="why it is not known afresh; empty if it is")
+    as_of = serializers.DateTimeField(help_text="the time for which the figure is computed")
+    reason = serializers.CharField(help_text="why the figure is not fresh; empty if it is")
 
 
 class FigureStates(serializers.Serializer):
@@ -41,7 +41,7 @@ class Summary(serializers.Serializer):
     models_cached = serializers.IntegerField(allow_null=True, help_text=definitions.MODELS_CACHED.sentence)
     requests_24h = serializers.IntegerField(allow_null=True, help_text=definitions.REQUESTS_24H.sentence)
     as_of = serializers.DateTimeField(help_text="the age of the oldest figure")
-    states = FigureStates(help_text="how well each figure is known, with its own time")
+    states = FigureStates(help_text="whether each figure is known, unknown or stale, with its own time")
 
 
 class UpdateLine(serializers.ModelSerializer):

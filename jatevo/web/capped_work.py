@@ -58,7 +58,7 @@ class Cap:
         return ApiError(
             503,
             "unavailable",
-            f"{self.work} is busy with others just now. Try again in a few seconds.",
+            f"{self.work} is busy. Try again in a few seconds.",
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
 

@@ -69,14 +69,14 @@ def invalid_request(message: str, details: Sequence[FieldProblem] = ()) -> ApiEr
 
 
 def not_found() -> ApiError:
-    return ApiError(404, "not_found", "There is nothing here, or it is not yours to see.")
+    return ApiError(404, "not_found", "Not found, or you do not have access to it.")
 
 
 def unavailable(store: str) -> ApiError:
     return ApiError(
         503,
         "unavailable",
-        f"{store} does not answer in time; nothing was acknowledged. Try again.",
+        f"{store} did not respond in time. Nothing was acknowledged. Try again.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 
@@ -96,17 +96,17 @@ def from_exception(error: BaseException) -> ApiError:
         case drf.ValidationError():
             return invalid_request("Some fields are invalid.", list(_problems(error.detail)))
         case drf.ParseError():
-            return ApiError(400, "invalid_json", "The body is not strict JSON.")
+            return ApiError(400, "invalid_json", "The body is not valid JSON.")
         case drf.NotAuthenticated():
             return unauthenticated()
         case drf.AuthenticationFailed():
             return ApiError(401, "invalid_token", str(error.detail), headers=_BEARER)
         case drf.PermissionDenied() | PermissionDenied():
-            return ApiError(403, "forbidden", "Your role may not do this.")
+            return ApiError(403, "forbidden", "You do not have permission to do this.")
         case drf.NotFound() | Http404():
             return not_found()
         case drf.MethodNotAllowed():
-            return ApiError(405, "method_not_allowed", "This route does not take that method.")
+            return ApiError(405, "method_not_allowed", "This endpoint does not accept that method.")
         case drf.UnsupportedMediaType():
             return ApiError(415, "unsupported_media_type", "Send application/json.")
         case drf.APIException():
@@ -119,7 +119,7 @@ def from_exception(error: BaseException) -> ApiError:
             log_outage(error)
             return unavailable("The database")
     log.error("unhandled exception", exc_info=error)
-    return ApiError(500, "internal_error", "Something went wrong on our side; it has been logged.")
+    return ApiError(500, "internal_error", "Something went wrong on our side. The error has been logged.")
 
 
 def log_outage(error: BaseException) -> None:

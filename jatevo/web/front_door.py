@@ -47,7 +47,9 @@ def _refuse_foreign_host(request: HttpRequest) -> None:
     except DisallowedHost as error:
         # One line. Django itself would log a traceback for each such request, which anybody can send.
         log.warning("host refused", host=request.META.get("HTTP_HOST", "")[:_LONGEST_HOST_LOGGED])
-        raise ApiError(400, "invalid_request", "The Host header names no host of this console.") from error
+        raise ApiError(
+            400, "invalid_request", "The Host header does not match a host of this console."
+        ) from error
 
 
 def _refuse_long_address(request: HttpRequest) -> None:
@@ -58,11 +60,13 @@ def _refuse_long_address(request: HttpRequest) -> None:
 def _refuse_endless_body(request: HttpRequest) -> None:
     match request.META.get(PROBLEM):
         case Problem.NO_LENGTH:
-            raise ApiError(411, "length_required", "Send the body's Content-Length.")
+            raise ApiError(411, "length_required", "Send a Content-Length header.")
         case Problem.CODING:
-            raise ApiError(400, "invalid_json", "A body may come with Content-Length or chunked.")
+            raise ApiError(
+                400, "invalid_json", "Send the body with either Content-Length or chunked encoding."
+            )
         case Problem.BROKEN:
-            raise ApiError(400, "invalid_json", "The body ended early.")
+            raise ApiError(400, "invalid_json", "The body is incomplete.")
     if is_api(request):
         return  # its own limits are lower
     try:

@@ -136,9 +136,9 @@ def _refuse_large_or_foreign(request: HttpRequest) -> None:
     except (RequestDataTooBig, ValueError) as error:
         raise too_large from error
     except (RawPostDataException, OSError) as error:
-        raise ApiError(400, "invalid_json", "The body ended early.") from error
+        raise ApiError(400, "invalid_json", "The body is incomplete.") from error
     if len(body) < announced:
-        raise ApiError(400, "invalid_json", "The body ended early.")
+        raise ApiError(400, "invalid_json", "The body is incomplete.")
     if body and request.content_type != "application/json":
         raise ApiError(415, "unsupported_media_type", "Send application/json.")
 
@@ -146,12 +146,12 @@ def _refuse_large_or_foreign(request: HttpRequest) -> None:
 _ERRORS = {
     400: ApiError(400, "invalid_request", "The request is malformed."),
     403: ApiError(403, "forbidden", "This is not allowed."),
-    404: ApiError(404, "not_found", "There is nothing here, or it is not yours to see."),
-    405: ApiError(405, "method_not_allowed", "This route does not take that method."),
+    404: ApiError(404, "not_found", "Not found, or you do not have access to it."),
+    405: ApiError(405, "method_not_allowed", "This endpoint does not accept that method."),
     413: ApiError(413, "too_large", "The body is too large."),
-    500: ApiError(500, "internal_error", "Something went wrong on our side; it has been logged."),
+    500: ApiError(500, "internal_error", "Something went wrong on our side. The error has been logged."),
     503: ApiError(
-        503, "unavailable", "A store does not answer in time; nothing was acknowledged. Try again."
+        503, "unavailable", "A store did not respond in time. Nothing was acknowledged. Try again."
     ),
 }
 

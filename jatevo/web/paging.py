@@ -70,7 +70,9 @@ def _encode(values: Sequence[Any]) -> str:
 
 
 def _decode(queryset: QuerySet[M], cursor: str, names: Sequence[str]) -> list[Any]:
-    refused = invalid_request("Some parameters are invalid.", [FieldProblem("cursor", "not one of ours")])
+    refused = invalid_request(
+        "Some parameters are invalid.", [FieldProblem("cursor", "is not a valid cursor")]
+    )
     try:
         values = orjson.loads(
             base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

@@ -83,7 +83,7 @@ def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
     problems = []
     for name in query:
         if name not in known:
-            problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], "no such parameter"))
+            problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], "unknown parameter"))
         elif len(query.getlist(name)) > 1:
             problems.append(FieldProblem(name, "given more than once"))
         elif not query[name]:

@@ -13,7 +13,7 @@ _CLAIMED: Final = "jatevo.message"
 def claim_message(request: HttpRequest, scope: str, message_id: str) -> None:
     """Claims the message for this request. Raises ApiError 409 if another request has claimed it."""
     if not first_sight(scope, message_id):
-        raise ApiError(409, "replayed_request", "This webhook-id was used before.")
+        raise ApiError(409, "replayed_request", "This webhook-id has already been used.")
     request.META[_CLAIMED] = (scope, message_id)
 
 

@@ -73,7 +73,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if not _VISIBLE_ASCII.fullmatch(text) or "\\" in text:
         raise EndpointError("must be a plain URL like http://203.0.113.7:11435, in ASCII and without spaces")
     if "?" in text or "#" in text:
-        raise EndpointError("must not hold a query (?) or a fragment (#)")
+        raise EndpointError("must not contain a query (?) or a fragment (#)")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -82,7 +82,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if parts.scheme not in DEFAULT_PORTS:
         raise EndpointError("must begin with http:// or https://")
     if "@" in parts.netloc:
-        raise EndpointError("must not hold a user name or password")
+        raise EndpointError("must not contain a user name or password")
     host = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
     if port == 0:
         raise EndpointError("has no valid host and port")
@@ -115,7 +115,7 @@ def _host(text: str) -> str:
     """The host as a name in lower case or an address in its shortest form."""
     if text.startswith("["):
         if "%" in text:
-            raise EndpointError("must not hold an IPv6 zone (%)")
+            raise EndpointError("must not contain an IPv6 zone (%)")
         try:
             return str(ipaddress.IPv6Address(text.removeprefix("[").removesuffix("]")))
         except ValueError as error:

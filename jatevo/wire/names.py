@@ -54,7 +54,7 @@ def node_id_problem(text: str) -> str | None:
     """What is wrong with a node id, reserved ones included; None if nothing is."""
     if not _NODE_ID.fullmatch(text):
         return NODE_ID_RULE
-    return "is reserved: it means something else in a web address" if text in RESERVED_NODE_IDS else None
+    return "is reserved" if text in RESERVED_NODE_IDS else None
 
 
 def region_problem(text: str) -> str | None:

@@ -71,7 +71,7 @@ def enrol(
                 Enrollment.objects.filter(pk=replaces.pk), by=actor_of(by), at=at, reason="Renewed."
             )
             if not renewed:
-                raise EnrollmentInvalid("This enrolment was ended before; start a new one.")
+                raise EnrollmentInvalid("This enrolment has already ended. Start a new one.")
         enrollment = Enrollment.objects.create(
             org=org,
             created_by=by,
@@ -152,18 +152,18 @@ def register(*, token: str, registration: Registration, at: datetime) -> tuple[N
         if NodeKey.objects.filter(public_key=registration.public_key).exists():
             by = Actor("node", registration.node_id, org_id=enrollment.org_id)
             note_refused_key(registration.public_key, node_id=registration.node_id, by=by)
-            raise KeyExists("This public key is another node's; make a fresh one.") from error
+            raise KeyExists("This public key belongs to another node. Generate a new one.") from error
         raise
     return node, node_token(node)
 
 
 def _why_not(enrollment: Enrollment, at: datetime) -> str:
     if enrollment.expires_at <= at:
-        return "The enrolment token has expired; make a new one."
+        return "The enrolment token has expired. Create a new one."
     enrollment.refresh_from_db(fields=["uses_left"])
     if enrollment.uses_left == 0:
-        return "The enrolment token has been used; make a new one."
-    return "The enrolment token was ended; make a new one."
+        return "The enrolment token has already been used. Create a new one."
+    return "The enrolment token was revoked. Create a new one."
 
 
 def _taken(registration: Registration) -> NodeExists:

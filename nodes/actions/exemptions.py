@@ -34,16 +34,16 @@ def start_maintenance(
     """
     starts_at = starts_at or at
     if starts_at < at - _GRACE:
-        raise NotPossible("Maintenance is announced beforehand: it cannot begin in the past.")
+        raise NotPossible("Maintenance cannot start in the past.")
     if until is not None and until <= max(starts_at, at):
-        raise NotPossible("Maintenance must end after it begins.")
+        raise NotPossible("Maintenance must end after it starts.")
     if not message.strip():
-        raise NotPossible("Say what the maintenance is for; it is shown on the node's page.")
+        raise NotPossible("Enter a description. It is shown on the node's page.")
     with transaction.atomic():
         # concurrent announcements wait here, and then see what the first one announced
         Node.objects.select_for_update(no_key=True).only("pk").get(pk=node.pk)
         if current_maintenance(node, at=at) is not None:
-            raise NotPossible("This node is in maintenance already.")
+            raise NotPossible("This node already has maintenance announced or under way.")
         allowance = maintenance_left(node, at=at)
         if allowance <= timedelta(0):
             raise NotPossible(
@@ -51,9 +51,7 @@ def start_maintenance(
                 f" within {WINDOW_DAYS} days."
             )
         if until is not None and until - starts_at > allowance:
-            raise NotPossible(
-                f"At most {allowance.days} d {allowance.seconds // 3600} h of maintenance are left."
-            )
+            raise NotPossible(f"Only {allowance.days} d {allowance.seconds // 3600} h of maintenance left.")
         exemption = Exemption.objects.create(
             kind=ExemptionKind.MAINTENANCE,
             node=node,

@@ -64,9 +64,9 @@ def find_fraud(
 def suspect(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:
     """Opens a finding for an admin. A reason is required. Raises NotPossible if one is open or confirmed."""
     if not reason.strip():
-        raise NotPossible("Say why; the reason goes into the audit log.")
+        raise NotPossible("Enter a reason. It is recorded in the audit log.")
     if FraudFinding.objects.binding().filter(node=node).exists():
-        raise NotPossible("There is a finding of fraud about this node already.")
+        raise NotPossible("This node already has a finding of fraud.")
     return find_fraud(node.pk, cause=FraudCause.ADMIN, by=actor_of(by), reason=reason.strip(), at=at)
 
 
@@ -77,11 +77,11 @@ def confirm_fraud(*, node: Node, by: User, reason: str, at: datetime) -> FraudFi
     A reason is required. Raises NotPossible if no finding is open.
     """
     if not reason.strip():
-        raise NotPossible("Say why; the reason goes into the audit log.")
+        raise NotPossible("Enter a reason. It is recorded in the audit log.")
     with transaction.atomic():
         finding = _decide(node, FindingState.CONFIRMED, by=by, reason=reason.strip(), at=at)
         if finding is None:
-            raise NotPossible("No finding of fraud is open about this node.")
+            raise NotPossible("This node has no open finding of fraud.")
         _record("fraud.confirm", finding, node, by=actor_of(by), reason=reason.strip())
     relate(at=at)  # in its own transaction; if it fails, the sweeper does it
     return finding
@@ -96,7 +96,7 @@ def settle_for_clear(*, node: Node, by: User, reason: str, at: datetime) -> None
     """
     Node.objects.select_for_update(no_key=True).get(pk=node.pk)
     if FraudFinding.objects.filter(node=node, state=FindingState.CONFIRMED).exists():
-        raise NotPossible("The fraud of this node is confirmed, so its quarantine does not end.")
+        raise NotPossible("The fraud of this node is confirmed, so its quarantine is permanent.")
     _lift(FraudRelation.objects.filter(node=node), by=by, at=at)
     finding = _decide(node, FindingState.CLEARED, by=by, reason=reason, at=at)
     if finding is None:

@@ -95,7 +95,7 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = N
         )
         row = cursor.fetchone()
     if row is None:
-        raise StaleHeartbeat("The heartbeat's ts is not later than the node's last one.")
+        raise StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
     status, probing, gained_mark = Status(row[0]), row[1], row[2]
     if gained_mark and relate(at=at, node_id=node_id):  # if it fails, the sweeper does it
         return Status.QUARANTINE

@@ -52,5 +52,5 @@ def add_key(*, node: Node, public_key: bytes, by: Actor, at: datetime) -> NodeKe
             )
     except IntegrityError as error:
         note_refused_key(public_key, node_id=node.pk, by=Actor(by.kind, by.id, by.user_id, node.org_id))
-        raise KeyExists("A node holds or held this public key; make a fresh one.") from error
+        raise KeyExists("This public key is or was in use by a node. Generate a new one.") from error
     return key

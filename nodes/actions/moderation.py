@@ -33,7 +33,7 @@ def clear(*, node: Node, by: User, reason: str, at: datetime) -> None:
 
 def _moderate(node: Node, event: Event, *, by: User, reason: str, at: datetime) -> None:
     if not reason.strip():
-        raise NotPossible("Say why; the reason goes into the audit log.")
+        raise NotPossible("Enter a reason. It is recorded in the audit log.")
     outcome = happen(node.pk, event, by=actor_of(by), at=at, reason=reason.strip())
     if outcome.move is None:
         raise NotPossible(f"A node that is {outcome.state.phase.status.label.lower()} cannot do that.")

@@ -135,4 +135,4 @@ def _store(**columns: Any) -> Probe:
         with transaction.atomic():
             return Probe.objects.create(**columns)
     except IntegrityError as error:
-        raise ReplayedProbe("This probe was posted before.") from error
+        raise ReplayedProbe("This probe was already posted.") from error

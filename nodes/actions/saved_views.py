@@ -17,7 +17,7 @@ def save_view(*, name: str, query: str, by: User) -> SavedView:
         User.objects.select_for_update().get(pk=by.pk)
         others = SavedView.objects.filter(user=by).exclude(name=name)
         if others.count() >= MOST_VIEWS:
-            raise NotPossible(f"You keep {MOST_VIEWS} views already; delete one first.")
+            raise NotPossible(f"You already have {MOST_VIEWS} saved views. Delete one first.")
         view, _ = SavedView.objects.update_or_create(user=by, name=name, defaults={"query": query})
     return view
 

@@ -21,7 +21,7 @@ class ReasonForm(forms.Form):
         min_length=3,
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Goes into the node's history, which its operator sees, and into the audit log.",
+        help_text="Recorded in the audit log and in the node's history, which its operator can see.",
     )
 
 
@@ -30,29 +30,29 @@ class TokenForm(ReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["reason"].help_text = "Goes into the audit log."
+        self.fields["reason"].help_text = "Recorded in the audit log."
 
 
 class MaintenanceForm(forms.Form):
     """The message and times of maintenance. An empty start means now, an empty end as long as allowed."""
 
     message = forms.CharField(
-        label="What is being done",
+        label="Description",
         min_length=3,
         max_length=300,
-        help_text="Shown on the node's page to those who know it by name.",
+        help_text="Shown on the node's page to everyone who can see its ID.",
     )
     starts_at = forms.DateTimeField(
         label="From",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="Empty: now. It cannot begin in the past.",
+        help_text="Leave empty to start now. It cannot start in the past.",
     )
     until = forms.DateTimeField(
         label="Until",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="Empty: until you end it, and at most as long as is left.",
+        help_text="Leave empty to end it yourself. It lasts at most the time that is left.",
     )
 
     def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
@@ -67,7 +67,7 @@ class MaintenanceForm(forms.Form):
         if starts_at is None or timedelta(0) <= self.now - starts_at <= _STILL_NOW:
             return None
         if starts_at - self.now > MOST_AHEAD:
-            raise ValidationError(f"Announce it at most {MOST_AHEAD.days} days ahead.")
+            raise ValidationError(f"Maintenance can be announced at most {MOST_AHEAD.days} days ahead.")
         return starts_at
 
 

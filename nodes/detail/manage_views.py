@@ -38,9 +38,9 @@ from nodes.rules.lifecycle import Status
 
 ASK_AND_ACT = ["GET", "HEAD", "POST"]
 _FRAUD_DECISIONS: dict[str, tuple[Callable[..., object], str]] = {
-    "open": (suspect, "a finding of fraud is open."),
-    "confirm": (confirm_fraud, "the fraud is confirmed."),
-    "clear": (clear, "the finding is cleared and the node must pass its probes again."),
+    "open": (suspect, "finding of fraud opened."),
+    "confirm": (confirm_fraud, "fraud confirmed."),
+    "clear": (clear, "finding cleared. The node must pass its probe again."),
 }
 
 
@@ -56,7 +56,7 @@ def quarantine_node(request: HttpRequest, name: str) -> HttpResponse:
 def clear_node(request: HttpRequest, name: str) -> HttpResponse:
     """Asks for a reason, then ends the quarantine."""
     return _moderate(
-        request, name, clear, "nodes/detail/clear.html", "is cleared and must pass its probes again."
+        request, name, clear, "nodes/detail/clear.html", "is cleared. It must pass its probe again."
     )
 
 
@@ -131,7 +131,7 @@ def maintain_node(request: HttpRequest, name: str) -> HttpResponse:
         except NodeError as error:
             form.add_error(None, str(error))
         else:
-            when = "announced" if answers["starts_at"] and answers["starts_at"] > now else "under way"
+            when = "scheduled" if answers["starts_at"] and answers["starts_at"] > now else "under way"
             messages.success(request, f"Maintenance of {node.pk} is {when}.")
             return _back(node)
     context = {
@@ -154,7 +154,7 @@ def end_node_maintenance(request: HttpRequest, name: str) -> HttpResponse:
     except NodeError as error:
         messages.warning(request, str(error))
     else:
-        messages.success(request, f"Maintenance of {node.pk} has ended. Silence counts again.")
+        messages.success(request, f"Maintenance of {node.pk} has ended. Missing heartbeats count again.")
     return _back(node)
 
 
@@ -193,7 +193,7 @@ def recompute_node_reputation(request: HttpRequest, name: str) -> HttpResponse:
     """Recomputes the reputation now instead of within five minutes."""
     node = _managed(request, name)
     score = recompute_reputation(node=node, by=user_of(request), at=timezone.now())
-    said = "is not known yet: there is no evidence" if score is None else f"is {score}"
+    said = "is not known yet, because there is no evidence" if score is None else f"is {score}"
     messages.success(request, f"The reputation of {node.pk} {said}.")
     return _back(node, Tab.REPUTATION)
 

@@ -25,10 +25,10 @@ FORECAST_DAYS = (1, 3, 7)
 PARDONS_SHOWN = 20
 
 _HINTS = {
-    SubScore.RELIABILITY: "Is it there? Heartbeats and health probes",
-    SubScore.CORRECTNESS: "Does it do what it says? Audits and receipts",
-    SubScore.EFFICIENCY: "Is it fast enough? Latency probes",
-    SubScore.POLICY: "Does it keep the rules? Quarantines and unannounced outages",
+    SubScore.RELIABILITY: "Heartbeats and health probes",
+    SubScore.CORRECTNESS: "Audits and receipts",
+    SubScore.EFFICIENCY: "Latency probes",
+    SubScore.POLICY: "Quarantines and unannounced outages",
 }
 
 

@@ -55,7 +55,7 @@ class HourBar:
         name = f"{self.hour:%-d %b, %H:%M} UTC"
         if self.level is HourLevel.UNKNOWN:
             return f"{name}: nothing expected"
-        excused = f", {self.minutes_excused} excused ({self.excuse})" if self.minutes_excused else ""
+        excused = f", {self.minutes_excused} exempt ({self.excuse})" if self.minutes_excused else ""
         return f"{name}: up {self.minutes_up} of {self.minutes_expected} minutes{excused}"
 
 

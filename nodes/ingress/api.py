@@ -109,7 +109,7 @@ def heartbeat(request: Request) -> Response:
     if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
         # if it were accepted, all correct heartbeats until that time would be refused as old
         raise ApiError(
-            401, "clock_skew", "The ts is ahead of the server's clock.", server_time=_server_time()
+            401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=_server_time()
         )
     try:
         network = network_of(client_address(request._request))
@@ -153,16 +153,16 @@ def add_key(request: Request, node_id: str) -> Response:
             raise ApiError(
                 409,
                 "key_exists",
-                "This node holds or held this public key.",
+                "This node already uses or has used this public key.",
                 current_key=public_key_text(caller.keys[0].public_key),
             )
         if not verify_key_change(node_id, said.public_key, said.signature, caller.keys[0].public_key):
-            raise ApiError(422, "invalid_signature", "The signature is not the current key's.")
+            raise ApiError(422, "invalid_signature", "The signature does not match the current key.")
         node, by = Node.objects.get(pk=node_id), Actor("node", node_id)
     else:
         user = _sign_in(request)
         if not allowed(user, Permission.MANAGE_NODES):
-            raise ApiError(403, "forbidden", "Your role may not do this.")
+            raise ApiError(403, "forbidden", "You do not have permission to do this.")
         node, by = owned_node(user, node_id), actor_of(user)
         public_key, _ = payloads.new_key(parse_object(request._request.body))
     try:
@@ -235,7 +235,7 @@ def assignments(request: Request) -> Response:
 
 def _require_same(authenticated: str, named: str) -> None:
     if authenticated != named:
-        raise ApiError(403, "node_mismatch", f"Signed by {authenticated}, but about {named}.")
+        raise ApiError(403, "node_mismatch", f"Signed by {authenticated}, but the body names {named}.")
 
 
 def _sign_in(request: Request) -> User:

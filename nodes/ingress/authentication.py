@@ -141,4 +141,4 @@ def _check_signature(request: HttpRequest, kind: str, sender: str, version: int 
 
 
 def _wrong() -> ApiError:
-    return ApiError(401, "invalid_token", "The signature does not fit the sender and the body.")
+    return ApiError(401, "invalid_token", "The signature does not match the sender and the body.")

@@ -184,7 +184,7 @@ def measurement(body: dict[str, Any]) -> Measurement:
     """POST /v1/probes. Raises ApiError 422."""
     said = _convert(body, _Probe)
     if said.ok and said.fault is not None:
-        raise _invalid("fault", "a probe that passed has none")
+        raise _invalid("fault", "must be empty for a passed probe")
     return Measurement(
         node_id=said.node_id,
         kind=said.kind,

@@ -30,7 +30,7 @@ class ReputationRangeField(forms.CharField):
             return None
         match = _RANGE.fullmatch(text)
         if match is None or not int(match[1]) <= int(match[2]) <= 100:
-            raise ValidationError("Write two numbers from 0 to 100, as in 40-90.")
+            raise ValidationError("Enter two numbers from 0 to 100, such as 40-90.")
         return Decimal(match[1]), Decimal(match[2])
 
 

@@ -46,6 +46,6 @@ class SavedViewForm(forms.Form):
         suffix = in_address(query)
         if len(suffix) > MOST_IN_A_VIEW:
             raise ValidationError(
-                f"These filters are too long to keep: more than {MOST_IN_A_VIEW} characters."
+                f"These filters are too long to save: more than {MOST_IN_A_VIEW} characters."
             )
         return suffix

@@ -119,7 +119,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
     else:
         try:
             view = save_view(**form.cleaned_data, by=user_of(request))
-            messages.success(request, f"“{view.name}” is kept.")
+            messages.success(request, f"View “{view.name}” saved.")
         except NodeError as error:
             messages.error(request, str(error))
     return redirect(f"{reverse('nodes:list')}{form.cleaned_data.get('query', '')}")
@@ -130,7 +130,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
 def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
     """Deletes one of the person's own views."""
     if delete_view(view_id=view_id, by=user_of(request)):
-        messages.success(request, "The view is deleted.")
+        messages.success(request, "View deleted.")
     return redirect("nodes:list")
 
 
@@ -142,10 +142,10 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
     list_url = f"{reverse('nodes:list')}{in_address(query)}"
     chosen = list(dict.fromkeys(request.POST.getlist("node")))
     if not chosen:
-        messages.warning(request, "Choose some nodes first.")
+        messages.warning(request, "Select at least one node.")
         return redirect(list_url)
     if len(chosen) > BulkForm.MOST:
-        messages.error(request, f"At most {BulkForm.MOST} nodes at a time.")
+        messages.error(request, f"Select at most {BulkForm.MOST} nodes.")
         return redirect(list_url)
     # impossible ids are dropped, because PostgreSQL refuses a null character with an error
     named = [name for name in chosen if re.fullmatch(NODE_ID_PATTERN, name)]
@@ -156,7 +156,7 @@ def moderate_many(request: HttpRequest) -> HttpResponse:
     form = BulkForm(request.POST if asked else None, initial=initial, node_ids=ids)
     action = dict(BulkForm.ACTIONS).get(request.POST.get("action", ""), "")
     if not action:
-        messages.error(request, "Choose what to do with the nodes.")
+        messages.error(request, "Choose an action.")
         return redirect(list_url)
     results = _moderate(nodes, form, user_of(request)) if asked and form.is_valid() else []
     context = {

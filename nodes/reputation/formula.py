@@ -91,7 +91,7 @@ RULES: Mapping[ObservationKind, Rule] = {
         Fraction(1, 2),
         100,
         2,
-        "{failed} of {total} receipts say that the request failed",
+        "{failed} of {total} receipts report a failed request",
     ),
     # observed only when it happens; such a day scores nothing
     ObservationKind.FORGERY: Rule(

@@ -42,34 +42,34 @@ _QUARANTINED: dict[str, tuple[str, str]] = {
     ),
     Reason.HEARTBEATS_MISSED: (
         "More than 20 % of the heartbeats of an hour were missing.",
-        "Check the machine's network and load; the agent must be able to send one every 10 seconds.",
+        "Check the machine's network and load. The agent must be able to send a heartbeat every 10 seconds.",
     ),
     Reason.REPUTATION_LOW: (
         f"The reputation fell below {REPUTATION_FLOOR}.",
-        "See which probes and audits failed; the reputation recovers as new ones pass. Once the quarantine has"
+        "See which probes and audits failed. The reputation recovers as new ones pass. Once the quarantine has"
         " ended, only a further fall begins another.",
     ),
     Reason.SLO_BREACHED: (
-        f"The node breached the SLO: in most latency probes of {SLO_WINDOW // timedelta(hours=1)} hours its p95 was over the target.",
-        "The history has the figures. Check the machine's load and its network, or lower its concurrency. Once the"
+        f"The node breached the SLO: in most latency probes over {SLO_WINDOW // timedelta(hours=1)} hours, its p95 was above the target.",
+        "The history has the figures. Check the machine's load and network, or lower its concurrency. Once the"
         " quarantine has ended, only probes from then on count.",
     ),
     Reason.RECEIPT_FORGED: (
         "The node sent a receipt that none of its keys, current or former, has signed.",
-        "Stop the agent, check that nobody else holds the node's token, and write to an admin.",
+        "Stop the agent, check that nobody else has the node's token, and contact an admin.",
     ),
     Reason.FRAUD_SUSPECTED: (
         "An admin suspects the node of fraud.",
-        "The history says why. Write to an admin.",
+        "The history says why. Contact an admin.",
     ),
     Reason.RELATED_TO_FRAUD: (
-        "Another node of your organisation is suspected of fraud, and this node has its hardware or its endpoint, or"
+        "Another node of your organisation is suspected of fraud, and this node shares its hardware or endpoint, or"
         " was registered after the fraud was confirmed.",
-        "If it is another machine, write to an admin: the history says which node it is held with.",
+        "If it is a different machine, contact an admin. The history names the other node.",
     ),
     Reason.ADMIN: (
-        "An admin put the node into quarantine.",
-        "The history says why. Write to an admin when it is mended.",
+        "An admin quarantined the node.",
+        "The history says why. Contact an admin when it is fixed.",
     ),
 }
 
@@ -110,7 +110,7 @@ def explain(
     if phase is Phase.REGISTERED:
         return Explanation(
             "Registered. No heartbeat has arrived yet.",
-            "Start the agent. Its first heartbeat calls a validator.",
+            "Start the agent. Its first heartbeat triggers a probe.",
         )
     if phase is Phase.PROBING:
         failed = (
@@ -118,20 +118,20 @@ def explain(
         )
         if maintenance is not None and maintenance.under_way:
             return Explanation(
-                "Heartbeats arrive. While the announced maintenance lasts no validator probes it.",
-                "End the maintenance: then a passed probe makes it active.",
+                "Heartbeats are arriving. Validators do not probe the node during announced maintenance.",
+                "End the maintenance. A passed probe then makes the node active.",
             )
         return Explanation(
-            "Heartbeats arrive; validators are probing the health endpoint." + failed,
-            f"A passed probe makes it active; {PROBE_FAILURES_TO_QUARANTINE} failures quarantine it.",
+            "Heartbeats are arriving. Validators are probing the health endpoint." + failed,
+            f"A passed probe makes the node active. {PROBE_FAILURES_TO_QUARANTINE} failures quarantine it.",
         )
     if phase is Phase.ACTIVE:
         if pardoned is not None:
             return Explanation(
-                f"In service on probation: cleared at R {pardoned}; a further fall quarantines it.",
+                f"In service, on probation. It was cleared at R {pardoned}, and a further fall quarantines it.",
                 f"Probation ends when R reaches {REPUTATION_FLOOR}.",
             )
-        return Explanation("In service: a validator confirmed it.", "Nothing to do.")
+        return Explanation("In service. A validator has confirmed it.", "Nothing to do.")
     if phase is Phase.OFFLINE and reason == Reason.MAINTENANCE:
         return _explain_maintenance(maintenance)
     if phase is Phase.OFFLINE:
@@ -150,12 +150,12 @@ def reason_label(reason: str) -> str:
 def _explain_maintenance(maintenance: Maintenance | None) -> Explanation:
     if maintenance is not None and maintenance.under_way:
         return Explanation(
-            "Offline for announced maintenance. It costs no reputation.",
+            "Offline for announced maintenance. This does not lower its reputation.",
             "Start the agent again and end the maintenance. A heartbeat and a passed probe bring it back.",
         )
     ended = f" at {maintenance.ends_at:%H:%M} UTC on {maintenance.ends_at:%-d %b %Y}" if maintenance else ""
     return Explanation(
-        f"Still offline after announced maintenance, which ended{ended}. Since then silence costs reputation.",
+        f"Still offline after announced maintenance, which ended{ended}. Missing heartbeats now lower its reputation.",
         "Start the agent again. A heartbeat and a passed probe bring it back.",
     )
 
@@ -164,7 +164,7 @@ def _explain_quarantine(reason: str, passed_audits: int, fraud: bool, fraud_conf
     unknown = (f"Quarantined: {reason_label(reason).lower() or 'no reason recorded'}.", "")
     what, to_do = _QUARANTINED.get(reason, unknown)
     if fraud_confirmed:
-        return Explanation(f"{what} An admin confirmed the fraud.", "This quarantine does not end.")
+        return Explanation(f"{what} An admin confirmed the fraud.", "This quarantine is permanent.")
     if fraud:
         way_out = "Audits do not end a quarantine for fraud: an admin must clear it."
     else:

@@ -359,7 +359,7 @@ document.addEventListener("htmx:afterRequest", ({ detail }) => {
   }
 });
 document.addEventListener("htmx:sendError", () => complain("The console cannot be reached. Trying again."));
-document.addEventListener("htmx:timeout", () => complain("The console takes too long to answer."));
+document.addEventListener("htmx:timeout", () => complain("The console is taking too long to respond."));
 document.addEventListener("htmx:responseError", ({ detail }) => {
   if (detail.xhr.status === 401) return;
   if (drawer.open && detail.target?.id === "drawer-body" && !isPoll(detail)) drawer.close();

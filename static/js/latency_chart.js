@@ -113,7 +113,7 @@ export default async function latencyChart(host) {
   holder.dataset.reading = ""; // while it has the focus, nothing is drawn anew under the reader
   holder.tabIndex = 0;
   holder.setAttribute("role", "group");
-  holder.setAttribute("aria-label", "Latency chart: arrow keys read the values");
+  holder.setAttribute("aria-label", "Latency chart: use the arrow keys to read values");
   holder.setAttribute("aria-describedby", (readout.id = `${host.id}-readout`));
   holder.addEventListener("focus", () => readout.setAttribute("aria-live", "polite"));
   holder.addEventListener("blur", () => readout.removeAttribute("aria-live"));

@@ -77,7 +77,7 @@ def test_unknown_address_costs_the_same_hash_as_a_wrong_password(operator: User,
     assert answer.status_code == 401
     assert (
         answer.json()["error"]["message"]
-        == "The e-mail address, the password or the one-time password is wrong."
+        == "The email address, password or one-time code is wrong."
     )
     assert encoded.call_count + verified.call_count == 1
 

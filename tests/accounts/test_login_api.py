@@ -111,7 +111,7 @@ def test_second_factor_is_asked_for_only_after_the_right_password(visitor: Brows
     missing = attempt(visitor, admin.email)
     assert "required" not in wrong.json()["error"]["message"]
     assert missing.status_code == 401
-    assert missing.json()["error"]["message"] == "The one-time password is required."
+    assert missing.json()["error"]["message"] == "The one-time code is required."
     code = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift).token()
     assert attempt(visitor, admin.email, otp=f"{code:06}").status_code == 200
 

@@ -67,7 +67,7 @@ def test_link_by_mail_sets_a_new_password_and_ends_every_login(mailing: None, op
     assert check_password(PASSWORD, stored(operator))  # opening it uses nothing up
     answer = browser.submit(link, {"new": NEW, "again": NEW})
     assert (answer.status_code, answer["Location"]) == (302, "/login/")
-    assert "Your new password is set" in text_of(browser.get("/login/"))
+    assert "Password changed. Sign in with your new password." in text_of(browser.get("/login/"))
     assert elsewhere.get("/v1/users/me").status_code == 401
     Browser().sign_in(operator, NEW)
     verbs = ["password.reset_asked", "password.reset_mailed", "user.password_reset"]
@@ -167,7 +167,7 @@ def test_asking_again_while_the_mail_is_on_its_way_sends_one(mailing: None, oper
 
 def test_without_mail_the_page_says_whom_to_ask(visitor: Browser, operator: User, settings: Any) -> None:
     page = text_of(visitor.get(FORGOTTEN))
-    assert "This console sends no mail" in page and "an admin of this console" in page
+    assert "This console does not send email" in page and "an admin of this console" in page
     assert "<form" not in page
     settings.SUPPORT_CONTACT = "ops@example.org"
     assert "ops@example.org" in text_of(visitor.get(FORGOTTEN))

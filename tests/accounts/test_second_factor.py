@@ -43,7 +43,7 @@ def test_person_sets_it_up_and_signs_in_with_it(operator: User) -> None:
     assert sign_in(operator).status_code == 200  # not before it is confirmed
     assert browser.submit(PAGE, {"do": "confirm", "code": code_of(secret)}).status_code == 302
     page = text_of(browser.get(PAGE))
-    assert "On: signing in asks for a code" in page and secret not in page
+    assert "On. Signing in asks for a code" in page and secret not in page
     assert sign_in(operator).status_code == 401
     with time_machine.travel(timezone.now() + timedelta(minutes=2)):
         assert sign_in(operator, otp=code_of(secret)).status_code == 200

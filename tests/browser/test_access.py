@@ -36,7 +36,7 @@ def test_signing_in_leads_to_where_one_was_going(
     page = visitors.open()
     page.goto(f"/nodes/{busy_node}/?tab=hardware")
     login = console.login("operator")
-    page.get_by_label("E-mail").fill(login["email"])
+    page.get_by_label("Email").fill(login["email"])
     page.get_by_label("Password").fill(login["password"])
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Public keys")).to_be_visible()
@@ -54,9 +54,9 @@ def test_a_viewer_reads_the_overview_and_no_node_that_is_not_shared(
     expect(page.get_by_text("No receipts are shared with you")).to_be_visible()
     visitors.expect_complaint("40[34]")
     page.goto("/run-a-node/")
-    expect(page.get_by_role("heading", name="Your role may not do this")).to_be_visible()
+    expect(page.get_by_role("heading", name="You do not have permission to do this")).to_be_visible()
     page.goto(f"/nodes/{busy_node}/")
-    expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
 
 
 def test_an_operator_of_another_organisation_finds_nothing_of_ours(
@@ -74,13 +74,13 @@ def test_an_operator_of_another_organisation_finds_nothing_of_ours(
     page.goto("/nodes/")
     expect(page.get_by_text("No nodes yet")).to_be_visible()
     page.goto(f"/receipts/?node_id={busy_node}")
-    expect(page.get_by_text("No receipt matches")).to_be_visible()
+    expect(page.get_by_text("No matching receipts")).to_be_visible()
 
     visitors.expect_complaint("404")
     newest = console.get_json(f"/v1/receipts?node_id={busy_node}&limit=1")["results"][0]["request_id"]
     ours = [f"/nodes/{busy_node}/", f"/nodes/{busy_node}/token/", f"/receipts/{busy_node}/{newest}/"]
     for path in ours:
         page.goto(path)
-        expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+        expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     assert page.request.get(f"/v1/nodes/{busy_node}").status == 404
     assert page.request.get(f"/v1/receipts/{busy_node}/{newest}").status == 404

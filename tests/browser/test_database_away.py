@@ -10,7 +10,7 @@ from tests.browser.console import RunningConsole
 from tests.browser.visitors import Visitors, has_stayed, stay
 from tests.stopping import stopped
 
-SAYS_SO = "database does not answer"
+SAYS_SO = "database is not responding"
 
 
 def postgresql_pid(home: Path) -> int:

@@ -48,7 +48,7 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
         problems += problems_of(page, place, widths)
     problems += problems_of_the_enrolment(page, widths)
     visitors.expect_complaint("404")  # the page that says so is one of the pages
-    problems += problems_of(page, Place("404", "/nodes/no-such-node/", "There is nothing here"), widths)
+    problems += problems_of(page, Place("404", "/nodes/no-such-node/", "Page not found"), widths)
     return problems
 
 
@@ -65,22 +65,22 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Overview", "/", "p95 by region")
     yield Place("Nodes", "/nodes/", node)
     yield Place("Nodes, all columns", f"/nodes/?columns={ALL_COLUMNS}&sort=-p95", node)
-    yield Place("Nodes, none found", "/nodes/?q=no-such-node", "No node matches")
+    yield Place("Nodes, none found", "/nodes/?q=no-such-node", "No matching nodes")
     yield Place("Node, metrics", f"/nodes/{node}/", "Latest probes")
-    yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Last receipts")
+    yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Latest receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
     yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "hour by hour")
     yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Receipts so far")
     yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100, over 14 days")
     yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
     yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What strangers see")
-    yield Place("Node, new token", f"/nodes/{node}/token/", "Make a new token")
+    yield Place("Node, new token", f"/nodes/{node}/token/", "Create new token")
     yield Place("Node, history", f"/nodes/{node}/?tab=history", "First heartbeat")
     yield Place("Receipts", "/receipts/", node)
     yield Place("Receipt", receipt, "checked just now")
     yield Place("Run a Node, platform", "/run-a-node/", "Pick a platform")
     yield Place("Run a Node, form", "/run-a-node/?platform=nvidia", "Create agent.yaml")
-    yield Place("Password", "/password/", "New password again")
+    yield Place("Password", "/password/", "Confirm new password")
 
 
 def problems_of(page: Page, place: Place, widths: Sequence[int]) -> list[str]:
@@ -94,7 +94,7 @@ def problems_of_the_enrolment(page: Page, widths: Sequence[int]) -> list[str]:
     page.goto("/run-a-node/?platform=linux")
     page.get_by_label("Region").fill("us-west")
     page.get_by_role("button", name="Create agent.yaml").click()
-    expect(page.get_by_text("The token is shown this once")).to_be_visible()
+    expect(page.get_by_text("This token is shown only once")).to_be_visible()
     return problems_of_what_is_open(page, "Run a Node, enrolment", widths)
 
 

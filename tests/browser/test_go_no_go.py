@@ -79,7 +79,7 @@ def sign_in_by_keyboard(page: Page, email: str, password: str) -> None:
         if page.evaluate("document.activeElement.textContent.trim()") == "Sign in":
             break
     page.keyboard.press("Enter")
-    expect(page.get_by_label("E-mail")).to_be_focused()
+    expect(page.get_by_label("Email")).to_be_focused()
     page.keyboard.type(email)
     page.keyboard.press("Tab")
     page.keyboard.type(password)

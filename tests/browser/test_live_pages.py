@@ -70,7 +70,7 @@ def test_the_list_is_searched_while_it_is_typed(busy_node: str, visitors: Visito
     page.keyboard.press("/")
     page.keyboard.type("no-such")
     expect(page).to_have_url(is_at("?q=no-such&sort=-p95"))
-    expect(page.get_by_text("No node matches")).to_be_visible()
+    expect(page.get_by_text("No matching nodes")).to_be_visible()
     for _ in "no-such":
         page.keyboard.press("Backspace")
     page.keyboard.type(busy_node)
@@ -112,7 +112,7 @@ def test_a_refresh_leaves_a_chart_that_is_read_and_what_is_open(busy_node: str, 
     always_anew(page)
     chart = page.get_by_role("group", name=re.compile("Latency chart"))
     expect(chart).to_be_visible(timeout=4 * PAGE_TIMEOUT_MS)  # the first probe may be to come
-    page.locator("summary", has_text="In numbers").focus()
+    page.locator("summary", has_text="Show as table").focus()
     page.keyboard.press("Enter")
     table = page.get_by_role("columnheader", name="Median")
     expect(table).to_be_visible()
@@ -177,7 +177,7 @@ def test_a_reload_does_not_end_the_token_that_was_just_shown(agents: MakeAgent, 
     expect(node_row(page, "rotated-node")).to_be_visible()
     page.goto("/nodes/rotated-node/token/")
     page.get_by_label("Reason").fill("The old one leaked")
-    page.get_by_role("button", name="Make a new token").click()
+    page.get_by_role("button", name="Create new token").click()
     expect(page.locator("#node-token")).to_be_visible()
     page.reload()
     expect(page).to_have_url(is_at("rotated-node/"))

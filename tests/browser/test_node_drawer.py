@@ -82,7 +82,7 @@ def test_without_a_script_both_windows_and_all_actions_are_there(busy_node: str,
     expect(page.locator("#window-7d")).to_have_attribute("aria-current", "true")
     page.locator("summary", has_text="Manage").click()
     page.get_by_role("link", name="Maintenance", exact=True).click()
-    page.get_by_label("What is being done").fill("A new fan")
+    page.get_by_label("Description").fill("A new fan")
     page.get_by_role("button", name="Announce maintenance").click()
     expect(page.get_by_text("A new fan.")).to_be_visible()
     page.get_by_role("link", name="End it").click()

@@ -68,7 +68,7 @@ class Visitors:
 def sign_in(page: Page, email: str, password: str) -> None:
     """Through the login page, with the mouse."""
     page.goto("/login/")
-    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Network status")).to_be_visible()

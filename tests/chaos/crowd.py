@@ -30,7 +30,7 @@ def judge_quick(answer: httpx.Response) -> str:
 def judge_page(answer: httpx.Response) -> str:
     if answer.status_code == 200 and "</html>" in answer.text and "<main" in answer.text:
         return ""
-    if answer.status_code == 503 and "database does not answer" in answer.text and "</html>" in answer.text:
+    if answer.status_code == 503 and "database is not responding" in answer.text and "</html>" in answer.text:
         return "" if "Retry-After" in answer.headers else "no Retry-After"
     return answer.text[:200]
 

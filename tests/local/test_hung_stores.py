@@ -125,7 +125,7 @@ def test_without_postgresql_every_answer_says_so(
         for path in ("/", "/nodes/", "/receipts/", "/status/", "/nodes/hung-1/", "/admin/"):
             page = admin.get(path)
             assert page.status_code == 503, path
-            assert "database does not answer" in page.text
+            assert "database is not responding" in page.text
             assert page.text.rstrip().endswith("</html>")
             assert "no-store" in page.headers["Cache-Control"]
             assert int(page.headers["Retry-After"]) > 0
@@ -155,7 +155,7 @@ def test_a_held_lock_refuses_who_needs_the_table_and_nobody_else(
         assert is_unavailable(admin.get("/v1/nodes"))
         page = admin.get("/nodes/")
         assert page.status_code == 503
-        assert "database does not answer" in page.text
+        assert "database is not responding" in page.text
         assert admin.get("/v1/users/me").status_code == 200, "PostgreSQL answers: the breaker stays closed"
         signed_in = admin.post("/v1/auth/login", json=console.credentials("admin"))
         assert signed_in.status_code == 200

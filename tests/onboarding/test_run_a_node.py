@@ -286,7 +286,7 @@ def test_an_expired_token_says_so_and_offers_a_new_one(operator: Browser) -> Non
     Enrollment.objects.filter(pk=enrollment.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
     page = text_of(operator.get(f"/run-a-node/{enrollment.pk}/"))
     assert states_in(page) == ["Failed", "Not yet", "Not yet", "Not yet"]
-    assert "Make a new token" in page
+    assert "Create new token" in page
 
 
 @pytest.mark.parametrize(

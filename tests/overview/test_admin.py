@@ -274,7 +274,7 @@ def test_the_list_tells_ends_and_reopens(admin: User, noon: datetime) -> None:
     titles = ["over-1", "planned-1", "planned-2", "lasts-1"]
     assert [title in still for title in titles] == [False, False, False, True]
     assert [title in past for title in titles] == [True, True, True, False]
-    refused = "“planned-2”: To reopen it, give it a planned end that is to come."
+    refused = "“planned-2”: To reopen it, set a planned end in the future."
     for chosen, said in ((over, "1 reopened."), (kept, refused)):
         browser.submit(LIST, {"action": "reopen", "_selected_action": str(chosen.pk)})
         assert said in text_of(browser.get(LIST))

@@ -138,7 +138,7 @@ def test_incidents_tell_their_real_end() -> None:
     )
     feed = Browser().get("/status/feed.atom").content.decode()
     assert "Info, the whole network, from 1 Jun 2026, 22:00 to 2 Jun 2026, 01:00 UTC." in feed
-    assert "from 1 Jun 2026, 22:00 to 2 Jun 2026, 02:00 UTC. Called off." in feed
+    assert "from 1 Jun 2026, 22:00 to 2 Jun 2026, 02:00 UTC. Cancelled." in feed
 
 
 def test_maintenance_tells_its_times() -> None:

@@ -103,11 +103,11 @@ def test_maintenance_that_is_called_off_exempts_nobody(admin: User) -> None:
     assert incident_actions.resolve(incident=planned, by=admin, at=NOW)
     planned.refresh_from_db()
     assert (planned.resolved_at, planned.called_off) == (NOW, True)
-    assert planned.updates.get().text == "Called off."
+    assert planned.updates.get().text == "Cancelled."
     assert not Exemption.objects.exists()
     assert not Incident.objects.under_way(at=NOW + HOUR).exists()
     page = text_of(Browser().get(f"/status/incidents/{planned.pk}/"))
-    assert "Called off" in page
+    assert "Cancelled" in page
     assert "lose no reputation" not in page
 
 
@@ -170,7 +170,7 @@ def test_maintenance_under_way_cannot_be_called_off(admin: User) -> None:
     said = IncidentUpdate(incident=planned, at=NOW, state=IncidentState.RESOLVED, text="Done.")
     with pytest.raises(ValidationError, match="It began at 1 Jun 2026, 13:00 UTC"):
         incident_actions.add_update(update=said, by=admin, at=NOW + 2 * HOUR)
-    with pytest.raises(ValidationError, match="cannot be called off any more"):
+    with pytest.raises(ValidationError, match="cannot be cancelled"):
         incident_actions.change_end(incident=planned, ended_at=NOW, by=admin, at=NOW + 2 * HOUR)
     assert Incident.objects.get().resolved_at is None
     assert Exemption.objects.exists()
@@ -345,7 +345,7 @@ def test_before_maintenance_begins_it_is_announced_or_called_off(admin: User) ->
     say(IncidentState.RESOLVED)
     assert Incident.objects.get().called_off
     update = IncidentUpdate(incident=planned, at=NOW + HOUR / 2, state=IncidentState.MONITORING, text="Oh.")
-    with pytest.raises(ValidationError, match="It was called off at 1 Jun 2026, 12:00 UTC"):
+    with pytest.raises(ValidationError, match="It was cancelled at 1 Jun 2026, 12:00 UTC"):
         incident_actions.add_update(update=update, by=admin, at=NOW + HOUR / 2)
 
 
@@ -402,7 +402,7 @@ def test_staff_write_an_incident_with_its_updates_in_the_admin(admin: User) -> N
     assert "1 node in us-east loses no reputation from" in page
     assert "until it is resolved." in page
     wrong = browser.submit(f"{LIST}add/", {**fields, "kind": "maintenance", "updates-TOTAL_FORMS": "0"})
-    assert "Scheduled maintenance has a planned end." in wrong.content.decode()
+    assert "Scheduled maintenance needs a planned end." in wrong.content.decode()
     assert Incident.objects.count() == 1
 
 

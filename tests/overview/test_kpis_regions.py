@@ -58,7 +58,7 @@ def test_a_region_without_a_p95_says_why() -> None:
     asked = network_of({"a": 5, "b": 6, "c": 3}, {"a": 1.0}, other=2.5)
     assert said(asked) == {"a": "", "b": "too few samples", OTHER_REGIONS: "too few nodes"}
     assert set(said(Snapshot(asked.census, None, seen_at=NOON, trouble=UNREACHABLE)).values()) == {
-        "not known",
+        "unknown",
         "too few nodes",
     }
     grown = Census(NOON, 17, {"a": 5, "b": 6, "c": 3, "d": 3}, 1)

@@ -94,7 +94,7 @@ def test_unknown_is_a_dash_with_its_reason_and_never_a_zero(
     page = shown(visitor)
     assert page.count("The metrics store cannot be reached.") == 2
     assert not re.search(r"Requests \(24h\).*?<p[^>]*>\s*0\s*</p>", page, re.DOTALL)
-    assert page.count(">not known</span></td>") == 1
+    assert page.count(">unknown</span></td>") == 1
     assert page.count(">too few nodes</span></td>") == 1  # of the other regions
     assert ">too few samples</span></td>" not in page
 
@@ -207,7 +207,7 @@ def test_an_hour_that_is_not_known_is_a_gap_and_no_zero(
 ) -> None:
     hours("ap-southeast", p95_ms=None)
     page = shown(visitor)
-    assert page.count("p95 not known") == 24
+    assert page.count("p95 unknown") == 24
     assert "Requests by hour, last 24 hours: not known" in page
 
 

@@ -256,7 +256,7 @@ def test_maintenance_that_ended_as_planned_is_over_everywhere() -> None:
     Incident.objects.create(title="Long over", starts_at=now - DAY, resolved_at=now - 4 * HOUR)
     page = text_of(Browser().get("/status/"))
     assert "No incidents are under way." in page
-    lately = page[page.index("Resolved lately") :]
+    lately = page[page.index("Recently resolved") :]
     assert lately.index("New switches") < lately.index("ended as planned") < lately.index("Long over")
     assert "Ended as planned" in text_of(Browser().get("/status/history/"))
     for state, titles in (("open", []), ("resolved", ["Long over", "New switches"])):

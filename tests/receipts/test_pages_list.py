@@ -76,7 +76,7 @@ def test_the_search_of_the_url_narrows_the_list(
     ReceiptFactory(node=gpu, request_id="r_bb", hedged=True, at=noon - timedelta(days=1))
     page = text_of(operator.get(f"/receipts/?{query}"))
     assert {each for each in ("r_a", "r_b", "r_bb") if f">{each}</a>" in page} == expected
-    assert ("No receipt matches" in page) == (not expected)
+    assert ("No matching receipts" in page) == (not expected)
 
 
 def test_the_newest_come_first_and_pages_meet_without_gap_or_overlap(operator: Browser, node: Node) -> None:

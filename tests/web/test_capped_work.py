@@ -95,6 +95,6 @@ def test_page_of_a_crowd_says_when_to_come_back(db: None) -> None:
         EXPORTS._wait_seconds = before
         del running
     assert (busy.status_code, busy["Retry-After"]) == (503, "2")
-    assert "Busy just now" in busy.content.decode()
+    assert "Temporarily busy" in busy.content.decode()
     export = Browser().get("/nodes/~export.csv")
     assert export.status_code == 200 and export.getvalue()

@@ -283,7 +283,7 @@ class _Keys:
         if not port_is_sane or parts.scheme not in {"http", "https"} or not parts.hostname or " " in value:
             raise self._fail(key, "must be an address like https://example.org")
         if parts.username or parts.password:
-            raise self._fail(key, "must not hold a user name or password")
+            raise self._fail(key, "must not contain a user name or password")
         return value
 
 

@@ -130,7 +130,7 @@ def test_the_history_tab_says_it_to_the_owner_alone(node: Node, owner: User, org
         offline(each, timezone.now() - HOUR)
     page = text_of(Browser().hold_session(owner).get(f"/nodes/{node.pk}/?tab=history"))
     assert (
-        "1 of 1 outage began within 2 minutes of those of 2 others or more; by chance it would be under 0.1"
+        "1 of 1 outage began within 2 minutes of those of 2 others or more. By chance, under 0.1 would be expected."
         in page
     )
     assert 'href="/nodes/neighbour/"' in page
@@ -151,7 +151,7 @@ def test_a_comparison_without_a_known_network_says_that_it_is_half_of_one(
         _node("near", org, asn="")
     offline(node, timezone.now() - HOUR)
     browser = Browser().hold_session(owner)
-    said = "No network (ASN) of this node is known; an admin may enter it."
+    said = "The network (ASN) of this node is unknown. An admin can enter it."
     assert said in text_of(browser.get(f"/nodes/{node.pk}/?tab=history"))
     Node.objects.filter(pk=node.pk).update(asn_hint="AS64500")
     assert said not in text_of(browser.get(f"/nodes/{node.pk}/?tab=history"))

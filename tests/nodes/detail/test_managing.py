@@ -77,7 +77,7 @@ def test_maintenance_is_announced_shown_and_ended(operator: Browser, node: Node)
     assert answer["Location"] == f"/nodes/{node.pk}/"
     page = text_of(operator.get(f"/nodes/{node.pk}/"))
     assert "A new disk." in page
-    assert "cost no reputation" in page
+    assert "do not lower reputation" in page
     assert f"{until:%-d %b %Y, %H:%M}" in page
     assert AuditEvent.objects.get(verb="node.start_maintenance").reason == "A new disk"
     assert "A new disk" in text_of(operator.get(f"/nodes/{node.pk}/?tab=history"))
@@ -94,7 +94,7 @@ def test_the_page_of_a_node_that_stays_away_after_maintenance_says_what_that_cos
     Node.objects.update(status=Status.OFFLINE, status_reason=Reason.MAINTENANCE)
     window = {"starts_at": now - DAY, "ends_at": now + DAY}
     Exemption.objects.create(kind="maintenance", node=node, created_by="owner@example.org", **window)
-    assert "Offline for announced maintenance. It costs no reputation." in text_of(
+    assert "Offline for announced maintenance. This does not lower its reputation." in text_of(
         operator.get(f"/nodes/{node.pk}/")
     )
     Exemption.objects.update(ends_at=now - DAY / 2)
@@ -110,7 +110,7 @@ def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: 
         {"message": "Moving house", "starts_at": f"{tomorrow:%Y-%m-%dT%H:%M}"},
     )
     assert "From <time" in text_of(operator.get(f"/nodes/{node.pk}/"))
-    assert "Take it back" in text_of(operator.get(f"/nodes/{node.pk}/maintenance/"))
+    assert "Cancel maintenance" in text_of(operator.get(f"/nodes/{node.pk}/maintenance/"))
     operator.post(f"/nodes/{node.pk}/maintenance/end/", headers=operator.csrf)
     assert not Exemption.objects.exists()
 

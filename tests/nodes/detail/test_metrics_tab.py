@@ -73,7 +73,7 @@ def measured(node: Node, *, at: datetime) -> list[Fact]:
     ]
 
 
-@pytest.mark.parametrize(("window", "said"), [("24h", "each probe"), ("7d", "hour by hour")])
+@pytest.mark.parametrize(("window", "said"), [("24h", "each probe"), ("7d", "by hour: median p50")])
 def test_the_charts_show_what_was_measured(
     operator: Browser, node: Node, chdb_store: Store, window: str, said: str
 ) -> None:
@@ -122,12 +122,12 @@ def test_excused_time_is_marked_as_such_in_both_strips_and_no_silence(
         kind="maintenance", node=other, starts_at=minute - 30 * MINUTE, ends_at=minute - 25 * MINUTE
     )
     charts = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
-    assert charts.count("up 0 of 60 minutes, 60 excused (console outage)</title>") >= 3
-    assert "excused: maintenance, an incident or our own outage" in charts
+    assert charts.count("up 0 of 60 minutes, 60 exempt (console outage)</title>") >= 3
+    assert "exempt: maintenance, an incident or a console outage" in charts
     live = text_of(operator.get(f"/nodes/{node.pk}/", headers=LIVE))
     assert live.count("0 received, maintenance</title>") == 10
-    assert "10 min excused" in live
-    assert "Longest silence not excused" in live
+    assert "10 min exempt" in live
+    assert "Longest gap not exempt" in live
     assert "23 h 40 min <span" in live  # until the maintenance began
 
 
@@ -157,7 +157,7 @@ def test_a_chart_of_more_probes_than_it_can_draw_says_so(
         ),
     )
     text = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
-    assert "the worst of each 4 minutes" in text
+    assert "highest in each 4 minutes" in text
     assert "each probe<" not in text
     assert "Of 600 probes, each counted" in text
 
@@ -209,14 +209,14 @@ def test_a_store_that_is_away_leaves_the_last_good_charts_with_their_age(
     assert "The metrics store cannot be reached, or is behind. The chart is as of <time" in page
     assert "<polyline" in page
     page = text_of(operator.get(f"/nodes/{node.pk}/?window=7d"))
-    assert "it was not read before" in page
+    assert "there is no earlier copy" in page
     assert "<polyline" not in page
 
 
 def test_old_standings_are_called_stale(operator: Browser, node: Node) -> None:
     NodeStanding.objects.update(as_of=timezone.now() - 10 * MINUTE)
     text = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
-    assert "The last good figures, from <time" in text  # the three percentiles
+    assert "Last known figures, from <time" in text  # the three percentiles
     assert text.count("stale, ") == 1  # the uptime
 
 

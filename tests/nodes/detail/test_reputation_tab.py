@@ -146,7 +146,7 @@ def test_incidents_are_listed_however_often_the_console_was_restarted(node: Node
     )  # five within the window
     words = words_of(page_of(node))
     assert "Incident : Singapore uplink" in words
-    assert "Console outages : 31 in the last 14 days, 65 minutes in all" in words
+    assert "Console outages : 31 in the last 14 days, 65 minutes in total" in words
     assert words.count("Console outage") == 1
 
 
@@ -174,6 +174,6 @@ def test_whoever_is_on_probation_reads_it_beside_r(node: Node) -> None:
         )
     words = words_of(page_of(node))
     assert (
-        "under 40, where nodes are quarantined; cleared at 33.00, it is quarantined again only if it falls"
+        "below 40, the quarantine threshold; cleared at 33.00, it is quarantined again only if it falls"
         in words
     )

@@ -52,7 +52,7 @@ def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_ow
         HourLevel.UNKNOWN, HourLevel.FULL, HourLevel.EXCUSED, HourLevel.PARTIAL, HourLevel.DOWN,
     ]  # fmt: skip
     excused = cells[noon - 3 * HOUR]
-    assert excused.title == "10 Mar, 09:00 UTC: up 30 of 60 minutes, 30 excused (maintenance)"
+    assert excused.title == "10 Mar, 09:00 UTC: up 30 of 60 minutes, 30 exempt (maintenance)"
     assert 0 < excused.y < excused.y + excused.height < HEIGHT  # no other touches neither edge
     assert cells[noon - 2 * HOUR].minutes_excused == 30  # too few for what is missing
     assert marked.days[0].share == strip.days[0].share

@@ -63,7 +63,7 @@ def test_confirmed_fraud_is_said_to_last() -> None:
         offline_after=FIVE_MINUTES,
     )
     assert "confirmed" in told.what
-    assert told.next == "This quarantine does not end."
+    assert told.next == "This quarantine is permanent."
 
 
 def test_other_quarantines_say_how_far_their_audits_are() -> None:
@@ -94,7 +94,7 @@ def test_maintenance_that_is_over_is_not_said_to_cost_nothing() -> None:
     assert "costs no reputation" in told(Phase.OFFLINE, lasting)
     ended = told(Phase.OFFLINE, over)
     assert "costs no reputation" not in ended
-    assert "ended at 12:00 UTC on 4 Mar 2026. Since then silence costs reputation." in ended
+    assert "ended at 12:00 UTC on 4 Mar 2026. Missing heartbeats now lower its reputation." in ended
     assert "which ended. Since" in told(Phase.OFFLINE, None)
     assert "no validator probes it" in told(Phase.PROBING, lasting)
     assert "validators are probing" in told(Phase.PROBING, over)

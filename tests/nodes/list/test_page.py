@@ -66,7 +66,7 @@ def test_filters_of_the_url_narrow_the_list(
     NodeFactory.create(id="mac-3", org=org, region="us-east", status=Status.PENDING, reputation=40)
     page = text_of(operator.get(f"/nodes/?{query}"))
     assert {each for each in ("mac-1", "gpu-2", "mac-3") if f'href="/nodes/{each}/"' in page} == expected
-    assert ("No node matches" in page) == (not expected)
+    assert ("No matching nodes" in page) == (not expected)
 
 
 def test_twenty_five_a_page_and_the_links_keep_the_filters(operator: Browser, org: Org) -> None:
@@ -104,7 +104,7 @@ def test_no_nodes_at_all_leads_to_run_a_node(operator: Browser) -> None:
 def test_no_match_offers_to_clear_the_filters(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org)
     page = text_of(operator.get("/nodes/?q=nothing-like-it"))
-    assert "No node matches" in page
+    assert "No matching nodes" in page
     assert 'href="/nodes/">Clear filters</a>' in page
 
 
@@ -159,14 +159,14 @@ def test_the_last_measured_p95_and_uptime_are_in_the_list(operator: Browser, org
     assert "99.5 %" in page
     assert "No probe has measured it in the past hour." in page
     assert "not yet" in page  # earnings
-    assert "does not answer" not in page
+    assert "is not responding" not in page
 
 
 def test_old_standings_are_shown_and_called_old(operator: Browser, org: Org) -> None:
     stand(NodeFactory.create(org=org), p95_ms=287.4, ago=timedelta(minutes=10))
     page = text_of(operator.get("/nodes/"))
     assert "287 ms" in page
-    assert "Latency and uptime are old" in page
+    assert "Latency and uptime are out of date" in page
 
 
 # The order of four nodes by each column, up and down. But for the names', none is the order that there is without:

@@ -53,7 +53,7 @@ def test_what_strangers_may_not_know_is_not_searched_either(query: str) -> None:
     org = OrgFactory.create(name="Hidden Org")
     NodeFactory.create(**SECRETS, org=org, shared=True)
     for stranger in strangers():
-        assert "No node matches" in text_of(stranger.get(f"/nodes/?{query}"))
+        assert "No matching nodes" in text_of(stranger.get(f"/nodes/?{query}"))
     assert api(UserFactory.create(role=Role.VIEWER), query)["results"] == []
 
 
