@@ -30,7 +30,7 @@ class EnrollmentRequest(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["uses"] > 1 and attrs["node_id"]:
-            raise serializers.ValidationError({"uses": "a token for one node id has one use"})
+            raise serializers.ValidationError({"uses": "must be 1 for a token that names a node"})
         return attrs
 
 

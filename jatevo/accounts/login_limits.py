@@ -48,6 +48,6 @@ def _hit_in_postgres(limit: str, key: str, at: datetime) -> None:
     raise ApiError(
         429,
         "rate_limited",
-        f"More than {item}.",
+        f"Rate limit exceeded: more than {item}.",
         headers={"Retry-After": str(max(1, math.ceil(left.total_seconds())))},
     )

@@ -61,7 +61,7 @@ def _confirm(request: HttpRequest) -> HttpResponse:
         try:
             actions.confirm(by=user, code=form.cleaned_data["code"])
         except actions.WrongCode:
-            form.add_error("code", "This is not the code that the app shows now.")
+            form.add_error("code", "This code is wrong or has expired.")
         else:
             messages.success(
                 request, "Two-factor authentication is on. Signing in now asks for a code from your app."

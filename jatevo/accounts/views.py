@@ -180,7 +180,7 @@ def _refusal_words(refused: ApiError) -> str:
     """For the 429 of the limits and the 503 of a crowd."""
     if refused.status != 429:
         return refused.message
-    return f"Too many tries. Wait {refused.headers['Retry-After']} seconds."
+    return f"Too many attempts. Try again in {refused.headers['Retry-After']} seconds."
 
 
 def _refusal(page: HttpResponse, refused: ApiError) -> HttpResponse:

@@ -246,7 +246,7 @@ def _tell_end(
     after = incident.resolved_at
     state, moment = IncidentState.RESOLVED, at
     if after is None:
-        verb, text = "incident.reopen", "Reopened: it is not over."
+        verb, text = "incident.reopen", "Reopened. It is still going on."
         state = IncidentState.SCHEDULED if incident.starts_at > at else IncidentState.INVESTIGATING
     elif before is None:
         verb, text, moment = "incident.resolve", "Resolved.", after

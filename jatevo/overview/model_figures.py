@@ -78,10 +78,15 @@ def model_lines(
     if offers.nodes_of_few < FEWEST_PUBLIC_NODES and large:
         cover = min(large, key=lambda line: (line.nodes, line.name))
         counted.append(cover)
-        large[large.index(cover)] = replace(cover, requests=None, unknown="told with other models")
+        large[large.index(cover)] = replace(cover, requests=None, unknown="included in other models")
     requests = None if traffic is None else sum(line.requests or 0 for line in counted)
     together = ModelLine(
-        OTHER_MODELS, offers.nodes_of_few, requests, None, together=True, unknown="not told for several"
+        OTHER_MODELS,
+        offers.nodes_of_few,
+        requests,
+        None,
+        together=True,
+        unknown="not shown for combined models",
     )
     return [*_busiest_first(large), together]
 

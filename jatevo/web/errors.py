@@ -129,7 +129,9 @@ def log_outage(error: BaseException) -> None:
 
 
 def unauthenticated() -> ApiError:
-    return ApiError(401, "unauthenticated", "Sign in, or send credentials.", headers=_BEARER)
+    return ApiError(
+        401, "unauthenticated", "Authentication is required. Sign in or send credentials.", headers=_BEARER
+    )
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:

@@ -54,7 +54,7 @@ def _refuse_foreign_host(request: HttpRequest) -> None:
 
 def _refuse_long_address(request: HttpRequest) -> None:
     if len(request.META["PATH_INFO"]) + len(request.META.get("QUERY_STRING", "")) > MAX_ADDRESS_BYTES:
-        raise ApiError(414, "too_large", f"The address is over {MAX_ADDRESS_BYTES // 1024} KiB.")
+        raise ApiError(414, "too_large", f"The URL is over {MAX_ADDRESS_BYTES // 1024} KiB.")
 
 
 def _refuse_endless_body(request: HttpRequest) -> None:

@@ -116,7 +116,7 @@ def hit(name: str, *keys: str) -> None:
         raise ApiError(
             429,
             "rate_limited",
-            f"More than {limit}.",
+            f"Rate limit exceeded: more than {limit}.",
             headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
         )
 

@@ -63,7 +63,7 @@ def enrol(
     ended or been replaced.
     """
     if node_id and Node.objects.filter(pk=node_id).exists():
-        raise NodeExists(f"The node id {node_id} is taken.")
+        raise NodeExists(f"The node ID {node_id} is taken.")
     token = new_enrollment_token()
     with transaction.atomic():
         if replaces is not None:
@@ -167,7 +167,7 @@ def _why_not(enrollment: Enrollment, at: datetime) -> str:
 
 
 def _taken(registration: Registration) -> NodeExists:
-    return NodeExists(f"The node id {registration.node_id} is taken.")
+    return NodeExists(f"The node ID {registration.node_id} is taken.")
 
 
 def _create(registration: Registration, enrollment: Enrollment, at: datetime) -> Node:

@@ -168,7 +168,7 @@ def begin_outage(silence: CommonSilence, *, at: datetime) -> Exemption:
         exemption = Exemption.objects.create(
             kind=ExemptionKind.OUTAGE,
             starts_at=silence.since,
-            message=f"{silence.silent} of {silence.active} active nodes fell silent at once.",
+            message=f"{silence.silent} of {silence.active} active nodes went silent at the same time.",
             created_by=SYSTEM.id,
             created_at=at,
         )

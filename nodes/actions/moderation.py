@@ -36,4 +36,6 @@ def _moderate(node: Node, event: Event, *, by: User, reason: str, at: datetime) 
         raise NotPossible("Enter a reason. It is recorded in the audit log.")
     outcome = happen(node.pk, event, by=actor_of(by), at=at, reason=reason.strip())
     if outcome.move is None:
-        raise NotPossible(f"A node that is {outcome.state.phase.status.label.lower()} cannot do that.")
+        raise NotPossible(
+            f"This is not possible while its status is {outcome.state.phase.status.label.lower()}."
+        )

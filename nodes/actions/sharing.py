@@ -12,7 +12,7 @@ from nodes.models import Node
 
 def share(*, node: Node, by: User, at: datetime) -> None:
     """Shows the node to viewers and visitors. Raises NotPossible if it is already shared."""
-    _set(node, to=True, verb="node.share", refusal="This node is shared already.", by=by, at=at)
+    _set(node, to=True, verb="node.share", refusal="This node is already shared.", by=by, at=at)
 
 
 def unshare(*, node: Node, by: User, at: datetime) -> None:

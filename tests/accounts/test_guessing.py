@@ -75,10 +75,7 @@ def test_unknown_address_costs_the_same_hash_as_a_wrong_password(operator: User,
     ):
         answer = guess(Browser(), operator.email if exists else "nobody@example.org")
     assert answer.status_code == 401
-    assert (
-        answer.json()["error"]["message"]
-        == "The email address, password or one-time code is wrong."
-    )
+    assert answer.json()["error"]["message"] == "The email address, password or one-time code is wrong."
     assert encoded.call_count + verified.call_count == 1
 
 

@@ -98,7 +98,7 @@ def test_page_and_api_share_one_count(visitor: Browser, operator: User, few_per_
     refused = visitor.submit("/login/", fields)
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) >= 1
-    assert "Too many tries" in refused.content.decode()
+    assert "Too many attempts" in refused.content.decode()
 
 
 def test_no_address_or_account_is_stored_readably(

@@ -57,7 +57,7 @@ def test_wrong_code_turns_nothing_on(operator: User) -> None:
     secret = begin(browser)
     wrong = f"{(int(code_of(secret)) + 1) % 1_000_000:06}"
     answer = browser.submit(PAGE, {"do": "confirm", "code": wrong})
-    assert answer.status_code == 422 and "not the code" in answer.content.decode()
+    assert answer.status_code == 422 and "code is wrong" in answer.content.decode()
     assert not TOTPDevice.objects.filter(confirmed=True).exists()
 
 

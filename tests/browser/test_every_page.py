@@ -73,7 +73,7 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Receipts so far")
     yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100, over 14 days")
     yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
-    yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What strangers see")
+    yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What viewers and visitors see")
     yield Place("Node, new token", f"/nodes/{node}/token/", "Create new token")
     yield Place("Node, history", f"/nodes/{node}/?tab=history", "First heartbeat")
     yield Place("Receipts", "/receipts/", node)

@@ -63,7 +63,7 @@ def test_a_definition_opens_and_closes_by_keyboard_and_survives_a_refresh(
     page.keyboard.press("Enter")
     note = page.locator("#help-p95_global-kpi")
     expect(note).to_be_visible()
-    expect(note).to_contain_text("weigh as much as the requests")
+    expect(note).to_contain_text("are weighted by the requests")
     page.wait_for_timeout(11_000)  # longer than a poll
     expect(note).to_be_visible()
     page.keyboard.press("Escape")

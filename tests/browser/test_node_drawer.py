@@ -87,7 +87,7 @@ def test_without_a_script_both_windows_and_all_actions_are_there(busy_node: str,
     expect(page.get_by_text("A new fan.")).to_be_visible()
     page.get_by_role("link", name="End it").click()
     page.get_by_role("button", name="End maintenance").click()
-    expect(page.get_by_text("Silence counts again")).to_be_visible()
+    expect(page.get_by_text("Missing heartbeats count again")).to_be_visible()
     expect(page.get_by_text("A new fan.")).to_have_count(0)
     page.locator("summary", has_text="Manage").click()
     with page.expect_download() as downloading:

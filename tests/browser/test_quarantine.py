@@ -96,4 +96,4 @@ def clear_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Clear quarantine")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_text(f"{NODE} is cleared and must pass its probes again.")).to_be_visible()
+    expect(page.get_by_text(f"{NODE} is cleared. It must pass its probe again.")).to_be_visible()

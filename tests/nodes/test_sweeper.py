@@ -209,7 +209,7 @@ def test_when_most_nodes_fall_silent_at_once_nobody_goes_offline() -> None:
     outage = Exemption.objects.get()
     assert (outage.kind, outage.region, outage.node, outage.ends_at) == (ExemptionKind.OUTAGE, "", None, None)
     assert outage.starts_at == NOW - timedelta(seconds=5)
-    assert outage.message == "6 of 6 active nodes fell silent at once."
+    assert outage.message == "6 of 6 active nodes went silent at the same time."
     back = NOW + timedelta(seconds=900)
     heartbeats(nodes, back)
     sweep(at=back)

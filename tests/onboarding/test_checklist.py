@@ -97,7 +97,7 @@ def test_a_quarantine_fails_the_step_with_its_reason() -> None:
     assert states(node, NOON) == [DONE, DONE, FAILED, TODO]
     assert "three probes in a row failed. The last one said: connection refused." in open_hint(node, NOON)
     forged = replace(node, status_reason=Reason.RECEIPT_FORGED)
-    assert "its page says why" in open_hint(forged, NOON)
+    assert "Its page says why" in open_hint(forged, NOON)
 
 
 def test_a_node_that_went_silent_before_its_probe_is_told_to_start_again() -> None:

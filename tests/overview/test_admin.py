@@ -71,11 +71,11 @@ def test_what_cannot_be_is_refused_in_a_sentence_at_its_field(admin: User) -> No
         return str(answer.content.decode())
 
     assert "An incident cannot be resolved before it began." in refused(start + timedelta(hours=2))
-    assert "An incident cannot begin in the future" in refused(start + timedelta(days=2))
+    assert "An incident cannot start in the future" in refused(start + timedelta(days=2))
     tomorrow = timezone.now() + timedelta(days=1)
     update = {"updates-TOTAL_FORMS": "1", "updates-0-state": "monitoring", "updates-0-text": "Better."}
     update |= {"updates-0-at_0": f"{tomorrow:%Y-%m-%d}", "updates-0-at_1": "00:00:00"}
-    assert "it cannot come from the future." in refused(start, **update)
+    assert "An update cannot be in the future." in refused(start, **update)
     assert verbs() == []
 
 
@@ -151,7 +151,7 @@ def test_the_box_that_exempts_is_ticked_and_says_what_it_does(admin: User) -> No
     assert box
     assert "checked" in box[0]
     assert "lose no reputation from the start to the end" in page
-    assert "Told to everybody as it is, also a region of so few nodes" in page
+    assert "Shown to everyone, even for a small region" in page
     assert "DatabaseDefault" not in page
 
 
@@ -185,7 +185,7 @@ def test_what_staff_say_of_the_end_stands_for_the_consoles_own_words(admin: User
 def test_an_estimate_that_is_past_is_not_taken_for_an_end(admin: User, noon: datetime) -> None:
     """It was stored open-ended, and exempted until somebody looked."""
     answer = Browser().hold_session(admin).submit(f"{LIST}add/", form(starts_at=noon, ends_at=timezone.now()))
-    assert "write when as “ended at”" in text_of(answer)
+    assert "enter “ended at” instead" in text_of(answer)
     assert not Incident.objects.exists()
     assert not Exemption.objects.exists()
 
@@ -234,7 +234,7 @@ def test_updates_of_one_form_are_taken_as_they_happened(admin: User, noon: datet
     late = [(noon + hour, "resolved", "Mended."), (noon + 2 * hour, "monitoring", "It goes on.")]
     browser = Browser().hold_session(admin)
     answer = browser.submit(f"{LIST}add/", form(starts_at=noon, updates=late))
-    assert "If it goes on, reopen it" in text_of(answer)
+    assert "If it is still going on, reopen it" in text_of(answer)
     assert not Incident.objects.exists()
     course = [(noon + 2 * hour, "resolved", "Mended."), (noon + hour, "monitoring", "Better.")]
     assert browser.submit(f"{LIST}add/", form(starts_at=noon, updates=course)).status_code == 302

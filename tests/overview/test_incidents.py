@@ -77,7 +77,7 @@ def test_maintenance_exempts_to_its_planned_end(admin: User) -> None:
     ("fields", "said"),
     [
         ({"kind": IncidentKind.MAINTENANCE}, "planned end"),
-        ({"starts_at": NOW + HOUR}, "cannot begin in the future"),
+        ({"starts_at": NOW + HOUR}, "cannot start in the future"),
         (
             {"kind": IncidentKind.MAINTENANCE, "starts_at": NOW, "ends_at": NOW - HOUR},
             "planned end must come after",
@@ -138,7 +138,7 @@ def test_maintenance_is_over_at_its_planned_end_by_itself(admin: User) -> None:
 def test_maintenance_that_ended_as_planned_does_not_begin_again_as_an_incident(admin: User) -> None:
     planned = maintenance(admin)
     planned.kind = IncidentKind.INCIDENT
-    with pytest.raises(ValidationError, match="a plan ends no incident"):
+    with pytest.raises(ValidationError, match="The planned end is in the past"):
         incident_actions.change_incident(incident=planned, fields=["kind"], by=admin, at=NOW + 2 * HOUR)
     assert Exemption.objects.get().ends_at == NOW + HOUR
 
@@ -190,7 +190,7 @@ def test_reopening_lasts_and_exempts_as_if_it_had_never_ended(admin: User) -> No
     assert (latest.at, latest.state, latest.text) == (
         NOW + HOUR,
         IncidentState.INVESTIGATING,
-        "Reopened: it is not over.",
+        "Reopened. It is still going on.",
     )
     event = AuditEvent.objects.get(verb="incident.reopen")
     assert event.details["ended_at_before"] == NOW.isoformat()
@@ -217,7 +217,7 @@ def test_a_corrected_end_judges_the_old_and_the_new_window_again(admin: User) ->
 
 @pytest.mark.parametrize(
     ("ended_at", "said"),
-    [(NOW + HOUR, "An end in the future is a plan"), (NOW - 2 * HOUR, "cannot be resolved before it began")],
+    [(NOW + HOUR, "The end cannot be in the future"), (NOW - 2 * HOUR, "cannot be resolved before it began")],
 )
 def test_what_an_end_cannot_be(admin: User, ended_at: datetime, said: str) -> None:
     incident = opened(admin)
@@ -319,10 +319,10 @@ def test_an_exemption_for_the_past_gives_back_what_was_lost_and_withdrawing_take
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"text": " "}, "Say what happened"),
-        ({"at": NOW + HOUR}, "cannot come from the future"),
-        ({"at": NOW - 400 * 24 * HOUR}, "nothing happened before"),
-        ({"state": IncidentState.SCHEDULED}, "Only maintenance is scheduled"),
+        ({"text": " "}, "Enter what happened"),
+        ({"at": NOW + HOUR}, "cannot be in the future"),
+        ({"at": NOW - 400 * 24 * HOUR}, "cannot be earlier"),
+        ({"state": IncidentState.SCHEDULED}, "Only maintenance can be scheduled"),
     ],
 )
 def test_what_an_update_cannot_be(admin: User, fields: dict[str, object], said: str) -> None:
@@ -339,7 +339,7 @@ def test_before_maintenance_begins_it_is_announced_or_called_off(admin: User) ->
         update = IncidentUpdate(incident=planned, at=NOW, state=state, text="Tonight.")
         incident_actions.add_update(update=update, by=admin, at=NOW)
 
-    with pytest.raises(ValidationError, match="It has not begun"):
+    with pytest.raises(ValidationError, match="It has not started"):
         say(IncidentState.INVESTIGATING)
     say(IncidentState.SCHEDULED)
     say(IncidentState.RESOLVED)

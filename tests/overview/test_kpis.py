@@ -188,7 +188,7 @@ def test_figures_are_of_the_moment_up_to_which_all_facts_have_come(
     network = snapshot(at=NOON)
     for figure, value in ((network.requests_24h, 1), (network.p95_ms, 80.0)):
         assert (figure.value, figure.state, figure.as_of) == (value, Knowledge.STALE, behind)
-        assert "late" in figure.reason
+        assert "behind" in figure.reason
     assert network.active_nodes.state is Knowledge.KNOWN
     shipper.ship(at=NOON, store=chdb_store)
     network = snapshot(at=NOON + FRESH_FOR)

@@ -223,7 +223,7 @@ def test_each_figure_says_how_it_changed_and_what_it_means(
     assert "▼ 50.0 % down" in page  # 7 active nodes
     assert "= unchanged" in page  # 3 models
     assert 'popovertarget="help-p95_global-kpi"' in page
-    assert "weigh as much as the requests" in page
+    assert "are weighted by the requests" in page
 
 
 def test_what_changed_lately_is_told_without_names_to_strangers(

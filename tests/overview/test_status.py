@@ -197,8 +197,8 @@ def test_incidents_are_named_on_their_days() -> None:
     [
         ([], "No incidents are under way."),
         ([("maintenance", "info")], "Maintenance is under way."),
-        ([("incident", "info"), ("maintenance", "major")], "there is a notice below"),
-        ([("incident", "info"), ("incident", "warn")], "impaired"),
+        ([("incident", "info"), ("maintenance", "major")], "See the notice below"),
+        ([("incident", "info"), ("incident", "warn")], "degraded"),
         ([("incident", "warn"), ("incident", "major")], "A major incident"),
     ],
 )

@@ -236,5 +236,5 @@ def test_renewal_ends_the_old_token() -> None:
     assert register(token, "mine-1").status_code == 401
     assert [line["node_id"] for line in listed(maker)] == ["mine-1"]
     again = browser.submit_to(f"/run-a-node/{old.pk}/renew", page="/run-a-node/")
-    assert again.status_code == 409 and "was ended before" in again.content.decode()
+    assert again.status_code == 409 and "has already ended" in again.content.decode()
     assert len(listed(maker)) == 1

@@ -53,8 +53,8 @@ def test_maintenance_is_announced_with_a_message_and_audited(node: Node, owner: 
     ("fields", "said"),
     [
         ({"starts_at": NOW - 5 * HOUR}, "in the past"),
-        ({"until": NOW - HOUR}, "after it begins"),
-        ({"message": "  "}, "what the maintenance is for"),
+        ({"until": NOW - HOUR}, "after it starts"),
+        ({"message": "  "}, "Enter a description"),
         ({"until": NOW + 8 * DAY}, "At most 7 d 0 h"),
     ],
 )

@@ -100,7 +100,7 @@ def test_the_page_of_a_node_that_stays_away_after_maintenance_says_what_that_cos
     Exemption.objects.update(ends_at=now - DAY / 2)
     page = text_of(operator.get(f"/nodes/{node.pk}/"))
     assert "Still offline after announced maintenance" in page
-    assert "It costs no reputation." not in page
+    assert "This does not lower its reputation." not in page
 
 
 def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: Node) -> None:
@@ -119,9 +119,9 @@ def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: 
     ("fields", "said"),
     [
         ({"message": ""}, "This field is required"),
-        ({"message": "Too late", "starts_at": "2020-01-01T00:00"}, "cannot begin in the past"),
-        ({"message": "Too long", "until": "2099-01-01T00:00"}, "maintenance are left"),
-        ({"message": "Backwards", "until": "2020-01-01T00:00"}, "must end after it begins"),
+        ({"message": "Too late", "starts_at": "2020-01-01T00:00"}, "cannot start in the past"),
+        ({"message": "Too long", "until": "2099-01-01T00:00"}, "of maintenance left"),
+        ({"message": "Backwards", "until": "2020-01-01T00:00"}, "must end after it starts"),
         ({"message": "What day?", "until": "someday"}, "Enter a valid date/time"),
         ({"message": "Far off", "starts_at": "9999-12-30T00:00"}, "at most 90 days ahead"),
     ],

@@ -159,7 +159,7 @@ def test_a_chart_of_more_probes_than_it_can_draw_says_so(
     text = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
     assert "highest in each 4 minutes" in text
     assert "each probe<" not in text
-    assert "Of 600 probes, each counted" in text
+    assert "From 600 probes" in text
 
 
 def test_what_is_still_on_its_way_is_not_drawn_as_missing(

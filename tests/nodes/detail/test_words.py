@@ -91,18 +91,20 @@ def test_maintenance_that_is_over_is_not_said_to_cost_nothing() -> None:
         return f"{said.what} {said.next}"
 
     lasting, over = Maintenance(NOON, under_way=True), Maintenance(NOON, under_way=False)
-    assert "costs no reputation" in told(Phase.OFFLINE, lasting)
+    assert "does not lower its reputation" in told(Phase.OFFLINE, lasting)
     ended = told(Phase.OFFLINE, over)
-    assert "costs no reputation" not in ended
+    assert "does not lower its reputation" not in ended
     assert "ended at 12:00 UTC on 4 Mar 2026. Missing heartbeats now lower its reputation." in ended
-    assert "which ended. Since" in told(Phase.OFFLINE, None)
-    assert "no validator probes it" in told(Phase.PROBING, lasting)
-    assert "validators are probing" in told(Phase.PROBING, over)
+    assert "which ended. Missing heartbeats" in told(Phase.OFFLINE, None)
+    assert "Validators do not probe the node" in told(Phase.PROBING, lasting)
+    assert "Validators are probing" in told(Phase.PROBING, over)
 
 
 def test_who_serves_on_probation_reads_why() -> None:
     told = explain(Phase.ACTIVE, Reason.AUDITS_PASSED, pardoned=Decimal("30.00"), offline_after=FIVE_MINUTES)
-    assert told.what == "In service on probation: cleared at R 30.00; a further fall quarantines it."
+    assert (
+        told.what == "In service, on probation. It was cleared at R 30.00, and a further fall quarantines it."
+    )
 
 
 def test_the_strip_is_an_hour_that_ends_now() -> None:

@@ -39,7 +39,7 @@ def test_twenty_views_are_enough(operator: Browser) -> None:
     for number in range(21):
         operator.post("/nodes/~views/", {"name": f"v{number}"}, headers=operator.csrf)
     assert SavedView.objects.count() == 20
-    assert "delete one first" in text_of(operator.get("/nodes/"))
+    assert "Delete one first" in text_of(operator.get("/nodes/"))
     operator.post("/nodes/~views/", {"name": "v3", "query": "?q=x"}, headers=operator.csrf)
     assert SavedView.objects.get(name="v3").query == "?q=x"
 
@@ -49,7 +49,7 @@ def test_a_view_that_is_too_long_to_keep_is_refused_for_that(operator: Browser) 
     answer = operator.post("/nodes/~views/", fields, headers=operator.csrf)
     assert answer.status_code == 302
     page = text_of(operator.get(answer["Location"]))
-    assert "These filters are too long to keep" in page
+    assert "These filters are too long to save" in page
     assert "Give the view a name" not in page
     assert not SavedView.objects.exists()
 
@@ -85,7 +85,7 @@ def test_an_admin_quarantines_many_for_one_reason_and_hears_of_each(admin: Brows
     done = {**chosen, "node": ["one", "two"], "reason": "same bad driver"}
     page = text_of(admin.post("/nodes/~many/", done, headers=admin.csrf))
     assert page.count("Not done") == 1
-    assert "A node that is quarantine cannot do that." in page
+    assert "This is not possible while its status is quarantine." in page
     assert set(Node.objects.values_list("status", flat=True)) == {"quarantine"}
     assert AuditEvent.objects.get(verb="node.quarantine").reason == "same bad driver"
 

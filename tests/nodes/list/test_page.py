@@ -327,7 +327,7 @@ def test_a_poll_of_the_rows_leaves_the_address_alone(operator: Browser, org: Org
 def test_a_range_that_makes_no_sense_is_said_and_finds_nothing(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, reputation=50)
     page = text_of(operator.get("/nodes/?reputation_range=90-40"))
-    assert "Write two numbers from 0 to 100" in page
+    assert "Enter two numbers from 0 to 100" in page
     assert names_in(page) == []
 
 
