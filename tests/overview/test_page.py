@@ -208,7 +208,7 @@ def test_an_hour_that_is_not_known_is_a_gap_and_no_zero(
     hours("ap-southeast", p95_ms=None)
     page = shown(visitor)
     assert page.count("p95 unknown") == 24
-    assert "Requests by hour, last 24 hours: not known" in page
+    assert "Requests by hour, last 24 hours: unknown" in page
 
 
 def test_each_figure_says_how_it_changed_and_what_it_means(

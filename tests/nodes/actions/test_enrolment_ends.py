@@ -217,7 +217,7 @@ def test_page_lists_open_enrolments_and_revokes_them() -> None:
     after = text_of(browser.get("/run-a-node/"))
     assert "Open enrolments" not in after and "The token for mine-1 is revoked." in after
     assert register(token, "mine-1").status_code == 401
-    assert "registers nothing" in text_of(browser.get(f"/run-a-node/{made.pk}/"))
+    assert "no longer works" in text_of(browser.get(f"/run-a-node/{made.pk}/"))
 
 
 def test_page_revokes_nothing_of_another_org() -> None:

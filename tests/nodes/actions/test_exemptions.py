@@ -55,7 +55,7 @@ def test_maintenance_is_announced_with_a_message_and_audited(node: Node, owner: 
         ({"starts_at": NOW - 5 * HOUR}, "in the past"),
         ({"until": NOW - HOUR}, "after it starts"),
         ({"message": "  "}, "Enter a description"),
-        ({"until": NOW + 8 * DAY}, "At most 7 d 0 h"),
+        ({"until": NOW + 8 * DAY}, "Only 7 d 0 h"),
     ],
 )
 def test_what_maintenance_cannot_be(node: Node, owner: User, fields: dict[str, object], said: str) -> None:
