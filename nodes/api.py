@@ -205,5 +205,5 @@ def _org(user: User, wanted: dict[str, Any]) -> Org:
         return user.org
     orgs = list(Org.objects.all()[:2])
     if len(orgs) != 1:  # if there is only one organisation, it is the default
-        raise invalid_request("Some fields are invalid.", [FieldProblem("org", "is required: there are several organisations")])
+        raise invalid_request("Some fields are invalid.", [FieldProblem("org", "is required")])
     return orgs[0]

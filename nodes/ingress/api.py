@@ -108,9 +108,7 @@ def heartbeat(request: Request) -> Response:
     _require_same(caller.node_id, heard.node_id)
     if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
         # if it were accepted, all correct heartbeats until that time would be refused as old
-        raise ApiError(
-            401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=_server_time()
-        )
+        raise ApiError(401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=_server_time())
     try:
         network = network_of(client_address(request._request))
         status = actions.heartbeat(
