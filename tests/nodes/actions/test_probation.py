@@ -191,6 +191,6 @@ def test_the_page_says_that_it_is_on_probation(org: Org) -> None:
     node = NodeFactory.create(org=org, status=Status.ACTIVE, reputation="30.50", pardoned_reputation="30.00")
     browser = Browser().hold_session(make_user(Role.OPERATOR, org=org))
     page = text_of(browser.get(f"/nodes/{node.pk}/"))
-    assert "In service on probation: cleared at R 30.00; a further fall quarantines it." in page
+    assert "In service, on probation. It was cleared at R 30.00, and a further fall quarantines it." in page
     Node.objects.update(pardoned_reputation=None)
     assert "on probation" not in text_of(browser.get(f"/nodes/{node.pk}/"))
