@@ -1,4 +1,4 @@
-"""Signing in and out, passwords, and what an admin changes about a person."""
+"""Signing in and out, passwords, and changes that admins make to people."""
 
 import secrets
 from collections.abc import Mapping
@@ -24,26 +24,29 @@ LONGEST_EMAIL_KEPT = 320
 
 
 class WrongCredentials(Exception):
-    """Unknown e-mail, wrong password, wrong one-time password or inactive user: nobody is told which."""
+    """Unknown e-mail, wrong password, wrong one-time password or inactive user.
+
+    The message does not say which.
+    """
 
 
 class LastAdmin(Exception):
-    """The console would be left without anybody who can make admins."""
+    """The change would leave the console without an admin."""
 
 
 class UnknownTimeZone(Exception):
-    """Nobody can choose a time zone of that name."""
+    """There is no time zone of that name to choose."""
 
 
 class OneTimePasswordRequired(Exception):
-    """The password was right, and the account has a second factor."""
+    """The password was right, but the account needs a one-time password too."""
 
 
 def sign_in(*, email: str, password: str, otp: str, address: str, at: datetime, device: str = "") -> SignedIn:
     """Checks the credentials and opens a session. `device` is the text of the browser's device cookie.
 
-    Raises WrongCredentials, OneTimePasswordRequired, ApiError 429 over the limits of address and account
-    (for a known device: its own), and 503 if too many passwords are being checked at once.
+    Raises WrongCredentials, OneTimePasswordRequired, ApiError 429 over the limits of the address and the
+    account (or of a known device), and ApiError 503 if too many passwords are being checked at once.
     """
     count_attempt(email=email, address=address, at=at, known_as=known_device(device, email=email))
     user = _proven(email, password)
@@ -58,14 +61,14 @@ def sign_in(*, email: str, password: str, otp: str, address: str, at: datetime, 
             _record_failure(email, address, verb="session.otp_failed", user=user)
             raise WrongCredentials
     signed_in = _open_session(user, address, at)
-    if signed_in is None:  # deactivated, or given another password, while we checked
+    if signed_in is None:  # deactivated, or the password was changed, during the check
         _record_failure(email, address, verb="session.login_failed")
         raise WrongCredentials
     return signed_in
 
 
 def sign_out(*, family: UUID, at: datetime) -> None:
-    """Ends the login; doing it again does nothing."""
+    """Ends the login. Doing so again has no effect."""
     with transaction.atomic():
         user = sessions.revoke_family(family, at=at)
         if user is not None:
@@ -73,12 +76,12 @@ def sign_out(*, family: UUID, at: datetime) -> None:
 
 
 def change_password(*, by: User, current: str, new: str, address: str, at: datetime) -> SignedIn:
-    """Replaces one's own password, ends every login, and opens a new one for the browser that asked.
+    """Changes the person's own password, ends all logins, and opens a new one for this browser.
 
     Raises WrongCredentials if `current` is wrong, and ApiError 429 over the limits of signing in.
     """
     prove_password(by=by, password=current, address=address, at=at)
-    hashed = make_password(new)  # before the row is locked: it takes its time
+    hashed = make_password(new)  # before the row is locked, because it is slow
     with transaction.atomic():
         user = _still_proven(by)
         if user is None:
@@ -88,7 +91,7 @@ def change_password(*, by: User, current: str, new: str, address: str, at: datet
 
 
 def prove_password(*, by: User, password: str, address: str, at: datetime) -> None:
-    """That it is still the signed-in person who asks. Raises WrongCredentials, and ApiError 429 and 503."""
+    """Checks the signed-in person's password again. Raises WrongCredentials, and ApiError 429 and 503."""
     count_attempt(email=by.email, address=address, at=at, known_as=f"user {by.pk}")
     if not by.check_password(password):
         _record_failure(by.email, address, verb="user.password_wrong", user=by)
@@ -96,16 +99,18 @@ def prove_password(*, by: User, password: str, address: str, at: datetime) -> No
 
 
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
-    """An admin gives somebody a new password; all logins of that person end."""
+    """Sets a new password for somebody, as an admin. All logins of that person end."""
     hashed = make_password(new)
     with transaction.atomic():
         store_password(user, hashed, by=actor_of(by), at=at)
 
 
 def create_user(*, by: User | None, password: str | None = None, **fields: Any) -> tuple[User, str]:
-    """A new person and their password, a random one if none is given. Raises ValidationError.
+    """Creates a person.
 
-    `by` is None when nobody is signed in: the command line, the seed.
+    Returns them with their password, which is random if none is given. Raises ValidationError.
+
+    `by` is None if nobody is signed in, as on the command line or for the seed.
     """
     password = password or secrets.token_urlsafe(15)
     with transaction.atomic():
@@ -115,7 +120,7 @@ def create_user(*, by: User | None, password: str | None = None, **fields: Any) 
 
 
 def record_new_user(*, user: User, by: User | None) -> None:
-    """The audit row of a person added; call it in the transaction that adds them."""
+    """Writes the audit row of a new person. Must run in the transaction that adds them."""
     record(
         "user.create",
         by=actor_of(by) if by else SYSTEM,
@@ -128,10 +133,10 @@ def record_new_user(*, user: User, by: User | None) -> None:
 
 
 def save_user(*, user: User, changes: Mapping[str, tuple[str, str]], by: User, at: datetime) -> None:
-    """Saves what an admin changed about a person, `changes` being field → (old, new) for the audit row.
+    """Saves an admin's changes to a person. `changes` maps fields to (old, new), for the audit row.
 
-    Roles and orgs act at once, since each request loads the user anew. What the person made under the
-    standing that they lose (jatevo/accounts/standing.py) ends with it. Raises LastAdmin.
+    A new role or organisation takes effect at once, because each request loads the user. Whatever the person
+    created and may no longer have (jatevo/accounts/standing.py) ends. Raises LastAdmin.
     """
     with transaction.atomic():
         before = _locked_for_change(user)
@@ -151,7 +156,7 @@ def save_user(*, user: User, changes: Mapping[str, tuple[str, str]], by: User, a
 
 
 def set_time_zone(*, by: User, name: str) -> None:
-    """The zone in which pages and exports show times to this person. Raises UnknownTimeZone."""
+    """Sets the zone in which pages and exports show times to this person. Raises UnknownTimeZone."""
     if zone_named(name) is None:
         raise UnknownTimeZone(name)
     with transaction.atomic():
@@ -167,7 +172,10 @@ def set_time_zone(*, by: User, name: str) -> None:
 
 
 def _locked_for_change(user: User) -> User:
-    """The stored person. Admins lock all admins, always in one order, so that no two demote each other."""
+    """The stored person, locked.
+
+    For an admin, all admins are locked in order, so that two cannot demote each other.
+    """
     list(_active_admins().select_for_update(no_key=True).values_list("pk", flat=True))
     return sessions.locked_users().get(pk=user.pk)
 
@@ -182,7 +190,7 @@ def _active_admins() -> QuerySet[User]:
 
 
 def _proven(email: str, password: str) -> User | None:
-    """The active user with that e-mail and password. Takes the time of one password hash in every case."""
+    """The active user with that e-mail and password. It always takes the time of one password hash."""
     user = User.objects.filter(email=email.strip().lower()).first()
     if user is None:
         make_password(password)
@@ -193,11 +201,11 @@ def _proven(email: str, password: str) -> User | None:
 
 def has_second_factor(user: User) -> bool:
     """Whether signing in asks for a code."""
-    return any(True for _ in devices_for_user(user))  # the confirmed ones
+    return any(True for _ in devices_for_user(user))  # only confirmed ones
 
 
 def _still_proven(user: User) -> User | None:
-    """The user, locked; None if deactivated or given another password while we checked the old one."""
+    """The user, locked. None if they were deactivated or their password was changed during the check."""
     return sessions.locked_users().filter(pk=user.pk, is_active=True, password=user.password).first()
 
 
@@ -215,7 +223,11 @@ def _open_session(proven: User, address: str, at: datetime) -> SignedIn | None:
 
 
 def _record_failure(email: str, address: str, *, verb: str, user: User | None = None) -> None:
-    """`user` only where the password was right, or they are signed in: else the row would tell who exists."""
+    """Writes the audit row of a failed attempt.
+
+    `user` is set only if the password was right or they are signed in. Otherwise the row would reveal who
+    exists.
+    """
     with transaction.atomic():
         record(
             verb,
@@ -230,7 +242,7 @@ def _record_failure(email: str, address: str, *, verb: str, user: User | None = 
 def store_password(
     user: User, hashed: str, *, by: Actor, at: datetime, verb: str = "user.password_change"
 ) -> None:
-    """For a transaction that has locked the person: the new hash, and the end of every login."""
+    """Stores the new hash and ends all logins, in a transaction that has locked the person."""
     user.password = hashed
     user.save(update_fields=["password"])
     sessions.revoke_all(user, at=at)

@@ -1,4 +1,4 @@
-"""Django admin for organisations and people. Every change leaves an audit row; nobody is ever deleted."""
+"""Django admin for organisations and people. Every change writes an audit row. People are never deleted."""
 
 from typing import Any
 
@@ -23,14 +23,18 @@ from jatevo.audit.record import actor_of, record
 
 admin.site.site_title = "Jatevo staff"
 admin.site.site_header = "Jatevo staff (all times in UTC)"
-admin.site.unregister(Group)  # the role says it all
-# They show secrets, of other admins too. People set up their own; here they are only taken away.
+admin.site.unregister(Group)  # permissions follow from the role
+# These pages would show secrets, also of other admins. People set up their own devices; admins can only
+# remove them.
 admin.site.unregister(TOTPDevice)
 admin.site.unregister(StaticDevice)
 
 
 class UserForm(forms.ModelForm):
-    """Email as the login, kept in lower case; a password field that an existing person may leave empty."""
+    """The email is the login and is stored in lower case.
+
+    For an existing person the password may be left empty.
+    """
 
     new_password = forms.CharField(
         max_length=1024,
@@ -58,7 +62,7 @@ class UserForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if new := cleaned.get("new_password"):
-            # It must not resemble what the person is called from now on.
+            # The password must not resemble the person's new name or e-mail.
             person = User(email=cleaned.get("email", ""), name=cleaned.get("name", ""))
             try:
                 password_validation.validate_password(new, person)
@@ -68,7 +72,10 @@ class UserForm(forms.ModelForm):
 
 
 class NeverDeleted:
-    """Rows that the audit log and the receipts refer to stay; people are deactivated instead."""
+    """Rows cannot be deleted, because the audit log and receipts refer to them.
+
+    People are deactivated instead.
+    """
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False
@@ -108,7 +115,7 @@ class UserAdmin(NeverDeleted, admin.ModelAdmin):
         self.message_user(request, f"{removed} removed.")
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The last admin stays; what the form asked for is undone."""
+        """Rolls the change back and shows an error if it would remove the last admin."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except LastAdmin as error:

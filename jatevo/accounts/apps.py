@@ -10,4 +10,4 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         autodiscover_modules("endings")
-        import_module("jatevo.accounts.openapi")  # drf-spectacular finds it by its being imported
+        import_module("jatevo.accounts.openapi")  # importing it registers the scheme with drf-spectacular

@@ -1,4 +1,4 @@
-"""DRF's view of who is asking: a bearer token first, else the cookies, with CSRF on what changes things."""
+"""DRF authentication: by bearer token, or else by cookies, with a CSRF check for unsafe methods."""
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
@@ -13,7 +13,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class JwtAuthentication(BaseAuthentication):
-    """401 `invalid_token` for a bad bearer token, 403 `csrf_failed` for a cookie's mutation without CSRF."""
+    """Raises ApiError 401 `invalid_token` for an invalid bearer token.
+
+    With cookies, an unsafe method without a CSRF token is a 403 `csrf_failed`.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, AccessClaims | None] | None:
         text = bearer(request)
@@ -29,7 +32,7 @@ class JwtAuthentication(BaseAuthentication):
 
     @staticmethod
     def _by_cookie(request: HttpRequest) -> tuple[User, AccessClaims | None] | None:
-        user = getattr(request, "cookie_user", None)  # the middleware's, lazy until now; ingress has none
+        user = getattr(request, "cookie_user", None)  # set lazily by the middleware; absent on ingress routes
         if not isinstance(user, User):
             return None
         if request.method not in SAFE_METHODS:
@@ -41,7 +44,7 @@ class JwtAuthentication(BaseAuthentication):
 
 
 def bearer(request: Request | HttpRequest) -> str | None:
-    """The text after `Authorization: Bearer`, or None without one; other schemes are not ours to judge."""
+    """The text after `Authorization: Bearer`, or None. Other schemes are ignored."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
@@ -56,7 +59,7 @@ def invalid_token() -> ApiError:
 
 
 def enforce_csrf(request: HttpRequest) -> None:
-    """Django's own check, which DRF's views are otherwise exempt from."""
+    """Django's own CSRF check, from which DRF's views are exempt."""
     check = CSRFCheck(_view)
     check.process_request(request)
     if check.process_view(request, _view, (), {}):
@@ -66,5 +69,5 @@ def enforce_csrf(request: HttpRequest) -> None:
 
 
 def _view(request: HttpRequest) -> HttpResponse:
-    """A middleware wants something to guard; it is never called."""
+    """The view that the CSRF middleware needs as an argument. It is never called."""
     return HttpResponse()

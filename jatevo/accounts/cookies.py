@@ -1,6 +1,6 @@
 """The two login cookies: HttpOnly, SameSite=Lax, Secure over TLS.
 
-Both go to every path, since any page may refresh.
+Both are sent to every path, since any page may refresh the login.
 """
 
 from datetime import datetime
@@ -18,19 +18,19 @@ REFRESH: Final = "jatevo_refresh"
 
 
 def set_login(response: HttpResponseBase, signed_in: SignedIn, *, at: datetime) -> None:
-    """Puts the pair into the browser; each cookie lives as long as its token."""
+    """Sets both cookies. Each lives as long as its token."""
     _set(response, ACCESS, signed_in.access, int(settings.ACCESS_TOKEN_TTL.total_seconds()))
     _set(response, REFRESH, signed_in.refresh, int((signed_in.refresh_expires_at - at).total_seconds()))
 
 
 def clear_login(response: HttpResponseBase) -> None:
-    """Takes the pair out of the browser."""
+    """Deletes both cookies."""
     for name in (ACCESS, REFRESH):
         response.delete_cookie(name, path="/", samesite="Lax")
 
 
 def touched(response: HttpResponseBase) -> bool:
-    """Whether a view has set or cleared the pair itself."""
+    """Whether a view has set or deleted the cookies itself."""
     return ACCESS in response.cookies or REFRESH in response.cookies
 
 

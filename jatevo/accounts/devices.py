@@ -1,8 +1,8 @@
-"""Known devices: a browser in which somebody has signed in is not locked out by strangers' wrong guesses.
+"""Known devices: a browser in which a person has signed in is not locked out by other people's wrong guesses.
 
-The cookie is a random id, signed for one person and their present password. It says who may try again,
-never who somebody is: without the password (and the code) it opens nothing. It names nobody, so it may stay
-in the browser after signing out, which is when it is needed.
+The cookie is a random id, signed for one person and their present password. It only gives a rate limit of its
+own; signing in still needs the password (and the code). It does not contain the person's identity, so it can
+stay in the browser after signing out.
 """
 
 import secrets
@@ -16,12 +16,12 @@ from django.http import HttpRequest, HttpResponseBase
 from jatevo.accounts.models import User
 
 COOKIE: Final = "jatevo_device"
-LIFETIME: Final = timedelta(days=90)  # since the last time that somebody signed in there
+LIFETIME: Final = timedelta(days=90)  # since the last sign-in in that browser
 _LONGEST: Final = 200  # characters; ours are under 100
 
 
 def remember_device(response: HttpResponseBase, user: User) -> None:
-    """Makes this browser one of the person's known devices; to be called once they have signed in."""
+    """Makes this browser a known device of the person. Called after they have signed in."""
     text = signing.dumps(secrets.token_urlsafe(12), salt=_salt(user))
     response.set_cookie(
         COOKIE,
@@ -35,12 +35,12 @@ def remember_device(response: HttpResponseBase, user: User) -> None:
 
 
 def device_in(request: HttpRequest) -> str:
-    """The cookie's text, unchecked."""
+    """The text of the cookie, unverified."""
     return request.COOKIES.get(COOKIE, "")
 
 
 def known_device(text: str, *, email: str) -> str:
-    """The id of a device that this person is known to use; '' for any other, an expired or an old one.
+    """The id of the device, if it is a known device of this person. '' if not, or if the cookie has expired.
 
     Without a cookie it costs no query.
     """
@@ -56,5 +56,5 @@ def known_device(text: str, *, email: str) -> str:
 
 
 def _salt(user: User) -> str:
-    """Another one after each change of the password."""
+    """The signing salt, which changes with the password."""
     return f"jatevo.device:{user.pk}:{user.get_session_auth_hash()}"

@@ -1,4 +1,4 @@
-"""Forms of signing in and of one's own password."""
+"""Forms for signing in, for passwords and for the time zone."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ OTP_NEEDED = "This account uses two-factor authentication. Enter the code from y
 
 
 class LoginForm(forms.Form):
-    """E-mail and password; the one-time password only once it is known to be needed."""
+    """E-mail and password, and the one-time password once it is known to be needed."""
 
     email = forms.CharField(
         label="Email",
@@ -40,7 +40,7 @@ class LoginForm(forms.Form):
             del self.fields["otp"]
 
     def ask_for_otp(self) -> None:
-        """Shows the field that was left out, with its reason."""
+        """Shows the field for the one-time password, with an explanation."""
         self.fields["otp"] = self._otp
         self.fields["otp"].widget.attrs["autofocus"] = True
         del self.fields["email"].widget.attrs["autofocus"]
@@ -83,7 +83,7 @@ class NewPasswordForm(forms.Form):
 
 
 class PasswordForm(NewPasswordForm):
-    """One's own new password, with the one that it replaces."""
+    """The person's new password, with the current one."""
 
     current = _password_field("Current password", "current-password")
     field_order = ["current", "new", "again"]
@@ -94,7 +94,7 @@ class PasswordForm(NewPasswordForm):
 
 
 class ForgottenForm(forms.Form):
-    """The address of an account, or of none."""
+    """An e-mail address, whether or not it has an account."""
 
     email = forms.EmailField(
         label="Email",
@@ -104,13 +104,13 @@ class ForgottenForm(forms.Form):
 
 
 class ProveForm(forms.Form):
-    """One's own password, before something that a stolen session should not do."""
+    """The person's password, asked again before actions that a stolen session must not allow."""
 
     current = _password_field("Current password", "current-password")
 
 
 class CodeForm(forms.Form):
-    """What the authenticator app shows."""
+    """The code that the authenticator app shows."""
 
     code = forms.CharField(
         label="Code from the app",

@@ -1,4 +1,4 @@
-"""How passwords are hashed: argon2id by OWASP's lighter profile, and never many at once."""
+"""Password hashing: argon2id with OWASP's lighter profile, with a cap on how many run at once."""
 
 from typing import Final
 
@@ -6,15 +6,15 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from jatevo.web.capped_work import Cap
 
-# A hash takes 19 MiB and one core for some 40 ms, so two at once keep two cores busy. Anybody may cause one.
+# A hash takes 19 MiB and one core for about 40 ms, so two at once keep two cores busy. Anybody can cause one.
 HASHING: Final = Cap("Signing in", at_once=2, waiting=4, wait_seconds=2.0)
 
 
 class CappedArgon2(Argon2PasswordHasher):
     """OWASP's second profile (m=19 MiB, t=2, p=1) in place of Django's 100 MiB and 8 lanes.
 
-    Whatever hashes or checks a password goes through here, so that no caller can forget the cap. Older
-    hashes still verify, and Django replaces them when their owner signs in. Raises ApiError 503 past the cap.
+    All hashing and checking of passwords uses this class, so the cap always applies. Older hashes still
+    verify, and Django replaces them when their owner signs in. Raises ApiError 503 over the cap.
     """
 
     time_cost = 2

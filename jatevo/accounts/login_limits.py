@@ -1,10 +1,10 @@
-"""How often one may try to sign in: by address and by account, and still counted when Redis is away.
+"""Limits on attempts to sign in, by address and by account, which also work while Redis is away.
 
-Who is known (a device of the account's owner, or somebody who is signed in) is counted alone, so that
-strangers who use up the account's tries do not lock its owner out.
+Known devices and signed-in people have a limit of their own, so that others who use up the account's attempts
+do not lock its owner out.
 
-Guessing passwords must not become cheap because a cache went down, nor multiply with the processes. So
-while Redis is down the tries are rows in PostgreSQL, counted over a sliding window.
+An outage of Redis must not make guessing passwords easier, and each process must not count alone. So while
+Redis is away, attempts are rows in PostgreSQL, counted over a sliding window.
 """
 
 import math
@@ -20,9 +20,9 @@ from jatevo.web.throttling import hit, redis_is_up
 
 
 def count_attempt(*, email: str, address: str, at: datetime, known_as: str = "") -> None:
-    """Counts one try, whether or not the account exists.
+    """Counts one attempt, whether or not the account exists.
 
-    `known_as` names a known device or a signed-in person. Raises ApiError 429 with Retry-After when there
+    `known_as` identifies a known device or a signed-in person. Raises ApiError 429 with Retry-After if there
     were too many.
     """
     strangers = (("login_address", address), ("login_account", email.strip().lower()))
@@ -35,14 +35,14 @@ def count_attempt(*, email: str, address: str, at: datetime, known_as: str = "")
 
 
 def _hit_in_postgres(limit: str, key: str, at: datetime) -> None:
-    # The row first, the count after: two who come together both see both, so the limit is never overshot.
+    # The row is written before counting. Two concurrent attempts then see each other, so the limit holds.
     item = parse(settings.RATE_LIMITS[limit])
     window = timedelta(seconds=item.get_expiry())
     own = LoginAttempt.objects.create(limit=limit, key=key, at=at)
     recent = LoginAttempt.objects.filter(limit=limit, key=key, at__gt=at - window).order_by("at")
     if recent.count() <= item.amount:
         return
-    own.delete()  # a refused try does not prolong the wait
+    own.delete()  # a refused attempt does not prolong the wait
     oldest = recent.first()
     left = (oldest.at + window - at) if oldest else window
     raise ApiError(

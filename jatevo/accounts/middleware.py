@@ -1,4 +1,6 @@
-"""Who is looking at a page: the login cookies, with a silent refresh when the access token has run out."""
+"""Authenticates pages by the login cookies, and refreshes an expired access token without the person
+noticing.
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,29 +19,32 @@ from jatevo.accounts.sessions import RefreshRefused, SignedIn, current_user, rot
 from jatevo.accounts.tokens import read_access, read_refresh
 from jatevo.web.middleware import is_ingress
 
-# These routes settle the cookies themselves.
+# These routes set or delete the cookies themselves.
 OWN_COOKIES = "/v1/auth/"
 
 
 class CookieLogin:
-    """What the cookies of one request say. A valid access token costs one query, no cookies cost none."""
+    """The login in the cookies of a request.
+
+    A valid access token costs one query; without cookies there is none.
+    """
 
     def __init__(self, request: HttpRequest) -> None:
         self._refresh = request.COOKIES.get(cookies.REFRESH, "")
         self._claims = read_access(request.COOKIES.get(cookies.ACCESS, ""))
         self._found: User | AnonymousUser | None = None
         self.rotated: SignedIn | None = None
-        self.dead = False  # the cookies are genuine, but the login is over
+        self.dead = False  # the cookies are genuine, but the login has ended
 
     @property
     def looked_up(self) -> bool:
         return self._found is not None
 
     def refresh_if_due(self) -> None:
-        """Rotates now if the access token is missing or has expired and the refresh token may be good.
+        """Rotates the tokens if the access token is missing or expired and the refresh token may be valid.
 
-        Before the view, not on first sight of the user: a view may ask inside a transaction that it
-        rolls back, or while its answer's headers are already gone. Either would lose the successor.
+        This happens before the view. A view might first use the user inside a transaction that it rolls back,
+        or after the headers were sent. In both cases the new tokens would be lost.
         """
         if self._claims is not None or read_refresh(self._refresh) is None:
             return
@@ -58,7 +63,10 @@ class CookieLogin:
 
 
 class UnreadableLogin(CookieLogin):
-    """The store was down when the refresh was due: nobody can say who this is, and a page must not guess."""
+    """PostgreSQL was down when the refresh was due, so the person is unknown.
+
+    They are not treated as a visitor.
+    """
 
     def __init__(self, request: HttpRequest, error: Exception) -> None:
         super().__init__(request)
@@ -69,10 +77,10 @@ class UnreadableLogin(CookieLogin):
 
 
 class CookieLoginMiddleware:
-    """Sets request.user from the cookies, and puts the successors of rotated tokens on the answer.
+    """Sets request.user from the cookies, and sets new cookies on the response after a rotation.
 
-    Ingress ignores cookies. While PostgreSQL is down, whatever needs the user fails with the database's
-    own error (503), and is not mistaken for a stranger's request.
+    Ingress routes ignore cookies. While PostgreSQL is down, code that needs the user fails with the
+    database's error (503), so that the person is not treated as a visitor.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -88,7 +96,7 @@ class CookieLoginMiddleware:
                 login.refresh_if_due()
             except (OperationalError, InterfaceError) as error:
                 login = UnreadableLogin(request, error)
-        # DRF overwrites request.user on views that name no authentication class; the other name stays
+        # DRF overwrites request.user on views without an authentication class; request.cookie_user stays
         request.user = cast(Any, request).cookie_user = cast(User, SimpleLazyObject(login.user))
         response = self.get_response(request)
         self._settle(request, response, login)
@@ -104,5 +112,5 @@ class CookieLoginMiddleware:
             cookies.set_login(response, login.rotated, at=timezone.now())
             patch_cache_control(response, private=True)
         elif login.dead and not request.headers.get("HX-Request"):
-            # A fragment's poll may still carry the cookies of before a new login: leave those to pages.
+            # A fragment's poll may still have cookies from before a new login, so only pages delete cookies.
             cookies.clear_login(response)

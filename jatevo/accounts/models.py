@@ -1,4 +1,4 @@
-"""Organisations, the people in them, and the refresh sessions they hold."""
+"""Organisations, people and their refresh sessions."""
 
 import uuid
 from datetime import datetime
@@ -17,7 +17,7 @@ class Role(models.TextChoices):
 
 
 class Org(models.Model):
-    """Who owns nodes and is paid for them."""
+    """An organisation, which owns nodes and is paid for them."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=120, unique=True)
@@ -47,7 +47,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. The e-mail address is the login; the role decides the verbs, the org the rows."""
+    """A person.
+
+    The e-mail address is the login. The role decides what they may do, the organisation which rows.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField(unique=True)
@@ -85,18 +88,20 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def is_staff(self) -> bool:
-        """Django admin's gate: admins alone."""
+        """Whether the person may use Django admin. Only admins may."""
         return self.is_admin
 
-    # No column as in Django: the role grants all model permissions, so a demotion takes them at once.
+    # Not a column as in Django. The role grants all model permissions, so a demotion removes them at once.
     is_superuser: Any = property(lambda user: user.is_admin)
 
 
 class RefreshSession(models.Model):
-    """One refresh token. A rotated one names its successor, so that parallel refreshes get the same.
+    """One refresh token.
 
-    The token itself is not stored: it is signed anew from `id`, `user`, `issued_at` and `expires_at`,
-    which gives the same bytes each time.
+    A rotated one refers to its successor, so that parallel refreshes get the same token.
+
+    The token itself is not stored. Signing `id`, `user`, `issued_at` and `expires_at` again gives the same
+    bytes.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # the token's jti
@@ -123,7 +128,7 @@ class RefreshSession(models.Model):
 
 
 class LoginAttempt(models.Model):
-    """One counted try to sign in. Written only while Redis cannot count."""
+    """One counted attempt to sign in. Written only while Redis is away."""
 
     limit = models.CharField(max_length=24)  # a name of settings.RATE_LIMITS
     key = models.CharField(max_length=64)  # SHA-256 of the address or the account, in hex

@@ -1,4 +1,4 @@
-"""The context processor behind the sidebar: `nav`, where this person may go, and `may`, what they may do."""
+"""The context processor for the sidebar: `nav` has the pages open to this person, `may` their permissions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from jatevo.flags.registry import Flag
 
 @dataclass(frozen=True)
 class NavItem:
-    """One entry: `url_name` for {% url %}, `key` the letter that after `g` goes there."""
+    """One entry: `url_name` for {% url %}, and `key`, the letter that goes there after `g`."""
 
     label: str
     url_name: str
@@ -38,7 +38,7 @@ def _permitted(permission: Permission) -> Callable[[object], bool]:
 
 
 def _network_open(user: object) -> bool:
-    """Whether this person, or a visitor, sees the network's own pages."""
+    """Whether this person or visitor may see the pages about the network."""
     return open_to(user, Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 
 
@@ -65,11 +65,14 @@ PLACES = (
 
 
 class UnknownPermission(Exception):
-    """A template asked about a permission that does not exist: a slip that must not read as a no."""
+    """A template used a permission that does not exist.
+
+    This is an error, so that a typo does not count as no.
+    """
 
 
 class May:
-    """`{% if may.enrol_nodes %}`. Asks for the user only when asked itself."""
+    """`{% if may.enrol_nodes %}`. Loads the user only when it is used."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -81,7 +84,7 @@ class May:
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """For TEMPLATES. Both values are lazy: a fragment that shows neither costs no query."""
+    """The context processor. Both values are lazy, so that a fragment without them costs no query."""
     return {"nav": SimpleLazyObject(lambda: _items(request)), "may": May(request)}
 
 
@@ -101,7 +104,7 @@ def _items(request: HttpRequest) -> list[NavItem]:
 
 
 def _user_if_known(request: HttpRequest) -> object:
-    """The user, or nobody when there is none yet (an early error page) or the database cannot tell."""
+    """The user, or an anonymous one if none is set yet (an early error page) or PostgreSQL is down."""
     try:
         user = getattr(request, "user", None)
         return user if getattr(user, "is_authenticated", False) else None

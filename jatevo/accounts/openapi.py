@@ -1,4 +1,4 @@
-"""How people prove who they are, for the OpenAPI document."""
+"""The security schemes of people, for the OpenAPI document."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from jatevo.accounts import cookies
 
 
 class JwtScheme(OpenApiAuthenticationExtension):
-    """JwtAuthentication is two schemes to a reader: a bearer token, or the cookie with CSRF on mutations."""
+    """Describes JwtAuthentication as two schemes: a bearer token, or a cookie with a CSRF token for unsafe
+    methods.
+    """
 
     target_class = "jatevo.accounts.authentication.JwtAuthentication"
     name = ["bearer", "cookie"]

@@ -1,8 +1,9 @@
-"""A forgotten password: a link of one use sets a new one.
+"""Password reset by a link that can be used once.
 
-It comes by e-mail where the deployment has that, else from an admin. The token is Django's: an HMAC over the
-person, their password, their last login and the time, so that using it, signing in or changing the password
-ends it. Nobody is told whether an address has an account: the answer is the same, the work behind it too.
+The link is sent by e-mail if the deployment has it, else an admin hands it out. The token is Django's: an
+HMAC over the person, their password, their last login and the time. Using it, signing in or changing the
+password therefore ends it. The answer and the work behind it are the same whether or not an address has an
+account.
 """
 
 from contextlib import suppress
@@ -33,13 +34,13 @@ SUBJECT: Final = "Set a new password for the Jatevo console"
 
 
 class LinkInvalid(Exception):
-    """The link is used up, has expired, or never was one of ours."""
+    """The link was used, has expired, or is not genuine."""
 
 
 def ask_for_link(*, email: str, address: str) -> None:
-    """Has a link mailed, if there is such an account. Raises ApiError 429 over the limits.
+    """Queues a link by mail, if there is such an account. Raises ApiError 429 over the limits.
 
-    The address is looked up by the worker, so that the time of the answer tells nothing.
+    The worker looks the address up, so that the response time does not reveal whether there is an account.
     """
     hit("reset_address", address)
     hit("reset_account", email.strip().lower())
@@ -52,12 +53,12 @@ def ask_for_link(*, email: str, address: str) -> None:
             email=email[:LONGEST_EMAIL_KEPT],
         )
     to = email.strip().lower()
-    with suppress(AlreadyEnqueued), transaction.atomic():  # then it is on its way
+    with suppress(AlreadyEnqueued), transaction.atomic():  # already queued
         app.configure_task(MAIL_TASK, queueing_lock=f"{MAIL_TASK} {to}").defer(email=to)
 
 
 def mail_link(*, email: str) -> bool:
-    """Sends the link; False if no active account has the address. For the worker."""
+    """Sends the link. Returns False if no active account has the address. Called by the worker."""
     user = User.objects.filter(email=email, is_active=True).first()
     if user is None:
         return False
@@ -75,7 +76,7 @@ def mail_link(*, email: str) -> bool:
 
 
 def hand_out_link(*, user: User, by: User) -> str:
-    """A link for an admin to hand over. Raises LinkInvalid for a deactivated person."""
+    """A link for an admin to hand out. Raises LinkInvalid for a deactivated person."""
     if not user.is_active:
         raise LinkInvalid
     with transaction.atomic():
@@ -91,14 +92,14 @@ def hand_out_link(*, user: User, by: User) -> str:
 
 
 def link_for(user: User) -> str:
-    """The whole address, good for settings.PASSWORD_RESET_TIMEOUT seconds and one use."""
+    """The full URL, valid for settings.PASSWORD_RESET_TIMEOUT seconds and one use."""
     who = urlsafe_base64_encode(force_bytes(user.pk))
     path = reverse("accounts:reset", args=[who, default_token_generator.make_token(user)])
     return f"{settings.BASE_URL}{path}"
 
 
 def person_of(who: str, token: str) -> User:
-    """Whose link it is. Raises LinkInvalid."""
+    """The person to whom the link belongs. Raises LinkInvalid."""
     try:
         user = User.objects.filter(pk=force_str(urlsafe_base64_decode(who)), is_active=True).first()
     except (ValueError, ValidationError):
@@ -110,12 +111,12 @@ def person_of(who: str, token: str) -> User:
 
 def use_link(*, who: str, token: str, new: str, at: datetime) -> User:
     """Sets the new password and ends every login of the person. Raises LinkInvalid."""
-    person_of(who, token)  # a stranger's guess is not worth a hash
+    person_of(who, token)  # an invalid link must not cost a password hash
     hashed = make_password(new)
     with transaction.atomic():
         seen = person_of(who, token)
         user = sessions.locked_users().filter(pk=seen.pk, password=seen.password, is_active=True).first()
-        if user is None:  # another use of the same link was faster
+        if user is None:  # the same link was used concurrently
             raise LinkInvalid
         store_password(user, hashed, by=actor_of(user), at=at, verb="user.password_reset")
     return user

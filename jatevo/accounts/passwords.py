@@ -1,4 +1,4 @@
-"""Which passwords are too easy to guess."""
+"""The check for passwords that are too easy to guess."""
 
 from typing import Any, Final
 
@@ -10,9 +10,9 @@ _MOST_JUDGED: Final = 72  # characters; zxcvbn refuses longer ones, and what it 
 
 
 class GuessableValidator:
-    """Refuses repeats (aaaaaaaaaaaa), sequences (123456789012), keyboard rows, and words with trimmings.
+    """Refuses repeats (aaaaaaaaaaaa), sequences (123456789012), keyboard rows, and slightly modified words.
 
-    Django's other validators count characters and compare with lists; zxcvbn estimates the guesses.
+    Django's other validators count characters and compare with lists. zxcvbn estimates the number of guesses.
     """
 
     def validate(self, password: str, user: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""What a role may do. Rows are scoped elsewhere (QuerySets); this table is about verbs."""
+"""What each role may do. Which rows a person may see is decided by the QuerySets."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -21,7 +21,7 @@ P = ParamSpec("P")
 
 
 class Permission(StrEnum):
-    """Every verb that a person can be refused."""
+    """Every action that needs a permission."""
 
     VIEW_NODES = "view_nodes"
     VIEW_RECEIPTS = "view_receipts"
@@ -49,7 +49,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 
 def allowed(user: object, permission: Permission) -> bool:
-    """Whether the user's role holds the permission; nobody who is not signed in holds any."""
+    """Whether the user's role has the permission. Visitors have none."""
     role = getattr(user, "role", None)
     if role is None or not getattr(user, "is_active", False):
         return False
@@ -57,7 +57,7 @@ def allowed(user: object, permission: Permission) -> bool:
 
 
 def user_of(request: HttpRequest | Request) -> User:
-    """The signed-in user, for a view that only they reach. Raises ApiError 401 if nobody is signed in."""
+    """The signed-in user. Raises ApiError 401 if nobody is signed in."""
     user: object = request.user
     if not isinstance(user, User):
         raise unauthenticated()
@@ -65,7 +65,7 @@ def user_of(request: HttpRequest | Request) -> User:
 
 
 def open_to(user: object, permission: Permission, *, public_while: Flag | None = None) -> bool:
-    """`allowed`, or nobody is signed in and the flag opens this to the public."""
+    """Whether the user is `allowed`, or nobody is signed in and the flag opens this to visitors."""
     if allowed(user, permission):
         return True
     return public_while is not None and not getattr(user, "is_authenticated", False) and enabled(public_while)
@@ -77,7 +77,7 @@ def require(
     [Callable[Concatenate[HttpRequest, P], HttpResponseBase]],
     Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ]:
-    """For a page: sends an anonymous visitor to the login page, refuses a role that may not (403).
+    """Decorates a page: visitors are sent to the login page, roles without the permission get a 403.
 
     While the flag `public_while` is on, visitors need not sign in.
     """

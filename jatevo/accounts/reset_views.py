@@ -18,7 +18,7 @@ from jatevo.web.throttling import hit
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def forgotten(request: HttpRequest) -> HttpResponse:
-    """Asks for a link by mail, or says whom to ask. Context: `form` (email), `sent`, `support`."""
+    """Requests a link by mail, or says whom to contact. Context: `form` (email), `sent`, `support`."""
     form = ForgottenForm(request.POST or None)
     sent = settings.SENDS_MAIL and form.is_valid()
     if sent:
@@ -36,7 +36,10 @@ def forgotten(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def reset(request: HttpRequest, who: str, token: str) -> HttpResponse:
-    """Sets the new password. Opening the link uses nothing up: mail scanners do that. Context: `form`."""
+    """Sets the new password.
+
+    A GET does not use the link up, because mail scanners open links. Context: `form`.
+    """
     if request.method == "POST":
         hit("reset_address", client_address(request))
     try:

@@ -1,6 +1,6 @@
-"""A person's second factor: an authenticator app (TOTP). Its secret is shown to that person alone, once.
+"""A person's second factor: an authenticator app (TOTP). Its secret is shown once, only to that person.
 
-Whoever sets it up proves the password, and that the app gives the right codes. Admins can only take one away.
+Setting it up needs the password and a correct code from the app. Admins can only remove it.
 """
 
 from datetime import datetime
@@ -16,11 +16,14 @@ from jatevo.audit.record import Actor, actor_of, record
 
 
 class WrongCode(Exception):
-    """The app's code does not fit; or there is nothing to confirm."""
+    """The code is wrong, or there is no device to confirm."""
 
 
 def begin(*, by: User, password: str, address: str, at: datetime) -> TOTPDevice:
-    """A device that is not confirmed yet, in place of an earlier one. Raises WrongCredentials and ApiError."""
+    """Creates an unconfirmed device, replacing an earlier unconfirmed one.
+
+    Raises WrongCredentials and ApiError.
+    """
     prove_password(by=by, password=password, address=address, at=at)
     with transaction.atomic():
         _unconfirmed(by).delete()
@@ -29,12 +32,15 @@ def begin(*, by: User, password: str, address: str, at: datetime) -> TOTPDevice:
 
 
 def waiting(user: User) -> TOTPDevice | None:
-    """The device that the person has begun to set up."""
+    """The unconfirmed device of the person, if any."""
     return TOTPDevice.objects.filter(user=user, confirmed=False).first()
 
 
 def confirm(*, by: User, code: str) -> None:
-    """From now on signing in asks for a code. It replaces what there was. Raises WrongCode."""
+    """Confirms the device, so that signing in asks for a code.
+
+    It replaces an earlier device. Raises WrongCode.
+    """
     with transaction.atomic():
         device = _unconfirmed(by).select_for_update().first()
         if device is not None and device.verify_token(code):
@@ -49,13 +55,13 @@ def confirm(*, by: User, code: str) -> None:
 
 
 def give_up(*, by: User, password: str, address: str, at: datetime) -> None:
-    """Takes away one's own. Raises WrongCredentials and ApiError."""
+    """Removes the person's own second factor. Raises WrongCredentials and ApiError."""
     prove_password(by=by, password=password, address=address, at=at)
     remove(user=by, by=by)
 
 
 def remove(*, user: User, by: User) -> bool:
-    """Takes all second factors from a person; whether there was one."""
+    """Removes all second factors of a person. Returns whether there was one."""
     with transaction.atomic():
         devices = list(devices_for_user(user, confirmed=None))
         for device in devices:

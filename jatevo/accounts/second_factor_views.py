@@ -1,4 +1,4 @@
-"""The page of one's own second factor."""
+"""The page for the person's own second factor."""
 
 from base64 import b32encode
 
@@ -26,9 +26,9 @@ from jatevo.web.address import client_address
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factor(request: HttpRequest) -> HttpResponse:
-    """Sets it up (`begin`, then `confirm` with a code) or takes it away (`remove`): the button says which.
+    """Sets it up (`begin`, then `confirm` with a code) or removes it (`remove`), depending on the button.
 
-    Context: `on`, `prove` (current), `code` (code); while it is being set up `secret`, `qr` and `uri`.
+    Context: `on`, `prove` (current), `code` (code), and during set-up `secret`, `qr` and `uri`.
     """
     wanted = request.POST.get("do")
     if wanted == "confirm":

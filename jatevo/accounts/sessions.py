@@ -1,7 +1,7 @@
 """Refresh sessions: who is signed in, and for how long. The only writer of RefreshSession.
 
-The user's row is the lock: whatever starts, rotates or ends sessions takes it first. So a login that is
-being ended cannot grow a new token meanwhile, which an UPDATE of the login's rows alone would not see.
+The user's row is the lock. Whatever starts, rotates or ends sessions takes it first, so that no new token can
+be created in a login that is being ended. An UPDATE of the login's rows alone would miss such a token.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class SignedIn:
 
 
 def start(*, user: User, at: datetime) -> SignedIn:
-    """Opens a new family for a user whose credentials were just checked."""
+    """Starts a new login (family of tokens) for a user whose credentials were just checked."""
     session = RefreshSession.objects.create(
         family=uuid4(), user=user, issued_at=at, expires_at=at + settings.REFRESH_TOKEN_TTL
     )
@@ -46,16 +46,16 @@ def start(*, user: User, at: datetime) -> SignedIn:
 
 
 def rotate(refresh: str, *, at: datetime) -> SignedIn:
-    """Trades a refresh token for its successor. Raises RefreshRefused.
+    """Exchanges a refresh token for its successor. Raises RefreshRefused.
 
-    Among parallel requests with one token a single conditional UPDATE has one winner, who makes the
-    successor; the others get that same successor, up to GRACE after the rotation. A rotated token that
-    turns up later was copied by somebody: its whole family is revoked.
+    Of parallel requests with one token, a conditional UPDATE lets one create the successor. The others get
+    the same successor, up to GRACE after the rotation. If a rotated token is used later, somebody has copied
+    it, and its whole family is revoked.
     """
     session_id = read_refresh(refresh)
     if session_id is None:
         raise RefreshRefused
-    with transaction.atomic():  # the refusal is raised outside, or it would undo a revocation
+    with transaction.atomic():  # the refusal is raised outside, since it would roll back a revocation
         outcome = _rotate(session_id, at)
     if outcome is None:
         raise RefreshRefused
@@ -64,13 +64,13 @@ def rotate(refresh: str, *, at: datetime) -> SignedIn:
 
 
 def current_user(claims: AccessClaims) -> User | None:
-    """The user of an access token, if still active and the login was not ended since. One query."""
+    """The user of an access token, if they are active and the login has not ended. One query."""
     alive = RefreshSession.objects.filter(family=claims.family, revoked_at=None)
     return User.objects.select_related("org").filter(Exists(alive), pk=claims.user_id, is_active=True).first()
 
 
 def family_of(refresh: str) -> UUID | None:
-    """The login that a refresh token belongs to, whatever became of it."""
+    """The login to which a refresh token belongs, even if it has ended."""
     session_id = read_refresh(refresh)
     if session_id is None:
         return None
@@ -78,7 +78,7 @@ def family_of(refresh: str) -> UUID | None:
 
 
 def revoke_family(family: UUID, *, at: datetime) -> User | None:
-    """Ends one login. The user, if it was not over before; None if there was nothing to end."""
+    """Ends one login. Returns the user, or None if it had already ended."""
     with transaction.atomic():
         owner = RefreshSession.objects.filter(family=family).values("user")[:1]
         user = locked_users().filter(pk__in=owner).first()
@@ -87,19 +87,22 @@ def revoke_family(family: UUID, *, at: datetime) -> User | None:
 
 
 def revoke_all(user: User, *, at: datetime) -> int:
-    """Ends every login of the user; how many tokens that revoked."""
+    """Ends all logins of the user. Returns how many tokens were revoked."""
     with transaction.atomic():
         locked_users().get(pk=user.pk)
         return RefreshSession.objects.filter(user=user, revoked_at=None).update(revoked_at=at)
 
 
 def locked_users() -> QuerySet[User]:
-    """For a transaction that starts or ends sessions: whatever row this yields is held until it is over."""
+    """Users with their rows locked until the end of the transaction that starts or ends sessions."""
     return User.objects.select_related("org").select_for_update(no_key=True, of=("self",))
 
 
 def purge(*, at: datetime) -> int:
-    """Deletes sessions that expired over a week ago and login attempts older than a day; how many rows."""
+    """Deletes sessions that expired over a week ago and login attempts older than a day.
+
+    Returns how many rows.
+    """
     deleted = LoginAttempt.objects.filter(at__lt=at - ATTEMPTS_KEPT).delete()[0]
     expired = RefreshSession.objects.filter(expires_at__lt=at - KEPT_AFTER_EXPIRY)
     while batch := list(expired.values_list("pk", flat=True)[:PURGE_BATCH]):
@@ -118,7 +121,7 @@ def _rotate(session_id: UUID, at: datetime) -> tuple[User, RefreshSession] | Non
     won = RefreshSession.objects.filter(pk=session_id, rotated_at=None, revoked_at=None).update(
         rotated_at=at, successor_id=successor_id
     )
-    if won:  # the foreign key is checked at commit, so the successor may come second
+    if won:  # the foreign key is checked at commit, so the successor may be inserted second
         successor = RefreshSession.objects.create(
             id=successor_id,
             family=session.family,
@@ -137,7 +140,7 @@ def _rotate(session_id: UUID, at: datetime) -> tuple[User, RefreshSession] | Non
 
 
 def _newest(session: RefreshSession) -> RefreshSession:
-    """The end of the chain: a slow request gets the token that works now, not one rotated since."""
+    """The last session of the chain, so that a slow request gets the token that is valid now."""
     while session.successor is not None:
         session = session.successor
     return session

@@ -1,7 +1,7 @@
-"""What derives from a person ends with their standing: when they are deactivated, demoted, or moved.
+"""What ends when a person is deactivated, demoted or moved to another organisation.
 
-Sessions are ended here. Whatever an upper app lets people make in their own name (an enrolment token, a grant
-to see a node) it ends itself: its module `endings` registers a function, found by `autodiscover`.
+Sessions are ended here. Other apps end what people created or were granted there (enrolments, grants of
+nodes): their modules `endings` register functions, which `autodiscover` finds.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ _RANK: Final = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
 class Ending(Protocol):
-    """Ends what the person made, with an audit row of its own; runs in the transaction of the change."""
+    """Ends what the person created, with its own audit row, in the transaction of the change."""
 
     def __call__(self, user: User, *, by: Actor, at: datetime) -> None: ...
 
@@ -24,13 +24,13 @@ _endings: list[Ending] = []
 
 
 def ends_with_its_maker(ending: Ending) -> Ending:
-    """Registers an ending; a decorator."""
+    """A decorator that registers an ending."""
     _endings.append(ending)
     return ending
 
 
 def lost_standing(before: User, after: User) -> bool:
-    """Whether the person may do less than before, or the same elsewhere."""
+    """Whether the person has fewer permissions than before, or another organisation."""
     if not before.is_active:
         return False
     demoted = _RANK[Role(after.role)] < _RANK[Role(before.role)]
@@ -38,7 +38,7 @@ def lost_standing(before: User, after: User) -> bool:
 
 
 def end_what_derives(user: User, *, by: Actor, at: datetime) -> None:
-    """For the transaction that takes the standing."""
+    """Runs all endings, in the transaction of the change."""
     if not user.is_active:
         sessions.revoke_all(user, at=at)
     for ending in _endings:

@@ -1,7 +1,7 @@
-"""In which zone a person sees times: their own choice, a visitor's cookie, else UTC.
+"""The time zone of a person: their own choice, a visitor's cookie, or else UTC.
 
-Pages use it through Django's current time zone. What is written after the view has returned (a streamed
-export) asks `zone_of` while it still has the request. /v1 and Django admin always speak UTC.
+Pages use it as Django's current time zone. A streamed export, which is written after the view has returned,
+calls `zone_of` beforehand. /v1 and Django admin always use UTC.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _ALWAYS_UTC: Final = ("/admin/", "/metrics", "/healthz", "/readyz", "/static/")
 
 
 class TimeZoneMiddleware:
-    """Activates the zone for pages. Needs request.user, so it comes after CookieLoginMiddleware."""
+    """Activates the zone for pages. Must come after CookieLoginMiddleware, because it needs request.user."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -36,12 +36,12 @@ class TimeZoneMiddleware:
 
 
 def zone_of(request: HttpRequest) -> ZoneInfo:
-    """The zone for whoever asks. A visitor's costs no query; without the database it is UTC."""
+    """The zone of the person or visitor. A visitor's costs no query. While PostgreSQL is down, it is UTC."""
     return zone_named(_chosen(request)) or ZoneInfo(UTC_NAME)
 
 
 def remember_zone(response: HttpResponseBase, name: str) -> None:
-    """Puts a visitor's choice into the browser."""
+    """Stores a visitor's choice in a cookie."""
     response.set_cookie(
         COOKIE, name, max_age=_KEPT_SECONDS, secure=settings.SECURE, httponly=True, samesite="Lax"
     )

@@ -22,7 +22,7 @@ T = TypeVar("T", bound=Token)
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a genuine, unexpired access token says."""
+    """The claims of a genuine, unexpired access token."""
 
     user_id: UUID
     family: UUID
@@ -71,8 +71,8 @@ def read_refresh(text: str) -> UUID | None:
 
 
 def _read(kind: type[T], text: str) -> T | None:
-    # PyJWT parses the header before it checks the signature. Ours never varies, so that no stranger's
-    # JSON is parsed here at all.
+    # PyJWT parses the header before it checks the signature. Genuine headers are always the same, so this
+    # comparison keeps PyJWT from parsing untrusted JSON.
     if len(text) > LONGEST or not text.startswith(_header()):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Pages of signing in. Included before Django admin's URLs, whose own doors lead here."""
+"""URLs for signing in. Included before Django admin's URLs, so that admin's login and logout lead here."""
 
 from django.urls import path
 

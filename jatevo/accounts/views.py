@@ -1,4 +1,4 @@
-"""Pages of signing in, signing out and one's own password."""
+"""Pages for signing in and out, the person's password and the time zone."""
 
 from urllib.parse import urlencode
 
@@ -67,7 +67,7 @@ def login(request: HttpRequest) -> HttpResponse:
     except ApiError as refused:
         form.add_error(None, _refusal_words(refused))
         return _refusal(_login_page(request, form, status=refused.status), refused)
-    _forget(request)  # whoever used this browser before may have left without signing out
+    _forget(request)  # a previous user of this browser may not have signed out
     rotate_token(request)
     response = HttpResponseRedirect(onward)
     cookies.set_login(response, signed_in, at=at)
@@ -140,7 +140,10 @@ def time_zone(request: HttpRequest) -> HttpResponse:
 
 
 def admin_login(request: HttpRequest) -> HttpResponse:
-    """Django admin sends strangers here; they sign in where everybody does. Who may not enter hears so."""
+    """Replaces Django admin's login page.
+
+    Visitors are sent to the login page, others without access get a refusal.
+    """
     if request.user.is_authenticated:
         raise PermissionDenied
     query = urlencode({"next": request.GET.get("next") or resolve_url("admin:index")})
@@ -152,15 +155,15 @@ def admin_password_change(request: HttpRequest) -> HttpResponse:
 
 
 def _forget(request: HttpRequest) -> None:
-    """Leaves nothing of one person in the browser for the next: neither a session nor unread messages."""
+    """Removes the session and unread messages, so that the browser's next user does not get them."""
     request.session.flush()
     list(messages.get_messages(request))
 
 
 def _onward(request: HttpRequest) -> str:
-    """Where to after signing in: `next` if it is a page of ours, else the overview."""
+    """Where to go after signing in: `next` if it is on this site, else the Overview."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    # A path: `redirect` and Django take a bare word for the name of a view.
+    # It must be a path, because `redirect` takes a bare word for the name of a view.
     if wanted.startswith("/") and url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
@@ -177,7 +180,7 @@ def _password_page(request: HttpRequest, form: PasswordForm, status: int = 200) 
 
 
 def _refusal_words(refused: ApiError) -> str:
-    """For the 429 of the limits and the 503 of a crowd."""
+    """The message for a 429 of the limits or a 503 of the cap."""
     if refused.status != 429:
         return refused.message
     return f"Too many attempts. Try again in {refused.headers['Retry-After']} seconds."

@@ -1,4 +1,4 @@
-"""Writing many rows of which some may be impossible: one bad row must not keep the others out."""
+"""Writing many rows of which some may be invalid, so that one bad row does not block the others."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -8,17 +8,17 @@ from django.db import DataError, IntegrityError, transaction
 T = TypeVar("T")
 Refused = list[tuple[T, Exception]]
 
-# What PostgreSQL, or psycopg on its behalf, raises for values that cannot be stored, as a store's outage never is.
+# Errors of PostgreSQL or psycopg for values that cannot be stored. An outage never raises these.
 _DATA_ERRORS = (DataError, IntegrityError, TypeError, ValueError, OverflowError)
 
 
 def write_around(
     rows: Sequence[T], write: Callable[[Sequence[T]], None], is_rows_fault: Callable[[Exception], bool]
 ) -> Refused[T]:
-    """Writes the rows; returns those that cannot be written, each with its error.
+    """Writes the rows. Returns those that cannot be written, each with its error.
 
-    Halving finds them in few writes, so that good rows may be written more than once: `write` must absorb that.
-    Raises what is not the rows' fault.
+    It finds them by halving, so good rows may be written more than once, which `write` must tolerate. Errors
+    that are not due to the rows are raised.
     """
     if not rows:
         return []
@@ -36,7 +36,7 @@ def write_around(
 
 
 def store_around(rows: Sequence[T], write: Callable[[Sequence[T]], None]) -> Refused[T]:
-    """The same for PostgreSQL: each write is a savepoint of its own."""
+    """The same for PostgreSQL, with a savepoint for each write."""
 
     def in_savepoint(some: Sequence[T]) -> None:
         with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Python values in and out of ClickHouse, the same whichever transport carries them."""
+"""Conversion of Python values to and from ClickHouse, the same for both transports."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ _AS_READ = ("UInt", "Int", "Enum")
 def plain_rows(columns: Columns, rows: Sequence[Sequence[Any]]) -> list[Row]:
     """Rows as clickhouse-driver decoded them, with the values that `Transport` promises.
 
-    A value has the Python type of its column's declared type, also inside a tuple or an array. Raises QueryRefused
-    for a DateTime whose zone the column does not state.
+    A value has the Python type of its column's declared type, also inside a tuple or an array. Raises
+    QueryRefused for a DateTime whose zone the column does not state.
     """
     for name, type_name in columns:
         if "DateTime" in type_name and "DateTime('UTC')" not in type_name:

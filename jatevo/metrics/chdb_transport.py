@@ -1,9 +1,9 @@
 """ClickHouse's engine inside this process (chDB), for the one-machine run.
 
-Two traps, both met on purpose: a folder opens in one process only, and in a forked child chDB's threads are
-gone, so that any call would wait for ever. We keep one session per process behind a lock and refuse to touch
-it from another pid. (A forked child must also leave by os._exit, as multiprocessing's do: chDB's own exit
-handlers wait for those threads.)
+chDB has two limitations. A folder can be open in one process only. In a forked child, chDB's threads are
+missing, so that any call would wait for ever. So there is one session per process behind a lock, and using it
+from another pid is refused. (A forked child must also exit with os._exit, as multiprocessing's do, because
+chDB's exit handlers wait for those threads.)
 """
 
 import os
@@ -86,8 +86,8 @@ class ChdbTransport:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """The session, for this thread alone."""
-        # Before the lock: a fork may have copied it in the locked state.
+        """The session, locked for this thread."""
+        # Checked before taking the lock, since a fork may have copied it in the locked state.
         if self._owner_pid not in (None, os.getpid()):
             raise ForkedProcess(
                 f"chDB was opened by process {self._owner_pid} and cannot be used in its forked child "
@@ -104,7 +104,7 @@ class ChdbTransport:
             self._lock.release()
 
     def _open(self) -> Any:
-        # The engine takes 0.3 s to import and 400 MB of address space: only for who uses it.
+        # Imported here because the engine takes 0.3 s to import and 400 MB of address space.
         from chdb.session import Session
 
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class ChdbTransport:
             f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic",
             f"USE {DATABASE}",
             *JSON_SETTINGS,
-            # As in the native protocol: a NULL text is refused instead of emptied.
+            # As in the native protocol, a NULL text is refused and not stored as ''.
             "SET input_format_null_as_default = 0",
             f"SET max_execution_time = {self._timeout_seconds}",
         ):

@@ -1,4 +1,4 @@
-"""Refuses settings that cannot work: chDB for several processes, and forgetting what is still needed."""
+"""System checks of the settings: chDB with several processes, and retention that is too short."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def chdb_is_for_one_process(app_configs: Any, **kwargs: Any) -> list[CheckMessag
     ]
 
 
-# What the console itself looks back on, and the 180 days of receipts that PRD §12 promises.
+# How far back the console itself reads, and the 180 days of receipts that PRD §12 promises.
 LEAST_DAYS = {
     "raw_minutes": (
         9,

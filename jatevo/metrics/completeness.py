@@ -1,15 +1,15 @@
-"""Up to when ClickHouse has it all.
+"""The moment up to which ClickHouse has all facts.
 
-The outbox is drained oldest first, so a fact that waits there says of everything younger that it may be missing too:
-because the worker is down, because ClickHouse was away and has not caught up, or for the second that shipping takes.
-Whoever draws a figure from ClickHouse draws it as of that moment, and then it is right, if old.
+The outbox is shipped oldest first. If a fact is waiting there, any later fact may be missing in ClickHouse
+too: the worker may be down, ClickHouse may have been away, or shipping takes its usual second. Figures from
+ClickHouse are computed as of that moment, so that they are correct, though older.
 """
 
 from datetime import datetime
 
 from django.db import connection
 
-# Both halves are answered by their partial index: the first row in the order of ids, and the batches under way.
+# Both parts use a partial index: the first row in order of ids, and the batches being shipped.
 _OLDEST = """
 SELECT min(created_at) FROM (
     (SELECT created_at FROM metrics_outbox WHERE batch IS NULL AND poisoned IS NULL ORDER BY id LIMIT 1)
@@ -22,7 +22,7 @@ SELECT min(created_at) FROM (
 def complete_until(*, at: datetime) -> datetime:
     """The moment, `at` or before, up to which every fact has reached ClickHouse. One query.
 
-    To be asked before ClickHouse is: what arrives in between does no harm.
+    Call it before querying ClickHouse. Facts that arrive in between do no harm.
     """
     with connection.cursor() as cursor:
         cursor.execute(_OLDEST)

@@ -1,4 +1,4 @@
-"""What the rest of the console tells ClickHouse: three kinds of fact, and their bodies in the outbox.
+"""The three kinds of fact that are sent to ClickHouse, and their bodies in the outbox.
 
 A fact is written as one `metrics_outbox` row in the transaction that makes it true. The body is the JSON
 object of `to_body()`; `parse()` is its strict inverse. All times in facts are whole unix seconds (UTC).
@@ -28,12 +28,12 @@ class FactKind(models.TextChoices):
 
 
 class BadBody(ValueError):
-    """A body that is not the fact its kind promises; the message says which member and why."""
+    """A body that is not a valid fact of its kind. The message says which member is wrong and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptFact:
-    """One accepted receipt. `(node_id, request_id)` is its identity; `p95_ms` is None where it has none."""
+    """One accepted receipt. `(node_id, request_id)` is its identity. `p95_ms` is None if it has none."""
 
     node_id: Name
     request_id: Name
@@ -57,7 +57,10 @@ class ReceiptFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyFact:
-    """What one probe measured. `probe_id` is its identity; a figure that the probe did not take is None."""
+    """What one probe measured.
+
+    `probe_id` is its identity. A figure that the probe did not measure is None.
+    """
 
     probe_id: Name
     node_id: Name
@@ -77,7 +80,7 @@ class LatencyFact:
 class UptimeFact:
     """A node's minute. `minute` is any second of it; `beats` counts the minute's heartbeats so far.
 
-    Several facts of one `(node_id, minute)` are welcome, in any order: the one with most beats stands.
+    There may be several facts of one `(node_id, minute)`, in any order. The one with the most beats counts.
     A minute that was seen down is `up=False, beats=0`.
     """
 

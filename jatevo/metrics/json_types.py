@@ -1,7 +1,7 @@
-"""Values out of ClickHouse's JSON, by the declared types of their columns.
+"""Parses values in ClickHouse's JSON by the declared types of their columns.
 
-JSON has one kind of number: it writes the Float64 310.0 as 310. So a cell is not read by what it looks like, but by
-its column's type, which JSONCompactEachRowWithNamesAndTypes states.
+JSON has only one type of number: ClickHouse writes the Float64 310.0 as 310. So a cell is read by its
+column's type, which JSONCompactEachRowWithNamesAndTypes includes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What ClickHouse said last, for as long as it does not answer: the one home of a last good value."""
+"""Last good answers of ClickHouse, for use while it does not answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +37,12 @@ class _Answer(Generic[T]):
 def last_good(
     key: str, compute: Callable[[], T], *, at: datetime, fresh_for: timedelta = ALWAYS_ASK
 ) -> LastGood[T]:
-    """The answer of `compute` as of `at`, an earlier one that is younger than `fresh_for`, or the last good one.
+    """The answer of `compute` as of `at`, an earlier one that is younger than `fresh_for`, or the last good
+    one.
 
-    Waits no longer than `patiently` does, and like there `compute` may not ask PostgreSQL. An answer that comes
-    too late is remembered for the next page. The number in `key` goes up when the value's class changes shape.
+    Waits no longer than `patiently` does, and like there `compute` may not ask PostgreSQL. An answer that
+    comes too late is remembered for the next page. The number in `key` goes up when the value's class changes
+    shape.
     """
     remembered: Remembered[_Answer[T]] = Remembered(key, keep_seconds=KEEP_SECONDS)
     known = remembered.get()
@@ -55,7 +57,7 @@ def last_good(
     try:
         fresh = patiently(ask)
     except MetricsError as error:
-        away = isinstance(error, MetricsUnavailable)  # anything else is a mistake of ours
+        away = isinstance(error, MetricsUnavailable)  # anything else is a bug
         log.log(INFO if away else ERROR, "the metrics store does not answer", key=key, error=str(error))
         return (
             LastGood(None, at, stale=True)

@@ -15,7 +15,7 @@ from jatevo.metrics.facts import FactKind
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):
     def waiting(self) -> Self:
-        """Rows that ClickHouse has yet to take; the oldest `created_at` says how far behind it is."""
+        """Rows not yet shipped. The oldest `created_at` shows how far ClickHouse is behind."""
         return self.filter(poisoned=None)
 
     def set_aside(self) -> Self:
@@ -61,12 +61,12 @@ class Outbox(models.Model):
 
 
 class ChangedHour(models.Model):
-    """An hour (UTC) of which ClickHouse has got new facts since somebody last summed it up.
+    """An hour (UTC) for which ClickHouse has new facts since it was last summarised.
 
-    The shipper notes it in the transaction that clears a batch, after ClickHouse has the facts; noted again, it
-    gets the new time. Whoever sums up reads the row, then asks ClickHouse, and in the transaction that stores the
-    sums deletes the row if `noted_at` is still the one it read. (Or deletes it first and asks then; but that
-    makes shippers wait.)
+    The shipper notes it in the transaction that clears a batch, after ClickHouse has the facts. If it is
+    noted again, `noted_at` is updated. To summarise an hour, read the row, then query ClickHouse, and delete
+    the row in the transaction that stores the sums if `noted_at` has not changed. (Deleting it first and
+    querying then would make shippers wait.)
     """
 
     hour = models.DateTimeField(primary_key=True)

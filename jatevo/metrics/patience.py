@@ -1,7 +1,7 @@
-"""A page never waits for ClickHouse longer than it said it would.
+"""Limits how long a page waits for ClickHouse.
 
-The store's own time-out is 2 s, long for a page. Here the asking is done by a helper thread: the page takes the
-answer if it comes in time and goes on without it if not.
+The store's own time-out of 2 s is long for a page. Here a helper thread sends the query, and the page
+continues without the answer if it does not come in time.
 """
 
 import contextvars
@@ -17,7 +17,7 @@ from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsError, MetricsUnavailable
 
 WAIT_SECONDS = 0.6
-# While an answer is overdue, the next ones get this long: several figures of one page share one wait.
+# While an answer is overdue, further ones get only this long, so that the figures of a page share one wait.
 HURRIED_WAIT_SECONDS = 0.15
 MAX_THREADS = 4
 
@@ -28,10 +28,10 @@ T = TypeVar("T")
 def patiently(compute: Callable[[], T], wait_seconds: float = WAIT_SECONDS) -> T:
     """What `compute` returns or raises, or MetricsUnavailable if that takes longer than `wait_seconds`.
 
-    While an earlier computation is overdue, the wait is HURRIED_WAIT_SECONDS at most. A late computation is not
-    ended: what it stores itself (a cache's entry) is there for the next page. It runs in a thread of its own, so
-    it may ask ClickHouse and the cache but not PostgreSQL, whose connections belong to requests; the context
-    (request id, trace) is the caller's.
+    While an earlier computation is overdue, the wait is HURRIED_WAIT_SECONDS at most. A late computation is
+    not ended: what it stores itself (a cache's entry) is there for the next page. It runs in a thread of its
+    own, so it may ask ClickHouse and the cache but not PostgreSQL, whose connections belong to requests; the
+    context (request id, trace) is the caller's.
     """
     return _helpers().ask(compute, wait_seconds)
 

@@ -1,4 +1,4 @@
-"""How long ClickHouse keeps what: raw minutes a month, rollups a year, receipts as long as PostgreSQL does."""
+"""Retention in ClickHouse: raw minutes a month, rollups a year, receipts as long as in PostgreSQL."""
 
 from collections.abc import Iterator
 from datetime import datetime

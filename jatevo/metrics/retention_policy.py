@@ -1,12 +1,12 @@
-"""The one policy of what is forgotten when, for ClickHouse and PostgreSQL alike.
+"""The retention policy for ClickHouse and PostgreSQL.
 
-`settings.RETENTION_DAYS` says how many days; a rule says of what, and how it goes. An app has its rules in a
-module `retention` that calls `register(…)`; `rules()` finds them all. Partitions of ClickHouse and of the
-receipts are dropped whole, once all that they hold has had its time; rows of other tables are deleted.
+`settings.RETENTION_DAYS` has the number of days. A rule says which data is deleted and how. Apps register
+their rules with `register(…)` in a module `retention`; `rules()` finds them all. Partitions of ClickHouse and
+of receipts are dropped once everything in them is old enough. Rows of other tables are deleted.
 
-What no rule names is kept for ever: audit rows; the identities of receipts and the claims of their requests,
-because a receipt that comes again must be refused however late it comes; forged receipts, which are evidence;
-nodes, their transitions and exemptions; a node's first minute on record.
+Data without a rule is kept for ever: audit rows; the identities of receipts and the claims of requests,
+because a repeated receipt must be refused at any time; forged receipts, which are evidence; nodes, their
+transitions and exemptions; a node's first minute on record.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,10 @@ _BLOCKS_AT_ONCE = 2_000  # of 8 KiB: what one statement deletes from
 
 @dataclass(frozen=True)
 class Dropped:
-    """Something that went, or in a dry run would go. `rows` of ClickHouse count repeats that it has not merged."""
+    """Something that went, or in a dry run would go.
+
+    `rows` of ClickHouse count repeats that it has not merged.
+    """
 
     partition: str  # "" for single rows
     rows: int
@@ -53,7 +56,7 @@ class RetentionRule:
         return days
 
     def before(self, at: datetime) -> datetime:
-        """What is wholly older than this has had its time."""
+        """Data that is entirely older than this is deleted."""
         return at - timedelta(days=self.keep_days)
 
 
@@ -81,9 +84,9 @@ def rules() -> list[RetentionRule]:
 
 
 def apply(*, at: datetime, dry_run: bool = False) -> Iterator[RuleOutcome]:
-    """Drops what has had its time, rule by rule; safe to run twice, to cut short, and by two processes at once.
+    """Applies all rules. It can be repeated, interrupted, and run by two processes at once.
 
-    A store that does not answer is the problem of its own rules: the others are applied all the same.
+    If a store does not answer, only its own rules fail, and the others are still applied.
     """
     for rule in rules():
         dropped: list[Dropped] = []

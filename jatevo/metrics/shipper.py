@@ -1,8 +1,8 @@
-"""From the outbox to ClickHouse: claim, write, delete.
+"""Ships facts from the outbox to ClickHouse: claim, write, delete.
 
-Claiming gives rows a batch id and commits before anything is written, so a batch that was cut short anywhere
-is written again with the same id and the same rows, which ClickHouse absorbs. Rows are picked by what is
-unclaimed, never by "id greater than the last": ids commit out of order.
+Claiming gives rows a batch id and commits before anything is written. A batch that was interrupted is written
+again with the same id and rows, which ClickHouse deduplicates. Rows are selected by being unclaimed and not
+by "id greater than the last", because ids commit out of order.
 
 The transaction that clears a batch also notes the hours that it changed (`ChangedHour`), after ClickHouse has
 them: whoever sums an hour up again finds there all that was noted.
@@ -55,9 +55,9 @@ class Shipped:
 def ship(*, at: datetime, limit: int = DEFAULT_LIMIT, store: Transport | None = None) -> Shipped:
     """Ships batches that were left behind, then claims and ships up to `limit` new rows.
 
-    Any number of processes may call it at once. Must not be called inside a transaction. Raises MetricsUnavailable
-    when ClickHouse does not answer, and QueryRefused when it refuses a batch as a whole: after the other batches have
-    gone. The rows stay for the next call.
+    Any number of processes may call it at once. Must not be called inside a transaction. Raises
+    MetricsUnavailable when ClickHouse does not answer, and QueryRefused when it refuses a batch as a whole:
+    after the other batches have gone. The rows stay for the next call.
     """
     store = store or get_store()
     shipped = Shipped()

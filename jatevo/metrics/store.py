@@ -1,4 +1,4 @@
-"""The one door to ClickHouse: `get_store()`."""
+"""Access to ClickHouse: `get_store()`."""
 
 import atexit
 import threading
@@ -101,8 +101,8 @@ def get_store() -> Store:
 def patient_store() -> Store:
     """A store for work that nobody waits for, such as a backfill: one statement may take PATIENT_SECONDS.
 
-    Close it after use. Of chDB there is one in a process, which is get_store()'s: there a statement says so itself,
-    `SETTINGS max_execution_time = …`.
+    Close it after use. Of chDB there is one in a process, which is get_store()'s: there a statement says so
+    itself, `SETTINGS max_execution_time = …`.
     """
     if not settings.CLICKHOUSE_URL:
         return get_store()

@@ -21,13 +21,13 @@ _BUDGET_SECONDS = 5.0
 @app.periodic(cron="* * * * * *")
 @app.task(queueing_lock="ship-outbox", pass_context=False)
 def ship_outbox(timestamp: int) -> None:
-    """Every second: empties the outbox. While ClickHouse is away the rows wait, and that is no failed job."""
+    """Ships the outbox, every second. While ClickHouse is away the rows wait, and the job does not fail."""
     stop_at = time.monotonic() + _BUDGET_SECONDS
     try:
         while ship(at=timezone.now()).rows and time.monotonic() < stop_at:
             pass
     except CircuitOpen:
-        pass  # said a few seconds ago, by the job that met the failure
+        pass  # already logged by the job that met the failure
     except MetricsUnavailable as error:
         logger.warning("the outbox waits for ClickHouse: %s", error)
     except MetricsError:
@@ -37,7 +37,7 @@ def ship_outbox(timestamp: int) -> None:
 @app.periodic(cron="47 3 * * *", periodic_id="retention")
 @app.task(name="metrics.retention", queueing_lock="retention", pass_context=False)
 def forget_old(timestamp: int) -> None:
-    """Daily: what has had its time goes. What could not go is tried again the next day."""
+    """Applies the retention policy, daily. What failed is tried again the next day."""
     for applied in retention_policy.apply(at=timezone.now()):
         for dropped in applied.dropped:
             logger.info("retention: %s dropped %s", applied.rule.name, dropped)

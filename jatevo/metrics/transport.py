@@ -1,4 +1,4 @@
-"""What a way to ClickHouse must offer, and the errors that every way raises."""
+"""The interface of a connection to ClickHouse, and its errors."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ Row = tuple[Any, ...]
 
 
 class MetricsError(Exception):
-    """Anything that went wrong between us and ClickHouse."""
+    """Any error between the console and ClickHouse."""
 
 
 class MetricsUnavailable(MetricsError):
@@ -97,11 +97,11 @@ def refusal(code: int, message: str) -> MetricsError:
 class Transport(Protocol):
     """One way to run SQL on ClickHouse. Safe to share between threads.
 
-    Every method raises MetricsUnavailable or QueryRefused, within CLICKHOUSE_TIMEOUT_SECONDS of a hang.
-    Rows hold values of their columns' declared types: a Float64 is a float also where it is whole. A number is an
-    int, float or Decimal, a time an aware UTC datetime, a day a date, a UUID a str, an array a list, a tuple a tuple;
-    NULL, NaN and infinities are None. A result column that is a DateTime without a time zone is refused, because
-    servers disagree on what it means.
+    Every method raises MetricsUnavailable or QueryRefused, within CLICKHOUSE_TIMEOUT_SECONDS of a hang. Rows
+    hold values of their columns' declared types: a Float64 is a float also where it is whole. A number is an
+    int, float or Decimal, a time an aware UTC datetime, a day a date, a UUID a str, an array a list, a tuple
+    a tuple; NULL, NaN and infinities are None. A result column that is a DateTime without a time zone is
+    refused, because servers disagree on what it means.
     """
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What the console asks ClickHouse. Each figure has its one definition here.
+"""The console's queries of ClickHouse. Each figure is defined here once.
 
 Every function takes the store first and a half-open window `since <= ts < until` of aware datetimes, and
 raises MetricsUnavailable. A figure that is not known is None, never 0. Rows that were delivered twice count

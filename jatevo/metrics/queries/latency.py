@@ -1,4 +1,4 @@
-"""How fast the network answers, as validators measured it. Milliseconds, and tokens per second."""
+"""Latencies that validators measured, in milliseconds, and tokens per second."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from jatevo.metrics.minutes import HOUR, ceil_hour, floor_hour
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Param, Transport
 
-# Below this many probes a 95th percentile is the worst probe under another name.
+# With fewer probes, the 95th percentile is just the worst probe.
 MIN_SAMPLES = 5
 
-# t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates differently
-# before 21.x: small samples may differ by a step). A node's probes together speak for the requests that it served
-# in the window, however often it was probed, and a node without any counts as one request.
+# t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates
+# differently before 21.x: small samples may differ by a step). A node's probes together speak for the
+# requests that it served in the window, however often it was probed, and a node without any counts as one
+# request.
 _P95 = f"if(count() < {MIN_SAMPLES}, NULL, quantileTDigestWeighted(0.95)(p95_ms, weight))"
 # Weights are whole numbers: thousandths of a request.
 _WEIGHT = "toUInt64(greatest(intDiv(greatest(served, 1) * 1000, length(found)), 1)) AS weight"
@@ -93,8 +94,8 @@ def p95_of_network(
 ) -> NetworkLatency:
     """The network's p95, that of each region that was probed in the window, and that of `fold` as one region.
 
-    A t-digest over the p95s that probes measured. The requests that a node served in the window, at least 1, are
-    shared out among its probes as their weights. None under MIN_SAMPLES.
+    A t-digest over the p95s that probes measured. The requests that a node served in the window, at least 1,
+    are shared out among its probes as their weights. None under MIN_SAMPLES.
     """
     params: dict[str, Param] = dict(_window(since, until))
     scopes = "['network', 'region']"
@@ -116,7 +117,8 @@ def p95_of_network(
 def latency_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourLatency]:
     """The same figure for each hour that the window touches, all of the hour, by hour and region.
 
-    Region "" is the network. What was not probed in an hour is left out. Known as long as raw minutes are kept.
+    Region "" is the network. What was not probed in an hour is left out. Known as long as raw minutes are
+    kept.
     """
     hours = []
     for start, end in _chunks(floor_hour(since), ceil_hour(until)):
@@ -147,8 +149,8 @@ def latency_by_node_hour(
 ) -> list[LatencyPoint]:
     """A node's probes hour by hour: for each hour that the window touches and that has any, oldest first.
 
-    p50 and tps are the median of what the hour's probes found; p95 and p99 are the worst, because a percentile
-    of a dozen percentiles says less than the one that people felt. To a tenth.
+    p50 and tps are the median of what the hour's probes found; p95 and p99 are the worst, because a
+    percentile of a dozen percentiles says less than the one that people felt. To a tenth.
     """
     rows = store.execute(
         "SELECT hour, groupUniqArrayMerge(p50_p95), groupUniqArrayMerge(p99_tps) FROM node_latency_hour"

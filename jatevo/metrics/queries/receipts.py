@@ -1,4 +1,4 @@
-"""What the receipts in ClickHouse say. Billing reads PostgreSQL; these are for looking at."""
+"""Totals of the receipts in ClickHouse, for display only. Billing reads PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -53,9 +53,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         options = [current_work().server_options, str(params.get("options", ""))]
-        params["options"] = " ".join(
-            filter(None, options)
-        )  # options in DATABASE_URL come last, so they take precedence
+        params["options"] = " ".join(filter(None, options))  # those of DATABASE_URL take precedence
         return params
 
     def ensure_connection(self) -> None:

@@ -8,7 +8,7 @@ from jatevo.metrics.retention_policy import apply
 
 
 class Command(BaseCommand):
-    """`manage.py retention`: forgets what has had its time, as the worker does every night."""
+    """`manage.py retention`: applies the retention policy, as the worker does every night."""
 
     help = "Drop what is older than settings.RETENTION_DAYS allows, and say what."
 
