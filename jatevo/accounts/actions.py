@@ -24,7 +24,7 @@ LONGEST_EMAIL_KEPT = 320
 
 
 class WrongCredentials(Exception):
-    """Unknown e-mail, wrong password, wrong one-time password or inactive user.
+    """Unknown email, wrong password, wrong one-time password or inactive user.
 
     The message does not say which.
     """
@@ -190,7 +190,7 @@ def _active_admins() -> QuerySet[User]:
 
 
 def _proven(email: str, password: str) -> User | None:
-    """The active user with that e-mail and password. It always takes the time of one password hash."""
+    """The active user with that email and password. It always takes the time of one password hash."""
     user = User.objects.filter(email=email.strip().lower()).first()
     if user is None:
         make_password(password)

@@ -62,7 +62,7 @@ class UserForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if new := cleaned.get("new_password"):
-            # The password must not resemble the person's new name or e-mail.
+            # The password must not resemble the person's new name or email.
             person = User(email=cleaned.get("email", ""), name=cleaned.get("name", ""))
             try:
                 password_validation.validate_password(new, person)

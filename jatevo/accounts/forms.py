@@ -13,7 +13,7 @@ OTP_NEEDED = "This account uses two-factor authentication. Enter the code from y
 
 
 class LoginForm(forms.Form):
-    """E-mail and password, and the one-time password once it is known to be needed."""
+    """Email and password, and the one-time password once it is known to be needed."""
 
     email = forms.CharField(
         label="Email",
@@ -94,7 +94,7 @@ class PasswordForm(NewPasswordForm):
 
 
 class ForgottenForm(forms.Form):
-    """An e-mail address, whether or not it has an account."""
+    """An email address, whether or not it has an account."""
 
     email = forms.EmailField(
         label="Email",

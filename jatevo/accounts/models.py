@@ -49,7 +49,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     """A person.
 
-    The e-mail address is the login. The role decides what they may do, the organisation which rows.
+    The email address is the login. The role decides what they may do, the organisation which rows.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

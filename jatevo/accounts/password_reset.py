@@ -1,6 +1,6 @@
 """Password reset by a link that can be used once.
 
-The link is sent by e-mail if the deployment has it, else an admin hands it out. The token is Django's: an
+The link is sent by email if the deployment has it, else an admin hands it out. The token is Django's: an
 HMAC over the person, their password, their last login and the time. Using it, signing in or changing the
 password therefore ends it. The answer and the work behind it are the same whether or not an address has an
 account.
