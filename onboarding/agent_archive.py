@@ -1,4 +1,4 @@
-"""The reference agent as a zip that pip installs by its URL."""
+"""The reference agent as a zip file that pip installs from its URL."""
 
 import hashlib
 import os
@@ -22,13 +22,13 @@ class Archive:
 
 
 def agent_archive() -> Archive:
-    """The agent's source as it lies beside this console, built once per version of the files."""
+    """The agent's source from this checkout, built once per version of the files."""
     files = _files()
     return _build(tuple((name, path, path.stat().st_mtime_ns) for name, path in files))
 
 
 def _files() -> list[tuple[str, Path]]:
-    """Names within the archive and where they are. `wire` is a link into jatevo/, and followed."""
+    """Names in the archive and their files. `wire` is a link into jatevo/, which is followed."""
     found = [(name, SOURCE / name) for name in ("pyproject.toml", "README.md")]
     for folder, subfolders, names in os.walk(SOURCE / "jatevo_agent", followlinks=True):
         subfolders[:] = [each for each in subfolders if each != "__pycache__"]

@@ -1,7 +1,7 @@
 """The text of an `agent.yaml`. Pure: values in, text out.
 
-The keys are those that the reference agent reads (jatevo_agent/config.py). Every text is written as a YAML
-double-quoted scalar, so that no answer of a form can become structure.
+The keys are those that the reference agent reads (jatevo_agent/config.py). Every text is a YAML double-quoted
+scalar, so that no answer in a form can change the file's structure.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Platform(StrEnum):
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """What the operator answered. '' leaves a key to be filled in by hand, or to the agent."""
+    """The operator's answers. With '' a key is left to be filled in by hand or by the agent."""
 
     console: str
     enrollment_token: str
@@ -36,7 +36,7 @@ class AgentConfig:
     concurrency: int = DEFAULT_CONCURRENCY
     wallet_chain: str = ""
     wallet_address: str = ""
-    registered: bool = False  # needs no enrolment any more
+    registered: bool = False  # needs no enrolment token any more
 
 
 def quoted(value: str) -> str:
@@ -65,22 +65,22 @@ def render(config: AgentConfig) -> str:
         *_wallet_lines(config.wallet_chain, config.wallet_address),
         "",
         "# Made-up requests a second until a runtime is connected; 0 for none.",
-        # a node in service must not sign made-up receipts because its file was fetched again
+        # a node in service must not sign simulated receipts because its file was downloaded again
         f"simulate: {SIMULATED_PER_SECOND if config.models and not config.registered else 0}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def listen_for(endpoint: str) -> str:
-    """The address to listen on for an endpoint: a loopback endpoint's own, else every address.
+    """The address to listen on for an endpoint: that of a loopback endpoint, else all addresses.
 
-    An IPv4 endpoint is served on IPv4. A name may lead to either, so it is served on both, like IPv6.
+    An IPv4 endpoint is served on IPv4. A name may resolve to either, so it is served on both, like IPv6.
     """
     try:
         parts = parse_endpoint(endpoint)
     except EndpointError:  # none was given
         return f"127.0.0.1:{HEALTH_PORT}"
-    # something in front of the agent speaks TLS, and listens where the endpoint says
+    # a proxy in front of the agent terminates TLS and listens at the endpoint
     port = HEALTH_PORT if parts.scheme == "https" else parts.port
     address = parts.address
     if parts.is_loopback:

@@ -1,7 +1,7 @@
-"""How far a new node has come: registered → first heartbeat → active → first receipt. Pure.
+"""The checklist of a new node: registered → first heartbeat → active → first receipt. Pure.
 
-`checklist(signals, at=)` turns what the console knows into four steps, each with the moment it happened,
-or a sentence that helps while it has not. Waiting times are judged against `at`.
+`checklist(signals, at=)` returns the four steps, each with the time it was done, or with a hint while it is
+not. Waiting times are relative to `at`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SLOW_STEP = timedelta(seconds=30)  # heartbeats come every 10 s, a probe within 
 
 class StepState(StrEnum):
     DONE = "done"
-    CURRENT = "current"  # the one that is waited for
+    CURRENT = "current"  # the next step to happen
     TODO = "todo"
     FAILED = "failed"
 
@@ -32,7 +32,7 @@ class LastProbe:
 
 @dataclass(frozen=True)
 class NodeSignals:
-    """What is known of the node that registered with the token."""
+    """The state of the node that registered with the token."""
 
     registered_at: datetime
     phase: Phase
@@ -47,7 +47,7 @@ class NodeSignals:
 
 @dataclass(frozen=True)
 class Signals:
-    """What is known of an enrolment."""
+    """The state of an enrolment."""
 
     created_at: datetime
     expires_at: datetime
@@ -56,7 +56,7 @@ class Signals:
 
 @dataclass(frozen=True)
 class ChecklistStep:
-    """One line of the checklist. `at` is when it was done; `hint` says what to do while it is not."""
+    """One step of the checklist. `at` is when it was done. `hint` says what to do while it is not."""
 
     name: str
     state: StepState
@@ -65,7 +65,7 @@ class ChecklistStep:
 
 
 def checklist(signals: Signals, *, at: datetime) -> list[ChecklistStep]:
-    """The four steps in order. At most one is current or failed; those behind it are to do."""
+    """The four steps in order. At most one is current or failed, and all after it are to do."""
     done_at = _done_at(signals.node)
     steps: list[ChecklistStep] = []
     for name, moment in done_at.items():
@@ -79,12 +79,12 @@ def checklist(signals: Signals, *, at: datetime) -> list[ChecklistStep]:
 
 
 def finished(steps: list[ChecklistStep]) -> bool:
-    """Whether nothing is left to watch."""
+    """Whether all steps are done."""
     return all(step.state is StepState.DONE for step in steps)
 
 
 def _done_at(node: NodeSignals | None) -> dict[str, datetime | None]:
-    """When each step was done. A step that a later one presupposes counts as done with it."""
+    """When each step was done. If a later step is done, the steps that it requires count as done too."""
     if node is None:
         return dict.fromkeys((REGISTERED, FIRST_HEARTBEAT, ACTIVE, FIRST_RECEIPT))
     active_at = node.active_at
@@ -92,7 +92,7 @@ def _done_at(node: NodeSignals | None) -> dict[str, datetime | None]:
         REGISTERED: node.registered_at,
         FIRST_HEARTBEAT: node.first_heartbeat_at or active_at,
         ACTIVE: active_at,
-        # a receipt may come before the node is active: it is shown in its turn
+        # a receipt may come before the node is active, but is only shown after that step
         FIRST_RECEIPT: node.first_receipt_at if active_at else None,
     }
 

@@ -1,4 +1,4 @@
-"""The form of Run a Node: what a person answers before they get their `agent.yaml`."""
+"""The form of Run a Node, from whose answers `agent.yaml` is made."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from jatevo.wire.names import (
 from nodes.models import Enrollment, Node, Runtime
 from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform
 
-# Shown as suggestions beside the regions that nodes already have.
+# Suggested in addition to the regions of existing nodes.
 COMMON_REGIONS = ("ap-southeast", "ap-northeast", "eu-central", "eu-west", "us-east", "us-west")
 WALLET_CHAINS = ("solana", "ethereum", "base")
 DEFAULT_MODEL = "llama3.1-8b"
@@ -29,7 +29,7 @@ _MAX_NUMBER = 999
 
 @dataclass(frozen=True)
 class PlatformCard:
-    """How a platform is offered, and what it presets."""
+    """The card of a platform, and its presets."""
 
     platform: Platform
     label: str
@@ -71,7 +71,7 @@ PLATFORMS: dict[Platform, PlatformCard] = {
 
 
 class EnrolForm(forms.Form):
-    """Names the node and says where it is. `user` decides for which organisation."""
+    """The node's id, place and set-up. `user` decides which organisations can be chosen."""
 
     platform = forms.ChoiceField(
         choices=[(each.value, each.value) for each in Platform], widget=forms.HiddenInput
@@ -132,7 +132,7 @@ class EnrolForm(forms.Form):
 
     def clean_node_id(self) -> str:
         node_id: str = self.cleaned_data["node_id"]
-        # The contract tells everybody that an id is taken (409 node_exists), so this reveals nothing more.
+        # The API also reveals that an id is taken (409 node_exists), so this reveals nothing more.
         if node_id in RESERVED_NODE_IDS:
             raise ValidationError("This ID is reserved. Choose another one.")
         if node_id and Node.objects.filter(pk=node_id).exists():
@@ -155,7 +155,7 @@ class EnrolForm(forms.Form):
         return endpoint
 
     def clean(self) -> dict[str, Any]:
-        """Whoever does not choose an organisation enrols for their own."""
+        """Without a chosen organisation, the node is enrolled for the person's own."""
         if "org" not in self.fields:
             self.cleaned_data["org"] = self.user.org
             if self.user.org is None:
@@ -166,7 +166,7 @@ class EnrolForm(forms.Form):
 
 
 def initial_answers(platform: Platform, *, user: User, console_host: str) -> dict[str, Any]:
-    """What the form starts with: a free node id, the region of the org's newest node, the usual runtime."""
+    """The form's initial values: a free node id, the region of the org's newest node, the usual runtime."""
     card = PLATFORMS[platform]
     newest = Node.objects.filter(org_id=user.org_id).order_by("-created_at").first() if user.org_id else None
     return {
@@ -175,14 +175,14 @@ def initial_answers(platform: Platform, *, user: User, console_host: str) -> dic
         "node_id": suggest_node_id(card.name_prefix),
         "region": newest.region if newest else "",
         "runtime": card.runtime,
-        # a console on this very machine (the one-machine run) can reach the agent on loopback
+        # a console on the same machine (the one-machine run) can reach the agent on loopback
         "models": DEFAULT_MODEL,
         "endpoint": f"http://127.0.0.1:{HEALTH_PORT}" if is_loopback(console_host) else "",
     }
 
 
 def suggest_node_id(prefix: str) -> str:
-    """The first of prefix-001, prefix-002 … that nobody has or has asked for; '' if there are too many."""
+    """The first of prefix-001, prefix-002 … that is neither taken nor enrolled. '' if there are too many."""
     taken = set(Node.objects.filter(pk__startswith=f"{prefix}-").values_list("pk", flat=True))
     taken |= set(
         Enrollment.objects.filter(node_id__startswith=f"{prefix}-").values_list("node_id", flat=True)
@@ -192,13 +192,13 @@ def suggest_node_id(prefix: str) -> str:
 
 
 def region_suggestions() -> list[str]:
-    """Regions that nodes are in, and the common ones."""
+    """The regions of existing nodes, and common ones."""
     used = Node.objects.order_by().values_list("region", flat=True).distinct()
     return sorted({*COMMON_REGIONS, *used})
 
 
 def config_of(answers: dict[str, Any], *, console: str, token: str, registered: bool) -> AgentConfig:
-    """The file that belongs to a set of answers; `registered` once a node has come of them."""
+    """The `agent.yaml` for a set of answers. `registered`: a node has already registered with them."""
     return AgentConfig(
         console=console,
         enrollment_token=token,
@@ -214,7 +214,7 @@ def config_of(answers: dict[str, Any], *, console: str, token: str, registered: 
 
 
 def config_of_node(node: Node, *, console: str) -> AgentConfig:
-    """The file of a node that is registered already, as the console knows it."""
+    """The `agent.yaml` of a registered node, from the console's records."""
     return AgentConfig(
         console=console,
         enrollment_token="",

@@ -1,4 +1,4 @@
-"""What the console knows of an enrolment, read for the checklist."""
+"""Reads the state of an enrolment for the checklist."""
 
 from django.db.models import Min
 
@@ -21,7 +21,7 @@ def signals_of(enrollment: Enrollment) -> Signals:
 def _node_signals(node: Node) -> NodeSignals:
     probe = node.probes.order_by("-received_at").first()
     first_beat = node.transitions.filter(reason=Reason.FIRST_HEARTBEAT).aggregate(at=Min("at"))["at"]
-    # every receipt is younger than its node: the bound spares the older partitions
+    # every receipt is younger than its node, so this bound skips older partitions
     receipts = Receipt.objects.filter(node_id=node.pk, accepted_at__gte=node.created_at)
     return NodeSignals(
         registered_at=node.created_at,

@@ -38,7 +38,7 @@ from onboarding.service_templates import Instructions, instructions
 
 RECENT = 5
 MOST_OPEN = 100
-# What an enrolment keeps for the agent's file.
+# The answers that an enrolment stores for `agent.yaml`.
 _KEPT = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
 
 
@@ -46,7 +46,7 @@ _KEPT = ("platform", "models", "endpoint", "wallet_chain", "wallet_address")
 @require_http_methods(["GET", "HEAD", "POST"])
 @require(Permission.ENROL_NODES)
 def start(request: HttpRequest) -> HttpResponse:
-    """Steps 1 and 2. A valid POST makes the enrolment and shows its token, this once."""
+    """Steps 1 and 2. A valid POST creates the enrolment and shows its token once."""
     user = user_of(request)
     platform = _platform(request.POST.get("platform") or request.GET.get("platform"))
     form = None
@@ -76,7 +76,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require(Permission.ENROL_NODES)
 def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
-    """Steps 3 and 4 of one enrolment, without the token; htmx asks for the checklist alone."""
+    """Steps 3 and 4 of one enrolment, without the token. htmx polls only the checklist."""
     found = get_object_or_404(_manageable(user_of(request)).select_related("last_node"), pk=enrollment_id)
     return _enrollment_page(request, found, token="")
 
@@ -85,7 +85,7 @@ def enrollment(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require_POST
 @require(Permission.ENROL_NODES)
 def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
-    """A new enrolment with the answers of this one and a token of its own, which ends this one's."""
+    """Creates a new enrolment with the same answers and a new token, and ends this one."""
     old = get_object_or_404(_manageable(user_of(request)).select_related("org"), pk=enrollment_id)
     answers = {**_answers(old), "org": old.org}
     try:
@@ -97,7 +97,7 @@ def renew(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require_POST
 @require(Permission.ENROL_NODES)
 def revoke(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
-    """Ends an enrolment that is open still."""
+    """Ends an open enrolment."""
     user = user_of(request)
     found = get_object_or_404(_manageable(user), pk=enrollment_id)
     if end_enrollment(enrollment=found, by=user, at=timezone.now()):
@@ -109,7 +109,10 @@ def revoke(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @require(Permission.ENROL_NODES)
 def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
-    """`agent.yaml` as a download; with the token if the form posts it, since the console does not keep it."""
+    """`agent.yaml` as a download.
+
+    It has the token only if the form posts it, since the console does not store it.
+    """
     found = get_object_or_404(_manageable(user_of(request)), pk=enrollment_id)
     token = request.POST.get("token", "")
     if not hmac.compare_digest(enrollment_digest(token), bytes(found.token_sha256)):
@@ -122,7 +125,7 @@ def config_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 @require_GET
 @require(Permission.MANAGE_NODES)
 def node_config(request: HttpRequest, node_id: str) -> HttpResponse:
-    """`agent.yaml` of a node that is registered already, without its token: the console shows that once."""
+    """`agent.yaml` of a registered node, without its token, which is shown only once."""
     node = get_object_or_404(Node.objects.owned_by(user_of(request)), pk=node_id)
     text = render_config(config_of_node(node, console=settings.BASE_URL))
     return _download(text.encode(), "agent.yaml", "application/yaml")
@@ -139,7 +142,7 @@ def service_file(request: HttpRequest, enrollment_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD"])
 def agent_zip(request: HttpRequest) -> HttpResponse:
-    """The reference agent's source for pip, which brings no cookies: public, like the agent itself."""
+    """The reference agent's source for pip. It is public, because pip sends no cookies."""
     archive = agent_archive()
     response = HttpResponse(archive.content, content_type="application/zip")
     response["ETag"] = quote_etag(archive.sha256)
@@ -151,7 +154,7 @@ def agent_zip(request: HttpRequest) -> HttpResponse:
 def _enrol(
     request: HttpRequest, answers: dict[str, Any], *, status: int, replaces: Enrollment | None = None
 ) -> HttpResponse:
-    """Makes the enrolment; raises NodeError if it is refused."""
+    """Creates the enrolment. Raises NodeError if it is refused."""
     made, token = enrol(
         org=answers["org"],
         by=user_of(request),
@@ -200,19 +203,19 @@ def _enrollment_page(
 
 
 def _progress(steps: list[ChecklistStep]) -> str:
-    """The checklist in a sentence, for those who hear it."""
+    """The checklist in a sentence, for screen readers."""
     done = [step.name for step in steps if step.state is StepState.DONE]
     failed = [f"{step.name} failed. {step.hint}" for step in steps if step.state is StepState.FAILED]
     return " ".join([f"{len(done)} of {len(steps)} done{': ' + done[-1] if done else ''}.", *failed])
 
 
 def _manageable(user: User) -> EnrollmentQuerySet:
-    """Those that the person may see and end, newest first."""
+    """The enrolments that the person may see and end, newest first."""
     return Enrollment.objects.manageable_by(user).order_by("-created_at")
 
 
 def _answers(found: Enrollment) -> dict[str, Any]:
-    """What was answered for this enrolment; what was not asked (over the API) is empty."""
+    """The answers stored with this enrolment. Those that were not asked (over the API) are empty."""
     kept = found.answers
     return {
         "platform": kept.get("platform", ""),
@@ -242,7 +245,7 @@ def _platform(text: str | None) -> Platform | None:
 
 
 def _platform_of(request: HttpRequest, found: Enrollment) -> Platform:
-    """The platform in the URL, else the one chosen for this enrolment, else a guess by its runtime."""
+    """The platform in the URL, or the one chosen for this enrolment, or a guess from its runtime."""
     chosen = _platform(request.GET.get("platform")) or _platform(_answers(found)["platform"])
     guess = Platform.MAC if found.runtime in ("", Runtime.OLLAMA) else Platform.NVIDIA
     return chosen or guess

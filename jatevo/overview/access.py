@@ -1,4 +1,4 @@
-"""Who may see the network's aggregates: everybody while the flag is on, else who is signed in."""
+"""Who may see the network's aggregates: everybody while the flag is on, else only signed-in people."""
 
 from typing import Any
 
@@ -17,12 +17,15 @@ def may_see_overview(user: Visitor) -> bool:
 
 
 def sees_small_regions(user: Visitor) -> bool:
-    """Viewers and the public get regions of few nodes folded together."""
+    """Whether the person sees regions with few nodes one by one.
+
+    For viewers and visitors they are combined.
+    """
     return isinstance(user, User) and user.role in (Role.ADMIN, Role.OPERATOR)
 
 
 class OverviewPermission(BasePermission):
-    """`may_see_overview` for DRF: a stranger's refusal is 401."""
+    """`may_see_overview` for DRF. A visitor who is refused gets a 401."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return may_see_overview(request.user)

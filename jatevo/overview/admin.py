@@ -1,4 +1,4 @@
-"""Django admin for incidents. They end, they are not deleted; all writing goes through incident_actions."""
+"""Django admin for incidents. They are ended and never deleted. All changes go through incident_actions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from nodes.models import Node
 
 
 class IncidentForm(forms.ModelForm):
-    """With the regions that have nodes to choose from."""
+    """The form of an incident, with a choice of regions that have nodes."""
 
     region = forms.ChoiceField(
         required=False,
@@ -55,7 +55,8 @@ class IncidentForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # compared with what the form showed: who left it empty has not reopened what somebody ended since
+        # compared with what the form showed, so that a form with an empty end does not reopen an incident
+        # ended meanwhile
         if "resolved_at" in self.fields:
             self.fields["resolved_at"].show_hidden_initial = True
         regions = set(Node.objects.order_by().values_list("region", flat=True).distinct())
@@ -66,7 +67,7 @@ class IncidentForm(forms.ModelForm):
             field.choices = choices
 
     def _post_clean(self) -> None:
-        """With what the whole incident may not be."""
+        """Adds the errors that concern the incident as a whole."""
         ended_at = self.instance.resolved_at
         super()._post_clean()  # type: ignore[misc]
         if "resolved_at" not in self.changed_data:
@@ -89,7 +90,7 @@ class UpdateForm(forms.ModelForm):
 
 
 class UpdateFormSet(forms.BaseInlineFormSet):
-    """The updates that one form says, each checked against the incident as that form has it."""
+    """The updates of the form, each checked against the incident as the form has it."""
 
     def clean(self) -> None:
         super().clean()
@@ -103,7 +104,7 @@ class UpdateFormSet(forms.BaseInlineFormSet):
 
 @contextmanager
 def reported_by(form: forms.ModelForm) -> Iterator[None]:
-    """Shows what was refused at the form's fields."""
+    """Shows errors of an action at the form's fields."""
     try:
         yield
     except ValidationError as error:
@@ -121,14 +122,14 @@ class UpdateInline(admin.TabularInline):
     verbose_name = "update"
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # what was said was said
+        return False  # published updates cannot be deleted
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class OverFilter(admin.SimpleListFilter):
-    """As pages and the API have it, maintenance that ended as planned included."""
+    """Filters resolved incidents as pages and the API do, including maintenance that ended as planned."""
 
     title = "state"
     parameter_name = "state"
@@ -165,7 +166,7 @@ class IncidentAdmin(admin.ModelAdmin):
 
     @admin.display(description="title", ordering="title")
     def name(self, incident: Incident) -> str:
-        """Short enough to leave room for the other columns."""
+        """The title, shortened to leave room for the other columns."""
         return Truncator(incident.title).chars(60)
 
     @admin.display(description="created at")
@@ -194,7 +195,7 @@ class IncidentAdmin(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """What the forms could not foresee, such as a colleague who was faster, is said on a fresh form."""
+        """Shows errors that the forms could not find, such as a concurrent change, on a new form."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ValidationError as error:
@@ -202,7 +203,7 @@ class IncidentAdmin(admin.ModelAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
-        """Not yet: an incident is stored together with what is said of it."""
+        """Does nothing, because an incident is stored together with its updates."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         incident, by, now = form.instance, user_of(request), timezone.now()

@@ -32,7 +32,7 @@ class IncidentFilter(StrEnum):
 @permission_classes([OverviewPermission])
 @takes_query()
 def summary(request: Request) -> Response:
-    """The network in five figures. One that is not known is null, never 0; one that is old says so."""
+    """The network in five figures. An unknown figure is null, never 0. A figure may be marked as stale."""
     _count(request)
     network = snapshot(at=timezone.now())
     figures = {

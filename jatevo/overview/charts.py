@@ -1,4 +1,7 @@
-"""The Overview's charts as numbers: shades, segments, cells and bars. Pure; templates only place them."""
+"""The numbers of the Overview's charts: shades, segments, cells and bars.
+
+Pure; templates only insert them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +14,12 @@ from jatevo.overview.shades import Scale, Shade, scale_over
 from jatevo.web.templatetags.numbers import milliseconds, short
 from jatevo.web.time_zones import clock_words, current_zone_words
 
-# How wide the bar is on a telephone of 360 px and on a desk, and what a letter of its labels takes, in pixels.
+# The width of the bar on a 360 px phone and on a desktop, and of a letter of its labels, in pixels.
 _NARROW_BAR, _WIDE_BAR, _LETTER, _LABEL_MARGIN = 290.0, 600.0, 7.0, 12.0
 
 
 class Heat(StrEnum):
-    """What the heatmap shows."""
+    """The figure that the heatmap shows."""
 
     P95 = "p95"
     REQUESTS = "requests"
@@ -36,7 +39,7 @@ class Room(StrEnum):
 
 @dataclass(frozen=True)
 class Label:
-    """Words in a segment, and where there is room for them; the table below has them all."""
+    """A text in a segment, and on which screens there is room for it. The table below has all texts."""
 
     words: str
     room: Room
@@ -44,7 +47,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Segment:
-    """A region's part of the bar, in percent of its width. `shade` 0 is not known, `unknown` says why."""
+    """A region's part of the bar, in percent of its width. `shade` 0 is unknown, and `unknown` says why."""
 
     region: Region
     x: float
@@ -66,7 +69,7 @@ class RegionBar:
 
 @dataclass(frozen=True)
 class HeatCell:
-    """An hour of a region: the text in it, what it says in full, and its shade (0: not known)."""
+    """An hour of a region: its text, its full description, and its shade (0: unknown)."""
 
     text: str
     title: str
@@ -75,7 +78,7 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """A region of the heatmap."""
+    """The row of a region in the heatmap."""
 
     name: str
     cells: list[HeatCell]
@@ -83,7 +86,10 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """`hours` head the columns; `zone` is the one that they are shown in. `legend`: its steps follow the cells."""
+    """`hours` are the headings of the columns, in the time zone `zone`.
+
+    The steps of `legend` depend on the cells.
+    """
 
     heat: Heat
     hours: list[datetime]
@@ -105,9 +111,9 @@ class TrendBar:
 
 @dataclass(frozen=True)
 class Trend:
-    """24 hours as bars. `total` counts from the first known hour, `since`; None if there is none.
+    """24 hours as bars. `total` counts from the first known hour, `since`. Both are None if no hour is known.
 
-    `partial`: an hour after that is not known. `top` is the highest bar.
+    `partial`: a later hour is unknown. `top` is the highest bar.
     """
 
     bars: list[TrendBar]
@@ -122,7 +128,10 @@ TREND_WIDTH, TREND_HEIGHT, _GAP = 240.0, 64.0, 0.2
 
 
 def region_bar(regions: Sequence[Region], urls: Sequence[str], unknown: Sequence[str]) -> RegionBar:
-    """Each region's share of the active nodes, shaded by its p95; `unknown` says why one has none."""
+    """Each region's share of the active nodes, shaded by its p95.
+
+    `unknown` gives the reason for a missing p95.
+    """
     total = sum(region.nodes for region in regions) or 1
     scale = scale_over(region.p95_ms for region in regions)
     found, x = [], 0.0

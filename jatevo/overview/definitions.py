@@ -1,4 +1,4 @@
-"""What the network's figures mean. The code of each is named beside it."""
+"""Definitions of the network's figures. A comment names the code that computes each."""
 
 from jatevo.web.definitions import define
 

@@ -1,4 +1,4 @@
-"""What nodes went through lately, as far as a person may know."""
+"""Recent transitions of nodes, as far as a person may see them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LOOK_BACK = timedelta(days=7)
 
 @dataclass(frozen=True)
 class RecentTransition:
-    """A node's step: `name` is what the reader calls the node, `region` may be OTHER_REGIONS."""
+    """A transition of a node. `name` is the node's name for this reader, `region` may be OTHER_REGIONS."""
 
     pk: int
     name: str
@@ -29,7 +29,10 @@ class RecentTransition:
 def recent_changes(
     user: object, names: NodeNames, *, at: datetime, region_told: Callable[[str], str]
 ) -> list[RecentTransition]:
-    """The last SHOWN transitions of the nodes that a person sees, with what they are told of regions. One query."""
+    """The last SHOWN transitions of the nodes that a person may see, with regions as shown to them.
+
+    One query.
+    """
     transitions = NodeTransition.objects.filter(at__gte=at - LOOK_BACK).select_related("node")
     if not (names.everything and getattr(user, "is_admin", False)):
         transitions = transitions.filter(node__in=Node.objects.visible_to(user))

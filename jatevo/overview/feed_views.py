@@ -1,4 +1,4 @@
-"""The feed of incidents: an entry for each, and for each thing that was said in its course."""
+"""The feed of incidents, with an entry for each incident and each update."""
 
 import hashlib
 import re
@@ -23,15 +23,15 @@ from jatevo.overview.models import Incident, IncidentKind, IncidentUpdate
 
 ENTRIES = 50
 CACHED_SECONDS = 60
-# When this console began to mint tag: URIs (RFC 4151); it never changes.
+# The date in the console's tag: URIs (RFC 4151). It must never change.
 _TAG_DATE = "2026-11-24"
-# What XML 1.0 cannot say (its production 2, Char).
+# Characters that XML 1.0 does not allow (production 2, Char).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`key` is stable: readers know by it what they have seen. `title` and `text` are plain text."""
+    """`key` is stable, so that feed readers recognise the entry. `title` and `text` are plain text."""
 
     key: str
     title: str
@@ -85,7 +85,7 @@ class IncidentFeed(Feed):
         return str(item.title)
 
     def item_description(self, item: Any) -> str:
-        """HTML in either format, so what staff wrote is escaped in it."""
+        """HTML in both formats, so text by staff is escaped."""
         return linebreaks(item.text, autoescape=True)
 
     def item_link(self, item: Entry) -> str:
@@ -109,7 +109,7 @@ class IncidentRss(IncidentFeed):
     item_guid_is_permalink = False
 
     def item_title(self, item: Any) -> str:
-        """Many readers take titles in RSS for HTML."""
+        """Escaped, because many readers treat RSS titles as HTML."""
         return escape(item.title)
 
     def feed_url(self) -> str:
@@ -162,7 +162,7 @@ def _facts(incident: Incident) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without the characters that would make the feed no XML at all."""
+    """The text without characters that XML does not allow."""
     return _NOT_XML.sub("", text)
 
 

@@ -18,10 +18,13 @@ log = structlog.get_logger(__name__)
 
 
 class SummaryGauges(Collector):
-    """Asked at each scrape. What is unknown or stale has no sample, nor has anything without PostgreSQL."""
+    """Collected at each scrape.
+
+    Unknown and stale figures have no samples; while PostgreSQL is down, none has.
+    """
 
     def describe(self) -> list[Metric]:
-        """Names only, so that registering asks no database."""
+        """Only the names, so that registering needs no database."""
         return [_gauge(name, definition) for name, definition in _GAUGES.items()]
 
     def collect(self) -> Iterator[Metric]:

@@ -10,15 +10,15 @@ from jatevo.overview.kpis import OTHER_REGIONS, SMALLEST_PUBLIC_REGION, Snapshot
 from jatevo.overview.models import RegionHour
 from jatevo.web.figures import Figure, Knowledge
 
-NETWORK = ""  # the region of the rows that speak of the whole network
+NETWORK = ""  # the region of the rows for the whole network
 HOUR = timedelta(hours=1)
-# So many hours, the running one included, reach back to the start of "the 24 hours before these".
+# How many hours, including the current one, reach back to the start of "the 24 hours before these".
 DAY_CHANGE_HOURS = 49
 
 
 @dataclass(frozen=True)
 class HourPoint:
-    """An hour (its start, UTC). None is not known, never 0. In the `running` hour counts are not whole yet."""
+    """An hour (its start, UTC). None is unknown, never 0. In the `running` hour, counts are incomplete."""
 
     hour: datetime
     active_nodes: int | None
@@ -42,7 +42,7 @@ class RegionHours:
 
 @dataclass(frozen=True)
 class DayChange:
-    """A figure now and a day before; `ratio` is 0.1 for a tenth more. None where it cannot be told."""
+    """A figure now and a day before. `ratio` is 0.1 for a tenth more. None if unknown."""
 
     now: float | int | None
     before: float | int | None
@@ -58,7 +58,7 @@ class DayChange:
 
 @dataclass(frozen=True)
 class DayChanges:
-    """The four figures of the Overview against the day before."""
+    """The four figures of the Overview, compared with the day before."""
 
     active_nodes: DayChange
     p95_ms: DayChange
@@ -76,11 +76,12 @@ def network_hours(*, at: datetime, hours: int = 48) -> list[HourPoint]:
 def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[RegionHours]:
     """The same for each region that had active nodes, latency or requests, by name. One query.
 
-    With `fold_small` a region that now has fewer than SMALLEST_PUBLIC_REGION active nodes is part of
-    OTHER_REGIONS, and so is any hour in which a larger one had fewer. Counts add up there; percentiles do
-    not, so the p95 is known only where the hour's nodes are all of one region and enough, or where every
-    region is folded: then it is the network's. Where these have too few nodes even together, the hour's counts
-    of the smallest large region are told with theirs and not apart, so that nobody finds theirs by subtraction.
+    With `fold_small`, regions that now have fewer than SMALLEST_PUBLIC_REGION active nodes are combined as
+    OTHER_REGIONS, and so are single hours in which a larger region had fewer. Counts are added up.
+    Percentiles cannot be, so the p95 is known only if all nodes of the hour are in one region and are enough,
+    or if every region is combined; then it is the network's. If the combined regions still have too few
+    nodes, the counts of the smallest large region are added to theirs for that hour, so that theirs cannot be
+    found by subtraction.
     """
     wanted = _hours_until(at, hours)
     rows: dict[str, dict[datetime, RegionHour]] = defaultdict(dict)
@@ -96,7 +97,7 @@ def region_hours(*, at: datetime, hours: int = 24, fold_small: bool) -> list[Reg
 def day_changes(network: Snapshot, past: Sequence[HourPoint], *, at: datetime) -> DayChanges:
     """The snapshot's figures against the day before, from at least DAY_CHANGE_HOURS of `network_hours`.
 
-    What is stale is not compared: its day before is another one.
+    Stale figures are not compared, because they belong to an earlier moment.
 
     Active nodes and models compare with the sample nearest to 24 h ago (each hour keeps its last one), p95
     with that of the whole hour 24 h ago, and requests with the 24 h before these, whose hours at both ends
@@ -125,7 +126,7 @@ def _folded(
     network: dict[datetime, RegionHour],
     wanted: Sequence[datetime],
 ) -> list[RegionHours]:
-    """The regions that are large now, in the hours in which they were; the rest under OTHER_REGIONS, last."""
+    """The regions that are large now, in hours in which they were large. The rest is OTHER_REGIONS, last."""
     large = {name for name, found in regions.items() if _is_large(_latest(found)) and name != OTHER_REGIONS}
     if regions and not large:
         return [RegionHours(OTHER_REGIONS, _points(network, wanted))]
@@ -160,7 +161,10 @@ def _folded(
 
 
 def _cover(folded: Sequence[RegionHour], large: Sequence[RegionHour]) -> str:
-    """The region whose counts hide those of an hour's folded ones; '' if there is nothing to hide, or no cover."""
+    """The region whose counts are combined with an hour's small ones to hide them.
+
+    '' if not needed or possible.
+    """
     nodes = sum(row.active_nodes or 0 for row in folded)
     if nodes >= SMALLEST_PUBLIC_REGION or not large or not any(_says_something(row) for row in folded):
         return ""
@@ -172,7 +176,10 @@ def _without_counts(point: HourPoint) -> HourPoint:
 
 
 def _requests_between(by_hour: dict[datetime, HourPoint], since: datetime, until: datetime) -> int | None:
-    """The requests of a window, with its first and last hour pro rata; None if one of its hours is unknown."""
+    """The requests of a window, with its first and last hour pro rata.
+
+    None if any of its hours is unknown.
+    """
     total = 0.0
     hour = floor_hour(since)
     while hour < until:
@@ -226,13 +233,13 @@ def _together(rows: Sequence[RegionHour], hour: datetime, *, running: bool) -> H
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """The sum of what is known; None if nothing is."""
+    """The sum of the known values, or None if all are unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def _is_large(row: RegionHour | None) -> bool:
-    """Whether an hour's figures speak of enough nodes to be shown to everybody; unknown is no."""
+    """Whether an hour's figures cover enough nodes to be shown to everybody. Unknown counts as no."""
     return row is not None and (row.active_nodes or 0) >= SMALLEST_PUBLIC_REGION
 
 

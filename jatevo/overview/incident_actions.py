@@ -1,4 +1,4 @@
-"""The only writers of incidents: each change with its audit row, and with the exemption that it declares."""
+"""The only writers of incidents. Each change writes its audit row and updates the incident's exemption."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -12,8 +12,8 @@ from jatevo.audit.record import actor_of, record
 from jatevo.overview.models import Incident, IncidentKind, IncidentState, IncidentUpdate
 from nodes.actions import declare, withdraw
 
-_GRACE = timedelta(minutes=1)  # a browser's clock may be ahead of ours
-# What of an incident its exemption speaks of.
+_GRACE = timedelta(minutes=1)  # a browser's clock may be ahead of the server's
+# The fields of an incident that its exemption depends on.
 _EXEMPTION_FIELDS = frozenset(
     {"kind", "title", "region", "starts_at", "ends_at", "resolved_at", "exempts_nodes"}
 )
@@ -22,7 +22,7 @@ _EXEMPTION_FIELDS = frozenset(
 def open_incident(
     *, incident: Incident, updates: Iterable[IncidentUpdate] = (), by: User, at: datetime
 ) -> Incident:
-    """Stores a new incident with what was said, also one that is over; or announces maintenance.
+    """Stores a new incident with its updates, or announces maintenance. An incident may already be over.
 
     Raises ValidationError.
     """
@@ -47,15 +47,15 @@ def change_incident(
     by: User,
     at: datetime,
 ) -> Incident:
-    """Stores those of the named fields that differ, and no others, and what was said with it.
+    """Stores the given fields that differ, and the new updates.
 
-    An end that differs is told as `change_end` and `reopen` tell it. Raises ValidationError.
+    A changed end is recorded as by `change_end` and `reopen`. Raises ValidationError.
     """
     with transaction.atomic():
         stored = Incident.objects.select_for_update().get(pk=incident.pk)
         before = stored.resolved_at
         if "resolved_at" not in fields:
-            incident.resolved_at = before  # somebody may have resolved it since it was read
+            incident.resolved_at = before  # it may have been resolved since it was read
         changed = sorted(name for name in fields if getattr(incident, name) != getattr(stored, name))
         said = list(updates)
         if changed:
@@ -73,7 +73,7 @@ def change_incident(
 
 
 def add_update(*, update: IncidentUpdate, by: User, at: datetime) -> IncidentUpdate:
-    """Says something in the course of an incident. One that says it is resolved resolves it.
+    """Adds an update to an incident. An update with the state resolved resolves the incident.
 
     Raises ValidationError.
     """
@@ -85,19 +85,22 @@ def add_update(*, update: IncidentUpdate, by: User, at: datetime) -> IncidentUpd
 
 
 def resolve(*, incident: Incident, by: User, at: datetime) -> bool:
-    """Ends an incident now, or calls maintenance off that has not begun; False if it is over already."""
+    """Ends an incident now, or cancels maintenance that has not begun.
+
+    Returns False if it is already over.
+    """
     with transaction.atomic():
         found = Incident.objects.select_for_update().get(pk=incident.pk)
         if is_over(found, at=at):
             return False
-        # an incident may have been declared with a start that a browser's clock was ahead of ours by
+        # the start may lie slightly in the future, if the clock of the browser that declared it was ahead
         found.resolved_at = max(at, found.starts_at) if found.kind == IncidentKind.INCIDENT else at
         change_incident(incident=found, fields=["resolved_at"], by=by, at=at)
     return True
 
 
 def change_end(*, incident: Incident, ended_at: datetime, by: User, at: datetime) -> Incident:
-    """States when it really ended, for the first time or again; the exemption follows. Raises ValidationError."""
+    """Sets or corrects when the incident ended, and adjusts the exemption. Raises ValidationError."""
     with transaction.atomic():
         found = Incident.objects.select_for_update().get(pk=incident.pk)
         found.resolved_at = ended_at
@@ -105,7 +108,9 @@ def change_end(*, incident: Incident, ended_at: datetime, by: User, at: datetime
 
 
 def reopen(*, incident: Incident, by: User, at: datetime) -> bool:
-    """It is not over after all: it lasts, and exempts, as if it had never ended; False if it was not resolved.
+    """Reopens a resolved incident, so that it and its exemption continue.
+
+    Returns False if it was not resolved.
 
     Raises ValidationError for maintenance whose planned end has passed.
     """
@@ -124,12 +129,15 @@ def exemption_of(incident: Incident) -> str:
 
 
 def is_over(incident: Incident, *, at: datetime) -> bool:
-    """As `IncidentQuerySet.resolved` has it."""
+    """Whether the incident is over, by the same rule as `IncidentQuerySet.resolved`."""
     return incident.resolved_at is not None or (incident.ended_at is not None and incident.ended_at <= at)
 
 
 def check(incident: Incident, *, at: datetime, changed: Collection[str] | None = None) -> None:
-    """What an incident may not be, in sentences: ValidationError. `changed` names what differs; None: all."""
+    """Raises ValidationError for an invalid incident.
+
+    `changed` names the fields to check; None checks all.
+    """
     maintenance = incident.kind == IncidentKind.MAINTENANCE
     if maintenance and incident.ends_at is None:
         raise ValidationError({"ends_at": "Scheduled maintenance needs a planned end."})
@@ -143,7 +151,7 @@ def check(incident: Incident, *, at: datetime, changed: Collection[str] | None =
 
 
 def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) -> None:
-    """What an update of the incident may not be, in sentences: ValidationError."""
+    """Raises ValidationError for an invalid update of the incident."""
     if not update.text.strip():
         raise ValidationError({"text": "Enter what happened."})
     if update.at > at + _GRACE:
@@ -177,15 +185,17 @@ def check_update(update: IncidentUpdate, *, incident: Incident, at: datetime) ->
 
 
 def place_in_course(update: IncidentUpdate) -> tuple[datetime, bool]:
-    """Sorts updates as they happened; what is said at one moment ends with what resolves."""
+    """The sort key of updates, by time. Of updates at the same moment, the one that resolves comes last."""
     return update.at, update.state == IncidentState.RESOLVED
 
 
 def take_end_from(update: IncidentUpdate, *, incident: Incident) -> bool:
-    """Sets the incident's end if the update resolves it; False if it does not, or it was over by then.
+    """Sets the incident's end if the update resolves it.
 
-    What is said after maintenance has ended as planned moves no end: a late word of thanks must not make the
-    exemption longer.
+    Returns False if it does not, or the incident was over.
+
+    An update after the planned end of maintenance does not change the end, so that it does not prolong the
+    exemption.
     """
     if update.state != IncidentState.RESOLVED or is_over(incident, at=update.at):
         return False
@@ -221,7 +231,7 @@ def _check_end(incident: Incident, *, at: datetime, changed: Collection[str] | N
 
 
 def _say(incident: Incident, updates: Sequence[IncidentUpdate], *, by: User, at: datetime) -> bool:
-    """Stores the updates; True if one of them ended the incident, whose exemption is then the caller's."""
+    """Stores the updates. Returns True if one ended the incident; the caller then adjusts the exemption."""
     ended = False
     for update in sorted(updates, key=place_in_course):
         check_update(update, incident=incident, at=at)
@@ -242,7 +252,7 @@ def _say(incident: Incident, updates: Sequence[IncidentUpdate], *, by: User, at:
 def _tell_end(
     incident: Incident, before: datetime | None, said: Sequence[IncidentUpdate], *, by: User, at: datetime
 ) -> None:
-    """Records that the end was stated, moved or taken back, and tells it in the course unless `said` does."""
+    """Records that the end was set, moved or removed, and adds an update about it unless `said`."""
     after = incident.resolved_at
     state, moment = IncidentState.RESOLVED, at
     if after is None:
@@ -267,7 +277,7 @@ def _window(before: datetime | None, after: datetime | None) -> dict[str, str | 
 
 
 def _exempt(incident: Incident, *, by: User, at: datetime) -> None:
-    """Nodes are exempt for as long as the incident lasts: to its end, or to the planned one of maintenance."""
+    """Exempts nodes for as long as the incident lasts: to its end, or to the planned end of maintenance."""
     reference = exemption_of(incident)
     if not incident.exempts_nodes or incident.called_off:
         withdraw(reference=reference, by=by, at=at)

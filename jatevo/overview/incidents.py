@@ -1,4 +1,4 @@
-"""What incidents say to a reader: the present in one sentence, and whom an exemption spares."""
+"""Incidents in words: the network's present state, and which nodes are exempt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from nodes.rules.lifecycle import Status
 
 @dataclass(frozen=True)
 class Overall:
-    """The state of the network in one sentence; `tone` is the word of its colour."""
+    """The state of the network in one sentence. `tone` is the name of its colour."""
 
     sentence: str
     tone: str
@@ -21,7 +21,7 @@ class Overall:
 
 
 def overall(under_way: Sequence[Incident]) -> Overall:
-    """From what is announced, not from figures: a page that judges by itself cries wolf."""
+    """The state by announced incidents, not by figures, to avoid false alarms."""
     incidents = [each for each in under_way if each.kind == IncidentKind.INCIDENT]
     if any(each.severity == Severity.MAJOR for each in incidents):
         return Overall("A major incident is under way.", "bad", "warning")
@@ -35,10 +35,10 @@ def overall(under_way: Sequence[Incident]) -> Overall:
 
 
 def exemption_sentence(incident: Incident, *, fold_small: bool) -> str:
-    """Which nodes lose no reputation because of the incident; '' if none are spared.
+    """Which nodes lose no reputation because of the incident, or '' if none are exempt.
 
-    Their number is left out for those who may not see single operators while few of them are active, as
-    everywhere.
+    With `fold_small` (for readers who may not see single operators) their number is left out if few are
+    active.
     """
     if not incident.exempts_nodes or incident.called_off:
         return ""
@@ -54,7 +54,7 @@ def exemption_sentence(incident: Incident, *, fold_small: bool) -> str:
 
 
 def _span(incident: Incident) -> str:
-    """For how long nodes are spared: incident_actions declares the same window."""
+    """For how long nodes are exempt. incident_actions declares the same window."""
     start = f"{incident.starts_at:%-d %b %Y, %H:%M} UTC"
     if incident.resolved_at is not None:
         return f"from {start} to {incident.resolved_at:%-d %b %Y, %H:%M} UTC"

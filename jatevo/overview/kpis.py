@@ -1,9 +1,9 @@
-"""The network's figures, one definition each, for the Overview page and GET /v1/summary alike.
+"""The network's figures, for the Overview page and GET /v1/summary. definitions.py has their definitions.
 
-What PostgreSQL knows (nodes, models) and what ClickHouse knows (latency, requests) is taken together into
-a snapshot, which all processes share. While ClickHouse does not answer, the last that it said stands in,
-marked stale; without that those figures are unknown. While facts are late on their way to it, its figures are those
-of the moment up to which it has all, and stale too. definitions.py says in words what each figure means.
+Figures of PostgreSQL (nodes, models) and of ClickHouse (latency, requests) form a snapshot that all processes
+share. While ClickHouse does not answer, its last answer is used and marked stale; without one, its figures
+are unknown. While facts are late, its figures are as of the moment up to which it has all facts, and stale
+too.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,18 +23,18 @@ from nodes.rules.lifecycle import Status
 
 P95_WINDOW = timedelta(minutes=15)
 REQUESTS_WINDOW = timedelta(hours=24)
-# A day of receipts by model is dear to sum up, and moves slowly.
+# A day of receipts by model is expensive to sum up and changes slowly.
 MODELS_FRESH_FOR = timedelta(seconds=60)
-# The page polls every 10 s: together what it shows is never older than the 15 s that the PRD allows (A3).
+# With the page's polling, figures must never be older than the 15 s that the PRD allows (A3).
 FRESH_FOR = timedelta(seconds=5)
 OLDEST = timedelta(seconds=15)
-# Shipping takes a second or a few. From here on it is no longer on time.
+# Shipping takes a few seconds. From here on, facts are late.
 LATE = timedelta(seconds=10)
 KEEP_SECONDS = 24 * 3600
 
-# Below this many active nodes a region's figure would speak of single operators.
+# With fewer active nodes, a region's figures could reveal those of single operators.
 SMALLEST_PUBLIC_REGION = 5
-OTHER_REGIONS = "other"  # what those are called together
+OTHER_REGIONS = "other"  # the name of such regions together
 
 UNREACHABLE = "The metrics store cannot be reached."
 BEHIND = "The metrics store is behind: receipts and probes are delayed."
@@ -43,7 +43,7 @@ TOO_FEW_SAMPLES = "Too few samples in the last 15 minutes."
 
 @dataclass(frozen=True)
 class Region:
-    """`nodes` counts the active ones. `p95_ms` is None where it is not known."""
+    """A region. `nodes` counts active nodes. `p95_ms` is None if unknown."""
 
     name: str
     p95_ms: float | None
@@ -65,13 +65,13 @@ class Census:
     offers: Offers = field(default_factory=Offers)
 
     def told(self, region: str) -> str:
-        """What those are told of a region who may not see single operators: its name, or OTHER_REGIONS."""
+        """The region's name for readers who may not see single operators, which may be OTHER_REGIONS."""
         is_large = self.active_by_region.get(region, 0) >= SMALLEST_PUBLIC_REGION
         return region if is_large else OTHER_REGIONS
 
     @property
     def small_regions(self) -> frozenset[str]:
-        """Those with active nodes, but too few of them to be shown to everybody, or of the very name."""
+        """Regions with too few active nodes to be shown to everybody, and any region named OTHER_REGIONS."""
         return frozenset(
             region
             for region, nodes in self.active_by_region.items()
@@ -81,7 +81,7 @@ class Census:
 
 @dataclass(frozen=True)
 class RecentTraffic:
-    """What ClickHouse knew at `as_of`. `p95_other_ms` is that of the regions in `folded` together."""
+    """Figures of ClickHouse at `as_of`. `p95_other_ms` is the p95 of the regions in `folded` together."""
 
     as_of: datetime
     p95_ms: float | None
@@ -93,7 +93,10 @@ class RecentTraffic:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is known at `seen_at`. `traffic` is None when nothing was ever known, and old if there is `trouble`."""
+    """The figures at `seen_at`.
+
+    `traffic` is None if ClickHouse never answered, and old if there is `trouble`.
+    """
 
     census: Census
     traffic: RecentTraffic | None
@@ -103,7 +106,7 @@ class Snapshot:
 
     @property
     def stale(self) -> bool:
-        """Whether what ClickHouse said is old. It is young yet if the trouble has only just begun."""
+        """Whether ClickHouse's figures are stale. They are not yet if the trouble has only just begun."""
         return bool(self.trouble) and (self.traffic is None or self.seen_at - self.traffic.as_of >= OLDEST)
 
     @property
@@ -134,7 +137,7 @@ class Snapshot:
 
     @property
     def as_of(self) -> datetime:
-        """The age of the oldest part."""
+        """The as-of time of the oldest part."""
         return min(self.census.as_of, self.traffic.as_of) if self.traffic else self.census.as_of
 
     def regions(self, *, fold_small: bool) -> list[Region]:
@@ -167,7 +170,7 @@ class Snapshot:
         return "too few samples"
 
     def _p95_of(self, small: frozenset[str]) -> float | None:
-        """An older answer may have been about other regions."""
+        """The p95 of the small regions, unless an older answer was about other regions."""
         return self.traffic.p95_other_ms if self.traffic and self.traffic.folded == small else None
 
     def _of_traffic(self, value: float | None, *, if_none: str = UNREACHABLE) -> Figure:
@@ -176,19 +179,19 @@ class Snapshot:
         return figure.aged(self.trouble) if self.stale else figure
 
 
-# The number in a key goes up when the class changes shape.
+# Increase the number in a key whenever the class changes.
 _snapshots: SingleFlight[Snapshot] = SingleFlight(
     "overview:snapshot:4", fresh_for=FRESH_FOR, oldest=OLDEST, keep_seconds=KEEP_SECONDS
 )
 
 
 def snapshot(*, at: datetime) -> Snapshot:
-    """The network's figures, at most OLDEST old but for what is stale. Raises the database's errors."""
+    """The network's figures, at most OLDEST old unless stale. Raises the database's errors."""
     return replace(_snapshots.get(lambda: take(at=at), at=at), seen_at=at)
 
 
 def take(*, at: datetime) -> Snapshot:
-    """The figures as they are now, without asking the cache."""
+    """The present figures, without the cache."""
     now, until = census(at=at), complete_until(at=at)
     traffic, trouble = _traffic(now, until)
 
@@ -218,7 +221,7 @@ def census(*, at: datetime) -> Census:
 
 
 def _traffic(now: Census, until: datetime) -> tuple[RecentTraffic | None, str]:
-    """What ClickHouse says, or the last that it said; and what the trouble is, if there is any."""
+    """ClickHouse's answer or its last good one, and the trouble, if any."""
     said = last_good("overview:traffic:2", lambda: _ask(now, until), at=until)
     if said.stale:
         return said.value, UNREACHABLE

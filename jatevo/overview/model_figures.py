@@ -1,4 +1,4 @@
-"""The models of the network: who offers them, what they served, and what strangers are told of that. Pure."""
+"""The models of the network: how many nodes offer them, what they served, and what others may see. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from jatevo.metrics.queries import ModelTraffic
 from jatevo.wire.names import normal_model
 
-# Below this many active nodes a model's figures would speak of single operators (decision 0007).
+# With fewer active nodes, a model's figures could reveal those of single operators (decision 0007).
 FEWEST_PUBLIC_NODES = 5
-OTHER_MODELS = "other"  # what those are called together
+OTHER_MODELS = "other"  # the name of such models together
 
 
 @dataclass(frozen=True)
 class Offered:
-    """A model on active nodes: the name as most of them spell it, and how many they are."""
+    """A model on active nodes: its most common spelling, and the number of nodes."""
 
     name: str
     nodes: int
@@ -22,7 +22,10 @@ class Offered:
 
 @dataclass(frozen=True)
 class Offers:
-    """The models on active nodes by their normal form. `nodes_of_few` have a model that few nodes have."""
+    """The models on active nodes by their normal form.
+
+    `nodes_of_few` counts nodes with a model that few have.
+    """
 
     models: Mapping[str, Offered] = field(default_factory=dict)
     nodes_of_few: int = 0
@@ -30,18 +33,18 @@ class Offers:
 
 @dataclass(frozen=True)
 class ModelLine:
-    """A model in the table. None is not known, or not told to this reader; `unknown` says why."""
+    """A model in the table. None is unknown or not shown to this reader; `unknown` says why."""
 
     name: str
     nodes: int
     requests: int | None
     p95_ms: float | None
-    together: bool = False  # all those that are not told alone
+    together: bool = False  # all models that are not shown one by one
     unknown: str = ""
 
 
 def offers_of(groups: Iterable[tuple[Sequence[str], int]]) -> Offers:
-    """From lists of models, each with the number of nodes that offer just these."""
+    """Counts models, from lists of models with the number of nodes that offer exactly these."""
     lists = [({normal_model(name): name for name in reversed(names)}, nodes) for names, nodes in groups]
     spellings: dict[str, Counter[str]] = {}
     for models, nodes in lists:
@@ -58,11 +61,13 @@ def offers_of(groups: Iterable[tuple[Sequence[str], int]]) -> Offers:
 def model_lines(
     offers: Offers, traffic: Mapping[str, ModelTraffic] | None, *, fold_small: bool
 ) -> list[ModelLine]:
-    """The models that active nodes offer or that served somebody, the busiest first; `traffic` None: not known.
+    """The models that active nodes offer or that served requests, the busiest first.
 
-    With `fold_small` those of few active nodes are one line, without a name or p95. Where its nodes are few even
-    together, the requests of the model with the fewest nodes are told with theirs and not apart, so that nobody
-    finds theirs by subtraction from the network's.
+    `traffic` None is unknown.
+
+    With `fold_small`, models of few active nodes are one row without a name or p95. If these have few nodes
+    even together, the requests of the shown model with the fewest nodes are added to theirs, so that theirs
+    cannot be found by subtraction from the network's.
     """
     lines = {
         normal: _line(offers.models.get(normal), normal, traffic)

@@ -1,4 +1,4 @@
-"""Incidents, said to everybody, and the network's hours, which trends and history are drawn from."""
+"""Incidents and their updates, which are public, and the network's hours, for trends and history."""
 
 from datetime import datetime
 from typing import Self
@@ -20,30 +20,30 @@ class IncidentKind(models.TextChoices):
 
 
 def _over_as_planned(at: datetime) -> models.Q:
-    """Maintenance whose planned end has come, and of which nobody has said how it ended."""
+    """Maintenance whose planned end has passed and that nobody has resolved."""
     return models.Q(resolved_at__isnull=True, kind=IncidentKind.MAINTENANCE, ends_at__lte=at)
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
-    """What is over: somebody has said so, or it is maintenance and its planned end has come."""
+    """An incident is over if it was resolved, or if it is maintenance and its planned end has passed."""
 
     def open(self, *, at: datetime | None = None) -> Self:
-        """Not over at a moment (now), announced maintenance included."""
+        """Incidents not over at a moment (now), including announced maintenance."""
         return self.filter(~_over_as_planned(at or timezone.now()), resolved_at__isnull=True)
 
     def resolved(self, *, at: datetime | None = None) -> Self:
-        """Over at a moment (now)."""
+        """Incidents over at a moment (now)."""
         return self.filter(models.Q(resolved_at__isnull=False) | _over_as_planned(at or timezone.now()))
 
     def latest_end_first(self) -> Self:
         return self.order_by(Coalesce("resolved_at", "ends_at").desc(nulls_first=True), "-id")
 
     def under_way(self, *, at: datetime) -> Self:
-        """Those that have begun and not ended at a moment."""
+        """Incidents that have begun and not ended at a moment."""
         return self.filter(~_over_as_planned(at), starts_at__lte=at).exclude(resolved_at__lte=at)
 
     def touching(self, since: datetime, until: datetime) -> Self:
-        """Those that happened, for any moment of `since <= t <= until`."""
+        """Incidents that happened and overlap `since <= t <= until`."""
         return (
             self.that_happened()
             .filter(~_over_as_planned(since), starts_at__lte=until)
@@ -51,21 +51,21 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         )
 
     def that_happened(self) -> Self:
-        """But for maintenance that was called off."""
+        """All but cancelled maintenance."""
         return self.exclude(resolved_at__lt=models.F("starts_at"))
 
     def announced(self, *, at: datetime) -> Self:
-        """Maintenance that has yet to begin."""
+        """Maintenance that has not begun."""
         return self.open(at=at).filter(starts_at__gt=at)
 
 
 class Incident(models.Model):
-    """An announced trouble or maintenance. Written by staff in the admin; '' as region is the whole network.
+    """A problem or scheduled maintenance. Written by staff in the admin. The region '' is the whole network.
 
-    It lasts from `starts_at` to `ended_at`: to when somebody said that it ended (`resolved_at`), or, for
-    maintenance, as planned (`ends_at`). Maintenance that was resolved before it began was called off. With
-    `exempts_nodes` the nodes of the region lose no reputation for that time (`nodes.models.Exemption`).
-    `changed_at` is when anything that readers are told last changed.
+    It lasts from `starts_at` to `ended_at`, which is `resolved_at` or, for maintenance that nobody resolved,
+    the planned `ends_at`. Maintenance resolved before it began was cancelled. With `exempts_nodes`, the nodes
+    of the region lose no reputation for that time (`nodes.models.Exemption`). `changed_at` is when anything
+    public last changed.
     """
 
     kind = models.CharField(max_length=12, choices=IncidentKind.choices, default=IncidentKind.INCIDENT)
@@ -110,7 +110,7 @@ class Incident(models.Model):
 
     @property
     def ended_at(self) -> datetime | None:
-        """The end: as somebody said, or as planned for maintenance, perhaps to come; None if nobody knows."""
+        """When it was resolved, or the planned end of maintenance, which may lie ahead. None if open."""
         if self.resolved_at is None and self.kind == IncidentKind.MAINTENANCE:
             return self.ends_at
         return self.resolved_at
@@ -129,7 +129,7 @@ class IncidentState(models.TextChoices):
 
 
 class IncidentUpdate(models.Model):
-    """What was said in the course of an incident. Public but for `by`."""
+    """An update of an incident. Public except for `by`."""
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="updates")
     at = models.DateTimeField(default=timezone.now)
@@ -152,18 +152,18 @@ class IncidentUpdate(models.Model):
 
 
 class RegionHour(models.Model):
-    """One hour of a region, or of the whole network (region ''): what trends, heatmap and history read.
+    """One hour of a region or of the whole network (region ''), for trends, heatmap and history.
 
-    Latency and traffic are computed from ClickHouse, in full each time that something of the hour changes
-    (`metrics.ChangedHour`), so that repeats change nothing. Null is not known. `active_nodes` and
-    `models_cached` are the last sample taken in the hour; minutes are summed over the region's nodes.
+    Latency and traffic are recomputed from ClickHouse whenever the hour has new facts
+    (`metrics.ChangedHour`), so repeating it is harmless. Null is unknown. `active_nodes` and `models_cached`
+    are the last sample taken in the hour. Minutes are summed over the region's nodes.
     """
 
     pk = models.CompositePrimaryKey("hour", "region")
     hour = models.DateTimeField()
     region = models.CharField(max_length=32, blank=True)
     active_nodes = models.PositiveIntegerField(null=True)
-    models_cached = models.PositiveIntegerField(null=True)  # of the whole network alone
+    models_cached = models.PositiveIntegerField(null=True)  # only for the whole network
     p95_ms = models.FloatField(null=True)
     probes = models.PositiveBigIntegerField(null=True)
     requests = models.PositiveBigIntegerField(null=True)
@@ -172,7 +172,7 @@ class RegionHour(models.Model):
     errors = models.PositiveBigIntegerField(null=True)
     minutes_up = models.PositiveBigIntegerField(null=True)
     minutes_expected = models.PositiveBigIntegerField(null=True)
-    # Up to when the facts behind the traffic, and behind latency and minutes, had arrived.
+    # The moment up to which all facts of the traffic, and of latency and minutes, had arrived.
     computed_at = models.DateTimeField(null=True)
     measured_at = models.DateTimeField(null=True)
 

@@ -14,7 +14,7 @@ class RegionLatencyAnswer(serializers.Serializer):
 
 
 class FigureState(serializers.Serializer):
-    """How well a figure is known: `stale` is the last good value while its source cannot be asked."""
+    """The state of a figure. `stale` is the last good value while its source does not answer."""
 
     state = serializers.ChoiceField(choices=[knowledge.value for knowledge in Knowledge])
     as_of = serializers.DateTimeField(help_text="the time for which the figure is computed")
@@ -29,7 +29,7 @@ class FigureStates(serializers.Serializer):
 
 
 class Summary(serializers.Serializer):
-    """A figure that is not known is null, never 0."""
+    """The network's figures. An unknown figure is null, never 0."""
 
     active_nodes = serializers.IntegerField(allow_null=True, help_text=definitions.ACTIVE_NODES.sentence)
     p95_global = serializers.FloatField(

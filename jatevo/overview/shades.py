@@ -1,6 +1,6 @@
-"""A scale of shades that follows what is shown: about a fifth of the values to each shade. Pure.
+"""A scale of shades that adapts to the values shown, with about a fifth of them in each shade. Pure.
 
-A scale with fixed steps gave a large fleet, whose regions and hours are much alike, one or two shades.
+With fixed steps, a large fleet with similar regions and hours would show only one or two shades.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ class Scale:
     bounds: tuple[float, ...]
 
     def shade(self, value: float | None) -> int:
-        """1 to SHADES, spread over the steps that there are; 0 for None."""
+        """The shade of a value, from 1 to SHADES, spread over the existing steps. 0 for None."""
         if value is None:
             return 0
         return self._number(sum(value >= bound for bound in self.bounds))

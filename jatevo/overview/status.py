@@ -1,7 +1,7 @@
 """90 days of each region's availability, for the status page.
 
 Availability is minutes heard / minutes expected, summed over a region's nodes, from the hours that the
-summariser keeps (`RegionHour`). Minutes add up, so that small regions can be told together. Days are UTC's.
+summariser stores (`RegionHour`). Minutes can be added up, so small regions can be combined. Days are in UTC.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from jatevo.overview.models import Incident, RegionHour
 DAYS = 90
 NETWORK = ""
 _DAY = timedelta(days=1)
-# A region is as large as it was at best in so many days: an outage must not make it disappear.
+# A region's size is its maximum over this many days, so that an outage does not make it disappear.
 _LATELY_DAYS = 7
 
 
@@ -72,7 +72,7 @@ class RegionStrip:
 
     @property
     def label(self) -> str:
-        """The whole in one sentence, for who does not see it."""
+        """The strip in one sentence, for screen readers."""
         told = sum(bool(day.incidents) for day in self.days)
         return (
             f"{self.heading}, last {len(self.days)} days: {self.minutes.words}"
@@ -88,7 +88,7 @@ class Sums:
     nodes: Mapping[str, Mapping[date, int]]
 
     def is_large(self, region: str, day: date) -> bool:
-        """Whether the region had enough nodes to be told by itself to everybody."""
+        """Whether the region had enough nodes to be shown separately to everybody."""
         return region != OTHER_REGIONS and self.size(region, day) >= SMALLEST_PUBLIC_REGION
 
     def size(self, region: str, day: date) -> int:
@@ -99,8 +99,9 @@ class Sums:
 def history(*, at: datetime, fold_small: bool) -> list[RegionStrip]:
     """The strips of all regions with data, by name, OTHER_REGIONS last. Two queries.
 
-    With `fold_small` a region that is small now is part of OTHER_REGIONS, and so is any day on which a
-    larger one was small. A day of OTHER_REGIONS with too few nodes is not told, unless nothing else is.
+    With `fold_small`, regions that are small now are combined as OTHER_REGIONS, and so are days on which a
+    larger region was small. A day of OTHER_REGIONS with too few nodes is left out, unless there is nothing
+    else.
     """
     today = at.astimezone(UTC).date()
     days = [today - back * _DAY for back in range(DAYS - 1, -1, -1)]

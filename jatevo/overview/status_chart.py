@@ -1,4 +1,4 @@
-"""The status page's strips as drawings: a bar a day, whose height says how it went. Pure: SVG user units.
+"""The status page's strips as SVG, with a bar for each day. Pure: geometry in SVG user units.
 
 All bars of a level are one path, so that the page stays small however many regions there are.
 """
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from jatevo.overview.status import RegionDay, RegionStrip
 
-# From these shares on a day is called so; one definition for bars, words and legend.
+# The least share for each level, used for bars, words and legend.
 GOOD, FAIR = 0.99, 0.95
 # A box of a unit a day, with room for the marks of incidents below the bars.
 HEIGHT, _FLOOR, _WIDTH = 34, 28, 0.72
@@ -18,7 +18,7 @@ _MARK_TOP = 30
 
 
 class DayLevel(StrEnum):
-    """How a day went: told by colour, and again by the height of its bar."""
+    """The state of a day, shown both by colour and by the height of its bar."""
 
     GOOD = "good"
     FAIR = "fair"
@@ -59,7 +59,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Spot:
-    """A day that is worth a word when pointed at."""
+    """A day with a tooltip."""
 
     x: int
     title: str

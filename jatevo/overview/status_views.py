@@ -21,7 +21,7 @@ PER_PAGE = 20
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """How the network is now, what is announced, and 90 days of each region."""
+    """The network's present state, announced maintenance, and 90 days of each region."""
     if not may_see_overview(request.user):
         return redirect_to_login(request.get_full_path())
     now = timezone.now()
@@ -71,7 +71,7 @@ def archive(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def incident(request: HttpRequest, incident_id: int) -> HttpResponse:
-    """One incident with all that was said."""
+    """One incident with all of its updates."""
     if not may_see_overview(request.user):
         return redirect_to_login(request.get_full_path())
     found = get_object_or_404(Incident.objects.prefetch_related("updates"), pk=incident_id)

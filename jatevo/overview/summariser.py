@@ -1,8 +1,8 @@
-"""Sums up the network's hours into `RegionHour`, from which trends, heatmap and status history are drawn.
+"""Summarises the network's hours into `RegionHour`, for trends, heatmap and status history.
 
-Latency, traffic and minutes come from ClickHouse, in full for each hour of which it got new facts
-(`metrics.ChangedHour`); the nodes are counted as the hour goes by. An hour stays noted until it is settled: until
-all that was heard in it must have come in, so that the minutes in which nobody was heard count as well.
+Latency, traffic and minutes are computed from ClickHouse for each hour with new facts
+(`metrics.ChangedHour`). Nodes are counted during the hour. An hour stays noted until it is settled, that is
+until all of its heartbeats must have arrived, so that minutes without any heartbeat count as well.
 """
 
 from collections import defaultdict
@@ -27,11 +27,11 @@ from nodes.models import Exemption, ExemptionKind, Node
 NETWORK = ""
 
 HOURS_PER_RUN = 6
-# Traffic is summed up in each run. Latency and minutes of an hour that is not settled cost a large fleet more than
-# they are worth each time.
+# Traffic is summed up in each run. For an hour that is not settled, latency and minutes are too expensive for
+# that.
 MEASURED_EVERY = timedelta(seconds=60)
 SMALL_FLEET = 500
-# Who was silent for so long has left, and is missed no more.
+# A node silent for this long has left, and its minutes are no longer expected.
 LEFT_AFTER = timedelta(days=7)
 
 _TRAFFIC = ("requests", "tokens_input", "tokens_output", "errors", "computed_at")
@@ -50,10 +50,10 @@ class _Minutes:
 
 
 def summarise(*, at: datetime, store: Transport | None = None, limit: int = HOURS_PER_RUN) -> list[datetime]:
-    """Sums up at most `limit` hours that changed, and says which.
+    """Summarises at most `limit` hours that changed. Returns which.
 
-    An hour that cannot be summed up is logged and keeps none of the others waiting. Any number of processes may call
-    it at once. Raises MetricsUnavailable when ClickHouse does not answer; what was not summed up stays noted.
+    An hour that fails is logged, and the others continue. Any number of processes may call it at once. Raises
+    MetricsUnavailable if ClickHouse does not answer. Hours that were not summarised stay noted.
     """
     store = store or get_store()
     until = complete_until(at=at)
@@ -64,7 +64,7 @@ def summarise(*, at: datetime, store: Transport | None = None, limit: int = HOUR
         try:
             _sum_up(store, hour, noted_at, until)
         except (MetricsUnavailable, OperationalError, InterfaceError):
-            raise  # a store is away: the others would fare no better
+            raise  # a store does not answer, so the others would fail too
         except Exception:
             log.exception("an hour cannot be summed up", hour=hour.isoformat())
         else:
@@ -81,9 +81,9 @@ def _sum_up(store: Transport, hour: datetime, noted_at: datetime, until: datetim
 
 
 def take_census(*, at: datetime) -> None:
-    """Counts active nodes, per region and in all, and the models there, into the running hour's rows.
+    """Stores the numbers of active nodes, by region and in total, and of models in the current hour's rows.
 
-    Notes the hour as changed, so that one without any fact is summed up too, as zeros.
+    Notes the hour as changed, so that an hour without any fact is summarised too, as zeros.
     """
     now = kpis.census(at=at)
     hour = floor_hour(at)
@@ -124,10 +124,11 @@ def _noted(at: datetime) -> list[tuple[datetime, datetime]]:
 
 @transaction.atomic
 def _store_sums(sums: list[RegionHour], hour: datetime, noted_at: datetime, *, settled: bool) -> None:
-    """Stores an hour's sums; if it is settled, deletes its note, provided it is the one of before they were taken.
+    """Stores an hour's sums; if it is settled, deletes its note, provided it is the one of before they were
+    taken.
 
-    A later note stays, because its facts may have come too late for the sums. If there is none any more, somebody
-    else has stored later sums, and these are dropped.
+    A later note stays, because its facts may have come too late for the sums. If there is none any more,
+    somebody else has stored later sums, and these are dropped.
     """
     now = ChangedHour.objects.select_for_update().filter(hour=hour).first()
     if now is None:
@@ -195,9 +196,9 @@ def _add_traffic(row: RegionHour, served: Iterable[queries.HourTraffic]) -> None
 def _minutes_by_region(heard: dict[str, int], hour: datetime, until: datetime) -> dict[str, _Minutes]:
     """The hour's minutes of the nodes that belonged to the network in it, by region and for the network.
 
-    `heard` has each node's minutes as bits. Expected are those from the minute in which it was first heard, as far as
-    its heartbeats have come in (`minutes.expected_minutes`). A node that was never heard, or that was silent for
-    LEFT_AFTER before the hour, has none.
+    `heard` has each node's minutes as bits. Expected are those from the minute in which it was first heard,
+    as far as its heartbeats have come in (`minutes.expected_minutes`). A node that was never heard, or that
+    was silent for LEFT_AFTER before the hour, has none.
     """
     settled = min(hour + HOUR, until - queries.SETTLED_AFTER)
     unheard = hours_of_windows(_console_outages(hour), hour, hour + HOUR).get(hour, 0)

@@ -1,4 +1,4 @@
-"""What the worker does for the network's history."""
+"""The worker's jobs for the network's history."""
 
 import logging
 
@@ -15,18 +15,18 @@ logger = logging.getLogger(__name__)
 @app.periodic(cron="* * * * *", periodic_id="take-census")
 @app.task(name="overview.take_census", queueing_lock="take-census", pass_context=False)
 def count_nodes(timestamp: int) -> None:
-    """Each minute: how many nodes are active, and which models do they hold?"""
+    """Counts active nodes and their models, every minute."""
     take_census(at=timezone.now())
 
 
 @app.periodic(cron="* * * * * */5", periodic_id="summarise-hours")
 @app.task(name="overview.summarise", queueing_lock="summarise-hours", pass_context=False)
 def sum_up_hours(timestamp: int) -> None:
-    """Every five seconds: the hours of which ClickHouse got new facts. While it is away they stay noted."""
+    """Summarises hours with new facts, every five seconds. While ClickHouse is away they stay noted."""
     try:
         summarise(at=timezone.now())
     except CircuitOpen:
-        pass  # said a few seconds ago, by who met the failure
+        pass  # already logged where the failure occurred
     except MetricsUnavailable as error:
         logger.warning("the hours wait for ClickHouse: %s", error)
     except MetricsError:

@@ -25,10 +25,10 @@ from jatevo.overview.models import Incident, IncidentKind, Severity
 from jatevo.web.fragments import page_or_fragment
 from nodes.access.names import NodeNames
 
-POLL_SECONDS = 8  # what is seen is at most this, FRESH_FOR and a second or two of shipping old
+POLL_SECONDS = 8  # figures on a page are at most this, FRESH_FOR and a few seconds of shipping old
 SHOWN_INCIDENTS = 3
 DAY_HOURS = 24
-# The worker sums up every few seconds; this is many of its runs.
+# The worker summarises every few seconds, so this is many of its runs.
 HOURS_LATE = timedelta(minutes=3)
 
 _WORST_FIRST = (Severity.MAJOR, Severity.WARN, Severity.INFO)
@@ -36,7 +36,7 @@ _WORST_FIRST = (Severity.MAJOR, Severity.WARN, Severity.INFO)
 
 @dataclass(frozen=True)
 class Late:
-    """As of when the hours are, and why they are not as of now."""
+    """The as-of time of the hours, and why they are late."""
 
     as_of: datetime
     reason: str
@@ -68,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:
-    """What the page shows of the network. Drawn once for each snapshot, audience and time zone, whoever looks."""
+    """The live part of the page, rendered once for each snapshot, audience and time zone."""
     network = snapshot(at=at)
     names = NodeNames.of(request.user)
     moments = f"{network.as_of.timestamp()}:{network.census.as_of.timestamp()}:{network.stale}"
@@ -82,7 +82,9 @@ def _live(request: HttpRequest, heat: Heat, *, at: datetime) -> SafeString:
 
 
 def _audience(request: HttpRequest, names: NodeNames) -> str:
-    """Who sees the same: all admins, an organisation's operators, and strangers but for granted nodes."""
+    """The key of people who see the same page: admins, an organisation's operators, or others by granted
+    nodes.
+    """
     user = request.user
     if not isinstance(user, User):
         return "public"
@@ -94,7 +96,7 @@ def _audience(request: HttpRequest, names: NodeNames) -> str:
 def _drawn(
     request: HttpRequest, network: Snapshot, names: NodeNames, heat: Heat, *, at: datetime
 ) -> dict[str, Any]:
-    """What the template of the live part needs. Four queries."""
+    """The context for the template of the live part. Four queries."""
     fold_small = not sees_small_regions(request.user)
     past = network_hours(at=at, hours=DAY_CHANGE_HOURS)
     today = past[-DAY_HOURS:]
@@ -138,7 +140,7 @@ def _drawn(
 
 
 def _late(network: Snapshot, hours: Sequence[HourPoint], *, at: datetime) -> Late | None:
-    """Whether trends and heatmap are behind: with the figures, or because nobody has summed them up lately."""
+    """Whether trends and heatmap are late, like the figures or because no hour was summarised recently."""
     if network.stale and network.traffic:
         return Late(network.traffic.as_of, network.trouble)
     computed = max((point.computed_at for point in hours if point.computed_at), default=None)
@@ -161,7 +163,7 @@ def _sparks(hours: list[HourPoint]) -> Sparks:
         [hour.active_nodes for hour in hours],
         [hour.p95_ms for hour in hours],
         [hour.models_cached for hour in hours],
-        # the running hour is not over, and would end every trend with a fall
+        # without the current hour, which is incomplete and would make every trend end with a fall
         [hour.requests for hour in hours if not hour.running],
     )
 
