@@ -1,4 +1,6 @@
-"""`python -m bench --home DIR`: seeds a fleet if the home is empty, measures the console over it, prints Markdown."""
+"""`python -m bench --home DIR`: seeds a fleet if the home is empty, measures the console over it, prints
+Markdown.
+"""
 
 import argparse
 import json
@@ -100,7 +102,7 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
 
 
 def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
-    """Seeds an empty home; in one that was seeded before, measurements go on until now."""
+    """Loads a fleet into an empty home. In a home loaded before, adds measurements until now."""
     with steps.step("Migrations"):
         consoles.django_command("migrate", "-v0", env=env)
         consoles.django_command("metrics_migrate", env=env)
@@ -164,7 +166,7 @@ def _some_nodes(env: dict[str, str], count: int, draw: random.Random) -> list[st
 
 
 def _export_seconds(visitors: RoleClients, report: BenchReport) -> float:
-    """The middle one of three."""
+    """The median of three exports."""
     times = Times()
     case = cases.Case("export", "CSV", "/nodes/~export.csv")
     for _ in range(3):

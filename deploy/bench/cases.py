@@ -1,4 +1,4 @@
-"""What is asked for, by whom, and how fast the answer should be."""
+"""The requests to measure, by role, with the limit for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A URL, as `role` asks for it; with `target` as htmx does for that element."""
+    """A URL requested by `role`. With `target`, as htmx requests it for that element."""
 
     group: str
     name: str
@@ -44,18 +44,18 @@ class Case:
 
 
 def yardstick() -> Case:
-    """The cheapest answer of the same server, to compare machines by."""
+    """The cheapest answer of the server, to compare machines."""
     return Case("yardstick", "/healthz", "/healthz", role="nobody")
 
 
 def summaries(limit_ms: float, group: str) -> list[Case]:
-    """The Overview and its API, as everybody sees them."""
+    """The Overview and its API, for each role."""
     pages = [Case(group, f"Overview, {role}", "/", role, limit_ms) for role in ROLES]
     return [*pages, *(Case(group, f"/v1/summary, {role}", "/v1/summary", role, limit_ms) for role in ROLES)]
 
 
 def lists() -> list[Case]:
-    """The list of nodes: every filter, every order both ways, far pages, mixtures."""
+    """The node list: every filter, every order in both directions, late pages, and combinations."""
     queries = list(FILTERS.items())
     queries += [(f"by {key}, {way or 'up'}", f"sort={sign}{key}") for key in SORTS for sign, way in (("", ""), ("-", "down"))]  # fmt: skip
     queries += [(f"page {page}", f"page={page}") for page in (2, 100, 400)]
@@ -73,7 +73,7 @@ def lists() -> list[Case]:
 
 
 def drawers(node_ids: Sequence[str]) -> list[Case]:
-    """Each tab of each of the nodes, as the drawer asks for it, and the first tab as a page."""
+    """Each tab of the nodes in the drawer, and the first tab as a page."""
     found = []
     for node_id in node_ids:
         page = f"/nodes/{node_id}/"
@@ -86,7 +86,7 @@ def drawers(node_ids: Sequence[str]) -> list[Case]:
 
 
 def others() -> list[Case]:
-    """Pages without a limit of their own."""
+    """Pages without a limit."""
     return [
         Case("others", "status page", "/status/", "nobody"),
         Case("others", "/v1/nodes", "/v1/nodes", "admin"),

@@ -1,4 +1,4 @@
-"""Starting what is measured: the one-machine console, or a deployment of services on Debian's ClickHouse."""
+"""Starts the console to measure: the one-machine run, or a deployment of services on Debian's ClickHouse."""
 
 import os
 import shutil
@@ -29,25 +29,25 @@ WEB_PROCESSES = 2
 
 
 def django_command(*words: str, env: dict[str, str]) -> None:
-    """Runs `manage.py …`; its lines go to the terminal."""
+    """Runs `manage.py …` with its output on the terminal."""
     subprocess.run([sys.executable, "manage.py", *words], cwd=BASE_DIR, env=env, check=True)
 
 
 def load(*words: str, env: dict[str, str]) -> None:
-    """Runs `python -m bench.load …`; its lines go to the terminal."""
+    """Runs `python -m bench.load …` with its output on the terminal."""
     subprocess.run([sys.executable, "-m", "bench.load", *words], cwd=BASE_DIR, env=env, check=True)
 
 
 @contextmanager
 def one_machine(env: dict[str, str], log: Path) -> Iterator[str]:
-    """The base URL of the console as `make run` has it."""
+    """Runs the console as `make run` does. Yields its base URL."""
     with _running([[sys.executable, "-m", "bench.serve"]], env, log) as base:
         yield base
 
 
 @contextmanager
 def services(env: dict[str, str], log: Path) -> Iterator[str]:
-    """The same with granian's processes and a worker of its own."""
+    """Runs the console with granian's processes and a separate worker. Yields its base URL."""
     web = [
         str(Path(sys.executable).with_name("granian")),
         "--interface",
@@ -63,7 +63,10 @@ def services(env: dict[str, str], log: Path) -> Iterator[str]:
 
 @contextmanager
 def clickhouse(home: Path) -> Iterator[str]:
-    """A private ClickHouse server on data below `home`; its URL. RuntimeError without the package."""
+    """Runs a private ClickHouse server with data below `home`.
+
+    Yields its URL. RuntimeError without the package.
+    """
     binary = clickhouse_server.find_binary()
     if binary is None:
         raise RuntimeError("clickhouse-server is not installed (Debian: apt-get install clickhouse-server).")

@@ -1,4 +1,5 @@
-"""`python -m bench.guesses --url URL --pid PID`: thirty wrong logins at once, and what everybody else feels of it.
+"""`python -m bench.guesses --url URL --pid PID`: thirty wrong logins at once, and what everybody else feels
+of it.
 
 Readers ask for other pages before and during two such waves, a minute apart, since a wave uses up what one
 address may try. Prints their p95, the statuses of the logins, and how much the server's processes grew.
@@ -22,7 +23,7 @@ QUIET_SECONDS = 5.0
 
 
 class Readers:
-    """Ask for the pages in turn until told to stop; milliseconds by page."""
+    """Request the pages in turn until stopped, and record milliseconds by page."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 class Crowd:
-    """Thirty clients whose connections stand, so that `guess` measures the server and not their making."""
+    """Thirty clients with open connections, so that `guess` does not measure connecting."""
 
     def __init__(self, url: str) -> None:
         plain = httpx.create_ssl_context(verify=False, trust_env=False)  # one for all: making it is slow
@@ -102,7 +103,10 @@ class Crowd:
             client.get("/healthz")
 
     def guess(self, pid: int, wave: int) -> tuple[list[int], list[float], int]:
-        """The statuses and milliseconds of wrong logins that start at one moment, and the most memory seen."""
+        """Sends wrong logins at the same moment.
+
+        Returns their statuses and milliseconds, and the peak memory.
+        """
         together, statuses, times = threading.Barrier(LOGINS), list[int](), list[float]()
 
         def one(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Asking and timing: wall-clock milliseconds at the client, over connections that stay open."""
+"""Sends and times requests: wall-clock milliseconds at the client, over open connections."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60.0
 
 @dataclass
 class Times:
-    """The answers' milliseconds per case, in the order of asking, and what was no 200."""
+    """The milliseconds of the answers by case, in order, and answers other than 200."""
 
     by_case: dict[Case, list[float]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
@@ -27,7 +27,7 @@ class Times:
 
 
 class RoleClients:
-    """A client of each role. Signing in is done once; not to be shared between threads."""
+    """A signed-in client for each role. Must not be shared between threads."""
 
     def __init__(self, base: str, credentials: dict[str, dict[str, str]]) -> None:
         self._clients = {role: httpx.Client(base_url=base, timeout=TIMEOUT_SECONDS) for role in ROLES}
@@ -36,7 +36,7 @@ class RoleClients:
             answer.raise_for_status()
 
     def ask(self, case: Case) -> tuple[float, httpx.Response]:
-        """The milliseconds until the whole answer was there."""
+        """The milliseconds until the whole answer has arrived."""
         headers = {"HX-Request": "true", "HX-Target": case.target} if case.target else {}
         begun = time.perf_counter()
         answer = self._clients[case.role].get(case.path, headers=headers)
@@ -56,7 +56,9 @@ def measure(
     before_each: Callable[[], None] | None = None,
     into: Times | None = None,
 ) -> Times:
-    """Asks for every case once a round, in a new random order each: what slows the machine slows all alike."""
+    """Requests every case once per round in a new random order, so that a slow moment does not affect only
+    one.
+    """
     times = into or Times()
     for _ in range(rounds):
         for case in draw.sample(cases, len(cases)):

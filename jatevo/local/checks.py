@@ -1,4 +1,4 @@
-"""What is looked at before anything starts; each problem is one sentence."""
+"""Checks before anything starts. Each problem is one sentence."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def python_is_new_enough(version: tuple[int, ...] = sys.version_info[:2]) -> Non
 
 
 def home_is_usable(home: Path) -> None:
-    """The folder can be made and written to, and its disk has room for a day's work."""
+    """Checks that the folder can be created and written to, and that its disk has room for a day."""
     try:
         home.mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -40,7 +40,7 @@ def home_is_usable(home: Path) -> None:
 
 
 def wanted_port(text: str) -> int:
-    """PORT as a number; 0 asks for any free one."""
+    """PORT as a number. 0 means any free port."""
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise CannotStart(f"PORT is {text!r}, and must be a number from 0 to 65535.")
     return int(text)

@@ -1,4 +1,4 @@
-"""The console's child processes: started in sessions of their own, recorded, watched over, ended."""
+"""The console's child processes: starting them in their own sessions, recording, watching and ending them."""
 
 import json
 import signal
@@ -30,7 +30,7 @@ class Child:
         return self.process.poll() is None
 
     def last_words(self, lines: int = 3) -> str:
-        """The end of its log, on one line, for an error message."""
+        """The end of the child's log, on one line, for an error message."""
         tail = self.log.read_text(errors="replace").strip().splitlines()[-lines:]
         return " / ".join(line.strip() for line in tail) or "it said nothing"
 
@@ -134,7 +134,7 @@ class Children:
         self._children.pop(child.name, None)
 
     def close(self) -> None:
-        """Stop whatever is left and dismiss the guard."""
+        """Stop the remaining children and the guard."""
         for child in list(self._children.values()):
             if child.running():
                 child.process.send_signal(child.stop_signal)

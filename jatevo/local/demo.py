@@ -66,8 +66,9 @@ NODES = (
     DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.02),
     DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.01),
     DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.01),
-    # Comes later and signs with a key that is not its own, so that a quarantine can be watched. Its organisation is
-    # another, since a finding of fraud concerns what the same organisation registers afterwards.
+    # Comes later and signs with a key that is not its own, so that a quarantine can be watched. Its
+    # organisation is another, since a finding of fraud concerns what the same organisation registers
+    # afterwards.
     DemoNode(
         "fra-rogue-02",
         "eu-central",
@@ -82,7 +83,7 @@ NODES = (
 
 
 class DemoProcess:
-    """One process of the fleet, started again with growing pauses. Times are monotonic seconds."""
+    """One process of the fleet, restarted after growing pauses. Times are monotonic seconds."""
 
     def __init__(self, name: str, command: list[str], env: dict[str, str], *, start_at: float) -> None:
         self.name = name
@@ -165,7 +166,7 @@ class DemoFleet:
         )
 
     def tick(self, *, at: float) -> None:
-        """To be called a few times a second: starts what is due, restarts what has ended."""
+        """Starts what is due and restarts what has ended. Called a few times a second."""
         for member in self.members:
             member.tick(self._children, self._logs, at=at)
 
@@ -179,7 +180,7 @@ class DemoFleet:
 
 
 def history_until(home: Path) -> datetime | None:
-    """Up to when this installation's history is invented; None where there is none."""
+    """Until when this installation's history is invented, or None."""
     kept = home / HISTORY
     return datetime.fromisoformat(json.loads(kept.read_text())["until"]) if kept.exists() else None
 

@@ -1,8 +1,8 @@
 """Fourteen days of invented history for the demo fleet, so that a first look finds full pages.
 
-Nothing of it happened, and it says so: the console shows a notice, each invented receipt has the signed member
-`"demo": true`, and the incident's text names itself. The nodes' keys are real and handed to the demo's agents,
-which go on where the history ends; so receipts of the past verify like those of today.
+Nothing of it happened, and it says so: the console shows a notice, each invented receipt has the signed
+member `"demo": true`, and the incident's text names itself. The nodes' keys are real and handed to the demo's
+agents, which go on where the history ends; so receipts of the past verify like those of today.
 """
 
 import base64
@@ -44,7 +44,10 @@ AGENT_VERSION = "1.0.0"
 
 @dataclass(frozen=True)
 class Past:
-    """What is invented of a node. `away`: hours before now, minutes of silence, and whether it was announced."""
+    """What is invented of a node.
+
+    `away`: hours before now, minutes of silence, and whether it was announced.
+    """
 
     gpu_model: str
     vram_gb: int
@@ -89,7 +92,8 @@ def invent_history(
 ) -> None:
     """Enrols the nodes in the past and fills it, up to `at`; the agents find themselves registered.
 
-    All of it or nothing in PostgreSQL. Cut short, it can be run again: the same installation invents the same.
+    All of it or nothing in PostgreSQL. Cut short, it can be run again: the same installation invents the
+    same.
     """
     now = int(at.timestamp())
     members = [_member(number, agent, now) for number, agent in enumerate(agents)]
@@ -249,7 +253,7 @@ def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, 
 
 
 def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
-    """The agent's own state file: it starts as the node that was registered in the past."""
+    """Writes the agent's state file, so that it starts as the node that was registered in the past."""
     agent.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(
         agent.state / "state.json",
@@ -269,5 +273,5 @@ def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
 
 
 def notice(until: datetime) -> str:
-    """What every page says of it."""
+    """The notice about invented history on every page."""
     return f"Demo data: history before {until:%-d %b %Y, %H:%M} UTC is invented."

@@ -1,4 +1,4 @@
-"""The installation's own secrets, made once and kept in JATEVO_HOME/secrets.json (mode 0600)."""
+"""The installation's own secrets, generated once and stored in JATEVO_HOME/secrets.json (mode 0600)."""
 
 import base64
 import json

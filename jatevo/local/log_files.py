@@ -1,7 +1,7 @@
 """The log files of the one-machine run stay small, however long it runs and whoever writes to them.
 
-A log that has grown is copied and emptied in place, since the processes that write to it keep it open: they all
-append, so that they go on at its new end. What is written between copy and emptying is lost.
+A log that has grown is copied and emptied in place, since the processes that write to it keep it open: they
+all append, so that they go on at its new end. What is written between copy and emptying is lost.
 """
 
 import shutil
@@ -12,7 +12,7 @@ MAX_LOG_BYTES = 5_000_000
 
 
 def rotate(log: Path) -> None:
-    """Moves what is over 5 MB to `….log.1`, in place of what was there."""
+    """Moves a log over 5 MB to `….log.1`, replacing the previous one."""
     with suppress(FileNotFoundError):
         if log.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))

@@ -1,4 +1,4 @@
-"""What stops the console from starting, said in one sentence."""
+"""The error that stops the console from starting."""
 
 
 class CannotStart(Exception):

@@ -1,4 +1,4 @@
-"""The first users of an installation, and credentials.json, which tells their passwords."""
+"""The first users of an installation, and credentials.json with their passwords."""
 
 import json
 import secrets

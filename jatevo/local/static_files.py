@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 
 def collect(home: Path) -> bool:
-    """Bring STATIC_ROOT up to date; whether there was anything to do."""
+    """Bring STATIC_ROOT up to date. Returns whether anything had changed."""
     stamp = home / "run" / "static-files"
     wanted = _fingerprint()
     if (

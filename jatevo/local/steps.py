@@ -1,4 +1,4 @@
-"""The lines that a start prints as it goes: what, and how long it took."""
+"""The lines that the start prints: each step and how long it took."""
 
 import sys
 import time

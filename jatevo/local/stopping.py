@@ -11,7 +11,7 @@ from contextlib import suppress
 
 
 class StopRequested(Exception):
-    """Asked to stop during the start."""
+    """A stop was requested during the start."""
 
 
 class StopRequest:
@@ -33,8 +33,9 @@ class StopRequest:
         return self._asked
 
     def wait(self, seconds: float | None) -> bool:
-        """`is_set`, after so many seconds at most (None: once it is). Nothing is read, so that every later call
-        returns at once.
+        """`is_set`, after so many seconds at most (None: once it is).
+
+        Nothing is read, so that every later call returns at once.
         """
         select.select([self._reader], [], [], seconds)
         return self._asked

@@ -1,4 +1,5 @@
-"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests, two for the quick ones.
+"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests, two for the
+quick ones.
 
 Threads and one process, because chDB keeps its files open to one process only.
 """
@@ -30,7 +31,7 @@ ERROR_TYPES = {413: "too_large", 431: "too_large", 500: "internal_error"}
 
 
 class JsonErrorTask(ErrorTask):
-    """What waitress answers by itself (bad HTTP, a body beyond measure), in the shape of every error."""
+    """Errors that waitress answers itself (bad HTTP, a body that is too large), in the console's error shape."""
 
     def execute(self) -> None:
         problem = self.request.error
@@ -141,7 +142,7 @@ class WebServer:
         watched.clear()
 
     def _in_loop(self, action: Callable[[], Any]) -> None:
-        """Run it in the loop's own thread: waitress' sockets are not for others to touch."""
+        """Run an action in the loop's thread, because waitress' sockets must not be used from other threads."""
         self._server.trigger.pull_trigger(action)
 
     def _unsent_bytes(self) -> int:

@@ -86,7 +86,7 @@ async def work() -> None:
 
 
 def _connector() -> PsycopgConnector:
-    """procrastinate's own connections: to claim and finish jobs, to hear of new ones, to say that it lives."""
+    """procrastinate's own connections, for claiming and finishing jobs, notifications and its heartbeat."""
 
     async def configure(connection: BoundedAsyncConnection) -> None:
         connection.answer_seconds = ANSWER_SECONDS
@@ -131,7 +131,7 @@ class WorkerThread:
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def wait(self, *, timeout_seconds: float) -> bool:
-        """Whether it has ended in time; a job that blocks for longer is left to die with the process."""
+        """Whether it has ended in time. A job that blocks for longer ends with the process."""
         self._thread.join(timeout_seconds)
         return not self.running()
 

@@ -1,4 +1,4 @@
-"""A large invented fleet. The same seed and moment, the same fleet. Times are unix seconds (UTC)."""
+"""A large invented fleet. The same seed and moment give the same fleet. Times are unix seconds (UTC)."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 def invent(*, nodes: int, days: int, seed: int, now: int) -> InventedFleet:
-    """The fleet of so many nodes, and its silences of the last `days` days up to `now`."""
+    """A fleet of `nodes` nodes, with their silences of the last `days` days up to `now`."""
     draw = dice(seed, f"fleet of {nodes}")
     regions = _regions(nodes, draw)
     statuses = _shares(STATUSES, nodes)
@@ -137,7 +137,7 @@ def _network_outages(days: int, now: int, draw: random.Random) -> Iterator[Silen
 
 
 def _silences(network: Sequence[Silence], days: int, now: int, draw: random.Random) -> Iterator[Silence]:
-    """A node's outages, its network's among them, in order of time and apart from each other."""
+    """A node's outages, including its network's, in order of time and without overlaps."""
     found = [each for each in network if draw.random() < HIT_BY_A_NETWORK_OUTAGE]
     at = float(now - days * DAY)
     while (at := at + draw.expovariate(1 / DAYS_BETWEEN_OWN_OUTAGES) * DAY) < now - 2 * HOUR:
@@ -158,7 +158,7 @@ def _regions(nodes: int, draw: random.Random) -> list[str]:
 
 
 def _shares(shares: dict[T, int], count: int) -> list[T]:
-    """So many values in the proportions given; each at least once where there is room."""
+    """`count` values in the given proportions, each at least once if there is room."""
     total = sum(shares.values())
     found = [value for value, share in shares.items() for _ in range(max(1, count * share // total))]
     largest = max(shares, key=lambda value: shares[value])

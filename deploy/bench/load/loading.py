@@ -1,4 +1,4 @@
-"""The load in its order: PostgreSQL in one transaction, then ClickHouse, then what the worker derives from both."""
+"""The steps of the load: PostgreSQL in one transaction, then ClickHouse, then what the worker derives."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +31,8 @@ from nodes.rules.lifecycle import Status
 from receipts.partitions import ensure_partitions
 
 VALIDATORS = ["load-validator-1", "load-validator-2"]
-# The last hours are summed up by the summariser itself, as many as a day's trend needs; those before by formula.
+# The last hours are summed up by the summariser itself, as many as a day's trend needs; those before by
+# formula.
 SUMMED_UP_HOURS = 25
 # Receipts that PostgreSQL has, exact bytes and all; those before are in ClickHouse alone.
 SIGNED_HOURS = 24
@@ -39,7 +40,10 @@ SIGNED_HOURS = 24
 
 @dataclass(frozen=True)
 class Wish:
-    """What to load. `now` is unix seconds; measurements go on for `ahead_hours` whole hours after the running one."""
+    """What to load.
+
+    `now` is in unix seconds. Measurements continue for `ahead_hours` hours after the current one.
+    """
 
     nodes: int
     days: int
@@ -66,14 +70,14 @@ class Wish:
 
 
 class Loading:
-    """One run. `say` gets a line for each step that is done."""
+    """One run of the load. `say` gets a line for each completed step."""
 
     def __init__(self, wish: Wish, *, say: Callable[[str], None]) -> None:
         self._wish = wish
         self._say = say
 
     def load(self, home: Path) -> list[Login]:
-        """Everything, into an installation that has no such nodes yet. Returns the logins of each role."""
+        """Loads everything into an installation without such nodes. Returns the logins of each role."""
         wish = self._wish
         with self._step("the fleet"):
             fleet = invent(nodes=wish.nodes, days=wish.days, seed=wish.seed, now=wish.now)
@@ -94,7 +98,7 @@ class Loading:
         return logins
 
     def extend(self) -> None:
-        """Further measurements of the nodes that are there, from where they end; nothing else of them changes."""
+        """Adds measurements of the existing nodes, from where they end. Nothing else changes."""
         wish = self._wish
         nodes = Node.objects.exclude(status=Status.PENDING).select_related("standing").order_by("pk")
         known = [_measured(node) for node in nodes]
@@ -122,7 +126,7 @@ class Loading:
         )
 
     def _orgs(self, fleet: InventedFleet) -> list[Org]:
-        """The one of the people who can sign in is the first."""
+        """Creates the organisations. The first is that of the people who can sign in."""
         names = [f"Org {self._wish.seed}-{number:03d}" for number in range(1, fleet.orgs)]
         return [Org.objects.get(name=ORG_NAME), *Org.objects.bulk_create(Org(name=name) for name in names)]
 
@@ -193,7 +197,7 @@ class Loading:
             self._measure(found, wish.first_hour, wish.running_hour + HOUR)
 
     def _measure(self, found: Measurements, first: int, receipts_from: int) -> None:
-        """Receipts from `receipts_from` on, everything else from `first` on."""
+        """Writes receipts from `receipts_from` on, and all other measurements from `first` on."""
         wish, end = self._wish, self._wish.last_window_ends
         if receipts_from < end:
             found.receipts(receipts_from, end, per_node_day=wish.receipts_per_node_day)
@@ -205,7 +209,7 @@ class Loading:
                 found.uptime(start, min(start + 5 * DAY, end))
 
     def _derive(self, hours: int) -> None:
-        """What the worker makes of it all."""
+        """Runs the worker's computations on the loaded data."""
         at = moment(self._wish.now)
         with self._step("reputations"):
             recompute(at=at)
@@ -219,7 +223,7 @@ class Loading:
             summarise(at=at, limit=ChangedHour.objects.count())
 
     def _move_heartbeats(self) -> None:
-        """Who is heard was heard until now, at the same distance as before."""
+        """Moves the last heartbeats of nodes that are heard up to now, with the same intervals."""
         heard = Node.objects.exclude(status=Status.OFFLINE)
         last = heard.aggregate(last=Max("last_heartbeat_at"))["last"]
         away = moment(self._wish.now) - last
@@ -230,7 +234,7 @@ class Loading:
 
     @contextmanager
     def _store(self) -> Iterator[Transport]:
-        """One that waits as long as it takes."""
+        """A ClickHouse store without a short time-out."""
         store = patient_store()
         try:
             yield store

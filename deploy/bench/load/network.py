@@ -1,4 +1,4 @@
-"""What the console says of the invented network: incidents, maintenance, views that people keep."""
+"""Incidents, maintenance and saved views of the invented network."""
 
 from jatevo.accounts.models import User
 from jatevo.local.history.copying import moment
@@ -12,7 +12,10 @@ INCIDENTS = 12
 
 
 def write_incidents(fleet: InventedFleet, *, by: str, seed: int, now: int) -> int:
-    """A dozen in the days of the status page, one under way and one maintenance ahead; how many."""
+    """Writes a dozen incidents within the status page's days, one open and one maintenance ahead.
+
+    Returns how many.
+    """
     draw = dice(seed, "incidents")
     regions = [NETWORK, *sorted(fleet.of_region())]
     for number in range(INCIDENTS):
@@ -53,7 +56,7 @@ def _incident(title: str, region: str, severity: Severity, starts: int, ends: in
 
 
 def write_maintenance(fleet: InventedFleet, *, by: str, now: int) -> None:
-    """A few nodes whose owners have announced maintenance."""
+    """Announces maintenance of a few nodes."""
     Exemption.objects.bulk_create(
         Exemption(
             kind=ExemptionKind.MAINTENANCE,
@@ -67,7 +70,7 @@ def write_maintenance(fleet: InventedFleet, *, by: str, now: int) -> None:
 
 
 def write_views(users: list[User]) -> None:
-    """The views that each of them keeps."""
+    """Writes saved views of each user."""
     views = {"Slow in Asia": "?region=ap-southeast&sort=-p95", "Low reputation": "?reputation_range=0-60"}
     SavedView.objects.bulk_create(
         SavedView(user=user, name=name, query=query) for user in users for name, query in views.items()
