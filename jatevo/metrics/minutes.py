@@ -1,6 +1,6 @@
 """Minutes and hours (UTC) of windows of time; the minutes of an hour as 60 bits, bit m for minute m. Pure.
 
-Here is also which minutes are expected of a node, for whoever says how many of them it was up (`expected_minutes`).
+`expected_minutes` defines which minutes are expected of a node, for all computations of uptime.
 """
 
 from collections.abc import Iterable, Iterator
@@ -74,10 +74,10 @@ def bit_of(minute: datetime) -> int:
 
 
 def expected_minutes(due: int, *, heard: int, unheard: int) -> int:
-    """Of an hour: the minutes that count when it is said how many of them a node was up.
+    """The minutes of an hour that count as expected for a node's uptime, as bits.
 
-    Those that were `due` (from the node's first minute on, and over), without those in which nobody could be heard
-    (`unheard`: the console's own outages), unless the node was `heard` in them. All as bits.
+    They are the minutes `due` (past minutes since the node's first one), without `unheard` minutes (the
+    console's own outages) unless the node was `heard` in them.
     """
     return due & ~unheard | heard
 

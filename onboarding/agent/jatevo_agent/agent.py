@@ -1,4 +1,4 @@
-"""One running agent: its parts, the order in which they start, and how they end together."""
+"""One running agent: its parts, the order in which they start, and how they stop."""
 
 import signal
 import sqlite3
@@ -60,7 +60,7 @@ class Agent:
         signal.signal(signal.SIGINT, on_signal)
 
     def run(self) -> ExitCode:
-        """Work until told to stop. CannotRun says why the agent cannot start or go on."""
+        """Work until told to stop. Raises CannotRun if the agent cannot start or continue."""
         self._folder.prepare()
         self._folder.lock()
         try:
@@ -101,7 +101,7 @@ class Agent:
     def _work(
         self, state: NodeState, spool: Spool, console: ConsoleClient, machine: MachineFigures, key: CurrentKey
     ) -> None:
-        """Register if need be, then start what a registered node does."""
+        """Register if needed, then start the work of a registered node."""
         registration = Registrar(self._config, self._folder, console, self._clock, self._stopping)
 
         def statement() -> dict[str, Any]:

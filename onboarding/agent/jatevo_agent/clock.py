@@ -33,9 +33,9 @@ class ConsoleClock:
         return self._local_time() + self._offset_seconds
 
     def observe(self, server_unix_seconds: float | None) -> None:
-        """Take note of a time that the console just told; corrects this clock if it is far off.
+        """Compare with a time that the console just sent, and set the offset if this clock is far off.
 
-        An answer's way back takes part of a second, so small differences mean nothing.
+        An answer takes part of a second to arrive, so small differences are ignored.
         """
         if server_unix_seconds is None:
             return

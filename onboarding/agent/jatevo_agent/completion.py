@@ -1,4 +1,4 @@
-"""A completed request, and the receipt that states it."""
+"""A completed request, and its receipt."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from .wire.schema import VERSION, RequestOutcome
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the runtime knows when a request has ended. Times in unix seconds of the console's clock."""
+    """What the runtime knows about a request that has ended.
+
+    Times are unix seconds of the console's clock.
+    """
 
     request_id: str
     model_id: str
@@ -36,7 +39,7 @@ def prompt_digest(prompt: bytes) -> str:
 
 
 def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> dict[str, Any]:
-    """The receipt of `completion` but for its signature. Times are cut to whole seconds."""
+    """The receipt of `completion` without its signature. Times are truncated to whole seconds."""
     ts_start = int(completion.started_at)
     receipt: dict[str, Any] = {
         "version": VERSION,
@@ -62,5 +65,5 @@ def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> di
 
 
 def receipt_bytes(signed_receipt: dict[str, Any]) -> bytes:
-    """The JSON that is stored and sent, always these very bytes."""
+    """The JSON bytes that are stored and sent, always the same for a receipt."""
     return json.dumps(signed_receipt, ensure_ascii=False, separators=(",", ":")).encode()

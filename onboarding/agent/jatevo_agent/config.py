@@ -1,4 +1,4 @@
-"""`agent.yaml`: what may stand in it, and what is wrong with it, in one line that names the key."""
+"""Reads and validates `agent.yaml`. An error is one line that names the key."""
 
 import ipaddress
 import math
@@ -26,7 +26,7 @@ FROM_ENVIRONMENT = (("JATEVO_ENROLLMENT_TOKEN", "enrollment_token"), ("JATEVO_NO
 
 
 class Runtime(StrEnum):
-    """What serves the models on this machine."""
+    """The runtime that serves the models on this machine."""
 
     OLLAMA = "ollama"
     VLLM = "vllm"
@@ -117,7 +117,7 @@ class _Keys:
 
     def __init__(self, path: Path, document: dict[Any, Any]) -> None:
         self._path = path
-        # `key:` with nothing behind it means the same as no key.
+        # `key:` without a value means the same as no key.
         self._left = {key: value for key, value in document.items() if value is not None}
 
     def config(self) -> Config:

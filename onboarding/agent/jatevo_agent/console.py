@@ -1,4 +1,4 @@
-"""The console's HTTP API as the agent uses it: one call, one answer, no retries here."""
+"""A client of the console's HTTP API for the agent, without retries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the console said: its status and, if it was a JSON object, its body."""
+    """An answer of the console: its status and, if it is a JSON object, its body."""
 
     status: int
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later: a limit, a time-out, the server's own trouble."""
+        """Whether the same request may succeed later: after a limit, a time-out or a server error."""
         return self.status in {408, 425, 429} or self.status >= 500
 
 

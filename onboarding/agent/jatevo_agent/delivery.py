@@ -1,8 +1,8 @@
-"""Takes receipts from the spool to the console, each exactly once in effect.
+"""Delivers receipts from the spool to the console, each with effect exactly once.
 
-The same bytes are sent until the console answers for them: it knows a receipt again, so an answer that was
-lost costs a repeat and nothing more. What can pass is retried for ever; what the console refuses for good
-is set aside with its reason, so that one bad receipt never holds up the others.
+The same bytes are sent until the console answers. The console recognises repeated receipts, so a lost answer
+only costs a repeat. Temporary failures are retried for ever. A receipt that the console refuses for good is
+set aside with the reason, so that it does not block the others.
 """
 
 import sqlite3
@@ -46,7 +46,7 @@ class Delivery:
         self._most = MOST_PER_BATCH
 
     def wake(self) -> None:
-        """Say that there is a new receipt, or that it is time to stop."""
+        """Wake the thread, because there is a new receipt or it should stop."""
         self._waiting.set()
 
     def run(self) -> None:
@@ -124,7 +124,7 @@ class Delivery:
                     reason=answer.reason,
                 )
             else:
-                # One of them spoils the batch: halve it until that one stands alone.
+                # One receipt makes the batch fail, so it is halved until that one is alone.
                 self._most = len(batch) // 2
             return 0.0
         self._failed("the console does not take this node's receipts; they wait", answer.reason)

@@ -1,10 +1,10 @@
-"""How the agent's process ends. A service manager reads the code, a person reads the sentence."""
+"""How the agent's process ends: an exit code for the service manager, and a sentence for a person."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """`NEEDS_A_PERSON` will not pass by itself: a service manager should not start the agent again."""
+    """Exit codes. After `NEEDS_A_PERSON`, a service manager should not restart the agent."""
 
     STOPPED = 0
     CRASHED = 1

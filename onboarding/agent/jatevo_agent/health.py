@@ -78,7 +78,7 @@ class _HealthServer(ThreadingHTTPServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hang up on whoever comes when every place is taken: the node's own work goes first."""
+        """Close the connection if all places are taken, because the node's own work takes precedence."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -91,14 +91,14 @@ class _HealthServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hangs up is not news."""
+        """Does not log callers that close the connection."""
 
 
 class _IPv6Server(_HealthServer):
     address_family = socket.AF_INET6
 
     def server_bind(self) -> None:
-        """Systems differ in whether `::` means IPv4 too; here it does."""
+        """Make `::` include IPv4, on which systems differ."""
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
@@ -135,7 +135,7 @@ class _HealthHandler(BaseHTTPRequestHandler):
             self._error(HTTPStatus(code), "invalid_request", message or HTTPStatus(code).phrase)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Probes come every few seconds, and what strangers ask is not worth a line."""
+        """Logs nothing, because probes come every few seconds and anybody can send requests."""
 
     def _error(self, status: HTTPStatus, kind: str, message: str) -> None:
         self._answer(status, {"error": {"type": kind, "message": message}})

@@ -1,4 +1,4 @@
-"""Heartbeats: every few seconds the machine's figures, and from the answer the node's status."""
+"""Heartbeats: sends the machine's figures every few seconds, and reads the node's status from the answer."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 300.0
 
-# Repeated so that what changes without a restart is told too.
+# Repeated, so that changes without a restart are reported too.
 TELL_EVERY_SECONDS = 3600.0
 
 Note = Callable[[Mapping[str, Any]], None]
@@ -86,7 +86,7 @@ class Heartbeat:
         return self._refused(answer)
 
     def _document(self) -> dict[str, Any]:
-        # The console takes only a later `ts` than the last, also after this clock was set back.
+        # The console only accepts a later `ts` than the last one, even if this clock was set back.
         self._last_ts = round(max(self._clock.now(), self._last_ts + 0.001), 3)
         return {
             "node_id": self._node_id,
@@ -147,7 +147,7 @@ class Heartbeat:
             )
 
     def _warn_of_ignored(self, ignored: object) -> None:
-        """Say once what the console did not take of accepted heartbeats."""
+        """Log once which parts of accepted heartbeats the console ignored."""
         if isinstance(ignored, list) and ignored and ignored != self._ignored:
             logs.warning("the console ignored a part of the heartbeat", ignored=ignored)
         self._ignored = ignored

@@ -1,7 +1,7 @@
-"""Changing the node's key: the new one is on disk before the console hears of it, and used once it has it.
+"""Changing the node's key. The new key is stored on disk first, then sent to the console, then used.
 
-If an answer is lost, the same key is offered again until it is known what became of it. Meanwhile the old key goes
-on signing, which the console takes for genuine whichever of the two it holds.
+If an answer is lost, the same key is sent again until the result is known. Until then the old key signs,
+which the console accepts as genuine in either case.
 """
 
 import json
@@ -62,7 +62,7 @@ class KeyChange:
         self._key = key
 
     def run(self, state: NodeState) -> None:
-        """Settle the change that `state` holds, if any. A key that the console does not take is dropped."""
+        """Complete the key change in `state`, if any. A key that the console refuses is dropped."""
         if state.next_seed is None or state.node_token is None:
             return
         offered = _public_text(state.next_seed)

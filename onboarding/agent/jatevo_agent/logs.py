@@ -33,22 +33,22 @@ def start_logging(stream: TextIO | None = None, level: int = logging.INFO) -> No
 
 
 def info(event: str, **fields: object) -> None:
-    """Something that an operator wants to see once."""
+    """Log an event of interest to the operator."""
     _logger.info("%s", _with_fields(event, fields))
 
 
 def warning(event: str, **fields: object) -> None:
-    """Something is wrong and the agent copes."""
+    """Log a problem that the agent handles itself."""
     _logger.warning("%s", _with_fields(event, fields))
 
 
 def error(event: str, **fields: object) -> None:
-    """Something is wrong and a person must act."""
+    """Log a problem that a person must solve."""
     _logger.error("%s", _with_fields(event, fields))
 
 
 def crash(event: str) -> None:
-    """A defect of the agent: with the traceback of the exception in hand."""
+    """Log a bug in the agent, with the traceback of the current exception."""
     _logger.exception("%s", event)
 
 

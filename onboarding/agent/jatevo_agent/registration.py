@@ -1,4 +1,7 @@
-"""Registers the node once, and remembers it: the key is on disk before the console hears of it."""
+"""Registers the node once and stores the result.
+
+The key is stored on disk before it is sent to the console.
+"""
 
 import json
 import secrets
@@ -47,7 +50,7 @@ def identity(config: Config, folder: StateFolder) -> NodeState:
 
 
 class Registrar:
-    """The first talk with the console, repeated until it answers."""
+    """Registers the node, repeating the request until the console answers."""
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class Registrar:
                     self._folder.save(replace(state, attempted_at=None) if not may_be_registered else state)
                     raise CannotRun(_refusal(self._config.node_id, answer, may_be_registered))
                 reason, retry_after_seconds = answer.reason, answer.retry_after_seconds
-                # A gateway's error may hide that the console behind it has done its work.
+                # After a gateway's error, the console behind it may still have registered the node.
                 may_be_registered = may_be_registered or answer.status >= 500
             delay = backoff.failed(retry_after_seconds)
             if backoff.failures == 1:

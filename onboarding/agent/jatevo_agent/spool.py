@@ -1,7 +1,7 @@
-"""Receipts on disk until the console has them: SQLite, safe against a crash at any instant.
+"""Stores receipts in SQLite until the console has them, safe against a crash at any moment.
 
-A receipt is in `spooled` from its completion until the console has answered for it. What the console
-refused for good lies in `refused` with the reason, the newest thousands of it.
+A receipt is in `spooled` from its completion until the console has answered for it. The newest thousands of
+receipts that the console refused for good are in `refused`, with the reason.
 """
 
 import sqlite3
@@ -124,13 +124,13 @@ class Spool:
                 )
 
     def refusals(self) -> list[Refusal]:
-        """What was set aside, oldest first."""
+        """The refused receipts, oldest first."""
         with self._transaction() as connection:
             rows = connection.execute("SELECT seq, status, reason FROM refused ORDER BY seq").fetchall()
         return [Refusal(*row) for row in rows]
 
     def counts(self) -> SpoolCounts:
-        """How much there is."""
+        """The counts of this spool."""
         with self._transaction() as connection:
             return _counts(connection)
 
