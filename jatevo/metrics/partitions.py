@@ -35,5 +35,5 @@ def partitions_of(store: Transport, table: str) -> list[Partition]:
 
 
 def drop(store: Transport, partition: Partition) -> None:
-    """Drops it with all its rows, at once and for good. One that is gone already is no error."""
+    """Drops a partition for good. A partition that no longer exists is not an error."""
     store.execute(f"ALTER TABLE {identifier(partition.table)} DROP PARTITION {partition.number}")

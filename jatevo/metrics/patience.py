@@ -46,7 +46,7 @@ def answers() -> bool:
 
 
 class _Question(Generic[T]):
-    """One computation, and its outcome once it is `done`."""
+    """One computation, and its result once it is `done`."""
 
     def __init__(self, compute: Callable[[], T], due_at: float) -> None:
         self.due_at = due_at  # monotonic seconds
@@ -59,7 +59,7 @@ class _Question(Generic[T]):
     def run(self) -> None:
         try:
             self._answer.append(self._context.run(self._compute))
-        except BaseException as error:  # whatever it is, it is for the one who asked
+        except BaseException as error:  # any error is raised in the thread that asked
             self._error = error
         self.done.set()
         if self._error is not None and time.monotonic() > self.due_at:
@@ -71,13 +71,16 @@ class _Question(Generic[T]):
         return self._answer[0]
 
     def _tell_late(self, error: BaseException) -> None:
-        """Nobody waits for the answer any more. An outage is known already; anything else is a mistake."""
+        """Logs an error after the caller stopped waiting, unless it is an outage, which is already known."""
         if not isinstance(error, MetricsUnavailable):
             log.error("a computation failed after its page had gone on", exc_info=error)
 
 
 class Helpers:
-    """A few threads that compute. They are daemons: a hung server does not hold up the end of the process."""
+    """A few threads that compute.
+
+    They are daemons, so that a hung server does not delay the end of the process.
+    """
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self.owner_pid = os.getpid()
@@ -119,13 +122,13 @@ _current_lock = threading.Lock()
 
 
 def _helpers() -> Helpers:
-    """The process's helpers; a forked child has none of its parent's threads and gets its own."""
+    """The process's helpers. A forked child has none of its parent's threads, so it gets its own."""
     global _current, _current_lock
     helpers = _current
     if helpers is not None and helpers.owner_pid == os.getpid():
         return helpers
     if helpers is not None:
-        _current_lock = threading.Lock()  # the parent's may have been copied in the locked state
+        _current_lock = threading.Lock()  # a fork may have copied the parent's lock in the locked state
     with _current_lock:
         if _current is None or _current.owner_pid != os.getpid():
             _current = Helpers()

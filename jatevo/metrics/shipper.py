@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Shipped:
-    """What one call of ship() moved: facts written by kind, and rows set aside as poisoned."""
+    """The result of one ship(): facts written by kind, and rows set aside as poisoned."""
 
     receipts: int = 0
     latencies: int = 0
@@ -40,7 +40,7 @@ class Shipped:
 
     @property
     def rows(self) -> int:
-        """Outbox rows that are dealt with."""
+        """The number of outbox rows that were handled."""
         return self.receipts + self.latencies + self.uptimes + self.poisoned
 
     def __add__(self, other: "Shipped") -> "Shipped":
@@ -82,7 +82,7 @@ def _batches(limit: int, at: datetime) -> Iterator[uuid.UUID]:
 
 
 def _left_behind() -> list[uuid.UUID]:
-    """Claimed but unfinished batches, oldest first, including those another shipper is busy with."""
+    """Claimed but unfinished batches, oldest first, including those that another shipper is writing."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT batch FROM metrics_outbox WHERE batch IS NOT NULL AND poisoned IS NULL"
@@ -108,7 +108,7 @@ def _claim(limit: int, at: datetime) -> uuid.UUID | None:
 
 
 def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
-    """Writes and deletes one batch, unless another shipper is at it or has finished it."""
+    """Writes and deletes one batch, unless another shipper is writing it or has finished it."""
     with _locked(batch) as is_ours:
         if not is_ours:
             return Shipped()
@@ -151,7 +151,7 @@ def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
 
 
 def _note_hours(facts: Iterable[Fact]) -> None:
-    """Notes the hours of the facts; one that is noted already gets the new time."""
+    """Notes the hours of the facts. An hour that is already noted gets the new time."""
     hours = sorted({_unix_seconds(fact) // 3600 for fact in facts})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -165,7 +165,7 @@ def _note_hours(facts: Iterable[Fact]) -> None:
 
 
 def _unix_seconds(fact: Fact) -> int:
-    """The time that a fact counts at."""
+    """The time at which a fact counts, in unix seconds."""
     match fact:
         case ReceiptFact():
             return fact.ts_end

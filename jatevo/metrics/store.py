@@ -90,7 +90,7 @@ def get_store() -> Store:
     Never fails; nothing is opened before the first call on the store.
     """
     key = (settings.CLICKHOUSE_URL, str(settings.CHDB_PATH))
-    # Without the lock first: a child forked while another thread held it could never take it.
+    # First without the lock, because a child forked while another thread held it could never take it.
     store = _stores.get(key)
     if store is None:
         with _stores_lock:
@@ -116,7 +116,7 @@ def patient_store() -> Store:
 
 
 def close_stores() -> None:
-    """Closes what get_store() opened, for a clean end of the process. The next get_store() reopens."""
+    """Closes what get_store() opened, before the process ends. The next get_store() reopens it."""
     for store in list(_stores.values()):
         store.close()
 

@@ -35,13 +35,14 @@ _DAY_SECONDS = 86_400
 # ClickHouse refuses an insert that touches more than 100 partitions (max_partitions_per_insert_block);
 # none of our tables has partitions shorter than a day. Fewer, because each costs it a file system's while.
 _MAX_DAYS_PER_INSERT = 20
-# A UInt64 holds no more. A receipt may state 2^53 - 1 tokens, so that a batch of absurd ones could add up to more.
+# A UInt64 holds no more. A receipt may state 2^53 - 1 tokens, so that a batch of absurd ones could add up to
+# more.
 _LARGEST = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """How many facts of each kind are in ClickHouse now, and why others (by outbox id) can't be."""
+    """How many facts of each kind were written to ClickHouse, and why others (by outbox id) cannot be."""
 
     receipts: int = 0
     latencies: int = 0

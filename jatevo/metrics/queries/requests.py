@@ -1,7 +1,7 @@
 """How many requests the network served: receipts by the minute or hour in which they ended.
 
 A hedged request has a receipt, and counts, for each node that served it. A batch that was delivered twice has
-its rows twice until they are merged, all alike: grouping by what names a row counts it once.
+identical rows twice until they are merged. Grouping by a row's identity counts it once.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,8 @@ def requests_by_hour(store: Transport, since: datetime, until: datetime) -> list
 def traffic_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourTraffic]:
     """The traffic of each hour that the window touches, all of the hour, and region; in that order.
 
-    A region without receipts in an hour is left out. Regions add up to the network, which has no row of its own.
+    A region without receipts in an hour is left out. Regions add up to the network, which has no row of its
+    own.
     """
     rows = store.execute(
         "SELECT hour, region, sum(c), sum(i), sum(o), sum(h), sum(e) FROM ("

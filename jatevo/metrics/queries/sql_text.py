@@ -1,4 +1,4 @@
-"""Parts of SQL, put together."""
+"""Parts of SQL for several queries."""
 
 # The form in which jatevo.wire.names.normal_model compares models: lower case (A to Z alone, as `lower` does
 # here), without the tag ":latest".
@@ -6,5 +6,5 @@ NORMAL_MODEL = "replaceRegexpOne(lower(model_id), '^(.+):latest$', '\\\\1')"
 
 
 def joined(*parts: str) -> str:
-    """Constant parts of SQL, as one statement; values go through parameters."""
+    """Joins constant parts of SQL to one statement. Values must be passed as parameters."""
     return " ".join(parts)

@@ -1,7 +1,7 @@
-"""In which minutes nodes were up.
+"""The minutes in which nodes were up.
 
-The rollup has a bit for each minute of an hour, so that any window of whole minutes is exact, as long as
-rollups are kept.
+The rollup has a bit for each minute of an hour, so any window of whole minutes is exact, as long as rollups
+are kept.
 """
 
 from bisect import bisect_left
@@ -21,8 +21,8 @@ from jatevo.metrics.minutes import (
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Param, Transport
 
-# A minute is known to have been heard when the node's next heartbeat closes it: before it is so old, nobody can
-# tell that it was missed.
+# A minute is only known once a later heartbeat of the node completes it. Before it is this old, it cannot be
+# counted as missed.
 SETTLED_AFTER = timedelta(minutes=2)
 # The same rows in two ways: over a week of 10,000 nodes FINAL takes a third of the time, over a day or over a
 # few nodes grouping does.
@@ -43,8 +43,8 @@ def uptime_ratio(
 ) -> dict[str, float | None]:
     """For each node (None: all on record): minutes seen up / minutes expected, from 0 to 1.
 
-    Expected are the window's whole minutes from the node's first one on record, but for those with any part in
-    `unheard`, windows in which nobody could be heard, unless the node was; without any it is None.
+    Expected are the window's whole minutes from the node's first one on record, but for those with any part
+    in `unheard`, windows in which nobody could be heard, unless the node was; without any it is None.
     """
     if node_ids is not None and not node_ids:
         return {}
@@ -147,7 +147,10 @@ def minutes_up_in_hour(store: Transport, hour: datetime) -> dict[str, int]:
 
 
 def first_minute_up(store: Transport, node_id: str) -> datetime | None:
-    """The node's first minute on record, up or down: from it on `uptime_ratio` expects it. None without any."""
+    """The node's first minute on record, up or down: from it on `uptime_ratio` expects it.
+
+    None without any.
+    """
     return dict(_first_minutes(store, [node_id])).get(node_id)
 
 
@@ -203,7 +206,10 @@ class _Window:
 
 
 def _popcount(bits: str) -> str:
-    """How many bits are set; 18.16 has no bitCount. Adds neighbours in pairs, then pairs of pairs, and so on."""
+    """How many bits are set; 18.16 has no bitCount.
+
+    Adds neighbours in pairs, then pairs of pairs, and so on.
+    """
     for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
         bits = f"(bitAnd({bits}, {mask}) + bitAnd(bitShiftRight({bits}, {shift}), {mask}))"
     # Multiplied by 0x0101…, the eight bytes add up in the highest one.
