@@ -21,7 +21,7 @@ from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
 from jatevo.local.demo_history import PastNode, invent_history
 from jatevo.local.keys import write_private
-from nodes.actions import create_validator, enrol
+from nodes.actions import create_validator, enrol, move
 from nodes.models import Node
 from nodes.tokens import node_token
 
@@ -228,6 +228,9 @@ def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: Use
             org=org, by=by, at=timezone.now(), node_id=node.node_id, region=node.region, runtime=node.runtime
         )
     else:
+        if node.org and registered.org_id != org.pk:
+            # Older homes have it in the operator's organisation, where its fraud would hold new nodes.
+            move(node=registered, org=org, by=by, at=timezone.now())
         # It has this token already, unless it was killed before it heard the answer to its registration.
         entries["node_token"] = node_token(registered)
         _follow(folder / "state" / "state.json", console_url)

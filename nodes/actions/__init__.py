@@ -27,6 +27,7 @@ from nodes.actions.fraud import confirm_fraud, find_fraud, relate, suspect
 from nodes.actions.heartbeat import Beat, heartbeat
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
+from nodes.actions.moving import move
 from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.sharing import share, unshare
@@ -60,6 +61,7 @@ __all__ = [
     "happen",
     "heartbeat",
     "judge_pending",
+    "move",
     "note_outage",
     "quarantine",
     "recompute",

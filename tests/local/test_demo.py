@@ -10,11 +10,15 @@ import yaml
 from django.utils import timezone
 
 from jatevo.accounts.models import Org, Role, User
+from jatevo.audit.models import AuditEvent
+from jatevo.audit.record import actor_of
 from jatevo.local.children import Children
 from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoFleet, DemoNode, DemoProcess
 from jatevo.local.seed import seed_users
-from nodes.models import Enrollment, Node
+from nodes.actions import find_fraud, relate
+from nodes.models import Enrollment, FraudCause, Node, NodeMark
 from nodes.tokens import node_token
+from tests.factories import NodeFactory
 
 CONSOLE = "http://127.0.0.1:8000"
 
@@ -79,6 +83,28 @@ def test_the_misbehaving_node_has_an_organisation_of_its_own(
     enrolment = Enrollment.objects.get(node_id=rogue.node_id)
     assert enrolment.org.name == rogue.org != org_of(operator).name
     assert Enrollment.objects.good(at=timezone.now()).filter(pk=enrolment.pk).exists()
+
+
+def test_a_misbehaving_node_of_an_older_home_leaves_the_operators_organisation(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    """Its finding of fraud held every node that the operator enrolled on the machine."""
+    (rogue,) = (node for node in NODES if node.fault)
+    hardware = "blake3:" + "5f" * 32
+    culprit = NodeFactory.create(id=rogue.node_id, org=org_of(operator))
+    NodeMark.objects.create(node=culprit, kind="hardware", value=hardware, gained_at=timezone.now())
+    find_fraud(culprit.pk, cause=FraudCause.ADMIN, by=actor_of(admin), reason="forged", at=timezone.now())
+    for _ in range(2):
+        DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    culprit.refresh_from_db()
+    assert culprit.org.name == rogue.org
+    moves = AuditEvent.objects.filter(verb="node.move", subject_id=rogue.node_id)
+    assert [(event.actor_id, event.details["before"]) for event in moves] == [
+        (actor_of(admin).id, str(org_of(operator).pk))
+    ]
+    newcomer = NodeFactory.create(org=org_of(operator))
+    NodeMark.objects.create(node=newcomer, kind="hardware", value=hardware, gained_at=timezone.now())
+    assert relate(at=timezone.now()) == 0
 
 
 def test_the_nodes_stand_for_machines_of_their_own(
