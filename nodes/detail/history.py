@@ -20,12 +20,12 @@ _EXEMPTIONS_LOOK_AHEAD = timedelta(days=90)
 _LONGEST_VALUE = 300
 
 _EVIDENCE_LABELS = {
-    "announced": "Announced as",
+    "announced": "Announcement",
     "deadline_s": "Deadline (s)",
     "detail": "Details",
     "expected": "Heartbeats expected",
     "finding": "Finding of fraud",
-    "floor": "Least reputation",
+    "floor": "Minimum reputation",
     "ground": "Held for",
     "kind": "Probe kind",
     "last_heartbeat_at": "Last heartbeat",
