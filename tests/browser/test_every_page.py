@@ -69,7 +69,7 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Node, metrics", f"/nodes/{node}/", "Latest probes")
     yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Latest receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
-    yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "hour by hour")
+    yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "by hour: median p50")
     yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Receipts so far")
     yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100, over 14 days")
     yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
