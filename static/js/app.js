@@ -1,4 +1,4 @@
-// What pages gain from a script: themes, keys, copying, fresh times, polling, drawers. Everything works without it.
+// Themes, keyboard shortcuts, copying, relative times, polling and drawers. Pages also work without JavaScript.
 
 const root = document.documentElement;
 root.dataset.js = "";
@@ -7,7 +7,7 @@ const announce = (text) => {
   document.getElementById("announcer").textContent = text;
 };
 
-// --- Theme: dark, light, system. The cookie lets the server send the right one, so that nothing flashes.
+// --- Theme: dark, light, system. The cookie lets the server render the right one, so that pages do not flash.
 
 const THEMES = ["dark", "light", "system"];
 
@@ -25,7 +25,7 @@ function setTheme(theme) {
 const remembered = localStorage.getItem("theme");
 if (THEMES.includes(remembered) && remembered !== root.dataset.theme) setTheme(remembered);
 
-// --- Clicks: one listener for every control that pages may bring in later.
+// --- Clicks: one listener, which also covers controls that are added later.
 
 async function copy(button) {
   const target = button.dataset.copyTarget;
@@ -44,7 +44,7 @@ async function copy(button) {
   setTimeout(() => (label.textContent = before), 2000);
 }
 
-// A link that htmx follows is a link still: with Ctrl, Cmd, Shift or Alt it is the browser's, for a tab or a window.
+// With Ctrl, Cmd, Shift or Alt, the browser follows a link itself, in a new tab or window, and not htmx.
 document.addEventListener(
   "click",
   (event) => {
@@ -65,7 +65,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// A form that filters a list is sent when a choice changes; its button remains for those without a script.
+// A filter form is submitted when a choice changes. Its button is for use without JavaScript.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-check-all]")) {
     for (const box of event.target.form.querySelectorAll("[data-pick]")) box.checked = event.target.checked;
@@ -139,7 +139,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// --- A page that answered a form names the address that shows the same again, so that a reload sends nothing twice.
+// --- A page that answers a form names a URL with the same content, so that a reload does not submit again.
 
 const address = document.querySelector("[data-address]")?.dataset.address;
 if (address) history.replaceState(null, "", address);
@@ -157,7 +157,7 @@ function relative(moment, now) {
   return seconds > 0 ? `${words} ago` : `in ${words}`;
 }
 
-// The server's clock counts, not the visitor's: the page says what it was when the answer began to come.
+// Times are relative to the server's clock. The page has the server's time at the start of the response.
 const answered = performance.timeOrigin + (performance.getEntriesByType("navigation")[0]?.responseStart ?? 0);
 const serverNow = Number(document.body.dataset.now) * 1000;
 const clockAhead = serverNow && Math.abs(serverNow - answered) > 2000 ? serverNow - answered : 0;
@@ -172,7 +172,7 @@ function refreshTimes() {
   }
 }
 
-// --- The time zone: the browser knows its own, the person decides.
+// --- The time zone: suggests the browser's zone, and the person decides.
 
 const browserZone = document.querySelector("[data-browser-zone]");
 if (browserZone) {
@@ -203,7 +203,7 @@ function poll() {
     if (!due.has(element)) due.set(element, now + intervalOf(element));
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
-    // Nodes are being picked or a chart is being read: nothing moves under it.
+    // Does not refresh while nodes are being selected or a chart is being read.
     if (element.querySelector("[data-pick]:checked, [data-reading]:focus-visible, [data-reading]:active")) continue;
     due.set(element, now + intervalOf(element));
     htmx.trigger(element, "refresh");
@@ -245,7 +245,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     signedOut = true;
     complain("Your session has ended.", { link: { href: address, label: "Sign in" } });
   } else if (detail.shouldSwap && /^\s*<!doctype/i.test(xhr.responseText)) {
-    // A whole page is never put into a part of one.
+    // A whole page is never inserted into a part of a page.
     detail.shouldSwap = false;
     if (isPoll(detail)) complain("A part of this page could not be refreshed. Reload the page.");
     else location.assign(xhr.responseURL);
@@ -296,7 +296,7 @@ drawer.addEventListener("close", () => {
   opener = null;
   if (history.state?.drawer && here() !== page) history.back();
 });
-// Before htmx's own handler: a page that is still there need not be fetched again.
+// Runs before htmx's own handler, so that a page that is still there is not fetched again.
 addEventListener(
   "popstate",
   (event) => {
@@ -315,7 +315,7 @@ addEventListener(
   { capture: true },
 );
 
-// --- Parts that need a module of their own name it; it gets the element once.
+// --- Elements name the module that they need. The module is called once with each element.
 
 async function equip(scope) {
   for (const element of scope.querySelectorAll("[data-module]:not([data-equipped])")) {
@@ -326,7 +326,7 @@ async function equip(scope) {
 equip(document);
 document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentElement ?? document));
 
-// --- What went wrong with a request is said, not swallowed. Polls say it once.
+// --- Failed requests are reported. Polls report a failure once.
 
 function complain(text, { link, lasting = Boolean(link) } = {}) {
   const toasts = document.getElementById("toasts");
@@ -342,7 +342,7 @@ function complain(text, { link, lasting = Boolean(link) } = {}) {
   if (!lasting) setTimeout(() => toast.remove(), 10000);
   return toast;
 }
-// An outage is said in the server's words, and for as long as it lasts.
+// An outage is shown with the server's message, for as long as it lasts.
 let outage = null;
 function outageOf(xhr) {
   if (xhr.status !== 503) return "";
@@ -368,7 +368,7 @@ document.addEventListener("htmx:responseError", ({ detail }) => {
   complain(`The console answered ${detail.xhr.status}.${id ? ` Request ${id}.` : isPoll(detail) ? " Trying again." : ""}`);
 });
 
-// Good news leaves by itself; warnings and errors stay until dismissed.
+// Success messages disappear by themselves. Warnings and errors stay until dismissed.
 function dismissGoodNews() {
   for (const toast of document.querySelectorAll("[data-toast=success]:not([data-leaving]), [data-toast=info]:not([data-leaving])")) {
     toast.dataset.leaving = "";

@@ -36,7 +36,7 @@ function colours(host) {
   };
 }
 
-// As much as the longest label takes; asked again (a later cycle) the answer stays, or the layout would not settle.
+// The width of the longest label. Later cycles get the same answer, or the layout would not settle.
 function widthOfLabels(plot, labels, index, cycle) {
   const axis = plot.axes[index];
   if (cycle > 1) return axis._size;

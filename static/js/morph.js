@@ -1,7 +1,7 @@
 // hx-swap="morph": a live part is brought up to date in place. What has not changed stays the same element, and with
 // it the focus, the selection, the scroll position, an open popover, an opened <details> and what a person typed.
 
-// What a person decides about an element is not the server's to take back.
+// The server's content must not undo what a person changed in an element.
 const TYPED = "input:not([type=hidden]), textarea, select, option";
 
 function isThePersons(attribute, element) {
@@ -15,13 +15,13 @@ const callbacks = {
   beforeAttributeUpdated: (attribute, element) => !isThePersons(attribute, element),
   beforeNodeMorphed(node, next) {
     if (node.nodeType !== Node.ELEMENT_NODE) return true;
-    // its words are kept fresh by app.js
+    // app.js updates its text
     if (node.matches("time[data-relative]")) return node.dateTime !== next.dateTime || node.title !== next.title;
     return !node.matches("[data-equipped], [data-readout]"); // a module draws in it
   },
 };
 
-// A module draws once in an element: with other data it gets another element.
+// A module draws once in an element, so changed data needs a new element.
 function renewEquipped(target, fragment) {
   for (const element of target.querySelectorAll("[data-equipped][id]")) {
     const next = fragment.querySelector(`#${CSS.escape(element.id)}`);
