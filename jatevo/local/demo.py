@@ -19,7 +19,7 @@ from django.utils import timezone
 from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
-from jatevo.local.demo_history import PastNode, invent_history
+from jatevo.local.demo_history import HARDWARE_FILE, PastNode, invent_history
 from jatevo.local.keys import write_private
 from nodes.actions import create_validator, enrol, move
 from nodes.models import Node
@@ -207,6 +207,9 @@ def _agent_command(node: DemoNode, config: Path) -> list[str]:
     command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
     # The nodes share this machine, and stand for machines of their own.
     command += ["--simulate", str(node.requests_per_second), "--stand-for", node.node_id]
+    hardware = config.with_name(HARDWARE_FILE)
+    if hardware.exists():
+        command += ["--attest", str(hardware)]
     return [*command, "--fault", node.fault] if node.fault else command
 
 

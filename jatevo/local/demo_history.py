@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 from django.conf import settings
@@ -29,7 +30,7 @@ from jatevo.metrics.store import get_store
 from jatevo.overview.models import Incident, IncidentState, IncidentUpdate, Severity
 from nodes.actions import create_validator, recompute
 from nodes.figures import refresh_standings
-from nodes.models import Exemption, ExemptionKind, Node, SweeperClock
+from nodes.models import Exemption, ExemptionKind, Node, NodeAttestation, SweeperClock
 from nodes.rules.lifecycle import Reason, Status
 from nodes.tokens import node_token
 from receipts.partitions import ensure_partitions
@@ -39,7 +40,9 @@ RECEIPTS_PER_NODE_DAY = 200.0
 # Of probes over loopback, as the demo's validator measures them from now on.
 TYPICAL_P95_MS = 40.0
 MARKS = {"demo": True}  # a member of every invented receipt, signed like the rest
-AGENT_VERSION = "1.0.0"
+# The members of `attest`.
+STATED = ("gpu_model", "vram_gb", "driver_version", "cuda_version", "hardware_hash", "energy_proof_url")
+HARDWARE_FILE = "attest.json"  # beside an agent's agent.yaml: the hardware that it goes on stating
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def _member(number: int, agent: PastNode, now: int) -> InventedNode:
         vram_gb=past.vram_gb,
         models=agent.models,
         asn=past.asn,
-        agent_version=AGENT_VERSION,
+        agent_version=metadata.version("jatevo-agent"),
         shared=past.shared,
         green=past.green,
         probing=False,
@@ -255,6 +258,8 @@ def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, 
 def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
     """Writes the agent's state file, so that it starts as the node that was registered in the past."""
     agent.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    said = NodeAttestation.objects.values(*STATED).get(node_id=member.node_id)
+    write_private(agent.state.with_name(HARDWARE_FILE), json.dumps(said, indent=2))
     write_private(
         agent.state / "state.json",
         json.dumps(

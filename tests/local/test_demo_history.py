@@ -89,6 +89,9 @@ def test_the_agents_go_on_as_the_nodes_of_the_past_and_it_happens_once(
         key = SigningKey(base64.b64decode(state["private_key"])).verify_key
         assert bytes(NodeKey.objects.get(node=node).public_key) == bytes(key)
         assert (state["node_token"], state["console"]) == (node_token(node), CONSOLE)
+        stated = json.loads((tmp_path / "demo" / node.pk / "attest.json").read_text())
+        assert stated["gpu_model"] == node.attestation.gpu_model == PASTS[node.pk].gpu_model
+        assert stated["hardware_hash"] == node.attestation.hardware_hash
     before = Receipt.objects.count()
     assert history_until(tmp_path) is not None
     invent(tmp_path, operator)

@@ -34,10 +34,17 @@ STOP_WITHIN_SECONDS = 1.5
 class Agent:
     """The agent of one node. `run` blocks until `stop`, from a signal or another thread."""
 
-    def __init__(self, config: Config, fault: Fault | None = None, stands_for: str = "") -> None:
+    def __init__(
+        self,
+        config: Config,
+        fault: Fault | None = None,
+        stands_for: str = "",
+        attest: Mapping[str, Any] | None = None,
+    ) -> None:
         self._config = config
         self._fault = fault
         self._stands_for = stands_for
+        self._attest = attest
         self._folder = StateFolder(config.state_dir)
         self._stopping = threading.Event()
         self._clock = ConsoleClock()
@@ -73,7 +80,7 @@ class Agent:
         self._status = {**self._folder.read_status(), "agent_version": __version__, "started_at": time.time()}
         spool = _open_spool(self._folder)
         console = ConsoleClient(self._config.console, state.node_id, self._clock)
-        machine = MachineFigures(self._stands_for)
+        machine = MachineFigures(self._stands_for, self._attest)
         try:
             key = CurrentKey(state.signing_key)
             health = self._health_server(state, key)

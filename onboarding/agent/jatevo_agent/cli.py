@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="pretend to be the machine of that name; only for showing a fleet on one",
     )
+    run.add_argument(
+        "--attest",
+        type=Path,
+        metavar="FILE",
+        help="state the hardware that this JSON file describes; only for showing a fleet on one machine",
+    )
     change = commands.add_parser(
         "change-key", help="make a new key, which the agent changes to when it starts"
     )
@@ -73,12 +79,24 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     logs.start_logging()
     config = _with_rate(load_config(options.config), options.simulate)
-    agent = Agent(config, options.fault, options.stand_for)
+    agent = Agent(config, options.fault, options.stand_for, _hardware(options.attest))
     agent.stop_on_signals()
     logs.info("starting", version=__version__, node=config.node_id, console=config.console)
     if options.fault:
         logs.warning("misbehaving on request", fault=options.fault)
     return agent.run()
+
+
+def _hardware(file: Path | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        stated = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--attest: {file} cannot be read as JSON: {error}") from error
+    if not isinstance(stated, dict):
+        raise ConfigError(f"--attest: {file} must be a JSON object.")
+    return stated
 
 
 def _with_rate(config: Config, simulate: float | None) -> Config:

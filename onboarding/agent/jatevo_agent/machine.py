@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal",
 class MachineFigures:
     """Figures for heartbeats and for the attestation at registration. `close` ends the use of NVML."""
 
-    def __init__(self, stands_for: str = "") -> None:
-        """`stands_for` names a made-up machine, where several nodes share this one to show a fleet."""
+    def __init__(self, stands_for: str = "", attest: Mapping[str, Any] | None = None) -> None:
+        """`stands_for` names a made-up machine, where several nodes share this one to show a fleet.
+
+        `attest` is what that machine says of its hardware, in place of what this one is.
+        """
         self._stands_for = stands_for
+        self._attest = attest
         self._started = time.monotonic()
         self._cards = _nvidia_cards()
         psutil.cpu_percent(interval=None)  # the first call only sets the mark that the next measures from
@@ -47,6 +52,8 @@ class MachineFigures:
         sent as this hash. It is '' where nothing tells this machine from others of its make, as in many
         containers.
         """
+        if self._attest is not None:
+            return dict(self._attest)
         vram_gb: int | None = None
         gpu_model, driver_version, cuda_version, gpu_uuids = "", "", "", []
         if self._cards:

@@ -169,6 +169,13 @@ def test_what_this_machine_tells_is_sane() -> None:
     machine.close()
 
 
+def test_a_machine_that_is_stood_for_states_its_own_hardware() -> None:
+    stated = {"gpu_model": "Apple M3 Max", "vram_gb": 48, "hardware_hash": "blake3:" + "a" * 64}
+    machine = MachineFigures("gpu-1", stated)
+    assert machine.attestation("https://sun.example") == stated
+    machine.close()
+
+
 def test_hash_tells_machines_apart_or_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def hash_of(machine_id: str, stands_for: str = "") -> str:
         monkeypatch.setattr(machine_module, "_machine_id", lambda: machine_id)
