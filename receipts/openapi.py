@@ -16,6 +16,7 @@ def _whole(most: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": 0, "maximum": most}
 
 
+_NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS}
 _SECONDS = {"type": "integer", "minimum": 0, "description": "unix seconds"}
 _REQUIRED: dict[str, dict[str, Any]] = {
     "version": {"type": "string", "enum": [schema.VERSION]},
@@ -24,9 +25,9 @@ _REQUIRED: dict[str, dict[str, Any]] = {
     "region": _text(REGION_PATTERN),
     "ts_start": _SECONDS,
     "ts_end": _SECONDS,
-    "model_id": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS},
+    "model_id": _NAME,
     "model_hash": _text("sha256:[0-9a-f]{64}"),
-    "prompt_hash": _text("blake3:[0-9a-f]{64}"),
+    "prompt_hash": _text(schema.BLAKE3_PATTERN),
     "tokens_input": _whole(schema.MAX_TOKENS),
     "tokens_output": _whole(schema.MAX_TOKENS),
     "p95_ms": {"type": "number", "minimum": 0, "maximum": schema.MAX_MILLISECONDS},
@@ -47,6 +48,9 @@ RECEIPT: Final[dict[str, Any]] = {
             "maxItems": schema.MAX_CHECKPOINTS,
         },
         "outcome": {"type": "string", "enum": [each.value for each in schema.RequestOutcome]},
+        "finish": _NAME,
+        "usage_source": {"type": "string", "enum": [each.value for each in schema.UsageSource]},
+        "output_hash": _text(schema.BLAKE3_PATTERN),
     },
 }
 # Each receipt of a batch is judged alone, so an invalid one does not make the batch invalid.

@@ -19,6 +19,8 @@ MAX_TOKENS = 100_000_000
 MAX_MILLISECONDS = 86_400_000  # a day
 MAX_CHECKPOINTS = 1000
 MAX_FUTURE_SECONDS = 300
+BLAKE3_PATTERN = r"blake3:[0-9a-f]{64}"
+BLAKE3_RULE = "must be blake3: and 64 lower-case hex digits"
 MAX_AGE_SECONDS = 7 * 24 * 3600
 
 
@@ -26,11 +28,20 @@ class RequestOutcome(StrEnum):
     """How the request ended: the optional member `outcome`, an extension of the receipt.
 
     A receipt without it is of a request that succeeded. `error` says that the node took the request
-    and could not complete it; the console counts such receipts as failures.
+    and could not complete it; the console counts such receipts as failures. `cancelled` says that the
+    client ended it, and the receipt states what was delivered.
     """
 
     OK = "ok"
     ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class UsageSource(StrEnum):
+    """Where the token counts come from: the optional member `usage_source`."""
+
+    RUNTIME = "runtime"
+    COUNTED = "counted"  # by the agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def _version(value: Any) -> str | None:
     return None if type(value) is str and value == VERSION else f'must be "{VERSION}"'
 
 
-def _model_id(value: Any) -> str | None:
+def _name(value: Any) -> str | None:
     return name_problem(value) if type(value) is str else "must be text"
 
 
@@ -111,8 +122,14 @@ def _checkpoints(value: Any) -> str | None:
     return f"must be a list of at most {MAX_CHECKPOINTS} integers from 0 to {MAX_TOKENS}"
 
 
-def _outcome(value: Any) -> str | None:
-    return None if type(value) is str and value in _OUTCOMES else 'must be "ok" or "error"'
+def _one_of(values: type[StrEnum]) -> _Rule:
+    known = frozenset(values)
+    complaint = "must be one of " + ", ".join(f'"{value}"' for value in values)
+
+    def rule(value: Any) -> str | None:
+        return None if type(value) is str and value in known else complaint
+
+    return rule
 
 
 def _signature(value: Any) -> str | None:
@@ -133,7 +150,6 @@ def _order_and_age(ts_start: Any, ts_end: Any, now: float) -> str | None:
     return None
 
 
-_OUTCOMES = frozenset(RequestOutcome)
 _UNIX_SECONDS = _integer(MAX_SAFE_INTEGER)
 _TOKENS = _integer(MAX_TOKENS)
 
@@ -151,9 +167,9 @@ _REQUIRED: tuple[tuple[str, _Rule], ...] = (
     ("region", _matching(REGION_PATTERN, REGION_RULE)),
     ("ts_start", _UNIX_SECONDS),
     ("ts_end", _UNIX_SECONDS),
-    ("model_id", _model_id),
+    ("model_id", _name),
     ("model_hash", _matching(r"sha256:[0-9a-f]{64}", "must be sha256: and 64 lower-case hex digits")),
-    ("prompt_hash", _matching(r"blake3:[0-9a-f]{64}", "must be blake3: and 64 lower-case hex digits")),
+    ("prompt_hash", _matching(BLAKE3_PATTERN, BLAKE3_RULE)),
     ("tokens_input", _TOKENS),
     ("tokens_output", _TOKENS),
     ("p95_ms", _milliseconds),
@@ -161,4 +177,10 @@ _REQUIRED: tuple[tuple[str, _Rule], ...] = (
     ("cache_hit", _boolean),
     ("signature", _signature),
 )
-_OPTIONAL: tuple[tuple[str, _Rule], ...] = (("s3_checkpoints", _checkpoints), ("outcome", _outcome))
+_OPTIONAL: tuple[tuple[str, _Rule], ...] = (
+    ("s3_checkpoints", _checkpoints),
+    ("outcome", _one_of(RequestOutcome)),
+    ("finish", _name),
+    ("usage_source", _one_of(UsageSource)),
+    ("output_hash", _matching(BLAKE3_PATTERN, BLAKE3_RULE)),
+)

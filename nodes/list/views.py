@@ -88,10 +88,16 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
 @require_safe
 @require(Permission.VIEW_NODES, public_while=Flag.ALLOW_ANONYMOUS_OVERVIEW)
 def export_nodes(request: HttpRequest) -> HttpResponseBase:
-    """The whole list as CSV, with the same filters, order and columns."""
+    """The whole list as CSV, with the same filters, order and columns.
+
+    A filter that makes no sense leads back to the list, which says so: an empty file would hide the mistake.
+    """
     count_export(request)
     names = NodeNames.of(request.user)
     wanted = _query(request, names)
+    if wanted.problems:
+        messages.error(request, "Nothing was exported. Correct the filters first.")
+        return redirect(wanted.url())
     now = timezone.now()
     if isinstance(request.user, User):
         with transaction.atomic():

@@ -63,6 +63,17 @@ def test_the_export_is_in_the_persons_zone_and_opens_in_a_spreadsheet(operator: 
     assert line["models"] == "青岛"
 
 
+@pytest.mark.parametrize("query", ["?status=activ", "?reputation_range=90-40", "?q=%00"])
+def test_a_filter_that_makes_no_sense_exports_nothing_and_leads_back(
+    operator: Browser, org: Org, query: str
+) -> None:
+    NodeFactory.create(org=org)
+    answer = operator.get(f"/nodes/~export.csv{query}")
+    assert (answer.status_code, answer["Location"]) == (302, f"/nodes/{query}")
+    assert "Nothing was exported" in operator.get(answer["Location"]).content.decode()
+    assert not AuditEvent.objects.filter(verb="node.export").exists()
+
+
 def test_an_exported_cell_is_never_a_formula(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, agent_version="=cmd()", models_offered=["@SUM(A1)"])
     text = operator.get("/nodes/~export.csv?columns=agent,models").getvalue().decode("utf-8-sig")
