@@ -51,7 +51,17 @@ class JsonErrorTask(ErrorTask):
 
 
 class Task(WSGITask):
-    """Ends an answer to HEAD with its headers: waitress would add the end mark of a chunked body."""
+    """What waitress does differently from granian: a chunked body says that it was one, and HEAD ends with headers.
+
+    waitress would hide the coding, so that an empty chunked body means something else than behind granian, and it
+    would add the end mark of a chunked body to an answer to HEAD.
+    """
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        if self.request.chunked:
+            environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+        return environ
 
     def finish(self) -> None:
         if not self.wrote_header:

@@ -104,6 +104,13 @@ def test_enrolment_is_for_the_node_that_the_body_names(line: RawConnection, chun
     assert Enrollment.objects.get().node_id == "macbook-001"
 
 
+def test_an_empty_chunked_body_is_refused_since_it_may_have_been_cut_off(line: RawConnection) -> None:
+    (authorization,) = (f"{name}: {value}" for name, value in bearer(UserFactory.create()).items())
+    line.send(request("POST", "/v1/enrollments", b"", authorization, chunked=True))
+    error_of(line.answer("POST"), 400, "invalid_json")
+    assert not Enrollment.objects.exists()
+
+
 @FRAMINGS
 @pytest.mark.parametrize(
     ("path", "limit"), [("/v1/auth/login", 256 * KIB), ("/v1/receipts", 2048 * KIB)], ids=["body", "batch"]
