@@ -7,7 +7,6 @@ interrupt in that time would end in a traceback.
 import os
 import select
 import signal
-from contextlib import suppress
 
 
 class StopRequested(Exception):
@@ -22,12 +21,15 @@ class StopRequest:
     def __init__(self) -> None:
         self._asked = False
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
 
-    def ask(self) -> None:
+    def ask(self, *_: object) -> None:
+        """Also a signal's handler. The first call wakes who waits; those that interrupt it return at once, since
+        handlers that interrupt each other's calls in a burst of signals would nest without end.
+        """
+        if self._asked:
+            return
         self._asked = True
-        with suppress(BlockingIOError):  # full: there is plenty to wake up from
-            os.write(self._writer, b"!")
+        os.write(self._writer, b"!")
 
     def is_set(self) -> bool:
         return self._asked
@@ -45,5 +47,5 @@ def listen() -> StopRequest:
     """From now on the three signals do no more than ask."""
     request = StopRequest()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: request.ask())
+        signal.signal(number, request.ask)
     return request

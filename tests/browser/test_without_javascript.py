@@ -35,7 +35,7 @@ def test_nodes_are_filtered_and_opened(busy_node: str, visitors: Visitors) -> No
     page.get_by_role("link", name="Hardware", exact=True).click()
     expect(page.get_by_role("heading", name="Public keys")).to_be_visible()
     page.get_by_role("link", name="History", exact=True).click()
-    expect(page.get_by_role("region", name="History").get_by_text("First heartbeat")).to_be_visible()
+    expect(page.get_by_role("region", name="History").get_by_text("First heartbeat").first).to_be_visible()
 
 
 def test_receipts_are_searched_and_opened(

@@ -68,7 +68,7 @@ def test_too_slow_in_most_probes_of_six_hours_quarantines_with_its_figures(valid
         "to": NOW.isoformat(),
     }
     told = explain(Phase.QUARANTINE, node.status_reason, offline_after=5 * MINUTE)
-    assert "in most latency probes of 6 hours" in told.what
+    assert "in most latency probes over 6 hours" in told.what
     assert "3 passed audits" in told.next
 
 
