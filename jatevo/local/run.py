@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = "8000"
 WATCH_SECONDS = 0.25
 DEMO_GRACE_SECONDS = 2.0
+FIGURES_SECONDS = 5.0
 WEB_GRACE_SECONDS = 2.0
 WORKER_GRACE_SECONDS = 3.0
 
@@ -76,6 +77,7 @@ class OneMachineConsole:
         if os.environ.get("JATEVO_DEMO", "1").lower() not in {"0", "false", "no", "off"}:
             self._start_demo(logins)
         self._say_what_is_invented()
+        self._take_figures()
         from jatevo.web import health
 
         health.mark_ready()
@@ -211,6 +213,18 @@ class OneMachineConsole:
             )
             self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
             self._fleet.tick(at=time.monotonic())
+
+    def _take_figures(self) -> None:
+        """ClickHouse's engine is slow at its first queries, and the first page should not find it unreachable."""
+        with self._step("Figures"):
+            from django.utils import timezone
+
+            from jatevo.overview import kpis
+
+            until = time.monotonic() + FIGURES_SECONDS
+            while kpis.take(at=timezone.now()).trouble and time.monotonic() < until:
+                if self._asked_to_stop.wait(WATCH_SECONDS):
+                    raise StopRequested
 
     def _say_what_is_invented(self) -> None:
         """Also without the demo fleet: its history stays."""
