@@ -5,9 +5,11 @@ broken HTTP have no body and no x-request-id, which cannot be changed from here.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
@@ -22,6 +24,7 @@ from tests.web.wire import RawAnswer, RawConnection, in_chunks, request
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KIB = 1024
+FOUND_SECONDS = 30.0
 STRANGER = json.dumps({"email": "nobody@example.org", "password": "wrong"}).encode()
 FRAMINGS = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 
@@ -40,6 +43,14 @@ def port(
 ) -> Iterator[int]:
     with serving(server, tmp_path_factory.mktemp(server)) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def database_found_again(port: int, transactional_db: None) -> None:
+    """The database is made anew after each test, and the server needs a moment to find the new one."""
+    deadline = time.monotonic() + FOUND_SECONDS
+    while httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10).status_code != 200:
+        assert time.monotonic() < deadline, "the server does not find its database again"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -187,26 +186,6 @@ def test_a_pool_that_is_used_up_is_waited_for_in_vain_only_so_long(
         lent[0].close()
     assert asked_as(QUICK, database) == 1
     lent[1].close()
-
-
-def test_who_waits_for_a_connection_gives_up_when_the_breaker_opens(
-    server: HungPostgreSQL, database: DatabaseWrapper, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.DATABASE_POOL_SIZE = 1
-    monkeypatch.setattr(breaker, "_clock", lambda: 1000.0)
-    patient = replace(QUICK, name="patient", total_seconds=60.0, pool_seconds=60.0)
-    with working(patient), ThreadPoolExecutor(1) as other:
-        ask(database)  # and keeps the one connection
-        waiting = other.submit(lambda: asked_as(patient, server.wrapper()))
-        pool = database.pool
-        assert pool is not None
-        deadline = time.monotonic() + SLOW_MACHINE_SECONDS
-        while not pool.get_stats().get("requests_waiting"):
-            assert time.monotonic() < deadline, "nobody waits"
-        breaker.failed(OperationalError("another caller could not connect"))
-        with pytest.raises(OperationalError, match="somebody else just now"):
-            waiting.result(timeout=20)
-    breaker.succeeded()
 
 
 def test_a_crowd_that_meets_a_hung_server_waits_once(

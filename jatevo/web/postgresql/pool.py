@@ -5,13 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from jatevo.web.postgresql.budgets import Work, current_purse
 from jatevo.web.postgresql.connections import BoundedConnection, Unanswered, breaker
-
-# How often somebody who waits for a connection looks whether the breaker has opened meanwhile.
-LOOK_UP_SECONDS = 0.5
 
 
 class BoundedPool(ConnectionPool[BoundedConnection]):
@@ -48,7 +45,6 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
     def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """A connection that answers. Raises OperationalError: at once while the breaker is open, else within
         `timeout` seconds and a check; earlier if the request has no time left."""
-        answered = breaker.closed
         if not breaker.allows():
             raise Unanswered("PostgreSQL did not answer a moment ago; it is asked again in a few seconds")
         purse, began = current_purse(), time.monotonic()
@@ -59,7 +55,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
         try:
             while True:
                 asked = time.monotonic()
-                connection = self._next(until, answered=answered)
+                connection = super().getconn(until - asked)
                 waited += time.monotonic() - asked
                 try:
                     connection.check()
@@ -74,19 +70,3 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
         finally:
             if purse is not None:
                 purse.left -= waited
-
-    def _next(self, until: float, *, answered: bool) -> BoundedConnection:
-        """A connection of the pool by `until` (monotonic seconds).
-
-        A caller who came while PostgreSQL answered gives up when the breaker opens. One who came after that is
-        the breaker's trial, and waits.
-        """
-        while True:
-            left = until - time.monotonic()
-            try:
-                return super().getconn(min(left, LOOK_UP_SECONDS))
-            except PoolTimeout:
-                if left <= LOOK_UP_SECONDS:
-                    raise
-                if answered and not breaker.closed:
-                    raise Unanswered("PostgreSQL did not answer somebody else just now") from None
