@@ -49,8 +49,9 @@ def port(
 def database_found_again(port: int, transactional_db: None) -> None:
     """The database is made anew after each test, and the server needs a moment to find the new one."""
     deadline = time.monotonic() + FOUND_SECONDS
-    while httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10).status_code != 200:
-        assert time.monotonic() < deadline, "the server does not find its database again"
+    for path in ("/readyz", "/status/"):  # the second with the connections that pages use
+        while httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=10).status_code != 200:
+            assert time.monotonic() < deadline, "the server does not find its database again"
 
 
 @pytest.fixture
