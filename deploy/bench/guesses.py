@@ -127,9 +127,12 @@ class Crowd:
 
 
 def memory_mib(pid: int) -> int:
-    """Resident memory of the process and its children."""
+    """Memory of the process and its children, in which each shared page counts once (PSS).
+
+    PostgreSQL's processes share their buffers, so that the sum of their resident sizes counts these many times.
+    """
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return round(sum(process.memory_info().rss for process in family if process.is_running()) / 2**20)
+    return round(sum(process.memory_full_info().pss for process in family if process.is_running()) / 2**20)
 
 
 def p95(times: list[float]) -> float:
