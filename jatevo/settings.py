@@ -78,6 +78,7 @@ INSTALLED_APPS = [
     "jatevo.metrics",
     "nodes",
     "receipts",
+    "earnings",
     "onboarding",
     "jatevo.overview",
     "jatevo.local",

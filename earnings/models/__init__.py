@@ -1,0 +1,46 @@
+"""The tables of earnings: prices and policies, items and lines, the ledger, wallets and payouts."""
+
+from earnings.models.items import (
+    FEE_DIGITS,
+    FinalDay,
+    HeldItem,
+    Item,
+    JudgedCoverage,
+    Line,
+    Verdict,
+    VerdictState,
+)
+from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, MovementKind, NodeBalance
+from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
+from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
+from earnings.models.wallets import Chain, Wallet, WalletState
+
+__all__ = [
+    "FEE_DIGITS",
+    "ROUTES",
+    "Account",
+    "Chain",
+    "ExportFile",
+    "FinalDay",
+    "HeldItem",
+    "Item",
+    "JtvoRate",
+    "JudgedCoverage",
+    "Line",
+    "LineBalance",
+    "ModelLimit",
+    "Movement",
+    "MovementKind",
+    "NodeBalance",
+    "Payment",
+    "Payout",
+    "PayoutSchedule",
+    "PayoutState",
+    "Policy",
+    "Rate",
+    "Statement",
+    "Verdict",
+    "VerdictState",
+    "Wallet",
+    "WalletState",
+]
