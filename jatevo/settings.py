@@ -1,7 +1,7 @@
-"""All configuration. The environment is read here and nowhere else; .env.example lists every variable.
+"""All configuration. The environment is read only here. .env.example lists every variable.
 
-Embedded mode is what you get without DATABASE_URL, REDIS_URL and CLICKHOUSE_URL: `python -m jatevo.local`
-starts private stores and then sets those variables before Django loads.
+In embedded mode, `python -m jatevo.local` starts private stores and sets DATABASE_URL, REDIS_URL and
+CLICKHOUSE_URL before Django loads.
 """
 
 import base64
@@ -20,7 +20,7 @@ env = environ.Env()
 
 
 def secret(name: str, hint: str) -> str:
-    """The variable's value; without one the process stops with a sentence that says what to set."""
+    """The variable's value. If it is missing, the process stops with a message that says what to set."""
     value = env.str(name, default="")
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. {hint}")
@@ -44,7 +44,7 @@ if len(MASTER_KEY) < 32:
 
 ALLOWED_HOSTS = env.list("JATEVO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("JATEVO_TRUSTED_ORIGINS", default=[BASE_URL])
-# How many reverse proxies of ours stand in front and append to X-Forwarded-For; 0 trusts no header.
+# The number of our reverse proxies that append to X-Forwarded-For. With 0 the header is ignored.
 TRUSTED_PROXIES = env.int("JATEVO_TRUSTED_PROXIES", default=0)
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -143,16 +143,16 @@ DATABASES = {
         },
     }
 }
-# How many connections a process has at most for each of pages, ingest and jobs (jatevo/web/postgresql/budgets.py):
-# as many as the one-machine server has threads, so that there nobody waits for one because of mere load.
+# The most connections that a process opens for each of pages, ingest and jobs
+# (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
+# requests never wait for a connection.
 DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
-REDIS_MAX_CONNECTIONS = (
-    1000  # of a process; at redis-py's own 100 a crowd of threads would look like an outage
-)
+# For each process. With redis-py's default of 100, many threads at once would look like an outage.
+REDIS_MAX_CONNECTIONS = 1000
 CACHES = {
     "default": {
         "BACKEND": "jatevo.web.cache.BreakerCache",
@@ -173,7 +173,7 @@ CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 CHDB_PATH = HOME / "chdb"
 
-# How many days what is kept (jatevo/metrics/retention_policy.py); a check refuses less than the figures need.
+# Days of retention (jatevo/metrics/retention_policy.py). A check refuses less than the figures need.
 RETENTION_DAYS = {
     "raw_minutes": env.int("JATEVO_KEEP_RAW_MINUTES_DAYS", default=30),
     "rollups": env.int("JATEVO_KEEP_ROLLUPS_DAYS", default=365),
@@ -200,7 +200,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_RESET_TIMEOUT = env.int("JATEVO_PASSWORD_RESET_SECONDS", default=3600)
 
-# Without EMAIL_URL the console sends no mail, and says whom to ask for a new password.
+# Without EMAIL_URL the console sends no mail. Its login page then says whom to ask for a new password.
 EMAIL_URL = env.str("EMAIL_URL", default="")
 SENDS_MAIL = bool(EMAIL_URL)
 if SENDS_MAIL:
@@ -221,7 +221,7 @@ SIMPLE_JWT = {
     "SIGNING_KEY": SECRET_KEY,
     "ISSUER": "jatevo",
     "UPDATE_LAST_LOGIN": False,
-    "LEEWAY": 5,  # seconds that the clocks of two web hosts may differ
+    "LEEWAY": 5,  # seconds by which the clocks of two web hosts may differ
 }
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
@@ -233,7 +233,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
-SECURE_SSL_REDIRECT = False  # the proxy in front of us redirects; agents must not be bounced
+SECURE_SSL_REDIRECT = False  # the proxy redirects people; agents must not be redirected
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -275,7 +275,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Jatevo console API",
-    "DESCRIPTION": "For agents, validators, auditors and dashboards of other people.",
+    "DESCRIPTION": "For agents, validators, auditors and third-party dashboards.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -289,7 +289,7 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_BATCH_BODY_BYTES = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BATCH_BODY_BYTES + 1024
 CLOCK_TOLERANCE_SECONDS = 300
-HEARTBEAT_LEAD_SECONDS = 30  # how far ahead of ours a heartbeat's ts may be
+HEARTBEAT_LEAD_SECONDS = 30  # how far a heartbeat's ts may be ahead of our clock
 HEARTBEAT_INTERVAL_SECONDS = env.int("JATEVO_HEARTBEAT_INTERVAL_SECONDS", default=10)
 RATE_LIMITS = {
     "node": env.str("JATEVO_LIMIT_NODE", default="10/second"),
@@ -310,14 +310,16 @@ RATE_LIMITS = {
 # Node lifecycle
 NODE_OFFLINE_AFTER_SECONDS = env.int("JATEVO_OFFLINE_AFTER_SECONDS", default=300)
 SWEEP_GAP_SECONDS = env.int("JATEVO_SWEEP_GAP_SECONDS", default=60)
-# What a latency probe may take before it costs reputation, and how much of any 14 days may be maintenance.
+# The latency target of probes. Slower probes cost reputation.
 REPUTATION_P95_TARGET_MS = env.float("JATEVO_P95_TARGET_MS", default=2000.0)
-# By runtime, where it differs. A node that takes longer in most of at least so many probes of 6 hours is quarantined.
+# Targets of runtimes that differ from it. A node that misses its target in most probes of 6 hours, with at
+# least this many probes, is quarantined.
 P95_TARGETS_MS: dict[str, float] = env.dict("JATEVO_P95_TARGETS_MS", cast={"value": float}, default={})
 SLO_LEAST_PROBES = env.int("JATEVO_SLO_LEAST_PROBES", default=30)
-MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)
+MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)  # of any 14 days
 ENROLLMENT_TTL = timedelta(hours=24)
-# A MaxMind file of networks: nodes' ASNs come from the addresses of their heartbeats. Empty: from admins.
+# A MaxMind ASN database, used to find a node's ASN from the address of its heartbeats. Without it, admins
+# set the ASN.
 ASN_DATABASE = env.str("JATEVO_ASN_DATABASE", default="")
 
 PROCRASTINATE_ON_APP_READY = None
@@ -345,9 +347,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
         "procrastinate": {"level": "WARNING"},
-        # each connection that is lost or cannot be made, which the breaker says once
+        # it warns about every lost or failed connection, which the breaker logs once
         "psycopg.pool": {"level": "ERROR"},
-        # each failed connection with its traceback, which the breaker's caller says in a line
+        # it logs a traceback for every failed connection, which the breaker's caller logs in one line
         "clickhouse_driver": {"level": "CRITICAL"},
         "django.request": {"level": "ERROR", "filters": ["is_no_outage"]},
         "httpx": {"level": "WARNING"},

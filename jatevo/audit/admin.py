@@ -1,4 +1,4 @@
-"""Staff's view of the audit log, and the background jobs with audited actions."""
+"""The admin pages of the audit log and of background jobs, whose actions are audited."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from jatevo.web.admin import ReadOnlyAdmin
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    """Read and search; the database refuses the rest as well."""
+    """Staff can read and search the log. The database refuses changes too."""
 
     list_display = ("at", "actor_id", "verb", "subject_kind", "subject_id", "reason")
     list_filter = ("verb", "actor_kind")
@@ -25,7 +25,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
 
 class EventInline(ProcrastinateEventInline):
-    """What happened to a job: read only."""
+    """The history of a job, read only."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -42,7 +42,7 @@ admin.site.unregister(ProcrastinateJob)
 
 @admin.register(ProcrastinateJob)
 class JobAdmin(ProcrastinateJobAdmin):
-    """Jobs are read; those chosen can be tried again, cancelled or aborted."""
+    """Jobs are read only. Selected jobs can be retried, cancelled or aborted."""
 
     actions = ["retry", "cancel", "abort"]
     inlines = [EventInline]

@@ -1,7 +1,7 @@
-"""Django admin whose every change leaves an audit row: who, what, and the values before and after.
+"""A Django admin that writes an audit row for every change: who, what, and the values before and after.
 
-For models whose admin page is their only writer. Where a domain has actions, the page calls those, and they
-leave the row themselves.
+It is for models that are changed only in the admin. If a model has actions, its admin page calls those, and
+they write the audit row.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from jatevo.audit.record import actor_of, record
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """Django calls log_addition, log_change and log_deletions for every way of changing a row here.
+    """Django calls log_addition, log_change or log_deletions for every change made in the admin.
 
-    `unrecorded` names fields whose values are secret: the row says that they changed, and no more.
+    `unrecorded` names fields whose values are secret. The audit row says only that they changed.
     """
 
     unrecorded: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class AuditedAdmin(admin.ModelAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
-        """Puts the values beside the names that Django's own message has; inlines come with theirs."""
+        """Adds the values to the field names of Django's own message. Inlines keep Django's message."""
         message: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)
         inlines = [each for each in message if "name" in next(iter(each.values()), {})]
         return [{"changes": self._values(form, add)}, *({"inline": each} for each in inlines)]
@@ -43,7 +43,7 @@ class AuditedAdmin(admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, str] | None = None
     ) -> HttpResponse:
-        """Bulk actions and their rows are one transaction; Django opens one for single changes alone."""
+        """Runs bulk actions and their audit rows in one transaction, which Django does not do."""
         with transaction.atomic():
             return super().changelist_view(request, extra_context)
 
@@ -68,12 +68,15 @@ class AuditedAdmin(admin.ModelAdmin):
 
 
 def record_bulk(request: HttpRequest, queryset: QuerySet[Any], verb: str) -> None:
-    """A row for each object that a bulk action is about to change; call it in the action's transaction."""
+    """Writes an audit row for each object that a bulk action is about to change.
+
+    Must be called in the transaction of the action.
+    """
     for obj in queryset:
         kind = obj._meta.model_name or ""
         record(verb, by=actor_of(request.user), subject_kind=kind, subject_id=str(obj.pk), what=str(obj))
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """The value in a form that JSON can hold."""
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class AuditEvent(models.Model):
-    """Somebody did something to something. Rows are only ever added: the database refuses the rest."""
+    """One recorded action: actor, verb, subject and details. The database refuses updates and deletions."""
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(db_default=Now(), db_index=True)

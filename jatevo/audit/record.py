@@ -1,4 +1,4 @@
-"""Writing to the audit log, always in the transaction of the change itself."""
+"""Writing to the audit log, in the transaction of the change."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class Actor:
     org_id: UUID | None = None
 
 
-LONGEST_ACTOR = 254  # as the columns have it
+LONGEST_ACTOR = 254  # the size of the column
 LONGEST_SUBJECT = 160
 LONGEST_REASON = 2000
 
@@ -43,9 +43,9 @@ def record(
     reason: str = "",
     **details: Any,
 ) -> AuditEvent:
-    """Adds one event. Refuses to run outside a transaction, because it must stand or fall with the change.
+    """Adds one event. Raises RuntimeError outside a transaction: event and change must be committed together.
 
-    Texts, which may come from strangers, are cut to what the log keeps of them.
+    Texts may come from strangers, so they are shortened to what the log stores.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("record() belongs in the transaction of the change it records")

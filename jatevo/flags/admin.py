@@ -1,4 +1,4 @@
-"""The console's feature flags in Django admin: switches of the registry, and nothing else of waffle's."""
+"""The console's feature flags in Django admin: only the switches of the registry."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from jatevo.flags.registry import DEFAULTS, Flag
 
 Switch = get_waffle_switch_model()
 
-# Only switches are ever asked for, so the other kinds would be knobs without a machine.
+# The console reads switches only. Waffle's flags and samples would have no effect.
 for model in (get_waffle_flag_model(), get_waffle_sample_model(), Switch):
     admin.site.unregister(model)
 
 
 class SwitchForm(forms.ModelForm):
-    """A flag of the registry, with what it is without a row."""
+    """A switch for a flag of the registry. The help text states each flag's default."""
 
     name = forms.ChoiceField(choices=[(flag.value, flag.value) for flag in Flag])
 
@@ -40,4 +40,4 @@ class FlagAdmin(AuditedAdmin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for switch in queryset:
-            switch.delete()  # one by one: waffle empties its cache then
+            switch.delete()  # one by one, because only then does waffle clear its cache

@@ -24,7 +24,7 @@ DEFAULTS: dict[Flag, bool] = {
 
 
 def enabled(flag: Flag) -> bool:
-    """Whether the flag is on, as an admin set it; its default without a row, or without a database."""
+    """Whether the flag is on. Without a row, or without a database, it has its default."""
     try:
         switch = waffle.get_waffle_switch_model().get(flag.value)
     except (OperationalError, InterfaceError):

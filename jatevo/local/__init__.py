@@ -1,5 +1,5 @@
-"""The one-machine run: private stores, server, worker and demo fleet in one console process.
+"""The one-machine run: private stores, web server, worker and demo fleet, started by one console process.
 
-`python -m jatevo.local run` is `make run`. Nothing outside this package imports it, except Django's
-app registry (for the `worker` command) and the test suite, which borrows the private stores.
+`make run` calls `python -m jatevo.local run`. Only Django's app registry (for the `worker` command) and
+the tests, which use the private stores, import this package from outside.
 """

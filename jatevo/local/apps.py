@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class LocalConfig(AppConfig):
-    """Only for the `worker` command; no models."""
+    """Provides the `worker` command. It has no models."""
 
     name = "jatevo.local"
     label = "local"

@@ -1,4 +1,4 @@
-"""Checks before anything starts. Each problem is one sentence."""
+"""Checks before anything starts. They raise CannotStart."""
 
 import errno
 import os
@@ -20,17 +20,17 @@ def python_is_new_enough(version: tuple[int, ...] = sys.version_info[:2]) -> Non
 
 
 def home_is_usable(home: Path) -> None:
-    """Checks that the folder can be created and written to, and that its disk has room for a day."""
+    """Checks that the folder can be created and written to, and that its disk has MIN_FREE_BYTES."""
     try:
         home.mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise CannotStart(
-            f"{home} cannot be made ({_reason(error)}): set JATEVO_HOME to a folder of yours."
+            f"{home} cannot be created ({_reason(error)}): set JATEVO_HOME to a folder that you own."
         ) from error
     except OSError as error:
-        raise CannotStart(f"{home} cannot be made: {_reason(error)}.") from error
+        raise CannotStart(f"{home} cannot be created: {_reason(error)}.") from error
     if not os.access(home, os.W_OK | os.X_OK):
-        raise CannotStart(f"{home} is not writable for you: set JATEVO_HOME to a folder of yours.")
+        raise CannotStart(f"You cannot write to {home}: set JATEVO_HOME to a folder that you own.")
     free = shutil.disk_usage(home).free
     if free < MIN_FREE_BYTES:
         raise CannotStart(
@@ -42,14 +42,14 @@ def home_is_usable(home: Path) -> None:
 def wanted_port(text: str) -> int:
     """PORT as a number. 0 means any free port."""
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise CannotStart(f"PORT is {text!r}, and must be a number from 0 to 65535.")
+        raise CannotStart(f"PORT is {text!r} but must be a number from 0 to 65535.")
     return int(text)
 
 
 def claim_port(port: int) -> socket.socket:
-    """Bind the console's port now, so that a taken one is known before anything else has started.
+    """Bind the console's port now, so that a taken port is found before anything else starts.
 
-    It does not listen yet: until the server does, a client is refused at once and never left waiting.
+    The socket does not listen yet, so clients are refused at once until the server is up.
     """
     claimed = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -59,7 +59,7 @@ def claim_port(port: int) -> socket.socket:
         claimed.close()
         if error.errno == errno.EADDRINUSE:
             raise CannotStart(
-                f"Port {port} is taken by another program: stop that, or choose another port, "
+                f"Port {port} is taken by another program: stop that program or choose another port, "
                 f"for example PORT={port + 1 if port < 65535 else 8000}."
             ) from error
         if error.errno == errno.EACCES:

@@ -1,4 +1,4 @@
-"""The console's child processes: starting them in their own sessions, recording, watching and ending them."""
+"""Starts the console's child processes in their own sessions, records, watches and stops them."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from jatevo.local.problems import CannotStart
 
 @dataclass(frozen=True)
 class Child:
-    """A process that we started, and the signal that it takes as a request to stop."""
+    """A process that the console started. `stop_signal` asks it to stop."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -32,22 +32,22 @@ class Child:
     def last_words(self, lines: int = 3) -> str:
         """The end of the child's log, on one line, for an error message."""
         tail = self.log.read_text(errors="replace").strip().splitlines()[-lines:]
-        return " / ".join(line.strip() for line in tail) or "it said nothing"
+        return " / ".join(line.strip() for line in tail) or "its log is empty"
 
 
 class Children:
-    """All children of one console, whose records (pid and start time) live in `run_dir`.
+    """All children of one console. Their records (pid, start time, stop signal) are in `run_dir`.
 
-    Children get sessions of their own, so that Ctrl-C in the terminal reaches the console alone and it can
-    stop them in order. If the console is killed, the guard process ends them; if that is killed too, the next
-    start does, from the records (`end_leftovers`).
+    Children run in their own sessions, so that Ctrl-C in the terminal reaches only the console, which then
+    stops them in order. If the console is killed, the guard process ends them. If that is killed too, the
+    next start ends them from the records (`end_leftovers`).
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, Child] = {}
-        # -P: this file's folder has a valkey.py, which must not stand in for a package of that name
+        # -P: otherwise this folder's valkey.py would hide a package of the same name
         self._guard = subprocess.Popen(
             [sys.executable, "-P", guard.__file__],
             stdin=subprocess.PIPE,
@@ -57,14 +57,17 @@ class Children:
         )
 
     def end_leftovers(self) -> list[str]:
-        """End what a killed console left running; only processes whose pid and start time are on record."""
+        """End what a killed console left running. Returns the names of the ended children.
+
+        Only processes whose pid and start time match a record are ended.
+        """
         ended = []
         for record in sorted(self.run_dir.glob("*.json")):
             try:
                 left = json.loads(record.read_text())
                 pid, started_at, stop_signal = left["pid"], left["started_at"], left["stop_signal"]
             except (ValueError, KeyError, TypeError):
-                record.unlink()  # cut short by a crash: it never named a process
+                record.unlink()  # a crash cut it short, so it never named a process
                 continue
             if guard.find(pid, started_at):
                 guard.end({pid: (started_at, stop_signal)})
@@ -83,7 +86,7 @@ class Children:
         stop_signal: int = signal.SIGTERM,
         cwd: Path | None = None,
     ) -> Child:
-        """Start a child; its output is appended to `log`."""
+        """Start a child. Its output is appended to `log`. Raises CannotStart."""
         log.parent.mkdir(parents=True, exist_ok=True)
         rotate(log)
         with log.open("ab") as output:
@@ -100,10 +103,10 @@ class Children:
             except OSError as error:
                 raise CannotStart(f"{name} cannot be started: {error}.") from error
         child = Child(name, process, log, self.run_dir / f"{name}.json", stop_signal)
-        self._children[name] = child  # first of all: a full disk must not leave a child that nobody stops
+        self._children[name] = child  # first, so that it is stopped even if the disk is full
         self._record(child)
         if process.stdin is not None:
-            with suppress(BrokenPipeError):  # ended already; whoever waits for it will say so
+            with suppress(BrokenPipeError):  # it has already ended; the caller's wait reports that
                 process.stdin.write((stdin_text or "").encode())
                 process.stdin.close()
         return child
@@ -113,7 +116,7 @@ class Children:
         try:
             started_at = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:
-            return  # ended already; whoever waits for it will say so
+            return  # it has already ended; the caller's wait reports that
         child.record.write_text(
             json.dumps({"pid": pid, "started_at": started_at, "stop_signal": child.stop_signal})
         )
@@ -122,7 +125,7 @@ class Children:
             self._guard.stdin.flush()
 
     def stop(self, child: Child, *, grace_seconds: float) -> None:
-        """Ask the child to stop, wait for it, kill it after the grace."""
+        """Ask the child to stop and wait for it. Kill it after `grace_seconds`."""
         if child.running():
             child.process.send_signal(child.stop_signal)
             try:

@@ -22,7 +22,7 @@ def home_folder() -> Path:
 
 
 def run_in_stores(command: list[str], *, temporary: bool, asked_to_stop: StopRequest) -> int:
-    """Run a command with private stores behind it; its exit code. `temporary` ones vanish afterwards.
+    """Run a command with private stores. Returns its exit code. `temporary` stores are removed afterwards.
 
     Raises StopRequested if asked to stop before the command has begun.
     """
@@ -43,7 +43,7 @@ def run_in_stores(command: list[str], *, temporary: bool, asked_to_stop: StopReq
 
 
 def _call(command: list[str], env: dict[str, str]) -> int:
-    """The command's exit code. Ctrl-C is its own affair (a shell wants to go on), so we outlast it."""
+    """Runs the command and returns its exit code. Ctrl-C is left to the command: a shell survives it."""
     with subprocess.Popen(command, env=env) as process:
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -54,8 +54,8 @@ def _call(command: list[str], env: dict[str, str]) -> int:
 def main(asked_to_stop: StopRequest) -> int:
     parser = argparse.ArgumentParser(prog="python -m jatevo.local")
     commands = parser.add_subparsers(dest="action", required=True)
-    commands.add_parser("run", help="the whole console on this machine")
-    with_stores = commands.add_parser("stores", help="run a command with the private stores behind it")
+    commands.add_parser("run", help="run the whole console on this machine")
+    with_stores = commands.add_parser("stores", help="run a command with the private stores")
     with_stores.add_argument("--temporary", action="store_true", help="fresh stores, removed afterwards")
     with_stores.add_argument("command", nargs="+")
     arguments = parser.parse_args()
@@ -65,7 +65,7 @@ def main(asked_to_stop: StopRequest) -> int:
             return run_in_stores(
                 arguments.command, temporary=arguments.temporary, asked_to_stop=asked_to_stop
             )
-        from jatevo.local.run import run  # it loads the web server, which the other command can do without
+        from jatevo.local.run import run  # loads the web server, which the other command does not need
 
         return run(home_folder(), asked_to_stop)
     except CannotStart as problem:

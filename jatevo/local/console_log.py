@@ -1,4 +1,4 @@
-"""Sends the console's own log to a file during the one-machine run: the terminal is for people."""
+"""Sends the console's log to a file during the one-machine run, to keep the terminal readable."""
 
 import logging
 from collections.abc import Iterator
@@ -10,10 +10,7 @@ from jatevo.local.log_files import rotate
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """For the block, whatever settings.LOGGING writes to a stream goes to the file, in the same format.
-
-    Warnings and logs before the block go to the terminal.
-    """
+    """Within the block, logs and warnings go to the file instead of the terminal, in the same format."""
     rotate(path)
     handlers = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
     with path.open("a", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""The demo fleet: reference agents in three regions and a validator, all outside of the console's process.
+"""The demo fleet: reference agents in three regions and a validator, each in its own process.
 
-They speak HTTP like anybody's, hold no secret but their own, and are started again when they end.
+They use the HTTP API like any other agent, know only their own secrets, and are restarted when they end.
 """
 
 import json
@@ -29,13 +29,14 @@ log = structlog.get_logger(__name__)
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 VALIDATOR = "demo-validator"
-HISTORY = "demo/history.json"  # below the home: that there is invented history, and up to when
-# Below the range that systems take ports of outgoing connections from, so still free next time.
+# Exists, relative to the home, if there is invented history, and says until when.
+HISTORY = "demo/history.json"
+# Below the range of ports for outgoing connections, so that a port is still free at the next start.
 PORTS = range(21000, 32000)
-NEEDS_A_PERSON = 2  # the agent's and validator's exit code when starting again would not help
+NEEDS_A_PERSON = 2  # the exit code of agents and validators when a restart would not help
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-STEADY_SECONDS = 60.0  # who ran this long starts again without a pause
-# Nothing of the console's own: stores, keys, settings.
+STEADY_SECONDS = 60.0  # a process that ran this long is restarted without a pause
+# The console's stores, keys and settings, which the fleet must not see.
 PRIVATE = (
     "JATEVO_",
     "DJANGO_",
@@ -57,7 +58,7 @@ class DemoNode:
     requests_per_second: float
     fault: str = ""
     delay_seconds: float = 0.0
-    org: str = ""  # of its own, by name; else the operator's
+    org: str = ""  # the name of its organisation; empty for the operator's
 
 
 NODES = (
@@ -66,9 +67,8 @@ NODES = (
     DemoNode("iad-h100-01", "us-east", "tensorrtllm", ("llama3.1-70b",), 0.02),
     DemoNode("iad-l40s-02", "us-east", "vllm", ("qwen2.5-32b",), 0.01),
     DemoNode("fra-a100-01", "eu-central", "tgi", ("mixtral-8x7b",), 0.01),
-    # Comes later and signs with a key that is not its own, so that a quarantine can be watched. Its
-    # organisation is another, since a finding of fraud concerns what the same organisation registers
-    # afterwards.
+    # Joins later and signs with a key that is not its own, to show a quarantine. It has its own
+    # organisation, because a finding of fraud also holds nodes that the same organisation registers later.
     DemoNode(
         "fra-rogue-02",
         "eu-central",
@@ -96,7 +96,7 @@ class DemoProcess:
         self._given_up = False
 
     def tick(self, children: Children, logs: Path, *, at: float) -> None:
-        """Start it if it is due; note its end and plan the next start."""
+        """Start the process if it is due. If it has ended, plan the next start."""
         if self.child is None:
             if not self._given_up and at >= self._start_at:
                 log_file = logs / f"{self.name}.log"
@@ -127,9 +127,9 @@ class DemoProcess:
 
 
 class DemoFleet:
-    """The demo nodes and their validator. On a later run the same nodes come back with the keys they have.
+    """The demo nodes and their validator. Later runs use the same nodes with the same keys.
 
-    `by` enrols those of `org`, and `admin` the one that has an organisation of its own.
+    `by` enrols the nodes of `org`. `admin` enrols the one that has its own organisation.
     """
 
     def __init__(
@@ -166,12 +166,12 @@ class DemoFleet:
         )
 
     def tick(self, *, at: float) -> None:
-        """Starts what is due and restarts what has ended. Called a few times a second."""
+        """Starts processes that are due and restarts those that have ended. Called a few times a second."""
         for member in self.members:
             member.tick(self._children, self._logs, at=at)
 
     def stop(self, *, grace_seconds: float) -> None:
-        """End all of them at the same time."""
+        """Ask all of them to stop at once, and kill those that are still running after `grace_seconds`."""
         for member in self.members:
             member.ask_to_stop()
         deadline = time.monotonic() + grace_seconds
@@ -180,13 +180,13 @@ class DemoFleet:
 
 
 def history_until(home: Path) -> datetime | None:
-    """Until when this installation's history is invented, or None."""
+    """When this installation's invented history ends. None if there is none."""
     kept = home / HISTORY
     return datetime.fromisoformat(json.loads(kept.read_text())["until"]) if kept.exists() else None
 
 
 def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
-    """Invents the fleet's history, once, and only where there are no nodes yet."""
+    """Invents the fleet's history, once, if there are no nodes yet."""
     if history_until(home) is not None or Node.objects.exists():
         return
     at = timezone.now()
@@ -205,7 +205,7 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
 
 def _agent_command(node: DemoNode, config: Path) -> list[str]:
     command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
-    # The nodes share this machine, and stand for machines of their own.
+    # The nodes share this machine, but each represents a machine of its own.
     command += ["--simulate", str(node.requests_per_second), "--stand-for", node.node_id]
     hardware = config.with_name(HARDWARE_FILE)
     if hardware.exists():
@@ -214,7 +214,7 @@ def _agent_command(node: DemoNode, config: Path) -> list[str]:
 
 
 def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: User) -> Path:
-    """Write agent.yaml anew (the console's port may have changed), with a token if it has to register."""
+    """Write agent.yaml, since the console's port may have changed. Creates an enrolment for a new node."""
     folder.mkdir(mode=0o700, exist_ok=True)
     entries: dict[str, object] = {
         "console": console_url,
@@ -232,21 +232,21 @@ def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: Use
         )
     else:
         if node.org and registered.org_id != org.pk:
-            # Older homes have it in the operator's organisation, where its fraud would hold new nodes.
+            # In older homes it belongs to the operator's organisation, where its fraud would hold new nodes.
             move(node=registered, org=org, by=by, at=timezone.now())
-        # It has this token already, unless it was killed before it heard the answer to its registration.
+        # It has this token, unless it was killed before it received the answer to its registration.
         entries["node_token"] = node_token(registered)
         _follow(folder / "state" / "state.json", console_url)
     config = folder / "agent.yaml"
-    # JSON values are YAML values, quoting included.
+    # JSON values are valid YAML.
     write_private(config, "".join(f"{key}: {json.dumps(value)}\n" for key, value in entries.items()))
     return config
 
 
 def _follow(state: Path, console_url: str) -> None:
-    """Tell a registered agent's state the console's present address.
+    """Write the console's current address to a registered agent's state file.
 
-    An agent rightly refuses to take its identity to another console; this is the same one on another PORT.
+    An agent refuses to use its identity at another console, but this is the same console on another PORT.
     """
     if state.exists():
         known = json.loads(state.read_text())
@@ -255,7 +255,7 @@ def _follow(state: Path, console_url: str) -> None:
 
 
 def _port(folder: Path) -> int:
-    """The port of the node's health endpoint: chosen once, because the console remembers it."""
+    """The port of the node's health endpoint. It is chosen once, because the console stores it."""
     kept = folder / "port"
     if kept.exists():
         return int(kept.read_text())
@@ -272,6 +272,6 @@ def _port(folder: Path) -> int:
 
 def _environment() -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
-    # A proxy that the machine uses for the world must not be asked for the console next door.
+    # The machine's HTTP proxy must not be used for a console on the same machine.
     bypass = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), LOOPBACK, "localhost"]))
     return env | {"NO_PROXY": bypass, "no_proxy": bypass}

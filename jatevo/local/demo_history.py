@@ -1,8 +1,8 @@
-"""Fourteen days of invented history for the demo fleet, so that a first look finds full pages.
+"""Fourteen days of invented history for the demo fleet, so that the pages are full at the first start.
 
-Nothing of it happened, and it says so: the console shows a notice, each invented receipt has the signed
-member `"demo": true`, and the incident's text names itself. The nodes' keys are real and handed to the demo's
-agents, which go on where the history ends; so receipts of the past verify like those of today.
+It is marked as invented: the console shows a notice, each invented receipt has the signed member
+`"demo": true`, and the incident's description says so. The nodes' keys are real. The demo's agents receive
+them and continue where the history ends, so invented receipts verify like later ones.
 """
 
 import base64
@@ -37,19 +37,19 @@ from receipts.partitions import ensure_partitions
 
 DAYS = 14
 RECEIPTS_PER_NODE_DAY = 200.0
-# Of probes over loopback, as the demo's validator measures them from now on.
+# Typical for probes over loopback, which the demo's validator sends after the start.
 TYPICAL_P95_MS = 40.0
-MARKS = {"demo": True}  # a member of every invented receipt, signed like the rest
+MARKS = {"demo": True}  # a signed member of every invented receipt
 # The members of `attest`.
 STATED = ("gpu_model", "vram_gb", "driver_version", "cuda_version", "hardware_hash", "energy_proof_url")
-HARDWARE_FILE = "attest.json"  # beside an agent's agent.yaml: the hardware that it goes on stating
+HARDWARE_FILE = "attest.json"  # next to agent.yaml: the hardware that the agent continues to state
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is invented of a node.
+    """The invented facts about a node.
 
-    `away`: hours before now, minutes of silence, and whether it was announced.
+    Each entry of `away` is a silence: how many hours ago it began, its minutes, and whether it was announced.
     """
 
     gpu_model: str
@@ -63,7 +63,7 @@ class Past:
 
 
 PASTS: Mapping[str, Past] = {
-    # A laptop: closed now and then.
+    # A laptop that is closed now and then.
     "macbook-001": Past(
         "Apple M3 Max", 48, 24.0, "AS4657 StarHub", away=((19, 38, False), (92, 25, False), (213, 55, False))
     ),
@@ -74,13 +74,13 @@ PASTS: Mapping[str, Past] = {
     "iad-l40s-02": Past("NVIDIA L40S", 48, 14.0, "AS14618 Amazon", away=((122, 21, False),)),
     "fra-a100-01": Past("NVIDIA A100-SXM4-80GB", 80, 12.0, "AS24940 Hetzner", joined_days_ago=6, green=True),
 }
-# In the hours in which both nodes of us-east were away.
+# While both nodes of us-east were away.
 INCIDENT_HOURS_AGO, INCIDENT_MINUTES = 122, 45
 
 
 @dataclass(frozen=True)
 class PastNode:
-    """An agent whose node gets a past: where it keeps its state, and the endpoint that it serves."""
+    """An agent whose node gets an invented history. `state` is the agent's state folder."""
 
     node_id: str
     region: str
@@ -93,10 +93,10 @@ class PastNode:
 def invent_history(
     agents: Sequence[PastNode], *, org: Org, by: User, console_url: str, validator: str, at: datetime
 ) -> None:
-    """Enrols the nodes in the past and fills it, up to `at`; the agents find themselves registered.
+    """Writes the nodes and their history up to `at`, and a state file for each agent.
 
-    All of it or nothing in PostgreSQL. Cut short, it can be run again: the same installation invents the
-    same.
+    PostgreSQL gets all of it or nothing. If it is interrupted, it can be run again: the same installation
+    always invents the same history.
     """
     now = int(at.timestamp())
     members = [_member(number, agent, now) for number, agent in enumerate(agents)]
@@ -123,7 +123,7 @@ def invent_history(
         _measure(fleet, facts, first=first, now=now)
         for member, agent in zip(members, agents, strict=True):
             _hand_over(member, agent, console_url)
-        # last, because the sweeper waits for this row until the transaction ends
+        # last, because the sweeper waits for this row's lock until the transaction ends
         SweeperClock.objects.update_or_create(pk=1, defaults={"last_run_at": at, "counting_from": at})
         record(
             "demo.history", by=SYSTEM, subject_kind="org", subject_id=str(org.pk), org_id=org.pk, days=DAYS
@@ -166,7 +166,7 @@ def _member(number: int, agent: PastNode, now: int) -> InventedNode:
 
 
 def _seed() -> int:
-    """This installation's own, and secret: the nodes' keys are drawn from it."""
+    """A secret seed that differs between installations. The nodes' keys derive from it."""
     return int.from_bytes(hmac.digest(settings.MASTER_KEY, b"jatevo-demo-history", "sha256"))
 
 
@@ -175,7 +175,7 @@ def _whole_hour(seconds: int) -> int:
 
 
 def _write_hours(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, until: int) -> None:
-    """The traffic of the hours is that of the receipts, one by one."""
+    """Writes the hourly figures. Their traffic is the sum of the receipts."""
     served: dict[tuple[str, int], hours.ServedTraffic] = defaultdict(hours.ServedTraffic)
     for fact in facts:
         traffic = served[fact.region, _whole_hour(fact.accepted_at)]
@@ -238,7 +238,7 @@ def _write_maintenance(fleet: InventedFleet, *, by: str) -> None:
 
 
 def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, now: int) -> None:
-    """Minutes, latencies and receipts into ClickHouse."""
+    """Writes uptime minutes, latencies and receipts to ClickHouse."""
     known = [
         Measured(member.node_id, member.region, member.models[0], member.p50_ms) for member in fleet.members
     ]
@@ -256,7 +256,7 @@ def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, 
 
 
 def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
-    """Writes the agent's state file, so that it starts as the node that was registered in the past."""
+    """Writes the agent's state file, so that it starts as the registered node."""
     agent.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = NodeAttestation.objects.values(*STATED).get(node_id=member.node_id)
     write_private(agent.state.with_name(HARDWARE_FILE), json.dumps(said, indent=2))
@@ -278,5 +278,5 @@ def _hand_over(member: InventedNode, agent: PastNode, console_url: str) -> None:
 
 
 def notice(until: datetime) -> str:
-    """The notice about invented history on every page."""
+    """The notice about invented history that every page shows."""
     return f"Demo data: history before {until:%-d %b %Y, %H:%M} UTC is invented."

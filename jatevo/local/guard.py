@@ -1,9 +1,9 @@
-"""Ends the console's children when the console dies without a chance to do so itself (kill -9).
+"""Ends the console's children when the console dies without doing so itself (kill -9).
 
-Runs as a process of its own: `python guard.py`, with the read end of a pipe as standard input. Each line on
-it is `PID STARTED_AT SIGNAL`, a child to watch over. The console alone holds the write end, so the end of
-the input means that the console is gone, however it went. A pipe works on Linux and macOS alike and, unlike
-PR_SET_PDEATHSIG, does not care which thread started the child or whether the child changed its user.
+Runs as a separate process: `python guard.py`, with the read end of a pipe as standard input. Each line of
+input is `PID STARTED_AT SIGNAL` and names a child. Only the console holds the write end, so the end of the
+input means that the console is gone. A pipe works on both Linux and macOS. Unlike PR_SET_PDEATHSIG, it does
+not depend on which thread started the child or whether the child changed its user.
 """
 
 import signal
@@ -12,12 +12,12 @@ import sys
 import psutil
 
 GRACE_SECONDS = 8.0
-# The clock may have been set since the child started; pids do not come round again within seconds.
+# The clock may have been adjusted since the child started. Pids are not reused within seconds.
 START_TOLERANCE_SECONDS = 2.0
 
 
 def find(pid: int, started_at: float) -> psutil.Process | None:
-    """The process with this pid, if it is the very one that started then (unix seconds), not a later one."""
+    """The process with this pid if it started at `started_at` (unix seconds). None if it is a later one."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -29,7 +29,11 @@ def find(pid: int, started_at: float) -> psutil.Process | None:
 
 
 def end(watched: dict[int, tuple[float, int]], grace_seconds: float = GRACE_SECONDS) -> None:
-    """Ask each process that is still the one we were told about to stop; after the grace, kill the rest."""
+    """Ask the processes to stop. Kill those that are still running after `grace_seconds`.
+
+    `watched` maps pids to their start time and the signal to send. Pids that now belong to another process
+    are skipped.
+    """
     alive = []
     for pid, (started_at, stop_signal) in watched.items():
         process = find(pid, started_at)
@@ -50,7 +54,7 @@ def end(watched: dict[int, tuple[float, int]], grace_seconds: float = GRACE_SECO
 
 
 def main() -> None:
-    # A terminal's Ctrl-C or a hang-up is the console's business; only the end of the pipe is ours.
+    # Only the end of the input ends this process. Signals are left to the console.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     watched: dict[int, tuple[float, int]] = {}

@@ -1,4 +1,4 @@
-"""When a store that has ended by itself (killed, out of memory, crashed) is to be started again."""
+"""Decides when to restart a store that has ended by itself (killed, out of memory, crashed)."""
 
 from jatevo.local.children import Child
 from jatevo.local.problems import CannotStart
@@ -9,7 +9,7 @@ WITHIN_SECONDS = 60.0
 
 
 class Keeper:
-    """Counts one store's restarts: the first comes at once, each pause after it is twice the last.
+    """Counts one store's restarts. The first is immediate, and each pause after it is twice the one before.
 
     Times are monotonic seconds.
     """
@@ -19,7 +19,7 @@ class Keeper:
         self._restarts: list[float] = []
 
     def is_due(self, child: Child, *, at: float) -> bool:
-        """Whether to start it again now. CannotStart: it was done often enough, and it has ended again."""
+        """Whether to restart it now. Raises CannotStart after too many restarts in a short time."""
         if child.running():
             return False
         self._restarts = [each for each in self._restarts if at - each < WITHIN_SECONDS]
@@ -35,5 +35,5 @@ class Keeper:
         return True
 
     def line(self, child: Child) -> str:
-        """What to tell the person at the terminal."""
+        """The line to print about a restart."""
         return f"{self.name} ended (code {child.process.returncode}); started it again."

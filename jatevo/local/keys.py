@@ -1,4 +1,4 @@
-"""The installation's own secrets, generated once and stored in JATEVO_HOME/secrets.json (mode 0600)."""
+"""The installation's secrets, generated once and stored in JATEVO_HOME/secrets.json (mode 0600)."""
 
 import base64
 import json
@@ -16,9 +16,10 @@ MAKERS: dict[str, Callable[[], str]] = {
 
 
 def load_or_make(home: Path) -> dict[str, str]:
-    """The secrets by their environment names; what is missing is made and stored first.
+    """The secrets by the names of their environment variables. Missing ones are generated and stored.
 
-    Losing the master key would end every node's token, so an unreadable file is an error, never replaced.
+    Without the master key, all node tokens would become invalid. So an unreadable file is never replaced:
+    it raises CannotStart.
     """
     path = home / "secrets.json"
     kept: dict[str, str] = {}
@@ -36,7 +37,7 @@ def load_or_make(home: Path) -> dict[str, str]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file's content in one step, readable by its owner only from the first byte on."""
+    """Replace the file atomically. Only its owner can ever read it."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,6 @@
-"""One console per JATEVO_HOME, held by flock(2).
+"""A lock that allows one console per JATEVO_HOME, with flock(2).
 
-The kernel drops such a lock with the process that holds it, so what a kill -9 leaves behind is a file that
-locks nothing. The pid inside is for people only.
+The kernel releases the lock when the process ends, even by kill -9. The pid in the file is only for people.
 """
 
 import fcntl
@@ -15,7 +14,7 @@ from jatevo.local.problems import CannotStart
 
 @contextmanager
 def sole_console(home: Path) -> Iterator[None]:
-    """Hold the home for the length of the block; CannotStart names the process that has it already."""
+    """Hold the lock for the block. Raises CannotStart, with the holder's pid, if another console holds it."""
     descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         try:
@@ -23,7 +22,7 @@ def sole_console(home: Path) -> Iterator[None]:
         except BlockingIOError as error:
             holder = file.read().strip() or "unknown"
             raise CannotStart(
-                f"A console with pid {holder} already runs on {home}: stop it, or choose another JATEVO_HOME."
+                f"A console with pid {holder} already runs in {home}: stop it or choose another JATEVO_HOME."
             ) from error
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

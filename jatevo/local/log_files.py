@@ -1,7 +1,7 @@
-"""The log files of the one-machine run stay small, however long it runs and whoever writes to them.
+"""Keeps the log files of the one-machine run small.
 
-A log that has grown is copied and emptied in place, since the processes that write to it keep it open: they
-all append, so that they go on at its new end. What is written between copy and emptying is lost.
+The processes that write to a log keep it open in append mode. So a log that has grown is copied and then
+emptied in place. What is written between the two steps is lost.
 """
 
 import shutil
@@ -21,7 +21,7 @@ def rotate(log: Path) -> None:
 
 
 def rotate_all(folder: Path) -> None:
-    """The same for each log of the folder. A full disk must not end the console: then nothing is kept."""
+    """Rotates every log of the folder. If a copy fails (a full disk), the log is emptied without it."""
     for log in folder.glob("*.log"):
         try:
             rotate(log)

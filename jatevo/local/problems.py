@@ -2,4 +2,4 @@
 
 
 class CannotStart(Exception):
-    """The message is a single plain sentence that names the cause and, where there is one, the remedy."""
+    """The message is one sentence that names the cause and, if there is one, the remedy."""

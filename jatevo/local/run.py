@@ -19,7 +19,7 @@ from jatevo.local.stopping import StopRequest, StopRequested
 from jatevo.local.stores import Stores, make_home
 
 if TYPE_CHECKING:
-    # What needs Django's settings is imported for real once the stores are up.
+    # These need Django's settings, so they are imported after the stores have started.
     from jatevo.local.demo import DemoFleet
     from jatevo.local.seed import Login
     from jatevo.local.web_server import WebServer
@@ -34,7 +34,10 @@ WORKER_GRACE_SECONDS = 3.0
 
 
 def run(home: Path, asked_to_stop: StopRequest) -> int:
-    """Start all of it, watch over it until asked to stop, stop all of it; the exit code. Or CannotStart."""
+    """Start everything, watch it until asked to stop, then stop everything. Returns the exit code.
+
+    Raises CannotStart.
+    """
     steps = Steps()
     console = OneMachineConsole(home, steps, asked_to_stop)
     problem: str | None = None
@@ -54,7 +57,7 @@ def run(home: Path, asked_to_stop: StopRequest) -> int:
 
 
 class OneMachineConsole:
-    """The parts of the run. `shutdown` ends what was started, in the reverse order."""
+    """The parts of the run. `shutdown` stops what was started, in reverse order."""
 
     def __init__(self, home: Path, steps: Steps, asked_to_stop: StopRequest) -> None:
         self.home = home
@@ -85,9 +88,9 @@ class OneMachineConsole:
         return logins
 
     def watch(self) -> str | None:
-        """Wait until asked to stop (None), or until a part is beyond help: the sentence that says which.
+        """Wait until asked to stop. If a part has failed for good, return a sentence that says which.
 
-        A store that dies is started again beneath the running console, which answers without it meanwhile.
+        A store that dies is restarted. Until it is back, the console works without it.
         """
         logs = self.home / "logs"
         log = logs / "console.log"
@@ -99,7 +102,7 @@ class OneMachineConsole:
                         self._steps.say(line)
                 except CannotStart as problem:
                     return str(problem)
-                except OSError as problem:  # a full disk, say
+                except OSError as problem:  # such as a full disk
                     return f"A store has ended and cannot be started again: {problem}."
             if self._web is not None and not self._web.running():
                 return f"The web server has ended; {log} says why."
@@ -172,10 +175,10 @@ class OneMachineConsole:
 
     def _serve(self, claimed: socket.socket) -> None:
         with self._step("Web application"):
-            # Imported after the static files, which its middleware lists once and for all.
+            # Imported after the static files, because its middleware lists them once.
             from jatevo.wsgi import application
 
-            # The import sets logging up anew. Until here logs go to the terminal, to explain a failed start.
+            # The import configures logging again. Until here, they go to the terminal.
             self.shutdown.enter_context(console_log.to_file(self.home / "logs" / "console.log"))
         with self._step("Worker"):
             from jatevo.local.worker import WorkerThread
@@ -189,7 +192,7 @@ class OneMachineConsole:
             self._web = WebServer(application, claimed)
             self._web.start()
             self.shutdown.callback(self._web.stop, grace_seconds=WEB_GRACE_SECONDS)
-            # Comes before the web server's turn, so that both wind down at the same time.
+            # Called before the web server is stopped, so that both stop at the same time.
             self.shutdown.callback(self._worker.ask_to_stop)
 
     def _start_demo(self, logins: "list[Login]") -> None:
@@ -215,7 +218,7 @@ class OneMachineConsole:
             self._fleet.tick(at=time.monotonic())
 
     def _take_figures(self) -> None:
-        """ClickHouse's engine is slow at its first queries, and the first page should not find it unreachable."""
+        """Waits for the first figures. The engine's first queries are slow, and the first page needs them."""
         with self._step("Figures"):
             from django.utils import timezone
 
@@ -227,7 +230,7 @@ class OneMachineConsole:
                     raise StopRequested
 
     def _say_what_is_invented(self) -> None:
-        """Also without the demo fleet: its history stays."""
+        """Shows the notice about invented history. The history stays even if the demo fleet is off."""
         from jatevo.local.demo import history_until
         from jatevo.local.demo_history import notice
         from jatevo.web import notices
@@ -242,6 +245,6 @@ def _announce(steps: Steps, console: OneMachineConsole, logins: "list[Login]") -
         password = login.password if login.current else "(changed since in the console)"
         steps.say(f"  {login.role:<10} {login.user.email:<28} {password}")
     steps.say(
-        f"\nThe logins are in {console.home / 'credentials.json'} too, logs in {console.home / 'logs'}."
+        f"\nThe logins are also in {console.home / 'credentials.json'}. Logs are in {console.home / 'logs'}."
     )
     steps.say("Ctrl-C stops everything and keeps the data.")

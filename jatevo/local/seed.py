@@ -22,9 +22,9 @@ class Login:
 
 
 def seed_users(home: Path) -> list[Login]:
-    """The three logins; users that are missing are made. A password changed since is left as it is.
+    """The three logins. Missing users are created, and passwords that were changed later are kept.
 
-    If credentials.json is lost, the three get new passwords: nobody could read the old ones any more.
+    If credentials.json is lost, the users get new passwords, because the old ones cannot be read.
     """
     path = home / "credentials.json"
     known = _read(path)
@@ -47,7 +47,7 @@ def _read(path: Path) -> dict[Role, dict[str, str]]:
             if role in entries
         }
     except (ValueError, TypeError, KeyError) as error:
-        raise CannotStart(f"{path} is damaged: remove it, and the next start makes new passwords.") from error
+        raise CannotStart(f"{path} is damaged: remove it and start again to get new passwords.") from error
 
 
 def _new(role: Role) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Collects static files for whitenoise, and only when one of them has changed: hashing them takes seconds."""
+"""Collects static files for whitenoise, if one of them has changed. Hashing them takes seconds."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 
 def collect(home: Path) -> bool:
-    """Bring STATIC_ROOT up to date. Returns whether anything had changed."""
+    """Update STATIC_ROOT. Returns whether anything had changed."""
     stamp = home / "run" / "static-files"
     wanted = _fingerprint()
     if (
@@ -24,7 +24,7 @@ def collect(home: Path) -> bool:
 
 
 def _fingerprint() -> str:
-    """Changes with every file's name, size and time."""
+    """A hash over every file's name, size and modification time."""
     digest = hashlib.sha256()
     for finder in get_finders():
         for path, storage in finder.list(["CVS", ".*", "*~"]):

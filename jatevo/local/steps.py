@@ -1,4 +1,4 @@
-"""The lines that the start prints: each step and how long it took."""
+"""Prints the steps of the start and how long each took."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ WIDTH = 34
 
 
 class Steps:
-    """Prints to `out`. On a terminal a step's name appears at once; elsewhere each step is one whole line."""
+    """Prints to `out`. On a terminal, a step's name appears when it starts. Elsewhere lines are complete."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a hang-up as a request that is looked at between two steps.
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop, which is checked between two steps.
 
-Loaded before anything else, and loads little itself: the rest takes a second or more to load, and an
-interrupt in that time would end in a traceback.
+This module is loaded first and imports little. The rest takes a second or more to load, and an interrupt in
+that time would end in a traceback.
 """
 
 import os
@@ -14,8 +14,10 @@ class StopRequested(Exception):
 
 
 class StopRequest:
-    """Whether anybody has asked. Not a threading.Event: a handler that sets one may interrupt the very thread
-    that holds its lock, be it another signal's handler, and then waits for ever.
+    """Whether the process was asked to stop.
+
+    Not a threading.Event: a signal handler may interrupt the thread that holds the event's lock, and would
+    then wait for that lock for ever.
     """
 
     def __init__(self) -> None:
@@ -23,8 +25,10 @@ class StopRequest:
         self._reader, self._writer = os.pipe()
 
     def ask(self, *_: object) -> None:
-        """Also a signal's handler. The first call wakes who waits; those that interrupt it return at once, since
-        handlers that interrupt each other's calls in a burst of signals would nest without end.
+        """Ask to stop. Can be used as a signal handler.
+
+        Only the first call does anything. In a burst of signals, handlers interrupt each other and would
+        otherwise nest without end.
         """
         if self._asked:
             return
@@ -35,16 +39,16 @@ class StopRequest:
         return self._asked
 
     def wait(self, seconds: float | None) -> bool:
-        """`is_set`, after so many seconds at most (None: once it is).
+        """Wait until asked to stop, at most `seconds` (None for no limit). Returns `is_set()`.
 
-        Nothing is read, so that every later call returns at once.
+        The pipe is never read, so every later call returns at once.
         """
         select.select([self._reader], [], [], seconds)
         return self._asked
 
 
 def listen() -> StopRequest:
-    """From now on the three signals do no more than ask."""
+    """Install handlers of the three signals that only ask to stop. Returns the request that they set."""
     request = StopRequest()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, request.ask)

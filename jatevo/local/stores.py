@@ -9,9 +9,9 @@ from jatevo.local.keeper import Keeper
 
 
 class Stores:
-    """PostgreSQL and Valkey below one home, which the caller has made with `make_home` and locked.
+    """PostgreSQL and Valkey in one home, which the caller has created with `make_home` and locked.
 
-    What a killed console left running there is ended first.
+    Processes that a killed console left running there are ended first.
     """
 
     def __init__(self, home: Path, *, durable: bool = True) -> None:
@@ -31,11 +31,11 @@ class Stores:
         self._valkey = valkey.start(self.home, self.children)
 
     def secrets(self) -> dict[str, str]:
-        """The installation's secrets by their environment names; what the caller has set comes first."""
+        """The installation's secrets by the names of their variables. The environment takes precedence."""
         return {name: os.environ.get(name) or kept for name, kept in keys.load_or_make(self.home).items()}
 
     def environment(self) -> dict[str, str]:
-        """What settings.py needs to use the started stores."""
+        """The environment variables with which settings.py uses the started stores."""
         found = {
             **self.secrets(),
             "JATEVO_EMBEDDED": "1",
@@ -49,9 +49,9 @@ class Stores:
         return found
 
     def keep_running(self, *, at: float) -> list[str]:
-        """Start again what has ended by itself; the lines to say about it. `at` in monotonic seconds.
+        """Restart stores that have ended by themselves. Returns lines to print. `at` is in monotonic seconds.
 
-        To be called a few times a second. Raises CannotStart once starting again does not help.
+        Call it a few times a second. Raises CannotStart if a store has ended too often.
         """
         said = []
         if self._postgres is not None and self._postgres_keeper.is_due(self._postgres.child, at=at):
@@ -71,7 +71,7 @@ class Stores:
 
 
 def start(home: Path, *, durable: bool = True) -> Stores:
-    """Start both servers below `home`; if one fails, none is left. Raises CannotStart."""
+    """Start both servers. If one fails to start, both are stopped. Raises CannotStart."""
     stores = Stores(make_home(home), durable=durable)
     try:
         stores.start_postgres()
@@ -83,10 +83,10 @@ def start(home: Path, *, durable: bool = True) -> Stores:
 
 
 def make_home(home: Path) -> Path:
-    """The installation's folder, resolved.
+    """Create the installation's folders and return the resolved path.
 
-    Root's can be passed through by others, since PostgreSQL then runs as another user; what is private in it
-    has a mode of its own.
+    If root starts the console, PostgreSQL runs as another user. Then other users may pass through the home,
+    and the private folders and files in it have their own modes.
     """
     home = home.expanduser().resolve()
     home.mkdir(parents=True, exist_ok=True)

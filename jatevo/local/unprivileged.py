@@ -1,15 +1,15 @@
-"""PostgreSQL refuses to run as root. When the console runs as root, this finds it another user.
+"""PostgreSQL refuses to run as root. When the console runs as root, this module finds another user for it.
 
-The wheel's own answer is `useradd` and a world-readable path down to the data, which for a console below
-/root would open /root to everyone. We change neither the machine's users nor anyone's folders:
+The wheel would call `useradd` and make the path to the data readable for all, which would open /root to
+everyone if the console is there. This module changes neither the machine's users nor folders of others:
 
 - The server gets a user id of its own without an account, from the range that systemd's table of ids leaves
   unused (systemd.io/UIDS-GIDS), so that no other daemon shares it.
-- Where a folder on the way is closed to others, the server gets one capability, to read and traverse
-  (CAP_DAC_READ_SEARCH), and still can write only what is its own. A default container lacks that one but has
-  the stronger CAP_DAC_OVERRIDE. access(2) judges by the real user and honours capabilities only with the
-  securebit `no_setuid_fixup`, and PostgreSQL uses access(2) to find its own binary.
-- initdb insists on an account for its user, so it runs as nobody; the files change hands afterwards.
+- If a folder on the path is closed to others, the server gets one capability, CAP_DAC_READ_SEARCH, with
+  which it can read and traverse but write only its own files. Default containers lack that capability but
+  have the stronger CAP_DAC_OVERRIDE. PostgreSQL finds its own binary with access(2), which checks the real
+  user and honours capabilities only with the securebit `no_setuid_fixup`.
+- initdb requires an account for its user, so it runs as nobody. The files' owner is changed afterwards.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ CAPABILITIES = (("dac_read_search", 2), ("dac_override", 1))
 
 @dataclass(frozen=True)
 class ServerUser:
-    """Who runs the server: `uid` owns its files, the prefixes go before the command lines."""
+    """The user that runs the server. `uid` owns its files. The prefixes go before the command lines."""
 
     uid: int
     gid: int
@@ -44,17 +44,17 @@ class ServerUser:
 
 
 def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> ServerUser:
-    """The user to run the server as; `must_reach` are the folders that it has to get at.
+    """The user to run the server as. It must be able to read the folders `must_reach`.
 
-    Raises CannotStart where root can give it neither the user nor the way.
+    Raises CannotStart if root cannot switch to such a user.
     """
     if os.geteuid() != 0:
         return ServerUser(os.geteuid(), os.getegid(), (), ())
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise CannotStart(
-            "PostgreSQL does not run as root, and there is no setpriv (package util-linux) to step down "
-            "with: start the console as an ordinary user."
+            "PostgreSQL does not run as root, and setpriv (package util-linux), which switches to another "
+            "user, is missing: start the console as an ordinary user."
         )
     permitted = _permitted()
     if permitted is not None and not any(permitted >> bit & 1 for _, bit in CAPABILITIES):
@@ -70,7 +70,7 @@ def server_user(data: Path, *, must_reach: tuple[Path, ...]) -> ServerUser:
 
 
 def _owner(data: Path) -> int | None:
-    """The user of an earlier run, so that a copied or renamed home keeps working."""
+    """The server's user in an earlier run, so that a copied or renamed home still works."""
     try:
         return data.stat().st_uid or None
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def _prefix(setpriv: str, uid: int, gid: int, way: tuple[str, ...]) -> tuple[str
 
 
 def _way(must_reach: tuple[Path, ...], permitted: int) -> tuple[str, ...]:
-    """The options that let the user reach the folders: none if they are open to everyone."""
+    """The setpriv options that let the user reach the folders. Empty if they are open to everyone."""
     closed = next((folder for path in must_reach for folder in _closed_folders(path)), None)
     if closed is None:
         return ()
@@ -101,8 +101,8 @@ def _way(must_reach: tuple[Path, ...], permitted: int) -> tuple[str, ...]:
         if permitted >> bit & 1:
             return (f"--inh-caps=+{name}", f"--ambient-caps=+{name}", "--securebits=+no_setuid_fixup")
     raise CannotStart(
-        f"PostgreSQL does not run as root, and its own user cannot get past {closed}: put the "
-        "clone and JATEVO_HOME below a folder that others may enter, or start as an ordinary user."
+        f"PostgreSQL does not run as root, and its own user cannot enter {closed}: put the clone and "
+        "JATEVO_HOME in a folder that other users may enter, or start the console as an ordinary user."
     )
 
 
@@ -112,7 +112,7 @@ def _closed_folders(path: Path) -> list[Path]:
 
 
 def _permitted() -> int | None:
-    """This process's permitted capabilities as a bit mask; None where the system has no such thing (macOS)."""
+    """This process's permitted capabilities as a bit mask. None if the system has none (macOS)."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except FileNotFoundError:

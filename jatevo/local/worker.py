@@ -24,19 +24,19 @@ log = structlog.get_logger(__name__)
 
 CONCURRENCY = 4
 GRACE_SECONDS = 5.0
-POLL_SECONDS = 5.0  # a new job is announced by LISTEN; this is the net below it
+POLL_SECONDS = 5.0  # in case the NOTIFY that announces a new job is missed
 PAUSE_SECONDS = 2.0
-# procrastinate's own questions are small. One that is not answered ends the worker, which then starts again.
+# procrastinate's own queries are small. If one takes longer, the worker ends and is restarted.
 ANSWER_SECONDS = 10.0
 DATABASE_ERRORS = (DjangoDatabaseError, psycopg.Error, ConnectorException)
 
 
 async def keep_working() -> None:
-    """Run jobs until cancelled. Whatever else ends the worker, a lost database above all, is a pause.
+    """Run jobs until cancelled. If anything else ends the worker, such as a lost database, it is restarted.
 
-    Deadlines of nodes count from the first start alone: while no worker ran, nobody could have been heard.
-    Between two runs of this loop the web server goes on hearing nodes. If it could not for long, the
-    sweeper finds the gap between its own runs.
+    Nodes' deadlines count from the first start, because nobody could be heard before. Between two runs of
+    the worker, the web server still hears nodes. If it could not for long, the sweeper notices the gap
+    between its own runs.
     """
     counting = False
     while True:
@@ -55,12 +55,12 @@ async def keep_working() -> None:
             log.exception("worker failed; it starts again", pause_seconds=PAUSE_SECONDS)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # what failed was the stopping
+            raise asyncio.CancelledError  # it failed while being stopped
         await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def work_until_signalled() -> None:
-    """`keep_working` until SIGINT or SIGTERM. To be run in the main thread."""
+    """Run `keep_working` until SIGINT or SIGTERM. Must run in the main thread."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     if task is not None:
@@ -72,8 +72,8 @@ async def work_until_signalled() -> None:
 
 async def work() -> None:
     """Run jobs until cancelled or until the worker fails. Finished jobs are deleted."""
-    # A copy of the app with a connection pool: the shared one defers jobs inside the web requests'
-    # transactions, and has to keep doing so.
+    # A copy of the app with a connection pool. The shared app must keep its connector, which defers jobs in
+    # the transactions of web requests.
     with_pool = app.with_connector(_connector())
     async with with_pool.open_async():
         await with_pool.run_worker_async(
@@ -101,17 +101,17 @@ def _connector() -> PsycopgConnector:
 
 
 def _connect_anew() -> None:
-    """Raises Django's OperationalError while PostgreSQL is away.
+    """Replace the thread's connections. Raises Django's OperationalError if PostgreSQL is unreachable.
 
-    The thread behind `sync_to_async`, through which periodic jobs are deferred, would keep a broken
-    connection for ever: no request ends there, after which Django would look.
+    Periodic jobs are deferred in the thread behind `sync_to_async`. Django checks connections at the end
+    of a request, and no request ends in that thread, so it would keep a broken connection for ever.
     """
     connections.close_all()
     connection.ensure_connection()
 
 
 class WorkerThread:
-    """The worker on an event loop and a thread of its own."""
+    """The worker in its own thread with its own event loop."""
 
     def __init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -131,7 +131,7 @@ class WorkerThread:
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def wait(self, *, timeout_seconds: float) -> bool:
-        """Whether it has ended in time. A job that blocks for longer ends with the process."""
+        """Wait for the worker and return whether it has ended. A longer job ends with the process."""
         self._thread.join(timeout_seconds)
         return not self.running()
 

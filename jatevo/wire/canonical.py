@@ -9,8 +9,8 @@ import rfc8785
 SIGNATURE_MEMBER = "signature"
 MAX_SAFE_INTEGER = 2**53 - 1
 
-# Python and ECMAScript write the same shortest digits, but below this in different notations (1e-05
-# against 0.00001). They differ for large floats too, all of which are integers.
+# Python and ECMAScript write the same shortest digits, but use different notations below this value
+# (1e-05 and 0.00001). They also differ for large floats, but those are all integers.
 _SMALLEST_ALIKE_FLOAT = 1e-4
 
 _encode_sorted = json.JSONEncoder(
@@ -19,38 +19,38 @@ _encode_sorted = json.JSONEncoder(
 
 
 class NotCanonicalError(ValueError):
-    """The value has no RFC 8785 form: NaN, an integer beyond 2^53-1, a lone surrogate, a foreign type."""
+    """The value has no RFC 8785 form: NaN, an integer beyond 2^53-1, a lone surrogate or an unknown type."""
 
 
 def canonical_bytes(receipt: Mapping[str, Any]) -> bytes:
-    """Return what is signed: the RFC 8785 bytes of `receipt` without its top-level `signature`.
+    """Return the bytes that are signed: the RFC 8785 form of `receipt` without its top-level `signature`.
 
-    Raises NotCanonicalError for what JCS cannot express.
+    Raises NotCanonicalError if JCS cannot express a value.
     """
     return canonicalize({name: value for name, value in receipt.items() if name != SIGNATURE_MEMBER})
 
 
 def canonicalize(value: Any) -> bytes:
-    """Return the RFC 8785 bytes of a JSON value; NotCanonicalError for what JCS cannot express.
+    """Return the RFC 8785 bytes of a JSON value. Raises NotCanonicalError if JCS cannot express it.
 
-    The standard library's encoder, written in C, gives the very same bytes for nearly every receipt at
-    a fraction of the time; whatever it might write differently goes to rfc8785.
+    The standard library's encoder is written in C. For nearly every receipt it gives the same bytes in a
+    fraction of the time. Values that it might write differently go to rfc8785.
     """
     try:
         if _stdlib_writes_alike(value):
             return _encode_sorted(value).encode()
-        return rfc8785.dumps(value)  # a foreign type is rfc8785's to refuse
+        return rfc8785.dumps(value)  # refuses unknown types
     except (ValueError, RecursionError) as error:  # both libraries' errors are ValueErrors
         raise NotCanonicalError(str(error)) from error
 
 
 def _stdlib_writes_alike(value: object) -> bool:
-    """Whether `json` with sorted keys gives the RFC 8785 bytes of `value` for certain.
+    """Whether `json` with sorted keys is certain to give the RFC 8785 bytes of `value`.
 
-    Strings agree always: both escape the quote, the backslash and the controls below U+0020, in the
-    same short or lower-case forms, and neither encodes a lone surrogate. Keys must be ASCII, because
-    JCS sorts by UTF-16 code units and Python by code points. Only exact types count: a subclass may
-    print itself as it likes.
+    Strings always agree: both escape the quote, the backslash and the controls below U+0020 in the same
+    short or lower-case forms, and neither encodes a lone surrogate. Keys must be ASCII, because JCS sorts
+    by UTF-16 code units and Python by code points. Types must match exactly, because a subclass may
+    print itself differently.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None:
@@ -58,7 +58,7 @@ def _stdlib_writes_alike(value: object) -> bool:
     if isinstance(value, int):
         return kind is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
     if isinstance(value, float):
-        # 310.0 is written 310. NaN and infinity, which are no integers either, both libraries refuse.
+        # JCS writes 310.0 as 310. Both libraries refuse NaN and infinity, which are not integers either.
         return kind is float and abs(value) >= _SMALLEST_ALIKE_FLOAT and not value.is_integer()
     if isinstance(value, list):
         return kind is list and all(map(_stdlib_writes_alike, value))

@@ -1,4 +1,4 @@
-"""How many requests a node serves at once, as it says at registration and in heartbeats."""
+"""How many requests a node serves at once, as stated at registration and in heartbeats."""
 
-DEFAULT_CONCURRENCY = 4  # of a node that does not say
+DEFAULT_CONCURRENCY = 4  # if the node does not state it
 MAX_CONCURRENCY = 1024

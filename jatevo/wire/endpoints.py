@@ -1,7 +1,7 @@
-"""Endpoints: the addresses at which validators probe nodes, and the one rule for them.
+"""Endpoints: the addresses at which validators probe nodes, and the rule that they must meet.
 
-Run a Node, registration, heartbeats, the agent's configuration and the validator all ask this file, so
-that nothing is accepted in one place and fails in another.
+Run a Node, registration, heartbeats, the agent's configuration and the validator all use this rule, so
+that no endpoint is accepted in one place and refused in another.
 """
 
 import ipaddress
@@ -13,30 +13,30 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_ENDPOINT_CHARACTERS = 300
-MAX_HOST_CHARACTERS = 253  # RFC 1035, without the root's dot
+MAX_HOST_CHARACTERS = 253  # RFC 1035, without the final dot
 
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-# resolvers take such a name for an IPv4 address in another notation (127.1, 0x7f000001)
+# resolvers read such a name as an IPv4 address in another notation (127.1, 0x7f000001)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 class EndpointError(ValueError):
-    """The text is no endpoint that a validator would probe; the message says why."""
+    """The text is not an endpoint that a validator would probe. The message says why."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A node's base URL in parts. `host` is a name in lower case or an address, without brackets."""
+    """The parts of a node's base URL. `host` is a name in lower case or an address without brackets."""
 
     scheme: str
     host: str
     port: int
-    path: str  # '' or '/…' without a slash at the end
+    path: str  # '' or '/…' without a trailing slash
 
     @property
     def host_header(self) -> str:
-        """The value of `Host`: brackets around IPv6, and the port where it is not the scheme's own."""
+        """The value of `Host`: IPv6 in brackets, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -50,23 +50,23 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on the machine of whoever connects."""
+        """Whether it is on the machine that connects."""
         return is_loopback(self.host)
 
     def url_at(self, address: IPAddress, path: str) -> str:
-        """The URL of a path below the endpoint, with the address in the name's place."""
+        """The URL of a path below the endpoint, with `address` instead of the host name."""
         host = f"[{address}]" if address.version == 6 else str(address)
         return f"{self.scheme}://{host}:{self.port}{self.path}{path}"
 
     def __str__(self) -> str:
-        """The endpoint in the one spelling by which endpoints can be compared."""
+        """The endpoint in its normal spelling, which can be compared."""
         return f"{self.scheme}://{self.host_header}{self.path}"
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Take an endpoint apart; EndpointError unless it is one.
+    """Parse an endpoint: http or https, a host, and optionally a port and a path.
 
-    It is http or https, a host, and perhaps a port and a path. International names come in ASCII form.
+    International names must be in ASCII form. Raises EndpointError if it is not an endpoint.
     """
     if len(text) > MAX_ENDPOINT_CHARACTERS:
         raise EndpointError(f"must be at most {MAX_ENDPOINT_CHARACTERS} characters")
@@ -95,7 +95,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address, without brackets, means the machine itself (RFC 6761: `.localhost`)."""
+    """Whether a host name or address without brackets is the machine itself (RFC 6761: `.localhost`)."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -103,7 +103,7 @@ def is_loopback(host: str) -> bool:
 
 
 def endpoint_problem(text: str) -> str | None:
-    """What is wrong with an endpoint, in words for its author; None if nothing is."""
+    """What is wrong with an endpoint, as a message to its author. None if nothing is."""
     try:
         parse_endpoint(text)
     except EndpointError as error:

@@ -1,7 +1,7 @@
-"""The field rules of a receipt (the contract's "Receipts"): which members, of which type and range.
+"""The field rules of a receipt (the contract's "Receipts"): its members, their types and their ranges.
 
-They judge a parsed JSON object. They neither read a clock nor verify the signature, and they let unknown
-members pass, which a receipt may have and which its signature covers.
+The rules apply to a parsed JSON object. They neither read a clock nor verify the signature. A receipt may
+have unknown members, which its signature covers.
 """
 
 import re
@@ -27,9 +27,9 @@ MAX_AGE_SECONDS = 7 * 24 * 3600
 class RequestOutcome(StrEnum):
     """How the request ended: the optional member `outcome`, an extension of the receipt.
 
-    A receipt without it is of a request that succeeded. `error` says that the node took the request
-    and could not complete it; the console counts such receipts as failures. `cancelled` says that the
-    client ended it, and the receipt states what was delivered.
+    A receipt without it is for a request that succeeded. `error` means that the node accepted the request
+    and could not complete it. The console counts such receipts as failures. `cancelled` means that the
+    client ended the request, and the receipt states what was delivered.
     """
 
     OK = "ok"
@@ -46,16 +46,16 @@ class UsageSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one member of a receipt, in words for the one who sent it."""
+    """What is wrong with one member of a receipt, as a message to the sender."""
 
     field: str
     message: str
 
 
 def check_fields(payload: Mapping[str, Any], *, now: float) -> list[FieldError]:
-    """Return every broken rule, in the order of the fields; an empty list means that all hold.
+    """Return every broken rule in the order of the fields. The list is empty if the receipt is valid.
 
-    `now` is the judge's clock in unix seconds.
+    `now` is in unix seconds.
     """
     errors = []
     for field, rule in _REQUIRED:
@@ -87,7 +87,7 @@ def _integer(highest: int) -> _Rule:
     complaint = f"must be an integer from 0 to {highest}"
 
     def rule(value: Any) -> str | None:
-        # An exact type, because True and False are integers to Python.
+        # The exact type, because True and False are integers in Python.
         return None if type(value) is int and 0 <= value <= highest else complaint
 
     return rule
@@ -157,7 +157,7 @@ _REQUIRED: tuple[tuple[str, _Rule], ...] = (
     ("version", _version),
     (
         "request_id",
-        # It is a segment of a URL, where a browser would resolve "." and "..".
+        # It is a segment of a URL, and browsers resolve "." and "..".
         _matching(
             r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}",
             "must be 1 to 128 of A-Z a-z 0-9 . _ : ~ - and not be . or ..",

@@ -1,4 +1,4 @@
-"""Ed25519 signatures of what nodes state: receipts, health answers, changes of key.
+"""Ed25519 signatures of receipts, health answers and changes of key.
 
 The formats are those of the HTTP contract ("Receipts", "Validators", "Enrolment and registration").
 """
@@ -14,7 +14,7 @@ from .keys import MalformedKeyError, decode_signature, signature_text, verify_ke
 
 
 def sign(payload: Mapping[str, Any], signing_key: SigningKey) -> dict[str, Any]:
-    """Return a copy of the receipt with its `signature` member, replacing one that it had.
+    """Return a copy of the receipt with a `signature` member, which replaces an existing one.
 
     Raises NotCanonicalError if the receipt has no RFC 8785 form.
     """
@@ -22,7 +22,7 @@ def sign(payload: Mapping[str, Any], signing_key: SigningKey) -> dict[str, Any]:
 
 
 def verify(payload: Mapping[str, Any], public_key: bytes) -> bool:
-    """Whether the receipt's `signature` is that key's over the receipt. Never raises for bad input."""
+    """Whether `signature` was made with that key over the receipt. Never raises for bad input."""
     try:
         statement = canonical_bytes(payload)
     except NotCanonicalError:
@@ -33,18 +33,18 @@ def verify(payload: Mapping[str, Any], public_key: bytes) -> bool:
 def health_statement(node_id: str, nonce: str) -> bytes:
     """The bytes that a node signs to answer a validator's nonce.
 
-    They are no JSON object, so that no nonce can trick a node into signing a receipt.
+    They are not a JSON object, so no nonce can trick a node into signing a receipt.
     """
     return f"jatevo-health:{node_id}:{nonce}".encode()
 
 
 def sign_health(node_id: str, nonce: str, signing_key: SigningKey) -> str:
-    """Sign the health statement; the text for the answer's `signature` member."""
+    """Sign the health statement. Returns the answer's `signature` member as text."""
     return _sign_statement(health_statement(node_id, nonce), signing_key)
 
 
 def verify_health(node_id: str, nonce: str, signature: object, public_key: bytes) -> bool:
-    """Whether `signature` is that key's over the health statement. Never raises for bad input."""
+    """Whether `signature` was made with that key over the health statement. Never raises for bad input."""
     try:
         statement = health_statement(node_id, nonce)
     except UnicodeEncodeError:
@@ -53,17 +53,17 @@ def verify_health(node_id: str, nonce: str, signature: object, public_key: bytes
 
 
 def key_statement(node_id: str, new_key_text: str) -> bytes:
-    """The bytes that a node signs with its current key to be given a new one."""
+    """The bytes that a node signs with its current key to request a new one."""
     return f"jatevo-key:{node_id}:{new_key_text}".encode()
 
 
 def sign_key(node_id: str, new_key_text: str, signing_key: SigningKey) -> str:
-    """Sign the statement of a new key; the text for the request's `signature` member."""
+    """Sign the statement of a new key. Returns the request's `signature` member as text."""
     return _sign_statement(key_statement(node_id, new_key_text), signing_key)
 
 
 def verify_key_change(node_id: str, new_key_text: str, signature: object, current_key: bytes) -> bool:
-    """Whether `signature` is the current key's over the new one. Never raises for bad input."""
+    """Whether `signature` was made with the current key over the new one. Never raises for bad input."""
     try:
         statement = key_statement(node_id, new_key_text)
     except UnicodeEncodeError:
@@ -72,7 +72,7 @@ def verify_key_change(node_id: str, new_key_text: str, signature: object, curren
 
 
 def verify_statement(statement: bytes, signature: object, public_key: bytes) -> bool:
-    """Whether `signature`, as text, is that key's over exactly these bytes. Never raises for bad input."""
+    """Whether `signature`, as text, was made with that key over these bytes. Never raises for bad input."""
     if not isinstance(signature, str):
         return False
     try:

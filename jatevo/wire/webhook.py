@@ -1,4 +1,4 @@
-"""Signed requests of agents and validators: the scheme of Standard Webhooks (standardwebhooks.com, "v1").
+"""Requests of agents and validators are signed as in Standard Webhooks (standardwebhooks.com, "v1").
 
 `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`. The secret is
 the sender's token: `whsec_` and the base64 of the HMAC key.
@@ -10,12 +10,12 @@ import hashlib
 import hmac
 import secrets
 
-TOKEN_PREFIX = "whsec_"  # noqa: S105 - the prefix that says what follows
+TOKEN_PREFIX = "whsec_"  # noqa: S105 - only the prefix
 SIGNATURE_VERSION = "v1,"
 
 
 class MalformedTokenError(ValueError):
-    """The token is not `whsec_` and base64; the message says what is wrong, never what the token is."""
+    """The token is not `whsec_` and base64. The message says what is wrong and does not contain the token."""
 
 
 def token_text(secret: bytes) -> str:
@@ -24,7 +24,7 @@ def token_text(secret: bytes) -> str:
 
 
 def secret_of(token: str) -> bytes:
-    """Return the HMAC key that a token spells; MalformedTokenError otherwise."""
+    """Return the HMAC key that a token contains. Raises MalformedTokenError."""
     if not token.startswith(TOKEN_PREFIX):
         raise MalformedTokenError(f"the token does not begin with {TOKEN_PREFIX}")
     try:
@@ -37,12 +37,12 @@ def secret_of(token: str) -> bytes:
 
 
 def new_message_id() -> str:
-    """A `webhook-id` that no request had before."""
+    """A new, unique `webhook-id`."""
     return "msg_" + secrets.token_urlsafe(18)
 
 
 def sign_request(secret: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the three headers for one request; `timestamp` in unix seconds."""
+    """Return the three headers for one request. `timestamp` is in unix seconds."""
     digest = request_digest(secret, message_id, str(timestamp), body)
     return {
         "webhook-id": message_id,
@@ -52,7 +52,7 @@ def sign_request(secret: bytes, message_id: str, timestamp: int, body: bytes) ->
 
 
 def request_digest(secret: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
-    """The HMAC of a request whose `webhook-id` and `webhook-timestamp` are these texts."""
+    """The HMAC of a request with this `webhook-id` and `webhook-timestamp`."""
     return hmac.digest(secret, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
 
 
