@@ -1,7 +1,7 @@
 """The tables of earnings: prices and policies, items and lines, the ledger, wallets and payouts."""
 
+from earnings.models.amounts import DECIMAL_PLACES
 from earnings.models.items import (
-    FEE_DIGITS,
     FinalDay,
     HeldItem,
     Item,
@@ -16,7 +16,7 @@ from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy,
 from earnings.models.wallets import Chain, Wallet, WalletState
 
 __all__ = [
-    "FEE_DIGITS",
+    "DECIMAL_PLACES",
     "ROUTES",
     "Account",
     "Chain",

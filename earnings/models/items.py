@@ -7,11 +7,10 @@ database refuse changes.
 
 from django.db import models
 
+from earnings.models.amounts import usd
 from jatevo.accounts.models import Org
 from jatevo.wire.names import MAX_NAME_CHARACTERS
 from nodes.models import Node
-
-FEE_DIGITS = {"max_digits": 40, "decimal_places": 16}  # exact: tokens by a rate and a discount
 
 
 class VerdictState(models.TextChoices):
@@ -44,7 +43,7 @@ class Item(models.Model):
     hedged = models.BooleanField()
     cache_hit = models.BooleanField()
     rate = models.ForeignKey("Rate", on_delete=models.PROTECT, related_name="+", db_constraint=False)
-    fee_usd = models.DecimalField(**FEE_DIGITS)
+    fee_usd = usd()
     # facts
     node_since = models.DateTimeField()
     key_since = models.DateTimeField(null=True)
@@ -105,7 +104,7 @@ class HeldItem(models.Model):
     request_id = models.CharField(max_length=128)
     rule = models.CharField(max_length=20)
     cause = models.CharField(max_length=20, blank=True)
-    fee_usd = models.DecimalField(**FEE_DIGITS)
+    fee_usd = usd()
     since = models.DateTimeField()
     ts_end = models.DateTimeField()
 
@@ -138,12 +137,12 @@ class Line(models.Model):
     tokens_input = models.DecimalField(max_digits=30, decimal_places=0, default=0)
     tokens_output = models.DecimalField(max_digits=30, decimal_places=0, default=0)
     payable_receipts = models.BigIntegerField(default=0)
-    payable_usd = models.DecimalField(**FEE_DIGITS, default=0)
-    confirmed_usd = models.DecimalField(**FEE_DIGITS, default=0)
+    payable_usd = usd(default=0)
+    confirmed_usd = usd(default=0)
     held_receipts = models.BigIntegerField(default=0)
-    held_usd = models.DecimalField(**FEE_DIGITS, default=0)
+    held_usd = usd(default=0)
     excluded_receipts = models.BigIntegerField(default=0)
-    excluded_usd = models.DecimalField(**FEE_DIGITS, default=0)
+    excluded_usd = usd(default=0)
     final_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -8,7 +8,7 @@ of its line and its node, which nothing else writes.
 from django.db import models
 from django.db.models.functions import Now
 
-from earnings.models.items import FEE_DIGITS
+from earnings.models.amounts import usd
 from jatevo.accounts.models import Org
 from nodes.models import Node
 
@@ -73,7 +73,7 @@ class Movement(models.Model):
     kind = models.CharField(max_length=10, choices=MovementKind.choices)
     from_account = models.CharField(max_length=8, choices=Account.choices)
     to_account = models.CharField(max_length=8, choices=Account.choices)
-    amount_usd = models.DecimalField(**FEE_DIGITS)
+    amount_usd = usd()
     line = models.ForeignKey("Line", on_delete=models.PROTECT, null=True, related_name="movements")
     node = models.ForeignKey(Node, on_delete=models.PROTECT, null=True, related_name="+")
     org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="+")
@@ -107,10 +107,10 @@ class LineBalance(models.Model):
     """What a final line has in each account. The database keeps it."""
 
     line = models.OneToOneField("Line", on_delete=models.PROTECT, primary_key=True, related_name="balance")
-    accrued = models.DecimalField(**FEE_DIGITS, default=0)
-    held = models.DecimalField(**FEE_DIGITS, default=0)
-    ready = models.DecimalField(**FEE_DIGITS, default=0)
-    exported = models.DecimalField(**FEE_DIGITS, default=0)
+    accrued = usd(default=0)
+    held = usd(default=0)
+    ready = usd(default=0)
+    exported = usd(default=0)
 
     class Meta:
         indexes = [
@@ -132,11 +132,11 @@ class NodeBalance(models.Model):
     id = models.BigAutoField(primary_key=True)
     org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="earnings_balances")
     node = models.ForeignKey(Node, on_delete=models.PROTECT, null=True, related_name="earnings_balances")
-    accrued = models.DecimalField(**FEE_DIGITS, default=0)
-    held = models.DecimalField(**FEE_DIGITS, default=0)
-    ready = models.DecimalField(**FEE_DIGITS, default=0)
-    exported = models.DecimalField(**FEE_DIGITS, default=0)
-    carried = models.DecimalField(**FEE_DIGITS, default=0)
+    accrued = usd(default=0)
+    held = usd(default=0)
+    ready = usd(default=0)
+    exported = usd(default=0)
+    carried = usd(default=0)
 
     class Meta:
         constraints = [

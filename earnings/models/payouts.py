@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.db.models.functions import Now
 
-from earnings.models.items import FEE_DIGITS
+from earnings.models.amounts import usd
 from earnings.models.wallets import Chain
 from jatevo.accounts.models import Org
 from nodes.models import Node
@@ -28,8 +28,8 @@ class Payout(models.Model):
     id = models.BigAutoField(primary_key=True)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="payouts")
     org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="payouts")
-    amount_usd = models.DecimalField(**FEE_DIGITS)
-    unconfirmed_usd = models.DecimalField(**FEE_DIGITS, default=0)
+    amount_usd = usd()
+    unconfirmed_usd = usd(default=0)
     state = models.CharField(max_length=10, choices=PayoutState.choices)
     batch = models.UUIDField(default=uuid.uuid4, editable=False)
     marked_at = models.DateTimeField()
@@ -89,10 +89,10 @@ class Payment(models.Model):
     node = models.ForeignKey(Node, on_delete=models.PROTECT, null=True, related_name="payments")
     chain = models.CharField(max_length=8, choices=Chain.choices)
     address = models.CharField(max_length=64)
-    sum_usd = models.DecimalField(**FEE_DIGITS)
-    carried_in_usd = models.DecimalField(**FEE_DIGITS)
+    sum_usd = usd()
+    carried_in_usd = usd()
     paid_usd = models.DecimalField(max_digits=20, decimal_places=2)
-    carried_out_usd = models.DecimalField(**FEE_DIGITS)
+    carried_out_usd = usd()
     returned_at = models.DateTimeField(null=True)
     returned_by = models.CharField(max_length=320, blank=True)
     return_reason = models.TextField(blank=True)

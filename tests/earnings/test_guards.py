@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -42,7 +43,7 @@ def move(line: Line, kind: str, source: str, target: str, amount: str) -> Moveme
     )  # fmt: skip
 
 
-def refused(sql: str, *values: object) -> None:
+def refused(sql: str, *values: UUID) -> None:
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, values)
 
