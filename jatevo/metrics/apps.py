@@ -12,5 +12,5 @@ class MetricsConfig(AppConfig):
         from jatevo.metrics.patience import answers
         from jatevo.web.health import register_store
 
-        self.checks = checks  # importing it has registered it
+        self.checks = checks  # importing the module registers its checks
         register_store("clickhouse", answers)

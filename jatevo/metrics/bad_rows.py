@@ -17,8 +17,8 @@ def write_around(
 ) -> Refused[T]:
     """Writes the rows. Returns those that cannot be written, each with its error.
 
-    It finds them by halving, so good rows may be written more than once, which `write` must tolerate. Errors
-    that are not due to the rows are raised.
+    It finds them by splitting the rows in half, so `write` may get good rows more than once and must tolerate
+    that. Errors that are not caused by rows are raised.
     """
     if not rows:
         return []

@@ -10,15 +10,15 @@ from jatevo.metrics.transport import TYPE_MISMATCH, Cell, QueryRefused, Row
 
 Columns = Sequence[tuple[str, str]]  # name and declared type
 
-# Types whose values clickhouse-driver already returns as a Row promises them.
+# Types whose values clickhouse-driver returns in the form that a Row has.
 _AS_READ = ("UInt", "Int", "Enum")
 
 
 def plain_rows(columns: Columns, rows: Sequence[Sequence[Any]]) -> list[Row]:
-    """Rows as clickhouse-driver decoded them, with the values that `Transport` promises.
+    """Converts rows that clickhouse-driver decoded to the values that `Transport` promises.
 
     A value has the Python type of its column's declared type, also inside a tuple or an array. Raises
-    QueryRefused for a DateTime whose zone the column does not state.
+    QueryRefused for a DateTime column without a time zone.
     """
     for name, type_name in columns:
         if "DateTime" in type_name and "DateTime('UTC')" not in type_name:
@@ -29,7 +29,7 @@ def plain_rows(columns: Columns, rows: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def cells_to_insert(row: Sequence[Cell]) -> list[Cell]:
-    """A row to insert; a float that is not a number, or infinite, becomes NULL, as it would when read back."""
+    """A row to insert. NaN and infinite floats become NULL, as they do in reads."""
     return [None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row]
 
 
@@ -38,7 +38,7 @@ def _of_float(cell: float) -> float | None:
 
 
 def _of_bytes(cell: bytes) -> str:
-    # clickhouse-driver returns bytes where a String is not UTF-8
+    # clickhouse-driver returns bytes for a String that is not UTF-8
     return cell.decode(errors="replace")
 
 

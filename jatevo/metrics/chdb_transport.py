@@ -1,9 +1,9 @@
 """ClickHouse's engine inside this process (chDB), for the one-machine run.
 
-chDB has two limitations. A folder can be open in one process only. In a forked child, chDB's threads are
-missing, so that any call would wait for ever. So there is one session per process behind a lock, and using it
-from another pid is refused. (A forked child must also exit with os._exit, as multiprocessing's do, because
-chDB's exit handlers wait for those threads.)
+chDB has two limitations. A folder can be open in only one process. In a forked child, chDB's threads are
+missing, so any call would wait for ever. So there is one session per process behind a lock, and calls from
+another pid are refused. (A forked child must also exit with os._exit, as multiprocessing's children do,
+because chDB's exit handlers wait for those threads.)
 """
 
 import os
@@ -35,7 +35,7 @@ _CODE = re.compile(r"Code: (\d+)")
 
 
 class ForkedProcess(RuntimeError):
-    """chDB was opened before a fork and used after it. A mistake in deployment, not an outage."""
+    """chDB was opened before a fork and used after it. This is a deployment mistake, not an outage."""
 
 
 class ChdbTransport:
@@ -59,7 +59,7 @@ class ChdbTransport:
             return
         names = ", ".join(identifier(column) for column in columns)
         try:
-            # One JSON array a line: JSON escapes quotes and line ends, so no cell can end the statement.
+            # One JSON array per line. JSON escapes quotes and line ends, so no cell can end the statement.
             lines = [
                 orjson.dumps(cells_to_insert(row), default=_unix_seconds, option=_PLAIN).decode()
                 for row in rows
@@ -71,7 +71,7 @@ class ChdbTransport:
             _run(session, statement + "\n".join(lines))
 
     def create_database(self) -> None:
-        self.ping()  # opening the session has made it
+        self.ping()  # opening the session creates it
 
     def ping(self) -> None:
         self.execute("SELECT 1")
@@ -87,7 +87,7 @@ class ChdbTransport:
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         """The session, locked for this thread."""
-        # Checked before taking the lock, since a fork may have copied it in the locked state.
+        # Checked before the lock is taken, because a fork may have copied it in the locked state.
         if self._owner_pid not in (None, os.getpid()):
             raise ForkedProcess(
                 f"chDB was opened by process {self._owner_pid} and cannot be used in its forked child "
@@ -119,7 +119,7 @@ class ChdbTransport:
             f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic",
             f"USE {DATABASE}",
             *JSON_SETTINGS,
-            # As in the native protocol, a NULL text is refused and not stored as ''.
+            # As in the native protocol, a NULL text is refused instead of being stored as ''.
             "SET input_format_null_as_default = 0",
             f"SET max_execution_time = {self._timeout_seconds}",
         ):

@@ -20,7 +20,7 @@ def chdb_is_for_one_process(app_configs: Any, **kwargs: Any) -> list[CheckMessag
     ]
 
 
-# How far back the console itself reads, and the 180 days of receipts that PRD §12 promises.
+# How far back the console reads, and for receipts the 180 days that PRD §12 promises.
 LEAST_DAYS = {
     "raw_minutes": (
         9,

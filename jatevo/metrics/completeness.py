@@ -1,7 +1,7 @@
 """The moment up to which ClickHouse has all facts.
 
-The outbox is shipped oldest first. If a fact is waiting there, any later fact may be missing in ClickHouse
-too: the worker may be down, ClickHouse may have been away, or shipping takes its usual second. Figures from
+The outbox is shipped oldest first. If a fact is waiting there, later facts may be missing in ClickHouse too,
+because the worker is down, ClickHouse was unreachable, or shipping takes its usual second. Figures from
 ClickHouse are computed as of that moment, so that they are correct, though older.
 """
 
@@ -22,7 +22,7 @@ SELECT min(created_at) FROM (
 def complete_until(*, at: datetime) -> datetime:
     """The moment, `at` or before, up to which every fact has reached ClickHouse. One query.
 
-    Call it before querying ClickHouse. Facts that arrive in between do no harm.
+    Call it before querying ClickHouse. Facts that arrive in between are harmless.
     """
     with connection.cursor() as cursor:
         cursor.execute(_OLDEST)

@@ -1,7 +1,7 @@
 """The three kinds of fact that are sent to ClickHouse, and their bodies in the outbox.
 
 A fact is written as one `metrics_outbox` row in the transaction that makes it true. The body is the JSON
-object of `to_body()`; `parse()` is its strict inverse. All times in facts are whole unix seconds (UTC).
+object that `to_body()` returns and `parse()` reads. All times in facts are whole unix seconds (UTC).
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TokensPerSecond = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class FactKind(models.TextChoices):
-    """The kinds of fact, as `metrics_outbox.kind` spells them."""
+    """The kinds of fact, as stored in `metrics_outbox.kind`."""
 
     RECEIPT = "receipt"
     LATENCY = "latency"
@@ -33,7 +33,7 @@ class BadBody(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptFact:
-    """One accepted receipt. `(node_id, request_id)` is its identity. `p95_ms` is None if it has none."""
+    """One accepted receipt, identified by `(node_id, request_id)`. `p95_ms` is None if it states none."""
 
     node_id: Name
     request_id: Name
@@ -57,10 +57,7 @@ class ReceiptFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyFact:
-    """What one probe measured.
-
-    `probe_id` is its identity. A figure that the probe did not measure is None.
-    """
+    """What one probe measured. `probe_id` identifies it. A figure that it did not measure is None."""
 
     probe_id: Name
     node_id: Name
@@ -78,10 +75,10 @@ class LatencyFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UptimeFact:
-    """A node's minute. `minute` is any second of it; `beats` counts the minute's heartbeats so far.
+    """A node's minute. `minute` is any second of it. `beats` counts its heartbeats so far.
 
-    There may be several facts of one `(node_id, minute)`, in any order. The one with the most beats counts.
-    A minute that was seen down is `up=False, beats=0`.
+    There may be several facts for one `(node_id, minute)`, in any order. The one with the most beats counts.
+    A minute in which the node was down has `up=False, beats=0`.
     """
 
     node_id: Name
@@ -104,7 +101,7 @@ _TYPES: dict[str, type[Fact]] = {
 
 
 def parse(kind: str, body: object) -> Fact:
-    """The fact in a decoded outbox body. Raises BadBody; members it does not know are ignored."""
+    """The fact in a decoded outbox body. Unknown members are ignored. Raises BadBody."""
     fact_type = _TYPES.get(kind)
     if fact_type is None:
         raise BadBody(f"unknown kind {kind!r}")

@@ -13,7 +13,7 @@ from jatevo.metrics.transport import TYPE_MISMATCH, QueryRefused
 
 Reader = Callable[[Any], Any]
 
-# What the values of a session must look like to be read here.
+# Settings of the session, so that its values can be read here.
 JSON_SETTINGS = (
     "SET date_time_output_format = 'unix_timestamp'",
     "SET output_format_json_quote_denormals = 0",  # NaN and infinities are null
@@ -25,9 +25,9 @@ JSON_SETTINGS = (
 
 
 def reader_of(column: str, type_name: str) -> Reader | None:
-    """What makes a Python value of a cell of that type; None for types whose cells are what they should be.
+    """A function that converts a cell of this type. None for types whose cells need no conversion.
 
-    Raises QueryRefused for a DateTime that does not say UTC, and for types that this console does not use.
+    Raises QueryRefused for a DateTime that is not in UTC, and for types that this console does not use.
     """
     name, arguments = _parsed(type_name)
     match name:
@@ -69,7 +69,7 @@ def _tuple(readers: list[Reader | None]) -> Reader:
 
 
 def _parsed(type_name: str) -> tuple[str, list[str]]:
-    """`Tuple(a String, Array(Float64))` as its name and its arguments."""
+    """A type's name and arguments, for example of `Tuple(a String, Array(Float64))`."""
     name, bracket, inner = type_name.partition("(")
     if not bracket:
         return name, []
@@ -87,6 +87,6 @@ def _parsed(type_name: str) -> tuple[str, list[str]]:
 
 
 def _of_element(argument: str) -> str:
-    """A tuple's element may bear a name before its type."""
+    """The type of a tuple's element, without the name that may precede it."""
     before, space, after = argument.partition(" ")
     return after if space and "(" not in before else argument

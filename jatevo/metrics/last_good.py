@@ -1,4 +1,4 @@
-"""Last good answers of ClickHouse, for use while it does not answer."""
+"""The last good answers of ClickHouse, for use while it does not answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LastGood(Generic[T]):
-    """An answer and its time. `value` is None if there was none within a day; `stale` while none comes."""
+    """An answer and its time.
+
+    `stale` means that ClickHouse did not answer now. `value` is None if it has not answered for a day.
+    """
 
     value: T | None
     as_of: datetime
@@ -37,12 +40,10 @@ class _Answer(Generic[T]):
 def last_good(
     key: str, compute: Callable[[], T], *, at: datetime, fresh_for: timedelta = ALWAYS_ASK
 ) -> LastGood[T]:
-    """The answer of `compute` as of `at`, an earlier one that is younger than `fresh_for`, or the last good
-    one.
+    """The result of `compute` as of `at`, a stored one younger than `fresh_for`, or the last good one.
 
-    Waits no longer than `patiently` does, and like there `compute` may not ask PostgreSQL. An answer that
-    comes too late is remembered for the next page. The number in `key` goes up when the value's class changes
-    shape.
+    Waits as long as `patiently` does. `compute` must not query PostgreSQL. A late result is stored for the
+    next page. Increase the number in `key` when the fields of the value's class change.
     """
     remembered: Remembered[_Answer[T]] = Remembered(key, keep_seconds=KEEP_SECONDS)
     known = remembered.get()

@@ -1,15 +1,16 @@
-"""ClickHouse's schema: the numbered files of `schema/`, applied once each, in order.
+"""ClickHouse's schema: the numbered files of `schema/`, each applied once, in order.
 
-A file is statements that end in `;` at a line's end, each harmless when run twice: ClickHouse has no
-transaction around them, so a file that was cut short is run again from its top. (`ALTER … ADD COLUMN`, of one
-column, is left out where the column is there already: 18.16 knows no IF NOT EXISTS for it.)
-`INSERT … VALUES` has no place in them (its rows are no part of the statement in the native protocol);
-`INSERT … SELECT` has, with `SETTINGS max_execution_time` of its own if it may take longer than a query.
+A file contains statements that end in `;` at the end of a line. ClickHouse has no transactions, so a file
+that was interrupted is run again from its start, and every statement must be harmless when run twice.
 
-Its first line may be a directive. `-- requires: 21.8` keeps a file for servers of that version or later; it
-is applied by the first run after the server's upgrade. `-- for each partition of: a_table` runs the file's
-statements once for each partition that the table has, named `{partition}` in them, so that a backfill of
-any size takes little memory.
+- `ALTER … ADD COLUMN` must add one column. It is skipped if the column exists, because ClickHouse 18.16 has
+  no IF NOT EXISTS for it.
+- `INSERT … VALUES` is not possible, because in the native protocol its rows are not part of the statement.
+- `INSERT … SELECT` needs its own `SETTINGS max_execution_time` if it may take longer than a query.
+
+The first line may be a directive. With `-- requires: 21.8` the file is skipped until the server has that
+version or a later one. With `-- for each partition of: a_table` the statements run once for each partition of
+the table, with its id as `{partition}`, so that a backfill of any size takes little memory.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ _MIGRATIONS_TABLE = """
 
 
 class SchemaChanged(MetricsError):
-    """A file was edited after it had been applied. Put it back, and write the change as a new file."""
+    """A file was edited after it had been applied. Restore it and put the change in a new file."""
 
 
 class MigrationOutcome(StrEnum):
@@ -47,7 +48,7 @@ class MigrationOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class MigrationStep:
-    """What became of one file; `detail` says why it was skipped, or how much it had to do."""
+    """The outcome for one file. `detail` says why it was skipped, or how many partitions it filled."""
 
     name: str
     outcome: MigrationOutcome
@@ -60,16 +61,16 @@ class SchemaFile:
     name: str
     sha256: str
     requires: tuple[int, ...]
-    partitions_of: str  # the table of the directive; "" without one
+    partitions_of: str  # the table named by the directive, or ""
     statements: tuple[str, ...]
 
 
 def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> list[MigrationStep]:
-    """Brings the store's schema up to date, and says what it did with each file.
+    """Updates the store's schema. Returns the outcome for each file.
 
-    Safe to run twice and by two processes at once, but not beside a worker of the new release: what that ships
-    before a backfill has run would be counted by both. Backfills want a `patient_store()`. Raises SchemaChanged,
-    MetricsUnavailable, QueryRefused.
+    It may run twice, and in two processes at once, but not while a worker of the new release runs: facts that
+    the worker ships before a backfill would be counted twice. Backfills need a `patient_store()`. Raises
+    SchemaChanged, MetricsUnavailable or QueryRefused.
     """
     store.create_database()
     store.execute(_MIGRATIONS_TABLE)
@@ -97,7 +98,7 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
 
 
 def _apply(store: Transport, file: SchemaFile) -> str:
-    """Runs a file's statements; returns what there is to say about it."""
+    """Runs a file's statements. Returns the detail for its step."""
     if not file.partitions_of:
         for statement in file.statements:
             _execute(store, statement)
@@ -117,7 +118,7 @@ def _execute(store: Transport, statement: str, params: dict[str, Param] | None =
     try:
         store.execute(statement, params)
     except QueryRefused:
-        # Another process may have added it since we looked.
+        # Another process may have added it since the check.
         if added is None or not _has_column(store, added[1], added[2]):
             raise
 
@@ -158,5 +159,5 @@ def _read(path: Path) -> SchemaFile:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """`18.16.1` or `23.8.2.7-lts` as a tuple that compares."""
+    """A version such as `18.16.1` or `23.8.2.7-lts` as a tuple that can be compared."""
     return tuple(int(number) for number in re.findall(r"\d+", version.split("-")[0]))

@@ -1,6 +1,7 @@
-"""Minutes and hours (UTC) of windows of time; the minutes of an hour as 60 bits, bit m for minute m. Pure.
+"""Minutes and hours (UTC) of time windows. The minutes of an hour are 60 bits, with bit m for minute m.
 
-`expected_minutes` defines which minutes are expected of a node, for all computations of uptime.
+All functions are pure. `expected_minutes` defines, for all computations of uptime, which minutes are
+expected of a node.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 ALL_MINUTES = (1 << 60) - 1
 
-Windows = Iterable[tuple[datetime, datetime]]  # `since <= t < until` each
+Windows = Iterable[tuple[datetime, datetime]]  # each is `since <= t < until`
 
 
 def floor_minute(at: datetime) -> datetime:
@@ -59,7 +60,7 @@ def minutes_of_hour(hour: datetime, since: datetime, until: datetime) -> int:
 
 
 def hours_of_windows(windows: Windows, since: datetime, until: datetime) -> dict[datetime, int]:
-    """For each hour with any: the minutes of `since <= t < until` that a window touches, as bits."""
+    """The minutes of `since <= t < until` that a window touches, as bits by hour, without empty hours."""
     found: dict[datetime, int] = {}
     for starts_at, ends_at in windows:
         start, end = max(starts_at, since), min(ends_at, until)
@@ -69,15 +70,15 @@ def hours_of_windows(windows: Windows, since: datetime, until: datetime) -> dict
 
 
 def bit_of(minute: datetime) -> int:
-    """The minute as the bit that it is in its hour."""
+    """The minute's bit in its hour."""
     return 1 << minute.minute
 
 
 def expected_minutes(due: int, *, heard: int, unheard: int) -> int:
     """The minutes of an hour that count as expected for a node's uptime, as bits.
 
-    They are the minutes `due` (past minutes since the node's first one), without `unheard` minutes (the
-    console's own outages) unless the node was `heard` in them.
+    These are the minutes `due` (past minutes since the node's first one) without the `unheard` minutes (the
+    console's own outages), except those in which the node was `heard`.
     """
     return due & ~unheard | heard
 

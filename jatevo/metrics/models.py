@@ -1,7 +1,7 @@
 """The outbox: facts on their way from PostgreSQL to ClickHouse.
 
-Upper apps insert rows in their own transaction, by `Outbox.objects` or by raw SQL
-(`INSERT INTO metrics_outbox (kind, body) VALUES …`); only `shipper.py` changes or deletes them.
+Other apps insert rows in their own transactions, with `Outbox.objects` or with raw SQL
+(`INSERT INTO metrics_outbox (kind, body) VALUES …`). Only `shipper.py` changes or deletes them.
 """
 
 from typing import Self
@@ -24,7 +24,7 @@ class OutboxQuerySet(models.QuerySet["Outbox"]):
 
 
 class Outbox(models.Model):
-    """One fact to ship: unclaimed, then claimed into a batch, then deleted, or set aside as poisoned."""
+    """One fact to ship. It is unclaimed, then part of a batch, then deleted or set aside as poisoned."""
 
     kind = models.TextField(choices=FactKind.choices)
     body = models.JSONField(help_text="facts.py gives the members of each kind")
@@ -65,8 +65,8 @@ class ChangedHour(models.Model):
 
     The shipper notes it in the transaction that clears a batch, after ClickHouse has the facts. If it is
     noted again, `noted_at` is updated. To summarise an hour, read the row, then query ClickHouse, and delete
-    the row in the transaction that stores the sums if `noted_at` has not changed. (Deleting it first and
-    querying then would make shippers wait.)
+    the row in the transaction that stores the sums if `noted_at` has not changed. (If it were deleted before
+    the query, shippers would have to wait.)
     """
 
     hour = models.DateTimeField(primary_key=True)

@@ -1,4 +1,4 @@
-"""A ClickHouse server, over its native protocol (clickhouse-driver). Speaks with 18.16 and later."""
+"""A ClickHouse server (18.16 or later) over its native protocol, with clickhouse-driver."""
 
 import os
 import struct
@@ -21,20 +21,20 @@ from jatevo.metrics.transport import (
     refusal,
 )
 
-# A pooled connection is pinged before use, and after a failed ping a new one is made and greeted. The shares
-# add up to one, so that a hung server costs a caller at most the whole timeout, whatever it hangs in.
+# A pooled connection is pinged before use. If the ping fails, a new connection is made. The shares of the
+# timeout add up to one, so that a caller waits for a hung server no longer than the whole timeout.
 _PING_SHARE = 0.25
 _ANSWER_SHARE = 0.75
 
-# What clickhouse-driver raises while it packs values that a column cannot hold.
+# clickhouse-driver raises these for values that a column cannot hold.
 _PACKING_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, struct.error)
 
 
 class NativeTransport:
     """A Transport on the server of `url`, `clickhouse://user:password@host:9000/database`.
 
-    Keeps as many connections as were ever in use at once. A query may run `timeout_seconds` at the server, or
-    `answer_seconds` if that is given; connecting may not.
+    Keeps as many connections as were ever in use at once. A query may take `timeout_seconds`, or
+    `answer_seconds` if given. Connecting may always take `timeout_seconds`.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float, answer_seconds: float | None = None) -> None:
@@ -47,7 +47,7 @@ class NativeTransport:
             "connect_timeout": connect_seconds,
             "send_receive_timeout": answer_seconds or connect_seconds,
             "sync_request_timeout": timeout_seconds * _PING_SHARE,
-            # The server counts whole seconds, and 0 would mean no limit.
+            # In whole seconds. 0 would mean no limit.
             "settings": {**options.get("settings", {}), "max_execution_time": max(1, int(query_seconds))},
         }
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class NativeTransport:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """A connection for one statement; it goes back to the pool only if it is known to be in order."""
+        """A connection for one statement. It returns to the pool only if the statement succeeded."""
         self._forget_parent()
         with self._lock:
             client = self._idle.pop() if self._idle else Client(self._host, **self._options)
@@ -116,7 +116,7 @@ class NativeTransport:
                 client.disconnect()
 
     def _forget_parent(self) -> None:
-        # After a fork the parent's sockets and lock are still the parent's: talking on them mixes answers.
+        # After a fork, the sockets and the lock belong to the parent. Using its sockets would mix up answers.
         if self._owner_pid != os.getpid():
             self._lock = threading.Lock()
             self._idle = []
@@ -125,7 +125,7 @@ class NativeTransport:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """clickhouse-driver's errors as ours."""
+    """Translates clickhouse-driver's errors to MetricsErrors."""
     try:
         yield
     except errors.ServerException as error:

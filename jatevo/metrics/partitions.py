@@ -1,4 +1,4 @@
-"""The partitions of ClickHouse's tables: what backfills walk through and what retention drops."""
+"""The partitions of ClickHouse's tables, which backfills process one by one and retention drops."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class Partition:
 
 
 def partitions_of(store: Transport, table: str) -> list[Partition]:
-    """A table's partitions, oldest first; `rows` counts repeats that have not been merged yet."""
+    """A table's partitions, oldest first. `rows` includes repeats that have not been merged yet."""
     rows = store.execute(
         "SELECT partition, sum(rows) FROM system.parts"
         " WHERE active AND database = currentDatabase() AND table = {table} GROUP BY partition",

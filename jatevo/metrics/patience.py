@@ -17,7 +17,7 @@ from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsError, MetricsUnavailable
 
 WAIT_SECONDS = 0.6
-# While an answer is overdue, further ones get only this long, so that the figures of a page share one wait.
+# While an answer is overdue, further queries wait only this long, so that a page waits in full only once.
 HURRIED_WAIT_SECONDS = 0.15
 MAX_THREADS = 4
 
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 def patiently(compute: Callable[[], T], wait_seconds: float = WAIT_SECONDS) -> T:
-    """What `compute` returns or raises, or MetricsUnavailable if that takes longer than `wait_seconds`.
+    """Returns or raises what `compute` does. Raises MetricsUnavailable after `wait_seconds`.
 
-    While an earlier computation is overdue, the wait is HURRIED_WAIT_SECONDS at most. A late computation is
-    not ended: what it stores itself (a cache's entry) is there for the next page. It runs in a thread of its
-    own, so it may ask ClickHouse and the cache but not PostgreSQL, whose connections belong to requests; the
-    context (request id, trace) is the caller's.
+    While an earlier computation is overdue, the wait is at most HURRIED_WAIT_SECONDS. A late computation goes
+    on, so that what it stores in the cache is there for the next page. `compute` runs in another thread with
+    the caller's context (request id, trace). It may query ClickHouse and the cache but not PostgreSQL, whose
+    connections belong to requests.
     """
     return _helpers().ask(compute, wait_seconds)
 
@@ -77,7 +77,7 @@ class _Question(Generic[T]):
 
 
 class Helpers:
-    """A few threads that compute.
+    """A few threads for computations.
 
     They are daemons, so that a hung server does not delay the end of the process.
     """
@@ -91,12 +91,12 @@ class Helpers:
         self._waiting: queue.SimpleQueue[_Question[Any]] = queue.SimpleQueue()
 
     def ask(self, compute: Callable[[], T], wait_seconds: float) -> T:
-        """See `patiently`. Raises MetricsUnavailable at once when all threads are busy with overdue work."""
+        """See `patiently`. Raises MetricsUnavailable at once if overdue computations occupy all threads."""
         with self._lock:
             now = time.monotonic()
             overdue = sum(question.due_at < now for question in self._open)
             if overdue >= self._max_threads:
-                raise MetricsUnavailable("ClickHouse is slow, and every helper waits for it already")
+                raise MetricsUnavailable("ClickHouse is slow, and all threads are already waiting for it")
             if overdue:
                 wait_seconds = min(wait_seconds, HURRIED_WAIT_SECONDS)
             question = _Question(compute, due_at=now + wait_seconds)

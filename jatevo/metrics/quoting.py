@@ -1,4 +1,4 @@
-"""Values into SQL text. Server-side parameters came after 18.16, so both transports quote here, strictly."""
+"""Quotes values for SQL, for both transports. ClickHouse 18.16 has no server-side parameters."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from jatevo.metrics.transport import Param
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
-# https://clickhouse.com/docs/sql-reference/syntax#string : these two end or extend a literal. NUL and line
-# ends would be safe too, but keep logs in one line this way.
+# https://clickhouse.com/docs/sql-reference/syntax#string : quote and backslash end or extend a literal. The
+# others would be safe, but escaping them keeps a statement on one line of the log.
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -33,13 +33,13 @@ def bind(sql: str, params: Mapping[str, Param] | None = None) -> str:
 
 
 def quote(value: Param) -> str:
-    """A SQL literal; a list or tuple becomes the parenthesised list that IN wants.
+    """The value as a SQL literal. A list or tuple becomes a list in parentheses, for IN.
 
-    Raises TypeError for any other type, ValueError for what no literal can say.
+    Raises TypeError for other types, and ValueError for values without a literal.
     """
     if isinstance(value, (list, tuple)):
         if not value:
-            raise ValueError("an empty list has no SQL; answer without asking")
+            raise ValueError("an empty list has no SQL literal; answer without a query")
         return f"({', '.join(_scalar(item) for item in value)})"
     return _scalar(value)
 
@@ -65,6 +65,6 @@ def _scalar(value: object) -> str:
         case datetime():
             if value.tzinfo is None:
                 raise ValueError("a parameter's time must have a time zone")
-            # From unix seconds: a text would be read in the server's time zone.
+            # From unix seconds, because the server would read a text in its own time zone.
             return f"toDateTime({int(value.timestamp())})"
     raise TypeError(f"not a parameter: {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Retention in ClickHouse: raw minutes a month, rollups a year, receipts as long as in PostgreSQL."""
+"""The retention rules of ClickHouse's tables."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,7 +13,7 @@ RECEIPT_TABLES = ("receipt_facts",)
 
 
 def old_partitions(table: str) -> Drop:
-    """Drops a table's partitions that ended before; the rollups fed by it are left as they are."""
+    """Drops a table's partitions that ended before the given moment. Rollups of the table are kept."""
 
     def drop_all(before: datetime, dry_run: bool) -> Iterator[Dropped]:
         store = get_store()

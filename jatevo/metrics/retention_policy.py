@@ -20,14 +20,14 @@ from psycopg import sql
 
 from jatevo.metrics.transport import MetricsError
 
-_BLOCKS_AT_ONCE = 2_000  # of 8 KiB: what one statement deletes from
+_BLOCKS_AT_ONCE = 2_000  # of 8 KiB; the part of a table that one statement covers
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Something that went, or in a dry run would go.
+    """Something that was deleted, or would be in a dry run.
 
-    `rows` of ClickHouse count repeats that it has not merged.
+    In ClickHouse, `rows` includes repeats that have not been merged.
     """
 
     partition: str  # "" for single rows
@@ -38,13 +38,13 @@ class Dropped:
         return f"{self.partition} ({rows})" if self.partition else rows
 
 
-# Drops what is wholly older than a moment, piece by piece; in a dry run (True) it only says what.
+# Deletes what is entirely older than a moment, piece by piece. In a dry run (True), it only reports that.
 Drop = Callable[[datetime, bool], Iterator[Dropped]]
 
 
 @dataclass(frozen=True)
 class RetentionRule:
-    """`name` is the table, `kept` the key of settings.RETENTION_DAYS, `drop` how its old part goes."""
+    """`name` is the table, `kept` a key of settings.RETENTION_DAYS, and `drop` deletes the old data."""
 
     name: str
     kept: str
@@ -62,7 +62,7 @@ class RetentionRule:
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """What became of one rule; `problem` says why the rest of it was left for the next run."""
+    """The outcome of one rule. `problem` says why the rest is left for the next run."""
 
     rule: RetentionRule
     dropped: tuple[Dropped, ...]
@@ -73,12 +73,12 @@ _rules: dict[str, RetentionRule] = {}
 
 
 def register(*rules: RetentionRule) -> None:
-    """Adds rules to the policy; one of the same name takes the other's place."""
+    """Adds rules to the policy. A rule replaces an earlier one of the same name."""
     _rules.update({rule.name: rule for rule in rules})
 
 
 def rules() -> list[RetentionRule]:
-    """The whole policy, by name."""
+    """All rules, ordered by name."""
     autodiscover_modules("retention")
     return [_rules[name] for name in sorted(_rules)]
 
@@ -86,7 +86,7 @@ def rules() -> list[RetentionRule]:
 def apply(*, at: datetime, dry_run: bool = False) -> Iterator[RuleOutcome]:
     """Applies all rules. It can be repeated, interrupted, and run by two processes at once.
 
-    If a store does not answer, only its own rules fail, and the others are still applied.
+    If a store does not answer, only its rules fail. The others are still applied.
     """
     for rule in rules():
         dropped: list[Dropped] = []
@@ -99,10 +99,9 @@ def apply(*, at: datetime, dry_run: bool = False) -> Iterator[RuleOutcome]:
 
 
 def old_rows(model: type[models.Model], field: str) -> Drop:
-    """Deletes a model's rows whose `field`, a time or a date, is older. For tables that nothing refers to.
+    """Deletes a model's rows whose `field`, a time or a date, is older. No other table may refer to them.
 
-    The table is read once from end to end, a stretch of it in each statement, so that it needs no index and
-    nothing is locked for long.
+    Each statement covers one part of the table, so that it needs no index and locks nothing for long.
     """
     table = model._meta.db_table
     column = model._meta.get_field(field)

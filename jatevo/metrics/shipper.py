@@ -4,8 +4,8 @@ Claiming gives rows a batch id and commits before anything is written. A batch t
 again with the same id and rows, which ClickHouse deduplicates. Rows are selected by being unclaimed and not
 by "id greater than the last", because ids commit out of order.
 
-The transaction that clears a batch also notes the hours that it changed (`ChangedHour`), after ClickHouse has
-them: whoever sums an hour up again finds there all that was noted.
+The transaction that clears a batch also notes the hours that it changed (`ChangedHour`). ClickHouse has the
+facts by then, so a new sum over a noted hour includes them.
 """
 
 import uuid
@@ -24,7 +24,7 @@ from jatevo.metrics.transport import QueryRefused, Transport
 from jatevo.metrics.writer import WriteResult, write
 
 DEFAULT_LIMIT = 5000
-_MOST_LOGGED = 10  # of the rows of a batch that are set aside; the table has them all
+_MOST_LOGGED = 10  # of a batch's poisoned rows; the table has all of them
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +56,8 @@ def ship(*, at: datetime, limit: int = DEFAULT_LIMIT, store: Transport | None = 
     """Ships batches that were left behind, then claims and ships up to `limit` new rows.
 
     Any number of processes may call it at once. Must not be called inside a transaction. Raises
-    MetricsUnavailable when ClickHouse does not answer, and QueryRefused when it refuses a batch as a whole:
-    after the other batches have gone. The rows stay for the next call.
+    MetricsUnavailable if ClickHouse does not answer. If it refuses a whole batch, ships the other batches and
+    then raises QueryRefused. Rows that were not shipped stay for the next call.
     """
     store = store or get_store()
     shipped = Shipped()
@@ -92,11 +92,11 @@ def _left_behind() -> list[uuid.UUID]:
 
 
 def _claim(limit: int, at: datetime) -> uuid.UUID | None:
-    """Fixes up to `limit` unclaimed rows as a batch and commits that; None if there are none."""
+    """Makes a batch of up to `limit` unclaimed rows and commits it. Returns None if there are none."""
     batch = uuid.uuid4()
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(
-            # Materialised, so that the subquery runs, locks and counts to its limit once only.
+            # Materialised, so that the subquery with its lock and limit runs only once.
             "WITH picked AS MATERIALIZED ("
             " SELECT id FROM metrics_outbox WHERE batch IS NULL AND poisoned IS NULL"
             " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
@@ -121,9 +121,9 @@ def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
 
 @contextmanager
 def _locked(batch: uuid.UUID) -> Iterator[bool]:
-    """A transaction in which the batch is ours alone; yields False if it is someone else's.
+    """A transaction with a lock on the batch. Yields False if another shipper holds the lock.
 
-    PostgreSQL lets go of the lock when the transaction ends, also when our process dies.
+    PostgreSQL releases the lock when the transaction ends, even if the process dies.
     """
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         key = int.from_bytes(batch.bytes[:8], "big", signed=True)
@@ -133,7 +133,7 @@ def _locked(batch: uuid.UUID) -> Iterator[bool]:
 
 
 def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
-    """The batch's facts in the order of their ids, and the reasons of rows whose bodies are none."""
+    """The batch's facts in the order of their ids, and the reasons for rows whose bodies are invalid."""
     facts: list[tuple[int, Fact]] = []
     bad: dict[int, str] = {}
     with connection.cursor() as cursor:
@@ -156,7 +156,7 @@ def _note_hours(facts: Iterable[Fact]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             # In order, so that two shippers never wait for each other. The clock is read now and not at the
-            # transaction's start: whoever read the row before must see that it has changed since.
+            # start of the transaction, so that earlier readers of the row see that it has changed.
             "INSERT INTO metrics_changedhour (hour, noted_at)"
             " SELECT hour, clock_timestamp() FROM unnest(%s::timestamptz[]) AS hour ORDER BY hour"
             " ON CONFLICT (hour) DO UPDATE SET noted_at = excluded.noted_at",

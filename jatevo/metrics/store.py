@@ -39,10 +39,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """A transport behind a circuit breaker; itself a Transport, with the same promises.
-
-    While the circuit is open every call raises CircuitOpen at once.
-    """
+    """A Transport behind a circuit breaker. While the circuit is open, calls raise CircuitOpen at once."""
 
     def __init__(self, transport: Transport, breaker: CircuitBreaker | None = None) -> None:
         self._transport = transport
@@ -67,7 +64,7 @@ class Store:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         if not self._breaker.allows():
-            raise CircuitOpen("ClickHouse failed repeatedly; not asking it for a few seconds")
+            raise CircuitOpen("ClickHouse failed repeatedly; it is not queried for a few seconds")
         try:
             answer = call()
         except MetricsUnavailable as error:
@@ -87,10 +84,10 @@ _stores_lock = threading.Lock()
 def get_store() -> Store:
     """The process's store for the current settings: CLICKHOUSE_URL, or chDB in CHDB_PATH if that is empty.
 
-    Never fails; nothing is opened before the first call on the store.
+    Never fails, because nothing is opened before the first call on the store.
     """
     key = (settings.CLICKHOUSE_URL, str(settings.CHDB_PATH))
-    # First without the lock, because a child forked while another thread held it could never take it.
+    # First without the lock: a child that was forked while another thread held it could never take it.
     store = _stores.get(key)
     if store is None:
         with _stores_lock:
@@ -99,10 +96,10 @@ def get_store() -> Store:
 
 
 def patient_store() -> Store:
-    """A store for work that nobody waits for, such as a backfill: one statement may take PATIENT_SECONDS.
+    """A store for work that nobody waits for, such as a backfill. One statement may take PATIENT_SECONDS.
 
-    Close it after use. Of chDB there is one in a process, which is get_store()'s: there a statement says so
-    itself, `SETTINGS max_execution_time = …`.
+    Close it after use. With chDB it is the same as get_store(), because a process has only one session. A
+    statement then needs its own `SETTINGS max_execution_time = …`.
     """
     if not settings.CLICKHOUSE_URL:
         return get_store()
@@ -116,7 +113,7 @@ def patient_store() -> Store:
 
 
 def close_stores() -> None:
-    """Closes what get_store() opened, before the process ends. The next get_store() reopens it."""
+    """Closes what get_store() opened, at the end of the process. The next get_store() opens it again."""
     for store in list(_stores.values()):
         store.close()
 

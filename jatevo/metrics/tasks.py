@@ -12,16 +12,16 @@ from jatevo.metrics.transport import CircuitOpen, MetricsError, MetricsUnavailab
 
 logger = logging.getLogger(__name__)
 
-# A job ends soon enough for a worker to stop when asked; the next second's job goes on.
+# A job ends early enough for the worker to stop when asked. The next second's job continues.
 _BUDGET_SECONDS = 5.0
 
 
-# No `lock`: procrastinate keeps it for a job whose worker was killed, which would stop shipping until someone
-# rescued that job. Shippers may overlap, they lock by batch.
+# No `lock`: procrastinate would keep it for a job whose worker was killed, which would stop shipping until
+# that job was rescued. Shippers may overlap, because they lock each batch.
 @app.periodic(cron="* * * * * *")
 @app.task(queueing_lock="ship-outbox", pass_context=False)
 def ship_outbox(timestamp: int) -> None:
-    """Ships the outbox, every second. While ClickHouse is away the rows wait, and the job does not fail."""
+    """Ships the outbox, every second. If ClickHouse is unreachable, the rows wait and the job succeeds."""
     stop_at = time.monotonic() + _BUDGET_SECONDS
     try:
         while ship(at=timezone.now()).rows and time.monotonic() < stop_at:
@@ -37,7 +37,7 @@ def ship_outbox(timestamp: int) -> None:
 @app.periodic(cron="47 3 * * *", periodic_id="retention")
 @app.task(name="metrics.retention", queueing_lock="retention", pass_context=False)
 def forget_old(timestamp: int) -> None:
-    """Applies the retention policy, daily. What failed is tried again the next day."""
+    """Applies the retention policy, daily. Rules that failed are retried the next day."""
     for applied in retention_policy.apply(at=timezone.now()):
         for dropped in applied.dropped:
             logger.info("retention: %s dropped %s", applied.rule.name, dropped)

@@ -16,7 +16,7 @@ class MetricsError(Exception):
 
 
 class MetricsUnavailable(MetricsError):
-    """ClickHouse cannot answer now: down, hung, overloaded, not migrated. Trying later may help."""
+    """ClickHouse cannot answer now: it is down, hung, overloaded or not migrated. A retry may help."""
 
 
 class CircuitOpen(MetricsUnavailable):
@@ -24,7 +24,7 @@ class CircuitOpen(MetricsUnavailable):
 
 
 class QueryRefused(MetricsError):
-    """ClickHouse, or the client on its behalf, read the statement and refused it. Trying later won't help.
+    """ClickHouse or its client has read the statement and refused it. A retry will not help.
 
     `code` is ClickHouse's error code.
     """
@@ -39,7 +39,7 @@ class QueryRefused(MetricsError):
         return self.code in ROW_CODES
 
 
-# Numbers from ClickHouse's src/Common/ErrorCodes.cpp; they have kept their meaning since 18.16.
+# Numbers from ClickHouse's src/Common/ErrorCodes.cpp. Their meaning has not changed since 18.16.
 TYPE_MISMATCH = 53
 ROW_CODES = frozenset(
     {
@@ -59,7 +59,7 @@ ROW_CODES = frozenset(
         376,  # CANNOT_PARSE_UUID
     }
 )
-# Refusals that pass once the server has been mended, freed or migrated.
+# Refusals that end when the server is repaired, has free resources or is migrated.
 UNAVAILABLE_CODES = frozenset(
     {
         3,  # UNEXPECTED_END_OF_FILE
@@ -87,7 +87,7 @@ UNAVAILABLE_CODES = frozenset(
 
 
 def refusal(code: int, message: str) -> MetricsError:
-    """The error to raise for an answer of ClickHouse with this code; only the message's first line stays."""
+    """The error to raise for an error of ClickHouse with this code. Keeps only the message's first line."""
     line = message.split("Stack trace:", 1)[0].strip()[:500]
     if code in UNAVAILABLE_CODES:
         return MetricsUnavailable(line)
@@ -97,28 +97,30 @@ def refusal(code: int, message: str) -> MetricsError:
 class Transport(Protocol):
     """One way to run SQL on ClickHouse. Safe to share between threads.
 
-    Every method raises MetricsUnavailable or QueryRefused, within CLICKHOUSE_TIMEOUT_SECONDS of a hang. Rows
-    hold values of their columns' declared types: a Float64 is a float also where it is whole. A number is an
-    int, float or Decimal, a time an aware UTC datetime, a day a date, a UUID a str, an array a list, a tuple
-    a tuple; NULL, NaN and infinities are None. A result column that is a DateTime without a time zone is
-    refused, because servers disagree on what it means.
+    Every method raises MetricsUnavailable or QueryRefused. If ClickHouse hangs, it does so within
+    CLICKHOUSE_TIMEOUT_SECONDS.
+
+    A value in a row has its column's declared type, so a Float64 is always a float. A number is an int, float
+    or Decimal, a time an aware UTC datetime, a day a date, a UUID a str, an array a list, a tuple a tuple.
+    NULL, NaN and infinities are None. A result column that is a DateTime without a time zone is refused,
+    because servers interpret it differently.
     """
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
-        """The rows of one statement; `{name}` in it stands for the quoted parameter (see quoting.py)."""
+        """The rows of one statement. `{name}` in it is replaced by the quoted parameter (see quoting.py)."""
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        """Appends rows, whose cells are in the order of `columns`. All or nothing is not promised.
+        """Appends rows, whose cells are in the order of `columns`. It is not atomic.
 
-        A DateTime may be given as whole unix seconds, which is faster; a UUID as str. None is for Nullable
-        columns: a number that is None elsewhere is refused by a server and a 0 in chDB.
+        A DateTime may be given as whole unix seconds, which is faster, and a UUID as str. None is only for
+        Nullable columns. In other columns of numbers, a server refuses it and chDB stores 0.
         """
 
     def create_database(self) -> None:
-        """Makes the database that the tables live in, if there is none."""
+        """Creates the database of the tables if it does not exist."""
 
     def ping(self) -> None:
         """Returns if ClickHouse answers."""
 
     def close(self) -> None:
-        """Gives back files and sockets; the next call opens them anew."""
+        """Closes files and sockets. The next call opens them again."""

@@ -1,4 +1,4 @@
-"""Facts into ClickHouse rows. Writing the same batch twice leaves what writing it once does."""
+"""Writes facts to ClickHouse. Writing a batch twice has the same effect as writing it once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,17 +32,16 @@ UPTIME_COLUMNS = ("node_id", "ts", "up", "beats")
 REQUESTS_COLUMNS = ("ts", "region", "batch", "count", "tokens_in", "tokens_out", "cache_hits", "errors")
 
 _DAY_SECONDS = 86_400
-# ClickHouse refuses an insert that touches more than 100 partitions (max_partitions_per_insert_block);
-# none of our tables has partitions shorter than a day. Fewer, because each costs it a file system's while.
+# ClickHouse refuses an insert into more than 100 partitions (max_partitions_per_insert_block). No table has
+# partitions shorter than a day. The limit is lower, because each partition takes the file system some time.
 _MAX_DAYS_PER_INSERT = 20
-# A UInt64 holds no more. A receipt may state 2^53 - 1 tokens, so that a batch of absurd ones could add up to
-# more.
+# The largest UInt64. A receipt may state 2^53 - 1 tokens, so a batch of absurd receipts could exceed it.
 _LARGEST = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """How many facts of each kind were written to ClickHouse, and why others (by outbox id) cannot be."""
+    """How many facts of each kind were written, and the reasons for the refused ones by outbox id."""
 
     receipts: int = 0
     latencies: int = 0
@@ -52,7 +51,7 @@ class WriteResult:
 
 @dataclass(frozen=True)
 class _FactRow:
-    """One fact's row on its way into a table. `unix_seconds` is the time that decides its partition."""
+    """One row to insert. `unix_seconds` is the time that decides its partition."""
 
     outbox_id: int
     unix_seconds: int
@@ -76,8 +75,8 @@ def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> W
     )
     kept = [fact for id, fact in receipts.items() if id not in refused]
     requests = _requests_lines(batch, kept)
-    # No single fact is to blame for a sum, so none can be set aside; and the rows of an hour go in together,
-    # because requests_hour keeps one row for them.
+    # A sum has no single fact that could be set aside if it is refused. All rows of an hour are inserted
+    # together, because requests_hour keeps one row for them.
     for chunk in _chunks(requests):
         store.insert("requests_minute", REQUESTS_COLUMNS, [line.row for line in chunk])
     refused |= _insert(
@@ -143,13 +142,13 @@ def _requests_lines(batch: UUID, receipts: Iterable[ReceiptFact]) -> list[_FactR
 
 
 def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_FactRow]) -> dict[int, str]:
-    """Inserts the lines, in few enough partitions at a time; returns the refused ones and why."""
+    """Inserts the lines, a limited number of partitions at a time. Returns the reasons for refused lines."""
     refused: dict[int, str] = {}
     for chunk in _chunks(lines):
         bad = write_around(
             chunk,
             lambda some: store.insert(table, columns, [line.row for line in some]),
-            # good rows that go twice are absorbed
+            # good rows may be inserted twice, because the tables deduplicate them
             lambda error: isinstance(error, QueryRefused) and error.about_rows,
         )
         refused |= {line.outbox_id: f"{table}: {error}" for line, error in bad}
@@ -157,7 +156,7 @@ def _insert(store: Transport, table: str, columns: Sequence[str], lines: list[_F
 
 
 def _chunks(lines: list[_FactRow]) -> Iterator[list[_FactRow]]:
-    """Whole days, few enough at a time."""
+    """The lines in groups of at most _MAX_DAYS_PER_INSERT whole days."""
     lines = sorted(lines, key=lambda line: line.unix_seconds)
     days: list[list[_FactRow]] = [list(day) for _, day in groupby(lines, _day)]
     for start in range(0, len(days), _MAX_DAYS_PER_INSERT):

@@ -1,9 +1,9 @@
 """The console's queries of ClickHouse. Each figure is defined here once.
 
-Every function takes the store first and a half-open window `since <= ts < until` of aware datetimes, and
-raises MetricsUnavailable. A figure that is not known is None, never 0. Rows that were delivered twice count
-once: each query groups by what identifies a row, or says FINAL (merges alone collapse repeats only some day).
-Milliseconds and tokens per second throughout.
+Every function takes the store and a half-open window `since <= ts < until` of aware datetimes, and may raise
+MetricsUnavailable. A figure that is not known is None, never 0. Rows that were delivered twice count once:
+each query groups by the row's identity or uses FINAL, because ClickHouse merges repeats only eventually.
+Latencies are in milliseconds, speeds in tokens per second.
 """
 
 from jatevo.metrics.queries.latency import (

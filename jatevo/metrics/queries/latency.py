@@ -1,4 +1,4 @@
-"""Latencies that validators measured, in milliseconds, and tokens per second."""
+"""Latencies (milliseconds) and speeds (tokens per second) that validators measured."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,20 @@ from jatevo.metrics.transport import Param, Transport
 # With fewer probes, the 95th percentile is just the worst probe.
 MIN_SAMPLES = 5
 
-# t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (it interpolates
-# differently before 21.x: small samples may differ by a step). A node's probes together speak for the
-# requests that it served in the window, however often it was probed, and a node without any counts as one
-# request.
+# t-digest, as in https://arxiv.org/abs/1902.04023, in ClickHouse's implementation (before 21.x it
+# interpolates differently, so results of small samples may differ). The total weight of a node's probes is
+# the number of requests that it served in the window, and at least 1, however often it was probed.
 _P95 = f"if(count() < {MIN_SAMPLES}, NULL, quantileTDigestWeighted(0.95)(p95_ms, weight))"
-# Weights are whole numbers: thousandths of a request.
+# Weights are integers, in thousandths of a request.
 _WEIGHT = "toUInt64(greatest(intDiv(greatest(served, 1) * 1000, length(found)), 1)) AS weight"
-# A probe is its node, second and id; several rows of it are the same probe delivered again.
+# A probe is identified by node, second and id. Further rows of it are repeated deliveries.
 _PROBES = (
     "SELECT toStartOfHour(ts) AS hour, node_id, any(region) AS place, any(p95) AS p95_ms"
     " FROM node_latency_minute"
     " WHERE toStartOfHour(ts) >= {first_hour} AND ts >= {since} AND ts < {until} AND isNotNull(p95)"
     " GROUP BY hour, node_id, ts, probe_id"
 )
-# The key begins with the day, which old servers do not deduce from a condition on ts_end.
+# The table's key starts with the day, and old servers do not derive that from a condition on ts_end.
 _SERVED_WHERE = (
     "toDate(ts_end) >= toDate({since}, 'UTC') AND toDate(ts_end) <= toDate({until}, 'UTC')"
     " AND ts_end >= {since} AND ts_end < {until}"
@@ -47,13 +46,13 @@ _OF_EACH_HOUR = joined(
     _SERVED_WHERE,
     "GROUP BY hour, node_id) AS traffic USING hour, node_id) ARRAY JOIN found AS p95_ms",
 )
-# 10,000 nodes have half a million probes in as many hours: what one query may take.
+# The most for one query: 10,000 nodes have half a million probes in this time.
 _HOURS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class RegionLatency:
-    """`p95_ms` is None under MIN_SAMPLES probes."""
+    """`p95_ms` is None for fewer than MIN_SAMPLES probes."""
 
     region: str
     p95_ms: float | None
@@ -61,7 +60,7 @@ class RegionLatency:
 
 @dataclass(frozen=True)
 class NetworkLatency:
-    """Regions by name, those that are folded among them; `folded_p95_ms` is that of these together."""
+    """`regions` are ordered by name and include folded ones. `folded_p95_ms` is for all of those together."""
 
     p95_ms: float | None
     regions: list[RegionLatency]
@@ -70,7 +69,7 @@ class NetworkLatency:
 
 @dataclass(frozen=True)
 class HourLatency:
-    """An hour of a region, or of the network (region ""); `p95_ms` is None under MIN_SAMPLES probes."""
+    """An hour of a region or of the network (region ""). `p95_ms` is None for fewer than MIN_SAMPLES probes."""
 
     hour: datetime
     region: str
@@ -80,7 +79,7 @@ class HourLatency:
 
 @dataclass(frozen=True)
 class LatencyPoint:
-    """The figures of a probe, or of an hour of them; None for one that was not measured."""
+    """The figures of a probe, or of an hour of probes. A figure that was not measured is None."""
 
     ts: datetime
     p50_ms: float | None
@@ -92,10 +91,10 @@ class LatencyPoint:
 def p95_of_network(
     store: Transport, since: datetime, until: datetime, *, fold: Collection[str] = ()
 ) -> NetworkLatency:
-    """The network's p95, that of each region that was probed in the window, and that of `fold` as one region.
+    """The p95 of the network, of each region that was probed in the window, and of `fold` as one region.
 
-    A t-digest over the p95s that probes measured. The requests that a node served in the window, at least 1,
-    are shared out among its probes as their weights. None under MIN_SAMPLES.
+    It is a t-digest over the p95s of probes. The number of requests that a node served in the window, at
+    least 1, is divided among its probes as their weight. None for fewer than MIN_SAMPLES probes.
     """
     params: dict[str, Param] = dict(_window(since, until))
     scopes = "['network', 'region']"
@@ -115,10 +114,10 @@ def p95_of_network(
 
 
 def latency_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourLatency]:
-    """The same figure for each hour that the window touches, all of the hour, by hour and region.
+    """The same figure for each whole hour that the window touches, by hour and region.
 
-    Region "" is the network. What was not probed in an hour is left out. Known as long as raw minutes are
-    kept.
+    Region "" is the network. A region that was not probed in an hour is left out. Known as long as raw
+    minutes are kept.
     """
     hours = []
     for start, end in _chunks(floor_hour(since), ceil_hour(until)):
@@ -147,10 +146,10 @@ def latency_series(store: Transport, node_id: str, since: datetime, until: datet
 def latency_by_node_hour(
     store: Transport, node_id: str, since: datetime, until: datetime
 ) -> list[LatencyPoint]:
-    """A node's probes hour by hour: for each hour that the window touches and that has any, oldest first.
+    """A node's probes by hour, for each hour with any that the window touches, oldest first.
 
-    p50 and tps are the median of what the hour's probes found; p95 and p99 are the worst, because a
-    percentile of a dozen percentiles says less than the one that people felt. To a tenth.
+    p50 and tps are the medians of the hour's probes. p95 and p99 are the worst, because a percentile of a few
+    percentiles means little. Values are rounded to tenths.
     """
     rows = store.execute(
         "SELECT hour, groupUniqArrayMerge(p50_p95), groupUniqArrayMerge(p99_tps) FROM node_latency_hour"
@@ -174,7 +173,7 @@ def latency_by_node_hour(
 def latest_latency(
     store: Transport, node_ids: Sequence[str] | None, since: datetime, until: datetime
 ) -> dict[str, LatencyPoint]:
-    """Each node's last probe in the window (None: of all nodes); a node without one is missing."""
+    """Each node's last probe in the window. `node_ids=None` is all nodes. Nodes without one are left out."""
     if node_ids is not None and not node_ids:
         return {}
     params: dict[str, Param] = dict(_window(since, until))
@@ -207,11 +206,12 @@ def _chunks(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime
 
 
 def _float(figure: float | None) -> float | None:
-    """To a hundredth: t-digest counts in Float32."""
+    """Rounds to hundredths, because t-digest computes in Float32."""
     return None if figure is None else round(float(figure), 2)
 
 
-# Where the figures are in a member of node_latency_hour's sets (schema 0012): tenths, or all ones.
+# The positions of the figures in a member of node_latency_hour's sets (schema 0012). A figure is in tenths,
+# or all ones if it was not measured.
 _HIGH, _LOW = 24, 0
 _NOT_MEASURED = (1 << 24) - 1
 
@@ -222,5 +222,5 @@ def _unpacked(members: Sequence[int], shift: int) -> list[float]:
 
 
 def _median(figures: list[float]) -> float | None:
-    """The middle one; of an even number, the upper of the two that are."""
+    """The median. Of an even number, the upper of the two middle values."""
     return median_high(figures) if figures else None

@@ -1,4 +1,4 @@
-"""What each model served: receipts by the model that they name."""
+"""The traffic of each model, from receipts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,15 +11,16 @@ MOST_MODELS = 1000
 
 @dataclass(frozen=True)
 class ModelTraffic:
-    """`p95_ms` is the 95th percentile (t-digest) of the receipts' own `p95_ms`, None where none has one."""
+    """`p95_ms` is the 95th percentile (t-digest) of the receipts' own `p95_ms`. None if none states one."""
 
     requests: int
     p95_ms: float | None
 
 
 def traffic_by_model(store: Transport, since: datetime, until: datetime) -> dict[str, ModelTraffic]:
-    """The receipts of requests that ended in the window, by the normal form of their model; the busiest
-    MOST_MODELS."""
+    """Receipts of requests that ended in the window, by the normal form of the model. Only the busiest
+    MOST_MODELS.
+    """
     rows = store.execute(
         joined(
             "SELECT model, count() AS requests, quantileTDigest(0.95)(p95) FROM (",
@@ -34,5 +35,5 @@ def traffic_by_model(store: Transport, since: datetime, until: datetime) -> dict
 
 
 def _known(milliseconds: float | None) -> float | None:
-    """None also for the NaN that some servers give for a quantile of nothing."""
+    """Rounds to tenths. None also for NaN, which some servers return for a quantile of no values."""
     return None if milliseconds is None or milliseconds != milliseconds else round(float(milliseconds), 1)

@@ -11,7 +11,7 @@ from jatevo.wire.names import normal_model
 
 @dataclass(frozen=True)
 class ReceiptTotals:
-    """Sums over receipts. `p95_ms` is the 95th percentile of their own `p95_ms`, None if none has one."""
+    """Sums over receipts. `p95_ms` is the 95th percentile of their own `p95_ms`. None if none states one."""
 
     count: int
     tokens_input: int
@@ -45,7 +45,7 @@ def receipt_totals(
     model_id: str | None = None,
     hedged: bool | None = None,
 ) -> ReceiptTotals:
-    """Totals of the receipts that ended in the window and fit the filters; `node_ids=[]` fits none."""
+    """Totals of the receipts that ended in the window and match the filters. `node_ids=[]` matches none."""
     if node_ids is not None and not node_ids:
         return ReceiptTotals(0, 0, 0, 0, 0, None)
     where = ["ts_end >= {since}", "ts_end < {until}"]

@@ -1,7 +1,7 @@
-"""How many requests the network served: receipts by the minute or hour in which they ended.
+"""How many requests the network served: receipts by the minute or hour in which the request ended.
 
-A hedged request has a receipt, and counts, for each node that served it. A batch that was delivered twice has
-identical rows twice until they are merged. Grouping by a row's identity counts it once.
+A hedged request has a receipt from each node that served it, and each of them counts. A batch that was
+delivered twice has identical rows until they are merged. Queries group by a row's identity, to count it once.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from jatevo.metrics.minutes import HOUR, ceil_hour, floor_hour, hours_touched
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Transport
 
-# Whole hours come from the rollup; the minutes before and after them from the raw table. A row is its batch,
-# region and time, however often it came; a hash of them groups in half the time of the three.
+# Whole hours come from the rollup, and the minutes before and after them from the raw table. Rows are
+# identified by batch, region and time. Grouping by a hash of these takes half the time.
 _ROLLUP = (
     "requests_hour WHERE hour >= {first_hour} AND hour < {end_hour}"
     " GROUP BY cityHash64(toString(batch), region, hour)"
@@ -25,7 +25,7 @@ _EDGES = (
 
 @dataclass(frozen=True)
 class HourCount:
-    """`hour` is the hour's start (UTC)."""
+    """The receipts of an hour. `hour` is its start (UTC)."""
 
     hour: datetime
     count: int
@@ -33,7 +33,7 @@ class HourCount:
 
 @dataclass(frozen=True)
 class HourTraffic:
-    """A region's hour: its receipts, their tokens, cache hits and how many say that the request failed."""
+    """A region's hour: its receipts, their tokens and cache hits, and how many requests failed."""
 
     hour: datetime
     region: str
@@ -45,9 +45,9 @@ class HourTraffic:
 
 
 def requests_count(store: Transport, since: datetime, until: datetime) -> int:
-    """Receipts of requests that ended in the window, by the minutes that begin in it.
+    """Receipts of requests that ended in minutes that begin in the window.
 
-    Of windows older than raw minutes are kept, only whole hours are known.
+    For windows older than the retention of raw minutes, only whole hours are counted.
     """
     ((count,),) = store.execute(
         joined(
@@ -61,7 +61,7 @@ def requests_count(store: Transport, since: datetime, until: datetime) -> int:
 
 
 def requests_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourCount]:
-    """`requests_count` for every hour that the window touches, in order, quiet hours included as 0."""
+    """`requests_count` for every hour that the window touches, in order. Hours without receipts have 0."""
     rows = store.execute(
         joined(
             "SELECT start, sum(requests) FROM (",
@@ -76,10 +76,9 @@ def requests_by_hour(store: Transport, since: datetime, until: datetime) -> list
 
 
 def traffic_by_hour(store: Transport, since: datetime, until: datetime) -> list[HourTraffic]:
-    """The traffic of each hour that the window touches, all of the hour, and region; in that order.
+    """The traffic of each whole hour that the window touches, by hour and region.
 
-    A region without receipts in an hour is left out. Regions add up to the network, which has no row of its
-    own.
+    A region without receipts in an hour is left out. The network is the sum of its regions and has no row.
     """
     rows = store.execute(
         "SELECT hour, region, sum(c), sum(i), sum(o), sum(h), sum(e) FROM ("
@@ -93,7 +92,7 @@ def traffic_by_hour(store: Transport, since: datetime, until: datetime) -> list[
 
 
 def _parts(since: datetime, until: datetime) -> dict[str, datetime]:
-    """The window, and the whole hours within it; without any, all of the window is edge."""
+    """The window and the whole hours in it. If there are none, the raw table covers the whole window."""
     first_hour, end_hour = ceil_hour(since), floor_hour(until)
     if end_hour - first_hour < HOUR:
         first_hour = end_hour = until

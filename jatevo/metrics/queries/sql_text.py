@@ -1,10 +1,9 @@
-"""Parts of SQL for several queries."""
+"""Parts of SQL that several queries use."""
 
-# The form in which jatevo.wire.names.normal_model compares models: lower case (A to Z alone, as `lower` does
-# here), without the tag ":latest".
+# The same form as jatevo.wire.names.normal_model: lower case (`lower` changes A to Z only), no ":latest".
 NORMAL_MODEL = "replaceRegexpOne(lower(model_id), '^(.+):latest$', '\\\\1')"
 
 
 def joined(*parts: str) -> str:
-    """Joins constant parts of SQL to one statement. Values must be passed as parameters."""
+    """Joins constant parts of SQL with spaces. Values must be passed as parameters."""
     return " ".join(parts)

@@ -1,7 +1,7 @@
 """The minutes in which nodes were up.
 
-The rollup has a bit for each minute of an hour, so any window of whole minutes is exact, as long as rollups
-are kept.
+The rollup has a bit for each minute of an hour, so figures for any window of whole minutes are exact. They
+are known as long as rollups are kept.
 """
 
 from bisect import bisect_left
@@ -21,11 +21,10 @@ from jatevo.metrics.minutes import (
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Param, Transport
 
-# A minute is only known once a later heartbeat of the node completes it. Before it is this old, it cannot be
-# counted as missed.
+# A minute is complete when a later heartbeat of the node arrives. A younger minute is not counted as missed.
 SETTLED_AFTER = timedelta(minutes=2)
-# The same rows in two ways: over a week of 10,000 nodes FINAL takes a third of the time, over a day or over a
-# few nodes grouping does.
+# Two queries for the same rows. For a week of 10,000 nodes, FINAL takes a third of the time. For a day or a
+# few nodes, grouping is faster.
 _LONG = 24 * HOUR
 _HOURS_BY_FINAL = (
     "SELECT node_id, hour, finalizeAggregation(minutes_up) AS bits FROM node_uptime_hour FINAL WHERE"
@@ -41,10 +40,11 @@ def uptime_ratio(
     *,
     unheard: Sequence[tuple[datetime, datetime]] = (),
 ) -> dict[str, float | None]:
-    """For each node (None: all on record): minutes seen up / minutes expected, from 0 to 1.
+    """Each node's minutes up divided by its expected minutes, from 0 to 1. `node_ids=None` is all on record.
 
-    Expected are the window's whole minutes from the node's first one on record, but for those with any part
-    in `unheard`, windows in which nobody could be heard, unless the node was; without any it is None.
+    Expected are the window's whole minutes from the node's first recorded one. Minutes that touch `unheard`,
+    windows in which no node could be heard, are expected only if the node was up in them. The ratio is None
+    without expected minutes.
     """
     if node_ids is not None and not node_ids:
         return {}
@@ -62,7 +62,7 @@ def uptime_ratio(
     for node_id, first_minute in _first_minutes(store, node_ids):
         counts_from = max(first_minute, start)
         unknown = len(silent) - bisect_left(silent, counts_from)
-        # minutes.expected_minutes, in numbers
+        # the number of minutes.expected_minutes
         minutes_expected = (end - counts_from) // MINUTE - unknown + up_meanwhile.get(node_id, 0)
         ratios[node_id] = minutes_up.get(node_id, 0) / minutes_expected if minutes_expected > 0 else None
     return ratios
@@ -71,7 +71,7 @@ def uptime_ratio(
 def _minutes_up_within(
     store: Transport, hours: Mapping[datetime, int], node_ids: Sequence[str] | None
 ) -> dict[str, int]:
-    """For each node that was up in any of these minutes (bits by hour): in how many."""
+    """In how many of these minutes (bits by hour) each node was up. Nodes without any are left out."""
     if not hours:
         return {}
     window = _Window(min(hours), max(hours) + HOUR)
@@ -96,9 +96,9 @@ def _minutes_up_within(
 def minutes_up_by_node(
     store: Transport, since: datetime, until: datetime, *, node_ids: Sequence[str] | None = None
 ) -> dict[str, int]:
-    """For each node that is on record in the window's hours: in how many of its whole minutes it was up.
+    """In how many of the window's whole minutes each node was up. `node_ids=None` is all nodes.
 
-    `node_ids` narrows it to these; None is all.
+    Nodes without a record in the window's hours are left out.
     """
     window = _Window(ceil_minute(since), floor_minute(until))
     if window.is_empty or (node_ids is not None and not node_ids):
@@ -121,7 +121,7 @@ def minutes_up_by_node(
 def minutes_up_of_node(
     store: Transport, node_id: str, since: datetime, until: datetime
 ) -> dict[datetime, int]:
-    """For each hour (UTC) in which the node is on record: the window's minutes in which it was up, as bits."""
+    """The window's minutes in which the node was up, as bits by hour (UTC), for hours with a record."""
     window = _Window(ceil_minute(since), floor_minute(until))
     if window.is_empty:
         return {}
@@ -138,7 +138,7 @@ def minutes_up_of_node(
 
 
 def minutes_up_in_hour(store: Transport, hour: datetime) -> dict[str, int]:
-    """For each node that is on record in the hour: its minutes in which it was up, as bits."""
+    """The hour's minutes in which each node was up, as bits. Nodes without a record are left out."""
     where, params = _Window(hour, hour + HOUR).where(None)
     rows = store.execute(
         joined("SELECT node_id, bits FROM (", _HOURS_BY_GROUP, where, "GROUP BY node_id, hour)"), params
@@ -147,9 +147,9 @@ def minutes_up_in_hour(store: Transport, hour: datetime) -> dict[str, int]:
 
 
 def first_minute_up(store: Transport, node_id: str) -> datetime | None:
-    """The node's first minute on record, up or down: from it on `uptime_ratio` expects it.
+    """The node's first minute on record, up or down. `uptime_ratio` expects the node from then on.
 
-    None without any.
+    None if the node has no record.
     """
     return dict(_first_minutes(store, [node_id])).get(node_id)
 
@@ -179,7 +179,7 @@ class _Window:
         return self.start >= self.end
 
     def where(self, node_ids: Sequence[str] | None) -> tuple[str, dict[str, Param]]:
-        """The rollup's rows that have minutes of the window; the day is what its key begins with."""
+        """The condition for rows with minutes of the window. The table's key starts with the day."""
         params: dict[str, Param] = {"first_hour": floor_hour(self.start), "end": self.end}
         where = (
             "toDate(hour) >= toDate({first_hour}, 'UTC') AND toDate(hour) <= toDate({end}, 'UTC')"
@@ -191,7 +191,7 @@ class _Window:
         return where, params
 
     def masked(self, bits: str) -> str:
-        """`bits` without the minutes of the first and the last hour that are outside."""
+        """SQL for `bits` without the minutes of the first and last hour that are outside the window."""
         first, last = floor_hour(self.start), floor_hour(self.end)
         from_start = ALL_MINUTES >> self.start.minute << self.start.minute
         to_end = (1 << self.end.minute) - 1
@@ -206,11 +206,11 @@ class _Window:
 
 
 def _popcount(bits: str) -> str:
-    """How many bits are set; 18.16 has no bitCount.
+    """SQL for the number of bits that are set, because ClickHouse 18.16 has no bitCount.
 
-    Adds neighbours in pairs, then pairs of pairs, and so on.
+    It adds neighbouring bits, then pairs of bits, and so on.
     """
     for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
         bits = f"(bitAnd({bits}, {mask}) + bitAnd(bitShiftRight({bits}, {shift}), {mask}))"
-    # Multiplied by 0x0101…, the eight bytes add up in the highest one.
+    # The multiplication by 0x0101… adds up the eight bytes in the highest one.
     return f"bitShiftRight({bits} * toUInt64({0x0101010101010101}), 56)"
