@@ -69,7 +69,7 @@ class NetworkLatency:
 
 @dataclass(frozen=True)
 class HourLatency:
-    """An hour of a region or of the network (region ""). `p95_ms` is None for fewer than MIN_SAMPLES probes."""
+    """An hour of a region or of the network (region ""). `p95_ms` is None under MIN_SAMPLES probes."""
 
     hour: datetime
     region: str

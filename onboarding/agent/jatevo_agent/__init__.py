@@ -1,3 +1,3 @@
-"""Reference agent of the Jatevo network: registers a node, keeps it alive, signs a receipt per request."""
+"""The reference agent of the Jatevo network. It registers a node, sends heartbeats and signs receipts."""
 
 __version__ = "1.1.0"

@@ -1,4 +1,4 @@
-"""`python -m jatevo_agent` is `jatevo-agent`."""
+"""`python -m jatevo_agent` runs the command `jatevo-agent`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""One running agent: its parts, the order in which they start, and how they stop."""
+"""A running agent: its parts, and how they start and stop."""
 
 import signal
 import sqlite3
@@ -32,7 +32,7 @@ STOP_WITHIN_SECONDS = 1.5
 
 
 class Agent:
-    """The agent of one node. `run` blocks until `stop`, from a signal or another thread."""
+    """The agent of one node. `run` blocks until a signal or another thread calls `stop`."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Agent:
         self._status: dict[str, Any] = {}
 
     def stop(self) -> None:
-        """Ask the agent to end; returns at once."""
+        """Ask the agent to stop. Returns at once."""
         self._stopping.set()
 
     def stop_on_signals(self) -> None:
-        """End on SIGTERM and SIGINT. Only for the process's main thread."""
+        """Stop on SIGTERM and SIGINT. Must be called in the main thread."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self.stop()
@@ -88,7 +88,7 @@ class Agent:
             logs.info("answering validators", listen=f"{self._config.listen_host}:{self._config.listen_port}")
             try:
                 self._start("work", lambda: self._work(state, spool, console, machine, key))
-                # A signal handler runs in this, the main thread; nothing here blocks in a system call.
+                # Signal handlers run in this thread, the main one, which must not block in a system call.
                 self._stopping.wait()
                 self._join_threads()
                 waiting = spool.counts().spooled
@@ -168,7 +168,7 @@ class Agent:
             logs.warning("the status file cannot be written", reason=error.strerror)
 
     def _start(self, name: str, work: Callable[[], None]) -> None:
-        """Run `work` in a thread; if it fails the whole agent ends, for a service manager to restart."""
+        """Run `work` in a thread. If it fails, the whole agent ends, and a service manager can restart it."""
 
         def guarded() -> None:
             try:
@@ -180,7 +180,7 @@ class Agent:
                 self.stop()
             except BaseException as error:
                 if self._stopping.is_set():
-                    return  # its connections were closed under it, see _join_threads
+                    return  # its connections were closed, see _join_threads
                 logs.crash(f"the {name} thread failed")
                 self._failure = error
                 self.stop()
@@ -190,9 +190,9 @@ class Agent:
         thread.start()
 
     def _join_threads(self) -> None:
-        """Give each thread the chance to end; one that waits for the console's answer is left behind.
+        """Wait a short time for each thread. A thread that still waits for the console's answer is abandoned.
 
-        That is safe: a receipt leaves the spool only after its answer, and a repeat does no harm.
+        That is safe, because receipts leave the spool only after their answer and may be sent twice.
         """
         deadline = time.monotonic() + STOP_WITHIN_SECONDS
         if self._delivery:
@@ -211,7 +211,10 @@ class Recorder:
         self._wake = wake
 
     def record(self, completion: Completion) -> None:
-        """Sign the receipt of `completion` and keep it; on disk when this returns, and soon on its way."""
+        """Sign the receipt of `completion` and store it on disk. It is sent soon afterwards.
+
+        If the spool cannot be written, the receipt is lost and an error is logged.
+        """
         receipt = unsigned_receipt(completion, node_id=self._config.node_id, region=self._config.region)
         body = receipt_bytes(sign(receipt, self._key.signing_key))
         try:

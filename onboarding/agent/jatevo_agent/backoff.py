@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: exponential with jitter, and never sooner than was asked."""
+"""The delay before the next attempt: exponential with jitter, and at least what the server asked for."""
 
 import random
 
@@ -6,9 +6,9 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 class Backoff:
-    """Delays that double from `first_seconds` to `longest_seconds`, each cut by up to a half at random.
+    """Delays that double from `first_seconds` to `longest_seconds`, each reduced at random by up to half.
 
-    The jitter keeps a fleet that lost its console from returning in one instant.
+    The jitter prevents all agents from returning at the same moment after an outage of the console.
     """
 
     def __init__(
@@ -21,15 +21,18 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """Failures in a row so far."""
+        """The number of consecutive failures."""
         return self._failures
 
     def succeeded(self) -> None:
-        """Start again from the shortest delay."""
+        """Reset to the shortest delay."""
         self._failures = 0
 
     def failed(self, retry_after_seconds: float | None = None) -> float:
-        """Count a failure and return the seconds to wait, at least what the server's Retry-After asked."""
+        """Count a failure and return the seconds to wait, at least the server's Retry-After.
+
+        A Retry-After over LONGEST_RETRY_AFTER_SECONDS is reduced to that.
+        """
         doublings = min(self._failures, 30)
         self._failures += 1
         delay = min(self._longest_seconds, self._first_seconds * 2**doublings) * self._rng.uniform(0.5, 1.0)

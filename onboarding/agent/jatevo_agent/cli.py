@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jatevo-agent", description="Runs a node of the Jatevo network.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="register if need be, send heartbeats and receipts until stopped")
+    run = commands.add_parser(
+        "run", help="register if needed, then send heartbeats and receipts until stopped"
+    )
     _add_config(run)
     run.add_argument(
         "--simulate", type=float, metavar="RATE", help="complete made-up requests, RATE per second on average"
@@ -48,25 +50,25 @@ def _parser() -> argparse.ArgumentParser:
         "--fault",
         type=Fault,
         choices=list(Fault),
-        help="misbehave; only for testing a console",
+        help="misbehave in this way, to test a console",
         metavar="FAULT",
     )
     run.add_argument(
         "--stand-for",
         default="",
-        help="pretend to be the machine of that name; only for showing a fleet on one",
+        help="pretend to be a machine of this name, to show a fleet on one machine",
     )
     run.add_argument(
         "--attest",
         type=Path,
         metavar="FILE",
-        help="state the hardware that this JSON file describes; only for showing a fleet on one machine",
+        help="state the hardware that this JSON file describes, to show a fleet on one machine",
     )
     change = commands.add_parser(
-        "change-key", help="make a new key, which the agent changes to when it starts"
+        "change-key", help="create a new key, which the agent changes to at its next start"
     )
     _add_config(change)
-    status = commands.add_parser("status", help="print what the agent last knew, as JSON")
+    status = commands.add_parser("status", help="print the agent's last known state as JSON")
     _add_config(status)
     commands.add_parser("version", help="print the version")
     return parser
@@ -108,7 +110,7 @@ def _with_rate(config: Config, simulate: float | None) -> Config:
         config = replace(config, simulate_per_second=simulate)
     if config.simulate_per_second and not config.models:
         raise ConfigError(
-            "models: is empty, and simulated requests need a model: name one, like [llama3.1-8b]"
+            "models: is empty, but simulated requests need a model: name one, like [llama3.1-8b]"
         )
     return config
 
@@ -122,7 +124,7 @@ def _change_key(options: argparse.Namespace) -> int:
     finally:
         folder.unlock()
     print(
-        f"{public_key} is the node's next key. Start the agent: it changes to it as soon as the console has it."
+        f"{public_key} is the node's next key. The agent changes to it when it starts, once the console has it."
     )
     return ExitCode.STOPPED
 

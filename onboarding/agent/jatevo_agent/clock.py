@@ -1,8 +1,7 @@
-"""The console's time, as far as this machine can tell.
+"""The console's time, as far as the agent knows it.
 
-Signed requests and receipts are judged by the console's clock with a tolerance of 300 s, and a heartbeat
-may be 30 s ahead of it at most. A machine whose clock is off keeps an offset to the console's time and
-stamps with that.
+The console checks the times of signed requests and receipts by its own clock, with a tolerance of 300 s. A
+heartbeat may be at most 30 s ahead. If this machine's clock is off, the agent corrects it by an offset.
 """
 
 import threading
@@ -16,7 +15,7 @@ TOLERATED_DRIFT_SECONDS = 10.0
 
 
 class ConsoleClock:
-    """This machine's clock, plus an offset once the console has shown that it is needed. Thread-safe."""
+    """This machine's clock, with an offset if the console's time differs too much. Thread-safe."""
 
     def __init__(self, local_time: Callable[[], float] = time.time) -> None:
         self._local_time = local_time
@@ -25,7 +24,7 @@ class ConsoleClock:
 
     @property
     def offset_seconds(self) -> float:
-        """Console's time minus this machine's; 0 while they agree within the tolerance."""
+        """The console's time minus this machine's. 0 while they agree within the tolerance."""
         return self._offset_seconds
 
     def now(self) -> float:
@@ -33,7 +32,7 @@ class ConsoleClock:
         return self._local_time() + self._offset_seconds
 
     def observe(self, server_unix_seconds: float | None) -> None:
-        """Compare with a time that the console just sent, and set the offset if this clock is far off.
+        """Compare with a time that the console has just sent, and set the offset if this clock is far off.
 
         An answer takes part of a second to arrive, so small differences are ignored.
         """
@@ -44,13 +43,13 @@ class ConsoleClock:
             if abs(drift_seconds) <= TOLERATED_DRIFT_SECONDS:
                 return
             offset_seconds = server_unix_seconds - self._local_time()
-            # Back within the tolerance by itself (the machine's clock was set): no offset at all.
+            # No offset if the machine's clock is within the tolerance again, for example because it was set.
             self._offset_seconds = offset_seconds if abs(offset_seconds) > TOLERATED_DRIFT_SECONDS else 0.0
         logs.warning("this machine's clock is off; using the console's time", seconds=-drift_seconds)
 
 
 def parse_server_time(value: object) -> float | None:
-    """Unix seconds from a `server_time` member: RFC 3339 text, or a number; None if it is neither."""
+    """Unix seconds from a `server_time` member, which is RFC 3339 text or a number. None if it is neither."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -11,7 +11,7 @@ from .wire.schema import VERSION, RequestOutcome
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the runtime knows about a request that has ended.
+    """What the runtime reports about a request that has ended.
 
     Times are unix seconds of the console's clock.
     """
@@ -19,9 +19,9 @@ class Completion:
     request_id: str
     model_id: str
     model_sha256: str
-    """64 lower-case hex digits: the weights that answered."""
+    """The digest of the model's weights, as 64 lower-case hex digits."""
     prompt_blake3: str
-    """64 lower-case hex digits, see `prompt_digest`; the prompt itself never leaves the runtime."""
+    """64 lower-case hex digits, see `prompt_digest`. The prompt itself never leaves the runtime."""
     tokens_input: int
     tokens_output: int
     started_at: float
@@ -34,7 +34,7 @@ class Completion:
 
 
 def prompt_digest(prompt: bytes) -> str:
-    """BLAKE3 of a prompt, 64 lower-case hex digits."""
+    """The BLAKE3 digest of a prompt, as 64 lower-case hex digits."""
     return blake3(prompt).hexdigest()
 
 
@@ -47,7 +47,7 @@ def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> di
         "node_id": node_id,
         "region": region,
         "ts_start": ts_start,
-        # A clock that was corrected in between must not make a request end before it began.
+        # The clock may have been corrected meanwhile. A request must not end before it began.
         "ts_end": max(ts_start, int(completion.ended_at)),
         "model_id": completion.model_id,
         "model_hash": f"sha256:{completion.model_sha256}",
@@ -65,5 +65,5 @@ def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> di
 
 
 def receipt_bytes(signed_receipt: dict[str, Any]) -> bytes:
-    """The JSON bytes that are stored and sent, always the same for a receipt."""
+    """The JSON bytes that are stored and sent. They are always the same for a receipt."""
     return json.dumps(signed_receipt, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Reads and validates `agent.yaml`. An error is one line that names the key."""
+"""Reads and validates `agent.yaml`. Errors are one line and name the key."""
 
 import ipaddress
 import math
@@ -35,12 +35,12 @@ class Runtime(StrEnum):
 
 
 class ConfigError(CannotRun):
-    """The configuration cannot be used; the message names the file and the key."""
+    """The configuration cannot be used. The message names the file and the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """Where earnings go."""
+    """The address to which earnings are paid."""
 
     chain: str
     address: str
@@ -68,10 +68,10 @@ class Config:
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read and check `agent.yaml`; ConfigError says which key is wrong.
+    """Read and check `agent.yaml`. Raises ConfigError, which names the wrong key.
 
-    `JATEVO_ENROLLMENT_TOKEN` and `JATEVO_NODE_TOKEN` replace their keys, so that a secret need not
-    stand in a file.
+    `JATEVO_ENROLLMENT_TOKEN` and `JATEVO_NODE_TOKEN` replace their keys, so that secrets need not be in a
+    file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -92,13 +92,13 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
 
 
 def default_node_id(hostname: str) -> str:
-    """A node id made from a host name: lower case, other characters as dashes, 64 at most."""
+    """A node id made from a host name: lower case, other characters as dashes, at most 64 characters."""
     node_id = re.sub(r"[^a-z0-9._-]+", "-", hostname.lower()).strip("-.")[:64]
     return "node" if node_id_problem(node_id) else node_id
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice instead of keeping the last."""
+    """A SafeLoader that refuses repeated keys instead of keeping the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -172,7 +172,7 @@ class _Keys:
         if parts.query or parts.fragment:
             raise self._fail("console", "must be an address without ? and #")
         if parts.scheme == "http" and not _stays_private(parts.hostname or ""):
-            raise self._fail("console", "must start with https://, or secrets would travel in the clear")
+            raise self._fail("console", "must start with https://, because secrets would be sent unencrypted")
         return console.rstrip("/")
 
     def _node_id(self) -> str:
@@ -208,7 +208,8 @@ class _Keys:
             return endpoint.rstrip("/")
         if _is_every_address(host):
             raise self._fail(
-                "endpoint", "is missing: listen is on every address, so say at which one validators reach it"
+                "endpoint",
+                "is missing: listen covers every address, so name the one that validators can reach",
             )
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -257,7 +258,7 @@ class _Keys:
 
     def _concurrency(self) -> int:
         value = self._left.pop("concurrency", DEFAULT_CONCURRENCY)
-        # an exact type, because `yes` is an integer to Python
+        # the exact type, because YAML's `yes` is True, which is an integer in Python
         if type(value) is not int or not 1 <= value <= MAX_CONCURRENCY:
             raise self._fail("concurrency", f"must be a whole number from 1 to {MAX_CONCURRENCY}")
         return value
@@ -288,9 +289,9 @@ class _Keys:
 
 
 def _stays_private(host: str) -> bool:
-    """Whether plain HTTP to `host` stays on this machine or its own network.
+    """Whether plain HTTP to `host` stays on this machine or its local network.
 
-    A name without a dot is a neighbour's or a container's; `.local` is multicast DNS.
+    A name without a dot belongs to a local machine or a container, and `.local` is multicast DNS.
     """
     if is_loopback(host) or host.endswith(".local"):
         return True

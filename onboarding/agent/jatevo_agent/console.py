@@ -1,4 +1,4 @@
-"""A client of the console's HTTP API for the agent, without retries."""
+"""The agent's client for the console's HTTP API, without retries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 class Unreachable(Exception):
-    """No answer came. The console may or may not have done what was asked."""
+    """No answer came. The console may or may not have processed the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Answer:
 
     @property
     def error(self) -> Mapping[str, Any]:
-        """The `error` member of the error shape, or an empty one."""
+        """The `error` member of an error answer, or an empty mapping."""
         error = self.body.get("error")
         return error if isinstance(error, dict) else {}
 
@@ -43,23 +43,23 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """The error in one line for a person, with the fields that it names."""
+        """The error in one line for a person, with details about fields."""
         message = str(self.error.get("message") or f"HTTP status {self.status}")
         return "; ".join([message, *_details(self.error.get("details"))])
 
     @property
     def server_time(self) -> float | None:
-        """The console's unix time, where the answer or its error tells it."""
+        """The console's time in unix seconds, if the answer or its error states it."""
         return parse_server_time(self.body.get("server_time", self.error.get("server_time")))
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later: after a limit, a time-out or a server error."""
+        """Whether the same request may succeed later: after a rate limit, a time-out or a server error."""
         return self.status in {408, 425, 429} or self.status >= 500
 
 
 class ConsoleClient:
-    """A client for one console and one node. Thread-safe; close it when done."""
+    """A client for one console and one node. Thread-safe. Close it after use."""
 
     def __init__(self, base_url: str, node_id: str, clock: ConsoleClock) -> None:
         self._node_id = node_id
@@ -69,24 +69,24 @@ class ConsoleClient:
             timeout=httpx.Timeout(ANSWER_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
             headers={"User-Agent": f"jatevo-agent/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
-            # A proxy in the environment is for the outside world, not for a console on this machine.
+            # A proxy from the environment must not be used for a console on this machine.
             trust_env=not is_loopback(urlsplit(base_url).hostname or ""),
         )
 
     def register(self, enrollment_token: str, body: bytes) -> Answer:
-        """`POST /v1/nodes/register` with the enrolment token; Unreachable if no answer came."""
+        """`POST /v1/nodes/register` with the enrolment token. Raises Unreachable."""
         return self._post("/v1/nodes/register", body, {"Authorization": f"Bearer {enrollment_token}"})
 
     def heartbeat(self, node_token: str, body: bytes) -> Answer:
-        """`POST /v1/nodes/heartbeat`, signed; Unreachable if no answer came."""
+        """`POST /v1/nodes/heartbeat`, signed. Raises Unreachable."""
         return self._post_signed("/v1/nodes/heartbeat", node_token, body)
 
     def receipts(self, node_token: str, body: bytes) -> Answer:
-        """`POST /v1/receipts`, signed: one receipt or a batch; Unreachable if no answer came."""
+        """`POST /v1/receipts` with one receipt or a batch, signed. Raises Unreachable."""
         return self._post_signed("/v1/receipts", node_token, body)
 
     def add_key(self, node_token: str, body: bytes) -> Answer:
-        """`POST /v1/nodes/{node_id}/keys`, signed; Unreachable if no answer came."""
+        """`POST /v1/nodes/{node_id}/keys`, signed. Raises Unreachable."""
         return self._post_signed(f"/v1/nodes/{self._node_id}/keys", node_token, body)
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class ConsoleClient:
 
 
 def _seconds_from_retry_after(value: str | None) -> float | None:
-    """RFC 9110 §10.2.3: whole seconds or an HTTP date; None if it is neither."""
+    """Seconds to wait, from whole seconds or an HTTP date (RFC 9110 §10.2.3). None if it is neither."""
     if value is None:
         return None
     if value.strip().isdecimal():

@@ -1,8 +1,8 @@
-"""Delivers receipts from the spool to the console, each with effect exactly once.
+"""Delivers receipts from the spool to the console. Each takes effect exactly once.
 
-The same bytes are sent until the console answers. The console recognises repeated receipts, so a lost answer
-only costs a repeat. Temporary failures are retried for ever. A receipt that the console refuses for good is
-set aside with the reason, so that it does not block the others.
+The same bytes are sent until the console answers. The console recognises repeated receipts, so after a lost
+answer they are simply sent again. Temporary failures are retried for ever. A receipt that the console refuses
+for good is set aside with the reason, so that it does not block the others.
 """
 
 import sqlite3
@@ -18,15 +18,15 @@ from .console import Answer, ConsoleClient, Unreachable
 from .spool import Refusal, Spool, SpoolClosed, Spooled
 
 MOST_PER_BATCH = 500
-MOST_BATCH_BYTES = 1_900_000  # the console takes 2 MiB
-SECONDS_BETWEEN_POSTS = 0.25  # the console takes 5 posts a second of one node
+MOST_BATCH_BYTES = 1_900_000  # the console accepts 2 MiB
+SECONDS_BETWEEN_POSTS = 0.25  # the console accepts 5 posts a second from a node
 TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 
 _JUDGED_FOR_GOOD = {400, 409, 413, 422}
 
 
 class Delivery:
-    """Sends what is in the spool from one thread: call `run` in it, and `wake` after each new receipt."""
+    """Sends the spool's receipts. Call `run` in a thread, and `wake` after each new receipt."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Delivery:
         while not self._stopping.is_set():
             self._waiting.clear()
             if self._stopping.is_set():
-                return  # it was set before the `wake` that the line above may have swallowed
+                return  # the line above may have cleared the `wake` that followed
             try:
                 batch = self.next_batch()
                 if batch:
@@ -68,11 +68,14 @@ class Delivery:
                 self._stopping.wait(self._backoff.failed())
 
     def next_batch(self) -> list[Spooled]:
-        """The receipts to send next, none if all are delivered."""
+        """The receipts to send next. Empty if all are delivered."""
         return self._spool.oldest(self._most, MOST_BATCH_BYTES)
 
     def deliver(self, batch: Sequence[Spooled]) -> float:
-        """Send once, settle what the console judged, and return the seconds until the next post."""
+        """Send a batch once and settle what the console accepted or refused.
+
+        Returns the seconds until the next post.
+        """
         began = time.monotonic()
         try:
             answer = self._console.receipts(self._node_token, _body(batch))
@@ -91,7 +94,7 @@ class Delivery:
             return 0.0
         results = _results_in_order(batch, answer)
         if results is None:
-            return self._failed("the console's answer to a batch makes no sense", "results do not match")
+            return self._failed("the console's answer to a batch is invalid", "results do not match")
         delivered = [item.seq for item, result in results if result.get("status") in {200, 201}]
         refusals = [
             Refusal(item.seq, result["status"], _result_reason(result))
@@ -102,14 +105,14 @@ class Delivery:
         for refusal in refusals:
             logs.error("a receipt was refused", status=refusal.status, reason=refusal.reason)
         if len(delivered) + len(refusals) < len(batch):
-            return self._failed("the console put off part of a batch", "unsettled results")
+            return self._failed("the console postponed part of a batch", "unsettled results")
         self._succeeded(len(delivered))
         return 0.0
 
     def _after_refusal(self, batch: Sequence[Spooled], answer: Answer) -> float:
         if answer.status == 401 and answer.error_type == "clock_skew" and answer.server_time is not None:
             self._clock.observe(answer.server_time)
-            return self._failed("the console finds this clock off; receipts wait", answer.reason)
+            return self._failed("the console rejected this clock's time; receipts wait", answer.reason)
         if answer.may_pass or answer.error_type == "replayed_request":
             return self._failed(
                 "the console is busy; receipts wait", answer.reason, answer.retry_after_seconds
@@ -124,10 +127,10 @@ class Delivery:
                     reason=answer.reason,
                 )
             else:
-                # One receipt makes the batch fail, so it is halved until that one is alone.
+                # One receipt makes the batch fail. Halve it until that receipt is alone.
                 self._most = len(batch) // 2
             return 0.0
-        self._failed("the console does not take this node's receipts; they wait", answer.reason)
+        self._failed("the console does not accept this node's receipts; they wait", answer.reason)
         return TOKEN_REFUSED_PAUSE_SECONDS
 
     def _failed(self, event: str, reason: str, retry_after_seconds: float | None = None) -> float:
@@ -144,7 +147,7 @@ class Delivery:
 
 
 def _body(batch: Sequence[Spooled]) -> bytes:
-    """One receipt as it is, or several verbatim inside a batch."""
+    """The body of a post: one receipt, or a batch of receipts. Receipts are not changed."""
     if len(batch) == 1:
         return batch[0].body
     return b'{"receipts":[%s]}' % b",".join(item.body for item in batch)
@@ -153,7 +156,7 @@ def _body(batch: Sequence[Spooled]) -> bytes:
 def _results_in_order(
     batch: Sequence[Spooled], answer: Answer
 ) -> list[tuple[Spooled, dict[str, Any]]] | None:
-    """Each receipt with its result, or None unless there is one for each, in the order sent."""
+    """Each receipt with its result. None unless there is one result per receipt, in the same order."""
     results = answer.body.get("results")
     if not isinstance(results, list) or len(results) != len(batch):
         return None
@@ -166,7 +169,7 @@ def _results_in_order(
 
 
 def _result_reason(result: dict[str, Any]) -> str:
-    """The reason inside one result of a batch: the error shape, or bare text."""
+    """The reason in one result of a batch: an error object or plain text."""
     error = result.get("error")
     if isinstance(error, dict):
         return Answer(status=int(result["status"]), body={"error": error}).reason

@@ -1,4 +1,4 @@
-"""How the agent's process ends: an exit code for the service manager, and a sentence for a person."""
+"""How the agent ends: with an exit code for the service manager and a message for the operator."""
 
 from enum import IntEnum
 
@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
 
 
 class CannotRun(Exception):
-    """The agent cannot do its work; the message is one sentence or two for the operator."""
+    """The agent cannot do its work. The message is one or two sentences for the operator."""
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.NEEDS_A_PERSON) -> None:
         super().__init__(message)

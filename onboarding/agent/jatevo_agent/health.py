@@ -1,4 +1,4 @@
-"""`GET /healthz?nonce=…`: proves to a validator that this endpoint holds the node's private key."""
+"""`GET /healthz?nonce=…`, which proves to a validator that this endpoint has the node's private key."""
 
 import errno
 import json
@@ -17,15 +17,15 @@ from .wire.signing import sign_health
 
 IDLE_TIMEOUT_SECONDS = 5.0
 MOST_CONNECTIONS = 64
-# no IPv6 in the kernel, or none switched on
+# the kernel has no IPv6, or it is disabled
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 _NONCE = re.compile(r"[0-9a-fA-F]{32}")
 
 
 class HealthServer:
-    """Serves the health endpoint in threads of its own from `start` to `close`.
+    """Serves the health endpoint in its own threads from `start` to `close`.
 
-    CannotRun if the address is taken or not of this machine.
+    Raises CannotRun if the address is taken or does not belong to this machine.
     """
 
     def __init__(self, host: str, port: int, node_id: str, key: CurrentKey) -> None:
@@ -42,11 +42,11 @@ class HealthServer:
         )
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering and free the address."""
+        """Stop answering and release the address."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -54,14 +54,14 @@ class HealthServer:
 
 
 def _serving(host: str, port: int) -> "_HealthServer":
-    """A bound server. `::` answers IPv4 as well, and IPv4 alone on a machine without IPv6."""
+    """A bound server. `::` also answers IPv4. On a machine without IPv6 it answers only IPv4."""
     if ":" not in host:
         return _HealthServer((host, port), _HealthHandler)
     try:
         return _IPv6Server((host, port), _HealthHandler)
     except OSError as error:
         if host == "::" and error.errno in _NO_IPV6:
-            return _HealthServer(("0.0.0.0", port), _HealthHandler)  # noqa: S104 - that is what `::` asks for
+            return _HealthServer(("0.0.0.0", port), _HealthHandler)  # noqa: S104 - `::` asks for it
         raise
 
 
@@ -78,7 +78,7 @@ class _HealthServer(ThreadingHTTPServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Close the connection if all places are taken, because the node's own work takes precedence."""
+        """Close the connection if all slots are in use, because the node's own work takes precedence."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -98,19 +98,19 @@ class _IPv6Server(_HealthServer):
     address_family = socket.AF_INET6
 
     def server_bind(self) -> None:
-        """Make `::` include IPv4, on which systems differ."""
+        """Make `::` include IPv4. The default differs between systems."""
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
 
 class _HealthHandler(BaseHTTPRequestHandler):
-    # an answer is written in two parts; waiting to join them would add 40 ms to what validators measure
+    # an answer is written in two parts, and Nagle's algorithm would add 40 ms to what validators measure
     disable_nagle_algorithm = True
     server: _HealthServer
     server_version = f"jatevo-agent/{__version__}"
     sys_version = ""
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # 0.9, the base class's, would leave out the status line
+    default_request_version = "HTTP/1.0"  # the default, 0.9, has no status line
     timeout = IDLE_TIMEOUT_SECONDS
 
     def do_GET(self) -> None:
@@ -127,15 +127,15 @@ class _HealthHandler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, {"node_id": node_id, "nonce": nonce, "signature": signature})
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """The base class's own refusals (bad request line, other methods), as JSON too."""
+        """Errors from the base class (a bad request line, other methods), as JSON."""
         self.close_connection = True
-        if code == HTTPStatus.NOT_IMPLEMENTED:  # what http.server says of a method that it does not know
+        if code == HTTPStatus.NOT_IMPLEMENTED:  # http.server's answer to an unknown method
             self._error(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "only GET is served here")
         else:
             self._error(HTTPStatus(code), "invalid_request", message or HTTPStatus(code).phrase)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing, because probes come every few seconds and anybody can send requests."""
+        """Logs nothing, because probes come every few seconds and anyone can send requests."""
 
     def _error(self, status: HTTPStatus, kind: str, message: str) -> None:
         self._answer(status, {"error": {"type": kind, "message": message}})

@@ -1,4 +1,4 @@
-"""Heartbeats: sends the machine's figures every few seconds, and reads the node's status from the answer."""
+"""Sends heartbeats with the machine's figures, and reads the node's status from the answers."""
 
 import json
 import threading
@@ -15,19 +15,19 @@ TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 SHORTEST_INTERVAL_SECONDS = 1.0
 LONGEST_INTERVAL_SECONDS = 300.0
 
-# Repeated, so that changes without a restart are reported too.
+# The statement is repeated, so that changes without a restart are reported too.
 TELL_EVERY_SECONDS = 3600.0
 
 Note = Callable[[Mapping[str, Any]], None]
 
 
 class Heartbeat:
-    """Beats from one thread: call `run` in it.
+    """Sends heartbeats. Call `run` in a thread.
 
-    `statement` gives what the node says of itself, as at registration (`agent_version`, `attest`,
-    `concurrency`): the first heartbeat that is accepted tells it, and then one each hour. `last_ts` is that
-    of the agent's last run, so that `ts` rises over restarts too. `note` is given what the console
-    answered, for `jatevo-agent status`.
+    `statement` returns what the node states about itself, as at registration (`agent_version`, `attest`,
+    `concurrency`). It is part of heartbeats until one is accepted, and then of one each hour. `last_ts` is
+    the last one of the agent's previous run, so that `ts` also increases across restarts. `note` gets the
+    console's answers, for `jatevo-agent status`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Heartbeat:
         self.interval_seconds = interval_seconds
 
     def run(self) -> None:
-        """Beat until `stopping` is set."""
+        """Send heartbeats until `stopping` is set."""
         while not self._stopping.is_set():
             self._stopping.wait(self.beat())
 
@@ -86,14 +86,14 @@ class Heartbeat:
         return self._refused(answer)
 
     def _document(self) -> dict[str, Any]:
-        # The console only accepts a later `ts` than the last one, even if this clock was set back.
+        # The console only accepts a `ts` later than the last one, and this clock may have been set back.
         self._last_ts = round(max(self._clock.now(), self._last_ts + 0.001), 3)
         return {
             "node_id": self._node_id,
             "ts": self._last_ts,
             "metrics": dict(self._metrics()),
             "models": self._models,
-            "endpoint": self._endpoint,  # a home's address changes; validators must find the node all the same
+            "endpoint": self._endpoint,  # so that validators find a node whose address has changed
         }
 
     def _accepted(self, answer: Answer) -> None:
@@ -101,7 +101,7 @@ class Heartbeat:
         self._use_interval(answer.body.get("heartbeat_interval_s"))
         node_status = str(answer.body.get("status", ""))
         if node_status != self._node_status:
-            logs.info("the console says what this node is", status=node_status)
+            logs.info("the console reports the node's status", status=node_status)
             self._node_status = node_status
         elif self._backoff.failures:
             logs.info("heartbeats are accepted again", status=node_status)
@@ -112,13 +112,13 @@ class Heartbeat:
     def _refused(self, answer: Answer) -> float:
         self._noted(answer, answer.reason)
         if answer.error_type == "clock_skew" or answer.status == 409:
-            # 409: this machine's clock or its memory of the last `ts` is behind what the console has.
+            # 409: this machine's clock, or its record of the last `ts`, is behind the console's.
             server_time = answer.server_time
             self._clock.observe(server_time)
             if server_time is not None:
                 self._last_ts = max(self._last_ts, server_time) if answer.status == 409 else server_time
             first_time = self._backoff.failures == 0
-            delay = self._failed("the console finds this heartbeat's time off", answer.reason)
+            delay = self._failed("the console rejected this heartbeat's time", answer.reason)
             return 0.0 if first_time and server_time is not None else delay
         if answer.may_pass:
             return self._failed(
@@ -126,7 +126,7 @@ class Heartbeat:
             )
         if answer.status in {401, 403}:
             self._failed(
-                "the console does not accept this node's token: ask there for a new one, put it into"
+                "the console does not accept this node's token: get a new one there, put it into"
                 " agent.yaml as node_token and restart; receipts are kept meanwhile",
                 answer.reason,
             )

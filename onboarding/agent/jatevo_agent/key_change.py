@@ -24,16 +24,16 @@ TOKEN_REFUSED_PAUSE_SECONDS = 60.0
 
 
 class CurrentKey:
-    """The key that signs from now on. Another thread may change it between two signatures."""
+    """The key to sign with. Another thread may change it between two signatures."""
 
     def __init__(self, signing_key: SigningKey) -> None:
         self.signing_key = signing_key
 
 
 def prepare_key_change(folder: StateFolder) -> str:
-    """Make the next key and put it on disk; returns its public half as text.
+    """Create the next key and store it on disk. Returns its public key as text.
 
-    A change that is under way already keeps its key. CannotRun if the node is not registered yet.
+    If a change is already under way, its key is kept. Raises CannotRun if the node is not registered yet.
     """
     state = folder.load()
     if state is None or state.node_token is None:
@@ -45,7 +45,7 @@ def prepare_key_change(folder: StateFolder) -> str:
 
 
 class KeyChange:
-    """Offers the next key to the console, repeated until it answers: call `run` in a thread."""
+    """Sends the next key to the console until it answers. Call `run` in a thread."""
 
     def __init__(
         self,

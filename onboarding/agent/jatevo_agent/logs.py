@@ -1,4 +1,4 @@
-"""Log lines on stderr: time, level, event, then key=value pairs that a machine can read as well.
+"""Log lines on stderr: time, level, event, then key=value pairs that can be parsed.
 
     2025-09-30T09:12:44Z info    heartbeat accepted status=active
 
@@ -24,7 +24,7 @@ class _LogLine(logging.Formatter):
 
 
 def start_logging(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send the agent's own lines to `stream` (stderr by default); libraries stay silent."""
+    """Send the agent's log lines to `stream` (stderr by default). Libraries do not log."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_LogLine())
     _logger.handlers[:] = [handler]
@@ -33,7 +33,7 @@ def start_logging(stream: TextIO | None = None, level: int = logging.INFO) -> No
 
 
 def info(event: str, **fields: object) -> None:
-    """Log an event of interest to the operator."""
+    """Log an event that interests the operator."""
     _logger.info("%s", _with_fields(event, fields))
 
 
@@ -43,12 +43,12 @@ def warning(event: str, **fields: object) -> None:
 
 
 def error(event: str, **fields: object) -> None:
-    """Log a problem that a person must solve."""
+    """Log a problem that the operator must solve."""
     _logger.error("%s", _with_fields(event, fields))
 
 
 def crash(event: str) -> None:
-    """Log a bug in the agent, with the traceback of the current exception."""
+    """Log a bug of the agent, with the traceback of the current exception."""
     _logger.exception("%s", event)
 
 
@@ -58,5 +58,5 @@ def _with_fields(event: str, fields: dict[str, object]) -> str:
 
 def _value(value: object) -> str:
     text = f"{value:.1f}" if isinstance(value, float) else str(value)
-    # Quoting also keeps a server's message from starting a line of its own.
+    # Quoting also prevents a server's message from starting a new line.
     return text if _BARE_WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)

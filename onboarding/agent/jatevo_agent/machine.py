@@ -1,4 +1,4 @@
-"""What this machine is and what it is doing, from psutil and, where there are NVIDIA cards, NVML."""
+"""This machine's hardware and load, from psutil and, for NVIDIA cards, from NVML."""
 
 import platform
 import statistics
@@ -17,24 +17,25 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal",
 
 
 class MachineFigures:
-    """Figures for heartbeats and for the attestation at registration. `close` ends the use of NVML."""
+    """Figures for heartbeats and the attestation. Call `close` after use."""
 
     def __init__(self, stands_for: str = "", attest: Mapping[str, Any] | None = None) -> None:
-        """`stands_for` names a made-up machine, where several nodes share this one to show a fleet.
+        """`stands_for` names an invented machine, for several nodes that share this one to show a fleet.
 
-        `attest` is what that machine says of its hardware, in place of what this one is.
+        `attest` is the attestation of the invented machine. It replaces this machine's.
         """
         self._stands_for = stands_for
         self._attest = attest
         self._started = time.monotonic()
         self._cards = _nvidia_cards()
-        psutil.cpu_percent(interval=None)  # the first call only sets the mark that the next measures from
+        psutil.cpu_percent(interval=None)  # the first call only starts the measurement
 
     def metrics(self) -> dict[str, float]:
-        """A heartbeat's `metrics`: `uptime` in seconds of the agent, `gpu_util` and `mem_used_ratio` 0 to 1.
+        """The `metrics` of a heartbeat.
 
-        `cpu_percent` 0 to 100 is over the time since the last call, `temp` in °C. What the machine does
-        not tell is absent, never 0: a Mac's `gpu_util`, for one.
+        `uptime` is the agent's, in seconds. `gpu_util` and `mem_used_ratio` are from 0 to 1. `cpu_percent` is
+        from 0 to 100, measured since the last call. `temp` is in °C. Figures that the machine does not
+        report, such as a Mac's `gpu_util`, are left out and never 0.
         """
         metrics = {
             "uptime": round(time.monotonic() - self._started, 3),
@@ -46,11 +47,10 @@ class MachineFigures:
         return {name: value for name, value in metrics.items() if value is not None}
 
     def attestation(self, energy_proof_url: str | None) -> dict[str, Any]:
-        """The `attest` member of registrations and heartbeats. What is not known is '' or None.
+        """The `attest` member of registrations and heartbeats. Unknown values are '' or None.
 
-        `hardware_hash` is stable for one machine. Its ingredients, serial numbers among them, are only
-        sent as this hash. It is '' where nothing tells this machine from others of its make, as in many
-        containers.
+        `hardware_hash` is stable for a machine. Its inputs, such as serial numbers, are only sent as this
+        hash. It is '' if nothing distinguishes this machine from others of its kind, as in many containers.
         """
         if self._attest is not None:
             return dict(self._attest)
@@ -68,14 +68,14 @@ class MachineFigures:
             gpu_uuids = [pynvml.nvmlDeviceGetUUID(card) for card in self._cards]
         elif sys.platform == "darwin" and platform.machine() == "arm64":
             gpu_model = _processor_name()
-            vram_gb = round(psutil.virtual_memory().total / 2**30)  # the memory is the GPU's as well
+            vram_gb = round(psutil.virtual_memory().total / 2**30)  # the GPU shares the memory
         identifying = [each for each in (_machine_id(), *gpu_uuids, self._stands_for) if each]
         facts = [
             platform.system(),
             platform.machine(),
             _processor_name(),
             str(psutil.cpu_count()),
-            # in GiB: what a kernel keeps for itself changes with its version
+            # in GiB, because the memory that a kernel reserves differs between versions
             str(round(psutil.virtual_memory().total / 2**30)),
             *identifying,
         ]
@@ -89,7 +89,7 @@ class MachineFigures:
         }
 
     def close(self) -> None:
-        """Let go of NVML."""
+        """Shut down NVML."""
         if self._cards:
             self._cards = []
             pynvml.nvmlShutdown()
@@ -104,7 +104,7 @@ class MachineFigures:
         return round(min(1.0, percent / 100), 4)
 
     def _temperature_celsius(self) -> float | None:
-        """The hottest card's temperature, else the hottest CPU sensor's."""
+        """The temperature of the hottest card or, without cards, of the hottest CPU sensor."""
         if self._cards:
             try:
                 return float(
@@ -115,7 +115,7 @@ class MachineFigures:
                 )
             except pynvml.NVMLError:
                 return None
-        read = getattr(psutil, "sensors_temperatures", None)  # psutil has it on Linux and FreeBSD only
+        read = getattr(psutil, "sensors_temperatures", None)  # only on Linux and FreeBSD
         sensors = read() if read else {}
         for name in _CPU_SENSORS:
             readings = [sensor.current for sensor in sensors.get(name, []) if sensor.current]
@@ -127,7 +127,7 @@ class MachineFigures:
 def _nvidia_cards() -> list[Any]:
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver here
+    except pynvml.NVMLError:  # no driver
         return []
     try:
         cards = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]

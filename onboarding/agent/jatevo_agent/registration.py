@@ -23,10 +23,10 @@ from .wire.webhook import MalformedTokenError, secret_of
 
 
 def identity(config: Config, folder: StateFolder) -> NodeState:
-    """The stored identity, or a new one that is on disk when this returns.
+    """The stored identity, or a new one, which is on disk when this returns.
 
-    A `node_token` in the configuration replaces the stored one: it is how an operator renews a token, or
-    rescues a node whose registration's answer was lost. CannotRun if the folder is another node's.
+    A `node_token` in the configuration replaces the stored one. Operators use it to renew a token, or after
+    the answer to a registration was lost. Raises CannotRun if the folder belongs to another node.
     """
     state = folder.load()
     if state is None:
@@ -34,12 +34,12 @@ def identity(config: Config, folder: StateFolder) -> NodeState:
         folder.save(state)
     if state.node_id != config.node_id:
         raise CannotRun(
-            f"state_dir {folder.path} belongs to the node {state.node_id}, and node_id is {config.node_id}:"
-            " give each node a state_dir of its own."
+            f"state_dir {folder.path} belongs to the node {state.node_id}, but node_id is {config.node_id}:"
+            " give each node its own state_dir."
         )
     if state.console != config.console:
         raise CannotRun(
-            f"The node {state.node_id} is registered at {state.console}, and console is {config.console}:"
+            f"The node {state.node_id} is registered at {state.console}, but console is {config.console}:"
             " use another state_dir for another console."
         )
     if config.node_token and config.node_token != state.node_token:
@@ -68,9 +68,9 @@ class Registrar:
         self.heartbeat_interval_seconds = 10.0
 
     def ensure(self, state: NodeState, statement: Callable[[], Mapping[str, Any]]) -> NodeState | None:
-        """Return the registered state; None if the agent was told to stop meanwhile.
+        """Return the registered state, or None if the agent was asked to stop meanwhile.
 
-        CannotRun if the console refuses in a way that no repetition changes.
+        Raises CannotRun if the console refuses for good.
         """
         if state.node_token is not None:
             return state
@@ -98,7 +98,7 @@ class Registrar:
                     self._folder.save(replace(state, attempted_at=None) if not may_be_registered else state)
                     raise CannotRun(_refusal(self._config.node_id, answer, may_be_registered))
                 reason, retry_after_seconds = answer.reason, answer.retry_after_seconds
-                # After a gateway's error, the console behind it may still have registered the node.
+                # Despite a gateway's error, the console behind it may have registered the node.
                 may_be_registered = may_be_registered or answer.status >= 500
             delay = backoff.failed(retry_after_seconds)
             if backoff.failures == 1:
@@ -143,7 +143,7 @@ class Registrar:
 
 
 def _refusal(node_id: str, answer: Answer, may_be_registered: bool) -> str:
-    """The sentence with which the agent ends, and what the operator can do."""
+    """The message with which the agent ends: the reason and what the operator can do."""
     reason = f"The console refused to register {node_id}: {answer.reason.rstrip('.')}."
     if answer.status in {401, 409} and answer.error_type != "key_exists" and may_be_registered:
         return (
@@ -153,11 +153,11 @@ def _refusal(node_id: str, answer: Answer, may_be_registered: bool) -> str:
         )
     if answer.error_type == "key_exists":
         return (
-            f"{reason} The key in state_dir is another node's: start with that node's node_id, or give this node a"
-            " state_dir of its own."
+            f"{reason} The key in state_dir is another node's: start with that node's node_id, or give"
+            " this node its own state_dir."
         )
     if answer.status == 409:
-        return f"{reason} Choose another node_id, or start with the state_dir that this node was made with."
+        return f"{reason} Choose another node_id, or start with the state_dir that this node registered with."
     if answer.status == 401:
-        return f"{reason} An enrolment token registers one node and lives 24 hours: ask for a new one."
+        return f"{reason} An enrolment token registers one node and expires after 24 hours: create a new one."
     return reason

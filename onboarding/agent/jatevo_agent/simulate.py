@@ -1,7 +1,7 @@
-"""Synthetic requests, until a runtime is connected: what a busy node would complete, at a given rate.
+"""Synthetic requests at a given rate, for use until a runtime is connected.
 
-Completions arrive as a Poisson process (the completions of requests that arrive so do as well, whatever
-their durations). Sizes and times follow what chat traffic looks like: long-tailed, mostly short.
+Completions are a Poisson process, as they would be if requests arrived as one, whatever their durations.
+Sizes and times resemble chat traffic: long-tailed, mostly short.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _ERROR_SHARE = 0.01
 
 
 class SyntheticRequests:
-    """Completes made-up requests from one thread: call `run` in it."""
+    """Completes synthetic requests. Call `run` in a thread."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class SyntheticRequests:
         due = time.monotonic()
         while True:
             due += self._rng.expovariate(self._rate_per_second)
-            # After a suspended laptop wakes up, do not make up for the night.
+            # Do not catch up on the time for which the machine was suspended.
             due = max(due, time.monotonic() - LONGEST_CATCH_UP_SECONDS)
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return
             self._record(self.completion(self._clock.now()))
 
     def completion(self, ended_at: float) -> Completion:
-        """One made-up request that ended at `ended_at` (unix seconds)."""
+        """A synthetic request that ended at `ended_at` (unix seconds)."""
         rng = self._rng
         model_id = rng.choice(self._models)
         cache_hit = rng.random() < _CACHE_HIT_SHARE
@@ -82,7 +82,7 @@ class SyntheticRequests:
 
 
 def synthetic_model_sha256(model_id: str) -> str:
-    """Stands for the digest of weights that are not there: the SHA-256 of a phrase with the model's name."""
+    """A substitute for the digest of a model's weights: the SHA-256 of a phrase with the model's name."""
     return hashlib.sha256(f"synthetic weights of {model_id}".encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Stores receipts in SQLite until the console has them, safe against a crash at any moment.
+"""Stores receipts in SQLite until the console has them. A crash at any moment loses none.
 
-A receipt is in `spooled` from its completion until the console has answered for it. The newest thousands of
-receipts that the console refused for good are in `refused`, with the reason.
+A receipt is in `spooled` from its completion until the console has accepted or refused it. The newest refused
+receipts are kept in `refused`, with the reason.
 """
 
 import sqlite3
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS refused (
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One receipt that waits, oldest `seq` first; `body` is what will be sent."""
+    """A waiting receipt. The oldest has the lowest `seq`. `body` is what will be sent."""
 
     seq: int
     request_id: str
@@ -43,7 +43,7 @@ class Spooled:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A receipt that the console will never take, and why."""
+    """A receipt that the console refused for good, and why."""
 
     seq: int
     status: int
@@ -52,7 +52,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
-    """How many receipts wait, were refused (of those still kept), and were ever completed here."""
+    """How many receipts wait, were refused (only those still kept), and were ever completed here."""
 
     spooled: int
     refused: int
@@ -64,7 +64,7 @@ class SpoolClosed(Exception):
 
 
 class Spool:
-    """The spool of one running agent. Thread-safe. sqlite3.Error when the disk refuses."""
+    """The spool of one running agent. Thread-safe. Raises sqlite3.Error if the disk fails."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Spool:
         try:
             path.chmod(0o600)
             self._connection.execute("PRAGMA journal_mode=WAL")
-            # FULL: in WAL mode only this makes a commit survive a power cut.
+            # In WAL mode, only FULL makes a commit survive a power cut.
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.executescript(_SCHEMA)
         except BaseException:
@@ -82,7 +82,7 @@ class Spool:
             raise
 
     def add(self, request_id: str, body: bytes) -> None:
-        """Keep a receipt; on disk when this returns. sqlite3.IntegrityError for a request id twice."""
+        """Store a receipt on disk. Raises sqlite3.IntegrityError if the request id is already stored."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO spooled (request_id, body, spooled_at) VALUES (?, ?, ?)",
@@ -90,7 +90,7 @@ class Spool:
             )
 
     def oldest(self, most: int, most_bytes: int) -> list[Spooled]:
-        """The first receipts to deliver: at most `most`, and `most_bytes` together but for the first."""
+        """The oldest receipts: at most `most`, and together at most `most_bytes`, but always at least one."""
         with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT seq, request_id, body FROM spooled ORDER BY seq LIMIT ?", (most,)
@@ -106,7 +106,7 @@ class Spool:
         return batch
 
     def settle(self, delivered: Sequence[int], refusals: Sequence[Refusal]) -> None:
-        """Forget what was delivered and set aside what was refused, in one transaction."""
+        """Delete delivered receipts and set refused ones aside, in one transaction."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM spooled WHERE seq = ?", [(seq,) for seq in delivered])
             for refusal in refusals:
@@ -135,7 +135,7 @@ class Spool:
             return _counts(connection)
 
     def close(self) -> None:
-        """Close the file; later calls raise SpoolClosed."""
+        """Close the file. Later calls raise SpoolClosed."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -156,7 +156,7 @@ class Spool:
 
 
 def read_counts(path: Path) -> SpoolCounts | None:
-    """Count what is in a spool that another process may be using; None if there is none."""
+    """The counts of a spool that another process may be using. None if there is no spool."""
     if not path.exists():
         return None
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)) as connection:

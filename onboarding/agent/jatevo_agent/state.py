@@ -1,8 +1,8 @@
-"""What the agent must remember: its private key, its node token, its last heartbeat.
+"""The agent's stored state: its private key, its node token and its last heartbeat.
 
-All of it lies in one folder (mode 0700) that one agent at a time may use:
+It is in one folder (mode 0700), which only one agent may use at a time:
 
-    state.json    key, token and registration, mode 0600; losing it means registering a new node
+    state.json    key, token and registration, mode 0600; if it is lost, a new node must be registered
     status.json   the last heartbeat's answer, for `jatevo-agent status`
     spool.sqlite  receipts not yet delivered
     lock          held by the running agent
@@ -28,17 +28,17 @@ _STATE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The node's identity. Times in unix seconds."""
+    """The node's identity. Times are in unix seconds."""
 
     node_id: str
     console: str
     seed: bytes
     node_token: str | None = None
     attempted_at: float | None = None
-    """When a registration was last sent whose answer may have been lost."""
+    """When a registration was last sent, if its answer may have been lost."""
     registered_at: float | None = None
     next_seed: bytes | None = None
-    """Of the key that the node is changing to, until the console has it."""
+    """The seed of the key that the node is changing to, until the console has accepted it."""
 
     @property
     def signing_key(self) -> SigningKey:
@@ -50,7 +50,7 @@ class NodeState:
 
 
 class StateFolder:
-    """The folder of one node's state. `CannotRun` explains what is wrong with it."""
+    """The folder of one node's state. Methods raise CannotRun, which says what is wrong with it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class StateFolder:
         self._lock_descriptor: int | None = None
 
     def prepare(self) -> None:
-        """Make the folder if it is missing, and refuse one that others may write to."""
+        """Create the folder if it is missing. Refuses one that others may write to."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             mode = self.path.stat().st_mode
@@ -70,7 +70,7 @@ class StateFolder:
             raise CannotRun(f"state_dir {self.path} can be changed by others: run `chmod 700 {self.path}`.")
 
     def lock(self) -> None:
-        """Take the folder for this process until `unlock` or its end; CannotRun if another holds it."""
+        """Lock the folder until `unlock` or the end of the process. Raises CannotRun if another holds it."""
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,13 +82,13 @@ class StateFolder:
         self._lock_descriptor = descriptor
 
     def unlock(self) -> None:
-        """Let go of the folder."""
+        """Release the lock."""
         if self._lock_descriptor is not None:
             os.close(self._lock_descriptor)
             self._lock_descriptor = None
 
     def load(self) -> NodeState | None:
-        """The stored identity, or None on a first start; CannotRun if it is damaged or open to others."""
+        """The stored identity. None on a first start. Raises CannotRun if it is damaged or open to others."""
         try:
             with self._state_path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
@@ -100,7 +100,7 @@ class StateFolder:
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise CannotRun(
                 f"{self._state_path} holds the node's private key and can be read by others: run "
-                f"`chmod 600 {self._state_path}`, and if somebody may have read it, enrol a new node."
+                f"`chmod 600 {self._state_path}`, and if someone may have read it, enrol a new node."
             )
         try:
             return _parse(json.loads(raw))
@@ -110,7 +110,7 @@ class StateFolder:
             ) from error
 
     def save(self, state: NodeState) -> None:
-        """Write the identity so that a crash leaves the old one or the new one; on disk when it returns."""
+        """Write the identity to disk. A crash leaves either the old one or the new one."""
         document = {
             "version": _STATE_VERSION,
             "node_id": state.node_id,
@@ -129,7 +129,7 @@ class StateFolder:
             raise CannotRun(f"{self._state_path} cannot be written: {error.strerror}.") from error
 
     def read_status(self) -> dict[str, Any]:
-        """What the agent last noted; empty if there is nothing that can be read."""
+        """The last written status. Empty if it cannot be read."""
         try:
             document = json.loads(self._status_path.read_bytes())
         except (OSError, ValueError):
@@ -137,7 +137,7 @@ class StateFolder:
         return document if isinstance(document, dict) else {}
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Note the status; OSError if the disk refuses."""
+        """Write the status. Raises OSError if the disk fails."""
         _replace(self._status_path, status)
 
 
@@ -164,7 +164,7 @@ def _seed(text: str) -> bytes:
 
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:
-    """Write through a temporary file (mkstemp makes it 0600), fsync, rename, fsync the folder."""
+    """Replace the file atomically and durably. mkstemp creates the temporary file with mode 0600."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -110,11 +110,11 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
         ({"console": "https://a.example/?x=1"}, "console: must be an address without ? and #"),
         (
             {"console": "http://console.example"},
-            "console: must start with https://, or secrets would travel in the clear",
+            "console: must start with https://, because secrets would be sent unencrypted",
         ),
         (
             {"console": "http://8.8.8.8"},
-            "console: must start with https://, or secrets would travel in the clear",
+            "console: must start with https://, because secrets would be sent unencrypted",
         ),
         ({"region": None}, "region: is missing"),
         ({"region": ""}, "region: is missing"),
@@ -135,7 +135,7 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
         ({"listen": "127.0.0.1:70000"}, "listen: must be an address and a port, like 127.0.0.1:11435"),
         (
             {"listen": "0.0.0.0:11435"},
-            "endpoint: is missing: listen is on every address, so say at which one validators reach it",
+            "endpoint: is missing: listen covers every address, so name the one that validators can reach",
         ),
         ({"endpoint": "node.example"}, "endpoint: must begin with http:// or https://"),
         (

@@ -134,7 +134,7 @@ def test_a_refused_token_keeps_the_receipts_and_asks_rarely(
     node.spool_receipts("r_1")
     wrong = node.delivery_with("whsec_AAAA")
     assert wrong.deliver(wrong.next_batch()) == 60
-    assert "does not take this node's receipts" in log.getvalue()
+    assert "does not accept this node's receipts" in log.getvalue()
     assert node.spool.counts().spooled == 1
     assert console.receipts == {}
 

@@ -149,7 +149,7 @@ def test_a_refused_token_gets_advice_and_a_slow_pace(
     assert [heartbeat.beat(), heartbeat.beat()] == [60, 60]
     lines = log.getvalue().splitlines()
     assert len(lines) == 1
-    assert "ask there for a new one" in lines[0]
+    assert "get a new one there" in lines[0]
     assert "AAAA" not in lines[0]
 
 

@@ -117,7 +117,7 @@ def test_trouble_of_the_server_is_waited_for(
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (error(401, "invalid_token", "the token has expired"), "ask for a new one"),
+        (error(401, "invalid_token", "the token has expired"), "create a new one"),
         (error(409, "node_exists", "this node_id is taken"), "Choose another node_id"),
         (
             error(422, "invalid_request", "invalid", details=[{"field": "region", "message": "is unknown"}]),
