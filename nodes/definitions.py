@@ -37,7 +37,7 @@ REPUTATION = define(
 EARNINGS_TO_DATE = define(
     "earnings_to_date",
     "Earnings to date",
-    text="The fees of all payable receipts of the node, in US dollars. Unknown until rates are set.",
+    text="The fees of all receipts of the node that are paid, in US dollars. Unknown until rates are set.",
     window="since the node was registered",
     source="signed receipts and the rates in force when each request ended",
 )

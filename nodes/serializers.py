@@ -218,5 +218,5 @@ class NodeDetail(NodeSummary):
 
 
 _RECEIPT_MEMBERS = (
-    "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms", "payable",
+    "request_id", "model_id", "accepted_at", "tokens_input", "tokens_output", "p95_ms",
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """Accepting receipts. Each is judged alone, and an accepted one is committed before the answer is 201.
 
-One SQL statement creates identity, payable claim, receipt and outbox row. PostgreSQL therefore decides about
-duplicates and conflicts between concurrent posts, and a receipt is never stored in part.
+One SQL statement creates identity, receipt, outbox row and the entry in the queue of earnings. PostgreSQL
+therefore decides about duplicates and conflicts between concurrent posts, and a receipt is never stored in
+part. Whether a receipt is paid is not decided here: acceptance records the facts by which earnings judge.
 """
 
 import hashlib
@@ -139,6 +140,7 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
             cause=FraudCause.RECEIPT_FORGED,
             by=Actor("node", caller.node_id),
             at=at,
+            doubtful_from=min(at, *(datetime.fromtimestamp(one.payload["ts_end"], UTC) for one in forged)),
             evidence=evidence,
         )
 
@@ -151,42 +153,39 @@ WITH input AS MATERIALIZED (
         %(ts_start)s::timestamptz[], %(ts_end)s::timestamptz[],
         %(tokens_input)s::bigint[], %(tokens_output)s::bigint[], %(p95_ms)s::float8[],
         %(hedged)s::boolean[], %(cache_hit)s::boolean[], %(failed)s::boolean[],
-        %(public_key)s::bytea[], %(in_key_life)s::boolean[], %(sha256)s::bytea[], %(raw)s::bytea[],
-        %(payload)s::jsonb[], %(fact)s::jsonb[]
+        %(public_key)s::bytea[], %(key_since)s::timestamptz[], %(key_until)s::timestamptz[],
+        %(sha256)s::bytea[], %(raw)s::bytea[], %(payload)s::jsonb[], %(fact)s::jsonb[]
     ) AS t (request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
-            hedged, cache_hit, failed, public_key, in_key_life, sha256, raw, payload, fact)
+            hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, fact)
     ORDER BY request_id
 ), node AS (
-    SELECT status, region FROM nodes_node WHERE id = %(node)s
+    SELECT status, region, org_id, concurrency FROM nodes_node WHERE id = %(node)s
 ), identity AS (
     INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
     SELECT %(node)s, request_id, sha256, %(at)s FROM input
     ON CONFLICT DO NOTHING
     RETURNING request_id
-), claim AS (
-    INSERT INTO receipts_payableclaim (request_id, node_id)
-    SELECT request_id, %(node)s FROM identity JOIN input USING (request_id) CROSS JOIN node
-    WHERE node.status = 'active' AND input.in_key_life
-    ON CONFLICT DO NOTHING
-    RETURNING request_id
 ), stored AS (
     INSERT INTO receipts_receipt (
         accepted_at, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
-        p95_ms, hedged, cache_hit, failed, payable, node_status, node_status_at_end, public_key, sha256, raw,
-        payload)
+        p95_ms, hedged, cache_hit, failed, node_status, node_status_at_end, org_id, concurrency, public_key,
+        key_since, key_until, sha256, raw, payload)
     SELECT %(at)s, %(node)s, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
-           i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, c.request_id IS NOT NULL, node.status,
-           COALESCE(was.status, ''), i.public_key, i.sha256, i.raw, i.payload
-    FROM input i JOIN identity USING (request_id) LEFT JOIN claim c USING (request_id) CROSS JOIN node
+           i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, node.status, COALESCE(was.status, ''),
+           node.org_id, node.concurrency, i.public_key, i.key_since, i.key_until, i.sha256, i.raw, i.payload
+    FROM input i JOIN identity USING (request_id) CROSS JOIN node
     LEFT JOIN LATERAL (
         SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
         FROM nodes_nodetransition WHERE node_id = %(node)s AND at <= i.ts_end ORDER BY id DESC LIMIT 1
     ) was ON true
-    RETURNING request_id, payable
+    RETURNING id, accepted_at, node_id, request_id
+), queued AS (
+    INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id)
+    SELECT id, accepted_at, node_id, request_id FROM stored
 ), fact AS (
     INSERT INTO metrics_outbox (kind, body)
     -- figures count it for the region that the node is in, whatever its receipt says
-    SELECT 'receipt', i.fact || jsonb_build_object('payable', s.payable, 'region', node.region)
+    SELECT 'receipt', i.fact || jsonb_build_object('region', node.region)
     FROM stored s JOIN input i USING (request_id) CROSS JOIN node
 )
 SELECT request_id FROM stored
@@ -252,7 +251,6 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
             hedged=payload["hedged"],
             cache_hit=payload["cache_hit"],
             failed=fail,
-            payable=False,
         )
         for payload, fail in zip(payloads, failed, strict=True)
     ]
@@ -266,7 +264,11 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
         "p95_ms": [float(payload["p95_ms"]) for payload in payloads],
         "failed": failed,
         "public_key": [receipt.key.public_key for receipt in receipts],
-        "in_key_life": [in_key_life(receipt.key, receipt.posted.payload["ts_end"]) for receipt in receipts],
+        "key_since": [datetime.fromtimestamp(receipt.key.since, UTC) for receipt in receipts],
+        "key_until": [
+            None if receipt.key.until is None else datetime.fromtimestamp(receipt.key.until, UTC)
+            for receipt in receipts
+        ],
         "sha256": [receipt.sha256 for receipt in receipts],
         "raw": [receipt.posted.raw for receipt in receipts],
         # not from the raw text, because jsonb cannot hold every number that JSON allows

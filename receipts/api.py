@@ -28,6 +28,7 @@ from receipts.filters import ReceiptFilter
 from receipts.models import Receipt
 from receipts.openapi import ALREADY_OR_BATCH, MOST_IN_A_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
 from receipts.serializers import AggregatesAnswer, ReceiptDetail, ReceiptLine
+from receipts.slots import payments
 from receipts.verify import verify
 
 SINGLE_BODY_BYTES = 256 * 1024
@@ -168,7 +169,7 @@ def _list(request: Request) -> Response:
     )
     return Response(
         {
-            "results": ReceiptLine(page.rows, many=True).data,
+            "results": ReceiptLine(page.rows, many=True, context={"payments": payments(page.rows)}).data,
             "next": page.next,
             "aggregates": asdict(aggregate(chosen.qs)),
         }
@@ -183,7 +184,7 @@ def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     """The record, its payload, and the result of verifying it now."""
     receipt = _visible(request.user, node_id, request_id)
     verification = verify(receipt)
-    line = ReceiptLine(receipt).data
+    line = ReceiptLine(receipt, context={"payments": payments([receipt])}).data
     checks = [asdict(check) for check in verification.checks]
     return Response(
         {

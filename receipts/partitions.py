@@ -87,8 +87,7 @@ def drop_month(month: Month, *, by: Actor) -> int:
     """Drops a month's receipts for good, with an audit row. Returns how many there were.
 
     Receipts can be neither read nor written for a moment. If the lock is not free within LOCK_TIMEOUT, the
-    database's error is raised. Identities and claims are kept, so that the same receipts are refused if
-    posted again.
+    database's error is raised. Identities are kept, so that the same receipts are refused if posted again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))

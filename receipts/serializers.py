@@ -2,27 +2,43 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from receipts.models import Receipt
+from receipts.slots import PaymentState
+
+
+class PaymentAnswer(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=["pending", "payable", "held", "excluded"])
+    rule = serializers.CharField(allow_null=True, help_text="the rule that decided; null where none did")
 
 
 class ReceiptLine(serializers.ModelSerializer[Receipt]):
-    """An item of GET /v1/receipts: the record without payload and bytes."""
+    """An item of GET /v1/receipts: the record without payload and bytes.
+
+    `context["payments"]` has the payment state of each receipt by its id, read once for all of them.
+    """
 
     node_id = serializers.CharField()
     sha256 = serializers.SerializerMethodField()
+    payment = serializers.SerializerMethodField()
 
     class Meta:
         model = Receipt
         fields = [
             "request_id", "node_id", "region", "model_id", "ts_start", "ts_end", "accepted_at",
-            "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payable",
+            "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit", "failed", "payment",
             "node_status", "node_status_at_end", "sha256",
         ]  # fmt: skip
 
     def get_sha256(self, receipt: Receipt) -> str:
         return bytes(receipt.sha256).hex()
+
+    @extend_schema_field(PaymentAnswer)
+    def get_payment(self, receipt: Receipt) -> dict[str, str | None]:
+        payment: PaymentState = self.context["payments"][receipt.id]
+        return {"state": payment.state, "rule": payment.rule or None}
 
 
 class CheckAnswer(serializers.Serializer[Any]):

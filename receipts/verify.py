@@ -97,7 +97,7 @@ def _check(name: str, ok: bool, holds: str, fails: str) -> Check:
 
 
 def _life(key: NodeKey, ts_end: datetime) -> str:
-    """When the key was current. A receipt signed outside of that time is genuine, but not payable."""
+    """When the key was current. A receipt signed outside of that time is genuine, but not paid."""
     grace = timedelta(seconds=CLOCK_GRACE_SECONDS)
     if ts_end < key.valid_from - grace:
         return f"but only since {key.valid_from:%F %T} UTC, after the request ended"

@@ -1,5 +1,6 @@
 """The pages of receipts: the explorer, and one receipt with its evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -12,9 +13,9 @@ from jatevo.web.errors import ApiError
 from jatevo.web.fragments import page_or_fragment
 from jatevo.web.paging import KeysetPage, keyset_page
 from nodes.models import Node
-from nodes.rules.lifecycle import Status
 from receipts.forms import ReceiptSearch, presets
-from receipts.models import PayableClaim, Receipt, ReceiptIdentity, ReceiptQuerySet
+from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
+from receipts.slots import PaymentState, payments
 from receipts.verify import Check, verify
 from receipts.viewer import pretty
 
@@ -38,6 +39,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
     context = {
         "search": search,
         "page": page,
+        "paid_rows": _with_payment(page.rows),
         "live": live,
         "here": request.get_full_path(),
         "filtered": search.in_use,
@@ -56,6 +58,8 @@ def detail(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
     lines = pretty(bytes(receipt.raw))
     verification = verify(receipt) if enabled(Flag.ENABLE_SIGNATURE_VERIFY) else None
     others = Receipt.objects.visible_to(request.user).filter(request_id=request_id).exclude(node_id=node_id)
+    shown = [receipt, *others.defer("raw", "payload").order_by("accepted_at")[:MOST_OTHERS]]
+    (_, payment), *paid_others = _with_payment(shown)
     context = {
         "receipt": receipt,
         "verification": verification,
@@ -63,8 +67,8 @@ def detail(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
         "lines": lines,
         "size_bytes": len(receipt.raw),
         "sha256": bytes(receipt.sha256).hex(),
-        "payable_reason": _payable_reason(receipt),
-        "others": others.defer("raw", "payload").order_by("accepted_at")[:MOST_OTHERS],
+        "payment": payment,
+        "others": paid_others,
         "duration_seconds": int((receipt.ts_end - receipt.ts_start).total_seconds()),
     }
     return page_or_fragment(request, "receipts/detail.html", context, fragments={"drawer-body": "drawer"})
@@ -77,6 +81,12 @@ def _page(found: ReceiptQuerySet, cursor: str) -> KeysetPage[Receipt]:
         return keyset_page(slim, cursor=cursor or None, limit=PER_PAGE, fields=NEWEST_FIRST)
     except ApiError:
         return keyset_page(slim, cursor=None, limit=PER_PAGE, fields=NEWEST_FIRST)
+
+
+def _with_payment(receipts: Sequence[Receipt]) -> list[tuple[Receipt, PaymentState]]:
+    """Each receipt with whether it is paid."""
+    states = payments(receipts)
+    return [(receipt, states[receipt.id]) for receipt in receipts]
 
 
 def _visible(request: HttpRequest, node_id: str, request_id: str) -> Receipt:
@@ -114,14 +124,3 @@ _CHECK_LABELS = {
 def _checked(check: Check) -> CheckLine:
     label = _CHECK_LABELS.get(check.name, check.name.capitalize())
     return CheckLine(label, check.ok, check.detail if check.ok else f"Failed: {check.detail}")
-
-
-def _payable_reason(receipt: Receipt) -> str:
-    """Why a receipt is paid or not, in words."""
-    if receipt.payable:
-        return "The node was active, and this is the request's one payable receipt."
-    if receipt.node_status != Status.ACTIVE:
-        return f"The node was not active when it was accepted ({Status(receipt.node_status).label.lower()})."
-    if PayableClaim.objects.filter(request_id=receipt.request_id).exists():
-        return "Another receipt of the same request is the payable one."
-    return "The key that signed it was not current when the request ended."

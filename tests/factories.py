@@ -14,10 +14,12 @@ from nacl.signing import SigningKey
 
 from jatevo.accounts.models import Org, Role, User
 from jatevo.wire import signing
-from nodes.models import Node, NodeAttestation, NodeKey, Runtime, Validator
+from jatevo.wire.names import normal_model
+from nodes.models import Node, NodeAttestation, NodeKey, NodeOffer, Runtime, Validator
 from nodes.rules.lifecycle import Status
-from receipts.models import Receipt, ReceiptIdentity
+from receipts.models import Receipt, ReceiptIdentity, UnjudgedReceipt
 
+FIRST_KEY_SINCE = datetime(2020, 1, 1, tzinfo=UTC)  # of factories' nodes, and of what they offer
 PASSWORD = "correct horse battery staple"
 
 
@@ -61,10 +63,13 @@ class NodeFactory(DjangoModelFactory[Node]):
 
     @post_generation
     def key(self: Node, create: bool, extracted: Any, **kwargs: Any) -> None:
-        since = datetime(2020, 1, 1, tzinfo=UTC)
         public_key = bytes(signing_key_of(self.pk).verify_key)
-        NodeKey.objects.create(node=self, public_key=public_key, valid_from=since, added_by="test")
+        NodeKey.objects.create(node=self, public_key=public_key, valid_from=FIRST_KEY_SINCE, added_by="test")
         NodeAttestation.objects.create(node=self, gpu_model="Apple M3 Max", vram_gb=48)
+        NodeOffer.objects.bulk_create(
+            NodeOffer(node=self, model=model, offered_from=FIRST_KEY_SINCE)
+            for model in dict.fromkeys(map(normal_model, self.models_offered))
+        )
 
 
 class ValidatorFactory(DjangoModelFactory[Validator]):
@@ -108,9 +113,12 @@ def signed_receipt(node_id: str, **changes: Any) -> dict[str, Any]:
 
 
 def ReceiptFactory(
-    *, node: Node, at: datetime | None = None, payable: bool = True, **changes: Any
+    *, node: Node, at: datetime | None = None, status: Status = Status.ACTIVE, **changes: Any
 ) -> Receipt:
-    """An accepted receipt of the node, in the database."""
+    """An accepted receipt of the node, in the database and in the queue of earnings.
+
+    `status` was the node's then. `changes` are members of the signed receipt.
+    """
     at = at or timezone.now()
     ended = int(at.timestamp())
     payload = signed_receipt(node.pk, **{"ts_start": ended - 16, "ts_end": ended, **changes})
@@ -119,9 +127,12 @@ def ReceiptFactory(
     ReceiptIdentity.objects.create(
         node_id=node.pk, request_id=payload["request_id"], sha256=digest, accepted_at=at
     )
-    number = ReceiptIdentity.objects.count()
+    number = 1_000_000 + ReceiptIdentity.objects.count()
+    UnjudgedReceipt.objects.create(
+        id=number, accepted_at=at, node_id=node.pk, request_id=payload["request_id"]
+    )
     return Receipt.objects.create(
-        id=1_000_000 + number,
+        id=number,
         accepted_at=at,
         node=node,
         request_id=payload["request_id"],
@@ -135,9 +146,12 @@ def ReceiptFactory(
         hedged=payload["hedged"],
         cache_hit=payload["cache_hit"],
         failed=payload.get("outcome") == "error",
-        payable=payable,
-        node_status=Status.ACTIVE if payable else Status.PENDING,
+        node_status=status,
+        node_status_at_end=status,
+        org_id=node.org_id,
+        concurrency=node.concurrency,
         public_key=bytes(signing_key_of(node.pk).verify_key),
+        key_since=FIRST_KEY_SINCE,
         sha256=digest,
         raw=raw,
         payload=payload,

@@ -19,8 +19,7 @@ SELECT 'receipt', jsonb_build_object(
     'p95_ms', p95_ms,
     'hedged', hedged,
     'cache_hit', cache_hit,
-    'failed', failed,
-    'payable', payable)
+    'failed', failed)
 FROM receipts_receipt;
 
 INSERT INTO metrics_outbox (kind, body)

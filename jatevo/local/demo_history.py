@@ -111,6 +111,7 @@ def invent_history(
         observations.write_probes(fleet, [validator], now=now)
         facts = receipts.write_receipts(
             fleet,
+            [org.pk],
             hours=DAYS * 24,
             per_node_day=RECEIPTS_PER_NODE_DAY,
             seed=_seed(),

@@ -48,7 +48,6 @@ class ReceiptFact:
     hedged: bool
     cache_hit: bool
     failed: bool
-    payable: bool
 
     def to_body(self) -> dict[str, Any]:
         """The outbox body: a JSON object with exactly these members."""

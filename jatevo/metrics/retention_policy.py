@@ -4,8 +4,8 @@
 their rules with `register(…)` in a module `retention`; `rules()` finds them all. Partitions of ClickHouse and
 of receipts are dropped once everything in them is old enough. Rows of other tables are deleted.
 
-Data without a rule is kept for ever: audit rows; the identities of receipts and the claims of requests,
-because a repeated receipt must be refused at any time; forged receipts, which are evidence; nodes, their
+Data without a rule is kept for ever: audit rows; the identities of receipts, because a repeated
+receipt must be refused at any time; forged receipts, which are evidence; nodes, their
 transitions and exemptions; a node's first minute on record.
 """
 

@@ -25,7 +25,6 @@ RECEIPT_COLUMNS = (
     "hedged",
     "cache_hit",
     "failed",
-    "payable",
 )
 LATENCY_COLUMNS = ("probe_id", "node_id", "region", "ts", "p50", "p95", "p99", "tps")
 UPTIME_COLUMNS = ("node_id", "ts", "up", "beats")
@@ -114,7 +113,6 @@ def _receipt_row(fact: ReceiptFact) -> tuple[Any, ...]:
         int(fact.hedged),
         int(fact.cache_hit),
         int(fact.failed),
-        int(fact.payable),
     )
 
 

@@ -12,6 +12,7 @@ from django.db.models import F
 from jatevo.accounts.models import Org, User
 from jatevo.audit.record import Actor, actor_of, record
 from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
+from jatevo.wire.names import normal_model
 from nodes.actions.errors import EnrollmentInvalid, EnrollmentMismatch, KeyExists, NodeExists
 from nodes.actions.fraud import note_refused_key, relate
 from nodes.models import (
@@ -21,6 +22,7 @@ from nodes.models import (
     NodeAttestation,
     NodeKey,
     NodeMark,
+    NodeOffer,
 )
 from nodes.rules.credentials import enrollment_digest, new_enrollment_token
 from nodes.rules.marks import MarkKind, endpoint_mark, hardware_mark
@@ -189,6 +191,9 @@ def _create(registration: Registration, enrollment: Enrollment, at: datetime) ->
     NodeAttestation.objects.create(node=node, updated_at=at, **registration.attestation)
     NodeKey.objects.create(
         node=node, public_key=registration.public_key, valid_from=at, added_by=f"enrolment {enrollment.pk}"
+    )
+    NodeOffer.objects.bulk_create(
+        NodeOffer(node=node, model=normal_model(name), offered_from=at) for name in registration.models
     )
     marks = {
         MarkKind.HARDWARE: hardware_mark(registration.attestation.get("hardware_hash", "")),

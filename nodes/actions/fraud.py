@@ -6,7 +6,7 @@ so are all nodes that the organisation has registered since. A node held this wa
 turn.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -20,6 +20,7 @@ from nodes.models import FindingState, FraudCause, FraudFinding, FraudRelation, 
 from nodes.rules.lifecycle import Event, Reason, Status
 
 MOST_RELATED_AT_ONCE = 500
+MOST_DOUBT = timedelta(days=7)  # before it: no receipt is accepted later than that
 
 _EVENTS = {
     FraudCause.RECEIPT_FORGED: Event.RECEIPT_FORGED,
@@ -35,12 +36,17 @@ def find_fraud(
     at: datetime,
     reason: str = "",
     evidence: dict[str, Any] | None = None,
+    doubtful_from: datetime | None = None,
 ) -> FraudFinding:
     """Opens a finding about the node and quarantines it, in one transaction. Returns the finding in force.
 
-    If a finding is already open or confirmed, it is kept, and the event is recorded as usual. Raises
-    UnknownNode.
+    What the node served from `doubtful_from` on is in doubt (default: from `at`; at most MOST_DOUBT earlier
+    for a cause that is no admin's). If a finding is already open or confirmed, it is kept, and the event is
+    recorded as usual; earlier evidence moves the doubt of an open one back. Raises UnknownNode.
     """
+    doubtful_from = min(doubtful_from or at, at)
+    if cause != FraudCause.ADMIN:
+        doubtful_from = max(doubtful_from, at - MOST_DOUBT)
     with transaction.atomic():
         # the row lock makes this wait for a concurrent clear or a second forgery
         node = Node.objects.select_for_update(no_key=True).filter(pk=node_id).only("id", "org_id").first()
@@ -53,21 +59,42 @@ def find_fraud(
                 cause=cause,
                 reason=reason,
                 evidence=evidence or {},
+                doubtful_from=doubtful_from,
                 opened_at=at,
                 opened_by=by.id,
             )
-            _record("fraud.open", finding, node, by=by, reason=reason or cause.value, **(evidence or {}))
+            details = {"doubtful_from": doubtful_from.isoformat(), **(evidence or {})}
+            _record("fraud.open", finding, node, by=by, reason=reason or cause.value, **details)
+        elif finding.state == FindingState.OPEN and doubtful_from < finding.doubtful_from:
+            finding.doubtful_from = doubtful_from
+            finding.save(update_fields=["doubtful_from"])
+            details = {"doubtful_from": doubtful_from.isoformat(), **(evidence or {})}
+            _record("fraud.extend", finding, node, by=by, reason=reason or cause.value, **details)
         happen(node_id, _EVENTS[cause], by=by, at=at, reason=reason, evidence=evidence)
     return finding
 
 
-def suspect(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:
-    """Opens a finding for an admin. A reason is required. Raises NotPossible if one is open or confirmed."""
+def suspect(
+    *, node: Node, by: User, reason: str, at: datetime, doubtful_from: datetime | None = None
+) -> FraudFinding:
+    """Opens a finding for an admin, about what the node served from `doubtful_from` on (default: `at`).
+
+    A reason is required. Raises NotPossible if a finding is open or confirmed, or for a future moment.
+    """
     if not reason.strip():
         raise NotPossible("Enter a reason. It is recorded in the audit log.")
+    if doubtful_from is not None and doubtful_from > at:
+        raise NotPossible("The doubt cannot begin in the future.")
     if FraudFinding.objects.binding().filter(node=node).exists():
         raise NotPossible("This node already has a finding of fraud.")
-    return find_fraud(node.pk, cause=FraudCause.ADMIN, by=actor_of(by), reason=reason.strip(), at=at)
+    return find_fraud(
+        node.pk,
+        cause=FraudCause.ADMIN,
+        by=actor_of(by),
+        reason=reason.strip(),
+        at=at,
+        doubtful_from=doubtful_from,
+    )
 
 
 def confirm_fraud(*, node: Node, by: User, reason: str, at: datetime) -> FraudFinding:

@@ -25,6 +25,21 @@ class ReasonForm(forms.Form):
     )
 
 
+class FraudForm(ReasonForm):
+    """The reason for a decision about fraud and, for a new finding, from when on the node is in doubt."""
+
+    doubtful_from = forms.DateTimeField(
+        label="In doubt from",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="What the node served from then on is held until you decide. Leave empty for now.",
+    )
+
+    def __init__(self, *args: Any, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["doubtful_from"].label = f"In doubt from ({current_zone_words(now)})"
+
+
 class TokenForm(ReasonForm):
     """The reason for giving a node a new token."""
 

@@ -26,7 +26,7 @@ from nodes.actions import (
     suspect,
     unshare,
 )
-from nodes.detail.forms import MaintenanceForm, ReasonForm, SharingForm, TokenForm
+from nodes.detail.forms import FraudForm, MaintenanceForm, ReasonForm, SharingForm, TokenForm
 from nodes.detail.fraud import fraud_view
 from nodes.detail.metrics_tab import spell_duration
 from nodes.detail.tabs import Tab
@@ -67,16 +67,18 @@ def fraud_of_node(request: HttpRequest, name: str) -> HttpResponse:
 
     A POST opens, confirms or clears a finding.
     """
-    node, _ = seen(request, name)
-    form = ReasonForm(request.POST or None)
+    node, now = seen(request, name)[0], timezone.now()
+    form = FraudForm(request.POST or None, now=now)
     decide = _FRAUD_DECISIONS.get(request.POST.get("decision", ""))
     if request.method == "POST" and form.is_valid():
         if decide is None:
             form.add_error(None, "Choose what to do.")
         else:
             action, done = decide
+            answers = form.cleaned_data
+            doubt = {"doubtful_from": answers["doubtful_from"]} if action is suspect else {}
             try:
-                action(node=node, by=user_of(request), reason=form.cleaned_data["reason"], at=timezone.now())
+                action(node=node, by=user_of(request), reason=answers["reason"], at=now, **doubt)
             except NodeError as error:
                 form.add_error(None, str(error))
             else:

@@ -1,4 +1,4 @@
-"""How many receipts of a node are payable, as far back as is cheap to count."""
+"""How many receipts of a node were accepted, as far back as is cheap to count."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,9 +15,9 @@ KEEP_SECONDS = 60
 
 @dataclass(frozen=True)
 class ReceiptsSoFar:
-    """Sums over the payable receipts of WINDOW or, if `capped`, over the newest MOST_COUNTED of them."""
+    """Sums over the receipts of WINDOW or, if `capped`, over the newest MOST_COUNTED of them."""
 
-    payable: int
+    receipts: int
     tokens_input: int
     tokens_output: int
     capped: bool
@@ -33,13 +33,13 @@ def receipts_so_far(node: Node, *, at: datetime) -> ReceiptsSoFar:
         return known
     # every receipt is younger than its node, so both bounds skip older partitions
     since = max(node.created_at, at - WINDOW)
-    newest = node.receipts.filter(accepted_at__gte=since, payable=True).order_by("-accepted_at", "-id")
+    newest = node.receipts.filter(accepted_at__gte=since).order_by("-accepted_at", "-id")
     sums = (
         newest.values("tokens_input", "tokens_output")[: MOST_COUNTED + 1]
         .aggregate(count=Count("*"), tokens_in=Sum("tokens_input"), tokens_out=Sum("tokens_output"))
     )  # fmt: skip
     found = ReceiptsSoFar(
-        payable=min(sums["count"], MOST_COUNTED),
+        receipts=min(sums["count"], MOST_COUNTED),
         tokens_input=sums["tokens_in"] or 0,
         tokens_output=sums["tokens_out"] or 0,
         capped=sums["count"] > MOST_COUNTED,

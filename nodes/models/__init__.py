@@ -14,6 +14,7 @@ from nodes.models.life import (
     ExemptionKind,
     ExemptionQuerySet,
     NodeChange,
+    NodeOffer,
     NodeTransition,
     PendingJudgement,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "NodeHour",
     "NodeKey",
     "NodeMark",
+    "NodeOffer",
     "NodeQuerySet",
     "NodeStanding",
     "NodeTransition",

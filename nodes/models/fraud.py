@@ -70,6 +70,7 @@ class FraudFinding(models.Model):
     cause = models.CharField(max_length=16, choices=FraudCause.choices)
     reason = models.TextField(blank=True, help_text="why an admin opened it")
     evidence = models.JSONField(default=dict)
+    doubtful_from = models.DateTimeField(help_text="what the node served from then on is in doubt")
     opened_at = models.DateTimeField()
     opened_by = models.CharField(max_length=320)
     decided_at = models.DateTimeField(null=True)
@@ -103,6 +104,10 @@ class FraudFinding(models.Model):
                 & ~models.Q(decided_by="")
                 & ~models.Q(decision=""),
                 name="fraud_finding_decided_with_reason",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(doubtful_from__lte=models.F("opened_at")),
+                name="fraud_finding_doubt_before_opening",
             ),
         ]
 

@@ -6,6 +6,7 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from jatevo.wire.names import MAX_NAME_CHARACTERS
 from nodes.models.coverage import covering_node
 from nodes.models.node import Node
 
@@ -56,6 +57,41 @@ class NodeChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}: {', '.join(self.changes)}"
+
+
+class NodeOffer(models.Model):
+    """A time in which a node offered a model. `offered_until` is null while it does.
+
+    A model that comes back within a day continues its last row, so that a runtime which lists its models
+    unsteadily does not fill the history. Nothing is known of times before a node's first row.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="offers")
+    model = models.CharField(
+        max_length=MAX_NAME_CHARACTERS, help_text="in the form in which models are compared"
+    )
+    offered_from = models.DateTimeField()
+    offered_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["node", "model", "offered_from"], name="offer_by_node_model")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["node", "model"],
+                condition=models.Q(offered_until__isnull=True),
+                name="offer_one_open",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(offered_until__isnull=True)
+                | models.Q(offered_until__gte=models.F("offered_from")),
+                name="offer_ends_after_start",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}: {self.model}"
 
 
 class ExemptionKind(models.TextChoices):

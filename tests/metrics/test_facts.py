@@ -35,12 +35,15 @@ def test_a_receipts_body_is_this_json() -> None:
         "hedged": False,
         "cache_hit": True,
         "failed": False,
-        "payable": True,
     }
 
 
 def test_members_of_a_later_version_are_ignored() -> None:
     assert parse("receipt", {**receipt().to_body(), "added_later": 1}) == receipt()
+
+
+def test_bodies_of_the_last_version_still_ship() -> None:
+    assert parse("receipt", {**receipt().to_body(), "payable": True}) == receipt()
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def test_every_kind_of_fact_arrives_and_the_outbox_is_empty(store: Store) -> Non
         )
     ]
     assert store.execute(
-        "SELECT tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed, payable"
+        "SELECT tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed"
         " FROM receipt_facts WHERE request_id = 'r_1'"
-    ) == [(128, 92, 310.0, 0, 1, 0, 1)]
+    ) == [(128, 92, 310.0, 0, 1, 0)]
     assert store.execute(
         "SELECT ts, region, count, tokens_in, tokens_out, cache_hits, errors FROM requests_minute"
         " ORDER BY region"

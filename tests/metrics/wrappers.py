@@ -66,7 +66,6 @@ def receipt(request_id: str = "r_1", **changes: Any) -> ReceiptFact:
             "hedged": False,
             "cache_hit": True,
             "failed": False,
-            "payable": True,
             **changes,
         }
     )

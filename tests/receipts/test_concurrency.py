@@ -12,7 +12,7 @@ from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
 from nodes.models import NodeTransition
 from nodes.rules.lifecycle import Status
-from receipts.models import ForgedReceipt, PayableClaim, Receipt
+from receipts.models import ForgedReceipt, Receipt, UnjudgedReceipt
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Answer, SignedSender
 
@@ -72,12 +72,12 @@ def test_fifty_different_contents_of_one_id_leave_one_winner() -> None:
 
 
 @override_settings(RATE_LIMITS=UNLIMITED)
-def test_hedged_requests_of_many_nodes_have_one_payable_receipt() -> None:
+def test_hedged_requests_of_many_nodes_are_all_kept_and_queued() -> None:
     nodes = [NodeFactory.create(status=Status.ACTIVE) for _ in range(20)]
     bodies = [orjson.dumps(signed_receipt(node.pk, request_id="r_hedged", hedged=True)) for node in nodes]
     answers = post_together([SignedSender.node(node) for node in nodes], bodies)
     assert [answer.status_code for answer in answers] == [201] * 20
-    assert Receipt.objects.filter(payable=True).count() == PayableClaim.objects.count() == 1
+    assert Receipt.objects.count() == UnjudgedReceipt.objects.count() == 20
 
 
 @override_settings(RATE_LIMITS=UNLIMITED)
@@ -95,7 +95,7 @@ def test_overlapping_batches_in_opposite_order_do_not_deadlock() -> None:
     statuses = [result["status"] for answer in answers for result in answer.json()["results"]]
     assert statuses.count(201) == 240
     assert statuses.count(200) == 240
-    assert Receipt.objects.filter(payable=True).count() == 60
+    assert Receipt.objects.count() == UnjudgedReceipt.objects.count() == 240
 
 
 @override_settings(RATE_LIMITS=UNLIMITED)

@@ -19,10 +19,17 @@ from jatevo.wire import signing
 from nodes.actions import happen
 from nodes.models import Node, NodeKey
 from nodes.rules.lifecycle import Event, Status
-from receipts.models import ForgedReceipt, PayableClaim, Receipt, ReceiptIdentity
+from receipts.models import ForgedReceipt, Receipt, ReceiptIdentity, UnjudgedReceipt
 from receipts.verify import verify
 from tests.accounts.browser import Browser
-from tests.factories import NodeFactory, UserFactory, receipt_payload, signed_receipt, signing_key_of
+from tests.factories import (
+    FIRST_KEY_SINCE,
+    NodeFactory,
+    UserFactory,
+    receipt_payload,
+    signed_receipt,
+    signing_key_of,
+)
 from tests.machines import SignedSender, bearer
 
 pytestmark = pytest.mark.django_db
@@ -51,9 +58,33 @@ def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Sign
     assert bytes(receipt.raw) == raw
     assert bytes(receipt.sha256) == hashlib.sha256(raw).digest()
     assert receipt.payload == payload
-    assert (receipt.payable, receipt.node_status) == (True, "active")
+    assert receipt.node_status == "active"
     (fact,) = Outbox.objects.filter(kind="receipt")
-    assert (fact.body["request_id"], fact.body["payable"]) == (payload["request_id"], True)
+    assert fact.body["request_id"] == payload["request_id"]
+
+
+def test_accepted_receipt_records_what_earnings_judge_by_and_is_queued(
+    node: Node, machine: SignedSender
+) -> None:
+    Node.objects.filter(pk=node.pk).update(concurrency=7)
+    payload = signed_receipt(node.pk)
+    assert machine.send(URL, {"receipts": [payload]}).status_code == 200
+    receipt = Receipt.objects.get()
+    key = node.keys.get()
+    assert (receipt.org_id, receipt.concurrency) == (node.org_id, 7)
+    assert (receipt.key_since, receipt.key_until) == (key.valid_from, None)
+    queued = UnjudgedReceipt.objects.get()
+    assert (queued.id, queued.accepted_at) == (receipt.id, receipt.accepted_at)
+    assert (queued.node_id, queued.request_id) == (node.pk, payload["request_id"])
+
+
+def test_duplicates_conflicts_and_forgeries_are_not_queued(node: Node, machine: SignedSender) -> None:
+    payload = signed_receipt(node.pk)
+    machine.send(URL, payload)
+    machine.send(URL, payload)
+    machine.send(URL, signed_receipt(node.pk, request_id=payload["request_id"], tokens_output=93))
+    machine.send(URL, signing.sign(receipt_payload(node.pk), SigningKey.generate()))
+    assert [row.request_id for row in UnjudgedReceipt.objects.all()] == [payload["request_id"]]
 
 
 def test_a_receipt_counts_for_the_region_of_its_node_whatever_it_says(
@@ -87,24 +118,21 @@ def test_same_id_with_other_content_is_a_conflict(node: Node, machine: SignedSen
     assert Receipt.objects.get().tokens_output == 92
 
 
-def test_two_nodes_may_hold_a_receipt_of_one_request_but_only_one_is_payable(
-    node: Node, machine: SignedSender
-) -> None:
+def test_two_nodes_may_hold_a_receipt_of_one_request(node: Node, machine: SignedSender) -> None:
     other = NodeFactory.create(status=Status.ACTIVE)
     request_id = "r_hedged"
     assert machine.send(URL, signed_receipt(node.pk, request_id=request_id, hedged=True)).status_code == 201
     second = SignedSender.node(other).send(URL, signed_receipt(other.pk, request_id=request_id, hedged=True))
     assert second.status_code == 201
-    assert {row.node_id: row.payable for row in Receipt.objects.all()} == {node.pk: True, other.pk: False}
-    assert PayableClaim.objects.get().node_id == node.pk
+    assert set(UnjudgedReceipt.objects.values_list("node_id", flat=True)) == {node.pk, other.pk}
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.OFFLINE, Status.QUARANTINE])
-def test_receipt_of_a_node_that_is_not_active_is_kept_but_not_payable(status: Status) -> None:
+def test_receipt_of_a_node_that_is_not_active_is_kept_with_its_status(status: Status) -> None:
     node = NodeFactory.create(status=status)
     assert SignedSender.node(node).send(URL, signed_receipt(node.pk)).status_code == 201
-    assert Receipt.objects.get().payable is False
-    assert not PayableClaim.objects.exists()
+    assert Receipt.objects.get().node_status == status
+    assert UnjudgedReceipt.objects.count() == 1
 
 
 def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine: SignedSender) -> None:
@@ -161,38 +189,26 @@ def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(
     now = int(time.time())
     spooled = signed_receipt(node.pk, ts_start=now - 7216, ts_end=now - 7200)
     assert machine.send(URL, spooled).status_code == 201
-    assert Receipt.objects.get().payable
+    receipt = Receipt.objects.get()
+    assert (receipt.key_since, receipt.key_until) == (FIRST_KEY_SINCE, changed_at)
 
 
-def test_receipt_by_a_former_key_is_genuine_whenever_it_ended_and_not_paid(
-    node: Node, machine: SignedSender
-) -> None:
+def test_receipt_by_a_former_key_is_genuine_whenever_it_ended(node: Node, machine: SignedSender) -> None:
     """The answer to a change of keys was lost: the agent goes on with the key that it knows."""
     old = bytes(signing_key_of(node.pk).verify_key)
-    change_key(node, at=timezone.now() - timedelta(seconds=600))
+    changed_at = timezone.now() - timedelta(seconds=600)
+    change_key(node, at=changed_at)
     payload = signed_receipt(node.pk)
     answer = machine.send(URL, payload)
     assert (answer.status_code, answer.json()["verified"]) == (201, True)
     receipt = Receipt.objects.get()
-    assert (bytes(receipt.public_key), receipt.payable) == (old, False)
-    assert not PayableClaim.objects.exists(), (
-        "what is not paid takes nothing from the hedged request's others"
-    )
+    assert (bytes(receipt.public_key), receipt.key_until) == (old, changed_at)
     assert not ForgedReceipt.objects.exists()
     node.refresh_from_db()
     assert node.status == Status.ACTIVE
     checks = {check.name: check for check in verify(receipt).checks}
     assert verify(receipt).valid
     assert "but only until" in checks["key"].detail
-
-
-@pytest.mark.parametrize(("seconds_ago", "paid"), [(290, True), (320, False)])
-def test_a_former_keys_receipts_are_payable_for_five_minutes_more(
-    node: Node, machine: SignedSender, seconds_ago: int, paid: bool
-) -> None:
-    change_key(node, at=timezone.now() - timedelta(seconds=seconds_ago))
-    assert machine.send(URL, signed_receipt(node.pk)).status_code == 201
-    assert Receipt.objects.get().payable is paid
 
 
 def test_receipt_by_another_nodes_key_is_a_forgery(node: Node, machine: SignedSender) -> None:
@@ -275,7 +291,7 @@ def test_batch_judges_each_alone_and_keeps_the_exact_bytes(node: Node, machine: 
     assert Receipt.objects.count() == 2
 
 
-def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_not_payable(
+def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_kept(
     node: Node, machine: SignedSender
 ) -> None:
     forged = signing.sign(receipt_payload(node.pk), SigningKey.generate())
@@ -283,7 +299,7 @@ def test_forged_receipt_in_a_batch_quarantines_and_the_rest_is_not_payable(
     assert [result["status"] for result in answer.json()["results"]] == [201, 422]
     node.refresh_from_db()
     assert node.status == Status.QUARANTINE
-    assert Receipt.objects.get().payable is False
+    assert Receipt.objects.get().node_status == Status.QUARANTINE
 
 
 @pytest.mark.parametrize("receipts", [[], "x", None, {"a": 1}, [1] * 501])

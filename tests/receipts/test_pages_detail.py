@@ -78,22 +78,13 @@ def test_a_hedged_request_shows_the_other_receipts_that_the_reader_may_see(
     operator: Browser, node: Node, org: Org
 ) -> None:
     ReceiptFactory(node=node, request_id="r_1", hedged=True)
-    ReceiptFactory(node=NodeFactory.create(id="gpu-1", org=org), request_id="r_1", hedged=True, payable=False)
-    ReceiptFactory(node=NodeFactory.create(id="rival-1"), request_id="r_1", hedged=True, payable=False)
+    ReceiptFactory(node=NodeFactory.create(id="gpu-1", org=org), request_id="r_1", hedged=True)
+    ReceiptFactory(node=NodeFactory.create(id="rival-1"), request_id="r_1", hedged=True)
     page = text_of(operator.get("/receipts/macbook-001/r_1/"))
     assert 'href="/receipts/gpu-1/r_1/"' in page
     assert "rival-1" not in page
     admin = Browser().hold_session(make_user(Role.ADMIN))
     assert 'href="/receipts/rival-1/r_1/"' in text_of(admin.get("/receipts/macbook-001/r_1/"))
-
-
-def test_why_a_receipt_is_not_payable_is_said(operator: Browser, node: Node) -> None:
-    ReceiptFactory(node=node, request_id="r_paid")
-    ReceiptFactory(node=node, request_id="r_early", payable=False)
-    assert "one payable receipt" in text_of(operator.get("/receipts/macbook-001/r_paid/"))
-    assert "not active when it was accepted (pending)" in text_of(
-        operator.get("/receipts/macbook-001/r_early/")
-    )
 
 
 def test_the_drawer_is_a_fragment_of_the_same_url(operator: Browser, node: Node) -> None:

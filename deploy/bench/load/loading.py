@@ -146,7 +146,12 @@ class Loading:
             observations.write_probes(fleet, VALIDATORS, now=now)
         with self._step("signed receipts of a day"):
             facts = receipts.write_receipts(
-                fleet, hours=SIGNED_HOURS, per_node_day=per_day, seed=wish.seed, now=now
+                fleet,
+                [org.pk for org in orgs],
+                hours=SIGNED_HOURS,
+                per_node_day=per_day,
+                seed=wish.seed,
+                now=now,
             )
         SweeperClock.objects.update_or_create(
             pk=1, defaults={"last_run_at": moment(now), "counting_from": moment(now)}

@@ -55,11 +55,11 @@ _PROBES = joined(
 )
 _RECEIPTS = joined(
     "INSERT INTO receipt_facts (node_id, request_id, region, model_id, ts_start, ts_end, accepted_at, tokens_input,"
-    " tokens_output, p95_ms, hedged, cache_hit, failed, payable)"
+    " tokens_output, p95_ms, hedged, cache_hit, failed)"
     " SELECT node_id, concat('r_', lower(hex(h)), lower(hex(cityHash64(h)))), region, model_id,"
     " toDateTime(hour + second - 1 - h % 20), toDateTime(hour + second), toDateTime(hour + second + {accepted_after}),"
     " 40 + h % 2960, if(h % 100 = 0, 0, 10 + h % 890), base_ms * (1.2 + 1.8 * (h % 1000) / 1000),"
-    " h % 20 = 1, h % 5 = 2, h % 100 = 0, 1"
+    " h % 20 = 1, h % 5 = 2, h % 100 = 0"
     " FROM (SELECT node_id, region, model_id, base_ms, hour, cityHash64(node_id, hour, number, {seed}) AS h,"
     " intDiv(h, 1000) % 3600 AS second"
     " FROM (SELECT node_id, region, model_id, base_ms, hour, silent,"

@@ -2,23 +2,37 @@
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
+from django.db import connection
 
 from jatevo.local.history.copying import copy_lines, copy_rows, moment
-from jatevo.local.history.fleet import HOUR, WHOLE_HOUR, InventedFleet, InventedNode, dice
+from jatevo.local.history.fleet import HOUR, MINUTE, WHOLE_HOUR, InventedFleet, InventedNode, dice
 from jatevo.local.history.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.wire import schema, signing
+from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
+from jatevo.wire.names import normal_model
 from nodes.rules.lifecycle import Status
 
 _COLUMNS = (
     "accepted_at", "node_id", "request_id", "region", "model_id", "ts_start", "ts_end", "tokens_input", "tokens_output",
-    "p95_ms", "hedged", "cache_hit", "failed", "payable", "node_status", "public_key", "sha256", "raw", "payload",
+    "p95_ms", "hedged", "cache_hit", "failed", "node_status", "node_status_at_end", "org_id", "concurrency", "public_key",
+    "key_since", "sha256", "raw", "payload",
 )  # fmt: skip
+
+
+_DISPATCH = (
+    "gateway_id", "request_id", "node_id", "model", "model_id", "ts", "hedged", "tokens_input", "max_tokens", "received_at",
+)  # fmt: skip
+_QUEUE = """
+INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id)
+SELECT id, accepted_at, node_id, request_id FROM receipts_receipt WHERE id > %(before)s AND node_id = ANY (%(nodes)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -31,16 +45,20 @@ class InventedReceipt:
 
 def write_receipts(
     fleet: InventedFleet,
+    orgs: Sequence[UUID],
     *,
     hours: int,
     per_node_day: float,
     seed: int,
     now: int,
     marks: Mapping[str, Any] | None = None,
+    gateway: str = "",
+    dispatched_share: float = 0.0,
 ) -> list[ReceiptFact]:
-    """Receipts with identities and claims since so many hours before the running one; what ClickHouse should know of them.
+    """Receipts with identities since so many hours before the running one; what ClickHouse should know of them.
 
-    `marks` are further members of each, signed like the rest.
+    All of them are queued for earnings. `marks` are further members of each, signed like the rest. The gateway
+    says of the `dispatched_share` of them, 0 to 1, that it sent the request to the node.
     """
     first = now - now % HOUR - hours * HOUR
     draw = dice(seed, "receipts")
@@ -49,12 +67,18 @@ def write_receipts(
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for member in fleet.members:
-            for written in _receipts(member, first, per_node_day, now, draw, marks or {}):
+            org = orgs[member.org]
+            for written in _receipts(member, org, first, per_node_day, now, draw, marks or {}):
                 facts.append(written.fact)
-                identities.append((written.fact, written.row[16]))
+                identities.append((written.fact, written.row[_COLUMNS.index("sha256")]))
                 yield written.row
 
-    copy_rows("receipts_receipt", _COLUMNS, rows())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('receipts_receipt_id_seq')")
+        ((before,),) = cursor.fetchall()
+        copy_rows("receipts_receipt", _COLUMNS, rows())
+        nodes = [member.node_id for member in fleet.members]
+        cursor.execute(_QUEUE, {"before": before, "nodes": nodes})
     copy_lines(
         "receipts_receiptidentity",
         ("node_id", "request_id", "sha256", "accepted_at"),
@@ -63,16 +87,16 @@ def write_receipts(
             for fact, sha256 in identities
         ),
     )
-    copy_lines(
-        "receipts_payableclaim",
-        ("request_id", "node_id"),
-        (f"{fact.request_id}\t{fact.node_id}\n" for fact in facts if fact.payable),
-    )
+    if gateway:
+        sent = dice(seed, "dispatches")
+        chosen = (fact for fact in facts if sent.random() < dispatched_share)
+        copy_rows("receipts_dispatch", _DISPATCH, (_dispatch(fact, gateway, sent) for fact in chosen))
     return facts
 
 
 def _receipts(
     member: InventedNode,
+    org: UUID,
     first: int,
     per_node_day: float,
     now: int,
@@ -83,14 +107,14 @@ def _receipts(
     for hour in range(first, now, HOUR):
         heard = (WHOLE_HOUR & ~gaps.get(hour, 0)).bit_count() / 60
         count = int(per_node_day / 24 * heard + draw.random())
-        for _ in range(count):
-            if gaps.get(hour) != WHOLE_HOUR:
-                ends = hour + draw.randrange(min(HOUR, max(1, now - 5 - hour)))
-                yield _receipt(member, ends, draw, marks)
+        minutes = [minute for minute in range(60) if not gaps.get(hour, 0) >> minute & 1]
+        for _ in range(count if minutes else 0):
+            ends = hour + MINUTE * draw.choice(minutes) + draw.randrange(MINUTE)
+            yield _receipt(member, org, min(ends, now - 5), draw, marks)
 
 
 def _receipt(
-    member: InventedNode, ends: int, draw: random.Random, marks: Mapping[str, Any]
+    member: InventedNode, org: UUID, ends: int, draw: random.Random, marks: Mapping[str, Any]
 ) -> InventedReceipt:
     seconds = draw.randint(1, 20)
     failed = draw.random() < 0.01
@@ -131,12 +155,11 @@ def _receipt(
         hedged=payload["hedged"],
         cache_hit=payload["cache_hit"],
         failed=failed,
-        payable=status is Status.ACTIVE,
     )
-    return InventedReceipt(_row(fact, member, status, raw), fact)
+    return InventedReceipt(_row(fact, member, org, status, raw), fact)
 
 
-def _row(fact: ReceiptFact, member: InventedNode, status: Status, raw: bytes) -> tuple[Any, ...]:
+def _row(fact: ReceiptFact, member: InventedNode, org: UUID, status: Status, raw: bytes) -> tuple[Any, ...]:
     return (
         moment(fact.accepted_at),
         fact.node_id,
@@ -151,10 +174,29 @@ def _row(fact: ReceiptFact, member: InventedNode, status: Status, raw: bytes) ->
         fact.hedged,
         fact.cache_hit,
         fact.failed,
-        fact.payable,
         status.value,
+        status.value,
+        org,
+        DEFAULT_CONCURRENCY,
         bytes(member.signing_key.verify_key),
+        moment(member.joined),
         hashlib.sha256(raw).digest(),
         raw,
         raw.decode(),
+    )
+
+
+def _dispatch(fact: ReceiptFact, gateway: str, draw: random.Random) -> tuple[Any, ...]:
+    """What the gateway said when it sent the request. It does not know the outcome yet."""
+    return (
+        gateway,
+        fact.request_id,
+        fact.node_id,
+        normal_model(fact.model_id),
+        fact.model_id,
+        moment(fact.ts_start),
+        fact.hedged,
+        fact.tokens_input,
+        max(fact.tokens_output, 1) + draw.randint(0, 512),
+        moment(fact.ts_start + 1),
     )

@@ -9,6 +9,7 @@ import orjson
 from jatevo.audit.record import SYSTEM
 from jatevo.local.history.copying import copy_rows, moment
 from jatevo.local.history.fleet import MINUTE, InventedFleet, InventedNode
+from jatevo.wire.names import normal_model
 from nodes.rules.lifecycle import Phase, Reason, Status
 
 OFFLINE_AFTER = 5 * MINUTE
@@ -26,10 +27,16 @@ _TRANSITION = ("node_id", "at", "from_status", "to_status", "reason", "actor_kin
 
 
 def write_nodes(fleet: InventedFleet, orgs: Sequence[UUID], *, now: int) -> int:
-    """Nodes with attestation, key and history; how many transitions there were."""
+    """Nodes with attestation, key, offered models and history; how many transitions there were."""
     copy_rows("nodes_node", _NODE, (_node(member, orgs[member.org], now) for member in fleet.members))
     copy_rows("nodes_nodeattestation", _ATTESTATION, map(_attestation, fleet.members))
     copy_rows("nodes_nodekey", ("node_id", "public_key", "valid_from", "added_by"), map(_key, fleet.members))
+    offers = (
+        (member.node_id, normal_model(model), moment(member.joined))
+        for member in fleet.members
+        for model in member.models
+    )
+    copy_rows("nodes_nodeoffer", ("node_id", "model", "offered_from"), offers)
     transitions = [step for member in fleet.members for step in _transitions(member)]
     transitions.sort(
         key=lambda step: (step[1], step[0])

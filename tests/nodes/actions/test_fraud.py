@@ -65,8 +65,8 @@ class NodesOfOneOrg:
     def machine(self, name: str) -> SignedSender:
         return SignedSender("X-Node-Id", name, base64.b64decode(self.tokens[name].removeprefix("whsec_")))
 
-    def forge(self, name: str) -> None:
-        forged = signing.sign(receipt_payload(name), SigningKey.generate())
+    def forge(self, name: str, **changes: Any) -> None:
+        forged = signing.sign(receipt_payload(name, **changes), SigningKey.generate())
         assert self.machine(name).send("/v1/receipts", forged).status_code == 422
 
 
@@ -348,6 +348,33 @@ def test_admin_opens_a_finding_with_a_reason(admin: User) -> None:
     assert fleet.register("fresh", hardware=HARDWARE).json()["status"] == "quarantine"
     with pytest.raises(actions.NotPossible):
         actions.suspect(node=node, by=admin, reason="Again", at=timezone.now())
+
+
+@pytest.mark.parametrize(("ended_ago", "doubt_ago"), [(-200, 0), (0, 0), (7200, 7200)])
+def test_forged_receipt_puts_in_doubt_what_was_served_since_it_ended(ended_ago: int, doubt_ago: int) -> None:
+    fleet = NodesOfOneOrg()
+    fleet.register("rogue")
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False):
+        now = timezone.now()
+        ended = int(now.timestamp()) - ended_ago
+        fleet.forge("rogue", ts_start=ended - 10, ts_end=ended)
+    finding = FraudFinding.objects.get()
+    assert (finding.opened_at, finding.doubtful_from) == (now, now - timedelta(seconds=doubt_ago))
+
+
+def test_earlier_evidence_moves_the_doubt_of_an_open_finding_back(cheat: NodesOfOneOrg, admin: User) -> None:
+    before = FraudFinding.objects.get()
+    ended = int(timezone.now().timestamp()) - 86_400
+    cheat.forge("rogue", ts_start=ended - 10, ts_end=ended)
+    finding = FraudFinding.objects.get()
+    assert finding.doubtful_from.timestamp() == ended
+    assert finding.opened_at == before.opened_at
+    assert AuditEvent.objects.filter(verb="fraud.extend").count() == 1
+    cheat.forge("rogue")
+    assert FraudFinding.objects.get().doubtful_from == finding.doubtful_from
+    actions.confirm_fraud(node=Node.objects.get(pk="rogue"), by=admin, reason="Certain", at=timezone.now())
+    cheat.forge("rogue", ts_start=ended - 90, ts_end=ended - 80)
+    assert FraudFinding.objects.get().doubtful_from == finding.doubtful_from
 
 
 def test_node_that_forges_after_a_clear_gets_a_new_finding(cheat: NodesOfOneOrg, admin: User) -> None:

@@ -1,5 +1,7 @@
 """The page of a node's findings of fraud: admins decide there, nobody else sees it."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.utils import timezone
 
@@ -47,6 +49,20 @@ def test_an_admin_opens_a_finding_and_confirms_it(admin: Browser, node: Node) ->
     refused = admin.submit(f"/nodes/{node.pk}/clear/", {"reason": "Mercy"})
     assert refused.status_code == 422
     assert "quarantine is permanent" in refused.content.decode()
+
+
+def test_an_admin_says_from_when_on_the_node_is_in_doubt(admin: Browser, node: Node) -> None:
+    url = f"/nodes/{node.pk}/fraud/"
+    future = {"reason": "Too soon", "decision": "open", "doubtful_from": "2999-01-01T00:00"}
+    refused = admin.submit(url, future)
+    assert refused.status_code == 422
+    assert "cannot begin in the future" in refused.content.decode()
+    chosen = {"reason": "Counts made up", "decision": "open", "doubtful_from": "2026-03-04T05:06"}
+    assert admin.submit(url, chosen).status_code == 302
+    finding = FraudFinding.objects.get()
+    assert finding.doubtful_from == datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+    assert "In doubt: what the node served from" in text_of(admin, node)
+    assert "4 Mar 2026" in text_of(admin, node)
 
 
 def test_an_admin_clears_a_finding_on_its_page(admin: Browser, node: Node) -> None:

@@ -1,6 +1,5 @@
-"""The tables of receipts. Identities detect duplicates across partitions; receipts keep the evidence."""
+"""Accepted receipts. Identities detect duplicates across partitions; receipts keep the evidence."""
 
-import uuid
 from typing import Self
 
 from django.db import models
@@ -28,16 +27,6 @@ class ReceiptIdentity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}/{self.request_id}"
-
-
-class PayableClaim(models.Model):
-    """The one payable receipt of a request. A hedged request has several receipts but one claim."""
-
-    request_id = models.CharField(primary_key=True, max_length=128)
-    node_id = models.CharField(max_length=64)
-
-    def __str__(self) -> str:
-        return f"{self.request_id} → {self.node_id}"
 
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
@@ -73,13 +62,17 @@ class Receipt(models.Model):
     hedged = models.BooleanField()
     cache_hit = models.BooleanField()
     failed = models.BooleanField()
-    payable = models.BooleanField()
     node_status = models.CharField(max_length=12)  # the node's status when the receipt was accepted
     # the node's status at ts_end, by its transitions: '' before the first; null in rows from before this
     # column
     node_status_at_end = models.CharField(max_length=12, null=True)
     # the key that verified it, current or former; the node's NodeKey says when it was current
     public_key = models.BinaryField(max_length=32)
+    # Facts by which earnings judge, as acceptance knew them. Null in rows from before these columns.
+    key_since = models.DateTimeField(null=True)  # when that key became current
+    key_until = models.DateTimeField(null=True)  # when it stopped being current; null also while it is
+    org_id = models.UUIDField(null=True)  # the node's organisation
+    concurrency = models.PositiveSmallIntegerField(null=True)  # requests that the node serves at once
     sha256 = models.BinaryField(max_length=32)
     raw = models.BinaryField()
     payload = models.JSONField()
@@ -92,23 +85,3 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}/{self.request_id}"
-
-
-class ForgedReceipt(models.Model):
-    """Evidence: a receipt from an authenticated node that no key of the node has signed."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="forged_receipts")
-    request_id = models.CharField(max_length=128)
-    raw = models.BinaryField()
-    sha256 = models.BinaryField(max_length=32)
-    public_key = models.BinaryField(max_length=32)
-    detail = models.CharField(max_length=200)
-    received_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        ordering = ["-received_at"]
-        constraints = [models.UniqueConstraint(fields=["node", "sha256"], name="forged_receipt_once")]
-
-    def __str__(self) -> str:
-        return f"{self.node_id}/{self.request_id} ({self.received_at:%F %T})"
