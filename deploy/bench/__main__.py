@@ -1,6 +1,4 @@
-"""`python -m bench --home DIR`: seeds a fleet if the home is empty, measures the console over it, prints
-Markdown.
-"""
+"""`python -m bench --home DIR`: seeds a fleet if the home is empty, measures the console, prints Markdown."""
 
 import argparse
 import json
@@ -35,11 +33,11 @@ START = {False: consoles.one_machine, True: consoles.services}
 def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="jatevo-bench-") as temporary:
-        # A ClickHouse server's data do not outlive its run, so that then nothing else does.
+        # With services, ClickHouse's data is deleted after the run, so the home is not kept either.
         kept = options.home if not options.services else ""
         home = stores.make_home(Path(kept or temporary))
         with sole_console(home):
-            steps = Steps(sys.stderr)  # the report alone goes to standard output
+            steps = Steps(sys.stderr)  # only the report goes to standard output
             with steps.step("PostgreSQL and Valkey"):
                 servers = stores.start(home)
             try:
@@ -54,16 +52,16 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "--home", default="", help="keeps the seeded stores for the next run (default: temporary)"
+        "--home", default="", help="keep the seeded stores here for the next run (default: temporary)"
     )
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--services", action="store_true", help="granian and a ClickHouse server; always seeds anew"
+        "--services", action="store_true", help="use granian and a ClickHouse server; always seeds again"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the requests, to see whether it runs"
+        "--quick", action="store_true", help="send a tenth of the requests, to check that it works"
     )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()
@@ -102,7 +100,7 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
 
 
 def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
-    """Loads a fleet into an empty home. In a home loaded before, adds measurements until now."""
+    """Loads a fleet into an empty home. If the home has a fleet, adds measurements until now."""
     with steps.step("Migrations"):
         consoles.django_command("migrate", "-v0", env=env)
         consoles.django_command("metrics_migrate", env=env)
@@ -148,7 +146,7 @@ def _measure(
         report.add(measure(me, cases.drawers(nodes), rounds=1, draw=draw))
     with steps.step("CSV of all nodes"):
         report.facts["CSV of all nodes, s"] = f"{_export_seconds(me, report):.2f}"
-    # On two cores several clients measure the queue as much as the pages: no limit is for that.
+    # On two cores, several clients measure the queue as much as the pages, so no limit applies.
     with steps.step(f"Pages by {CLIENTS} clients at once"):
         busy = measure_together(
             everybody, [*warm, *pages], rounds=max(1, 5 // requests), seed=str(options.seed)

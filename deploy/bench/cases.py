@@ -33,7 +33,7 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A URL requested by `role`. With `target`, as htmx requests it for that element."""
+    """A URL requested by `role`. With `target`, it is requested as htmx does for that element."""
 
     group: str
     name: str
@@ -44,7 +44,7 @@ class Case:
 
 
 def yardstick() -> Case:
-    """The cheapest answer of the server, to compare machines."""
+    """The server's cheapest answer, to compare machines."""
     return Case("yardstick", "/healthz", "/healthz", role="nobody")
 
 
@@ -73,7 +73,7 @@ def lists() -> list[Case]:
 
 
 def drawers(node_ids: Sequence[str]) -> list[Case]:
-    """Each tab of the nodes in the drawer, and the first tab as a page."""
+    """Each tab of these nodes in the drawer, and the first tab as a page."""
     found = []
     for node_id in node_ids:
         page = f"/nodes/{node_id}/"

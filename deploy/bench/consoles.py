@@ -16,7 +16,7 @@ from tests.metrics import clickhouse_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 60
-# Who is measured must not be refused, and invented nodes send no heartbeats while they are looked at.
+# The measured requests must not be refused, and invented nodes must not go offline without heartbeats.
 SETTINGS = {
     "JATEVO_LIMIT_READS": "100000/second",
     "JATEVO_LIMIT_PAGES": "100000/second",
@@ -63,9 +63,9 @@ def services(env: dict[str, str], log: Path) -> Iterator[str]:
 
 @contextmanager
 def clickhouse(home: Path) -> Iterator[str]:
-    """Runs a private ClickHouse server with data below `home`.
+    """Runs a private ClickHouse server with data below `home`. Yields its URL.
 
-    Yields its URL. RuntimeError without the package.
+    Raises RuntimeError if the package is not installed.
     """
     binary = clickhouse_server.find_binary()
     if binary is None:

@@ -1,8 +1,8 @@
-"""`python -m bench.guesses --url URL --pid PID`: thirty wrong logins at once, and what everybody else feels
-of it.
+"""`python -m bench.guesses --url URL --pid PID`: the effect of thirty wrong logins at once on other requests.
 
-Readers ask for other pages before and during two such waves, a minute apart, since a wave uses up what one
-address may try. Prints their p95, the statuses of the logins, and how much the server's processes grew.
+Readers request other pages before and during two such waves. The waves are a minute apart, because one wave
+uses up the limit of an address. Prints the readers' p95, the statuses of the logins, and how much the
+server's processes grew.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Readers:
     def __enter__(self) -> "Readers":
         for thread in self._threads:
             thread.start()
-        self._ready.wait()  # their connections stand too
+        self._ready.wait()  # until their connections are open too
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,7 +58,9 @@ class Readers:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.guesses", description=__doc__)
     parser.add_argument("--url", required=True)
-    parser.add_argument("--pid", type=int, required=True, help="the server's process; its children count too")
+    parser.add_argument(
+        "--pid", type=int, required=True, help="the server's process; its children are included"
+    )
     options = parser.parse_args()
     with Readers(options.url) as quiet:
         time.sleep(QUIET_SECONDS)
@@ -95,7 +97,9 @@ class Crowd:
     """Thirty clients with open connections, so that `guess` does not measure connecting."""
 
     def __init__(self, url: str) -> None:
-        plain = httpx.create_ssl_context(verify=False, trust_env=False)  # one for all: making it is slow
+        plain = httpx.create_ssl_context(
+            verify=False, trust_env=False
+        )  # one for all, because creating it is slow
         self._clients = [
             httpx.Client(base_url=url, timeout=60, trust_env=False, verify=plain) for _ in range(LOGINS)
         ]
@@ -105,7 +109,7 @@ class Crowd:
     def guess(self, pid: int, wave: int) -> tuple[list[int], list[float], int]:
         """Sends wrong logins at the same moment.
 
-        Returns their statuses and milliseconds, and the peak memory.
+        Returns their statuses, their milliseconds, and the peak memory in MiB.
         """
         together, statuses, times = threading.Barrier(LOGINS), list[int](), list[float]()
 
@@ -127,9 +131,9 @@ class Crowd:
 
 
 def memory_mib(pid: int) -> int:
-    """Memory of the process and its children, in which each shared page counts once (PSS).
+    """Memory in MiB of the process and its children. Shared pages count once (PSS).
 
-    PostgreSQL's processes share their buffers, so that the sum of their resident sizes counts these many times.
+    PostgreSQL's processes share their buffers, which a sum of resident sizes would count many times.
     """
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return round(sum(process.memory_full_info().pss for process in family if process.is_running()) / 2**20)

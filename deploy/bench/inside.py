@@ -1,6 +1,6 @@
-"""Times the worker's own work over the whole fleet, and prints it as JSON: `python -m bench.inside`.
+"""Times the worker's jobs over the whole fleet and prints the seconds as JSON: `python -m bench.inside`.
 
-Each runs three times, the middle one counts. Needs the stores to itself.
+Each job runs three times, and the median counts. Nothing else may use the stores.
 """
 
 import json
@@ -38,7 +38,7 @@ def main() -> None:
     def sum_up_an_hour() -> None:
         at = timezone.now()
         hour = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
-        ChangedHour.objects.all().delete()  # this one alone
+        ChangedHour.objects.all().delete()  # so that only this hour is summed up
         ChangedHour.objects.create(hour=hour)
         summarise(at=at)
 

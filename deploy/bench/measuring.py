@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60.0
 
 @dataclass
 class Times:
-    """The milliseconds of the answers by case, in order, and answers other than 200."""
+    """The milliseconds of the answers by case, in order, and the answers other than 200."""
 
     by_case: dict[Case, list[float]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
@@ -56,9 +56,7 @@ def measure(
     before_each: Callable[[], None] | None = None,
     into: Times | None = None,
 ) -> Times:
-    """Requests every case once per round in a new random order, so that a slow moment does not affect only
-    one.
-    """
+    """Requests every case once per round, in a new random order, to spread the effect of a slow moment."""
     times = into or Times()
     for _ in range(rounds):
         for case in draw.sample(cases, len(cases)):
@@ -71,7 +69,7 @@ def measure(
 def measure_together(
     everybody: Sequence[RoleClients], cases: Sequence[Case], *, rounds: int, seed: str
 ) -> Times:
-    """The same by several clients at once."""
+    """Like `measure`, with several clients at once."""
     found = [Times() for _ in everybody]
     threads = [
         threading.Thread(

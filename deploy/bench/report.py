@@ -43,7 +43,7 @@ class BenchReport:
         return not self.failures and all(line.verdict != "FAIL" for line in self.lines)
 
     def add(self, times: Times, *, suffix: str = "", judged: bool = True) -> None:
-        """The cases of the same group and name as one line, and each group as another; unjudged, the groups alone."""
+        """Adds a line for each name in a group and one for the whole group. If not `judged`, only the latter."""
         named: dict[tuple[str, str], list[Case]] = defaultdict(list)
         groups: dict[str, list[Case]] = defaultdict(list)
         for case in times.by_case:

@@ -1,7 +1,7 @@
-"""The one-machine web server and worker on stores that somebody else has started: `python -m bench.serve`.
+"""The one-machine web server and worker on stores that are already running: `python -m bench.serve`.
 
-The parts are those of `make run`: waitress, and the worker in a thread beside it. The bench holds the stores
-itself, because it has to empty Redis for the measurements of a cold cache.
+It has the same parts as `make run`: waitress, and the worker in a thread. The benchmark runs the stores
+itself, because it empties Redis to measure with a cold cache.
 """
 
 import os
@@ -33,7 +33,7 @@ def main() -> None:
     worker.ask_to_stop()
     web.stop(grace_seconds=2)
     worker.wait(timeout_seconds=5)
-    os._exit(0)  # a job that is still running must not keep the bench waiting
+    os._exit(0)  # the benchmark must not wait for a job that is still running
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/bin/sh
-# `make run`: brings .venv in step, then runs the console in the foreground. Run from the top folder.
+# `make run`: updates .venv, then runs the console in the foreground. Run it from the top folder.
 #
-# Ctrl-C ends it with a sentence at any moment. So that it does in the moments in which Python itself is still
-# loading and would answer with a traceback, the console is a job in the background: a shell starts those with
-# SIGINT ignored, and passes the request on as SIGTERM, which ends a Python that has not begun without a word.
+# Ctrl-C always stops it with a message. While Python itself is still loading, it would answer SIGINT with a
+# traceback. So the console runs as a background job, which a shell starts with SIGINT ignored. This script passes
+# Ctrl-C on as SIGTERM, which ends a Python that is still loading silently.
 set -u
 console=
 asked=
@@ -26,8 +26,8 @@ sh deploy/bin/setup.sh run || { [ -z "$asked" ] || stopped_early; exit 1; }
 console=$!
 [ -z "$asked" ] || kill -TERM "$console" 2>/dev/null
 code=0
-wait "$console" 2>/dev/null || code=$? # it would say "Terminated"
-while kill -0 "$console" 2>/dev/null; do # a signal of ours ended the waiting
+wait "$console" 2>/dev/null || code=$? # the shell would print "Terminated"
+while kill -0 "$console" 2>/dev/null; do # a signal to this script ended the wait
     code=0
     wait "$console" 2>/dev/null || code=$?
 done

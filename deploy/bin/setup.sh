@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes .venv and brings it in line with uv.lock. `setup.sh run` needs the packages of `make run` only,
-# `setup.sh dev` those of the tests and linters too. Run from the top folder.
+# Creates .venv and installs the packages of uv.lock. `setup.sh run` installs those of `make run`, and
+# `setup.sh dev` also those of the tests and linters. Run it from the top folder.
 #
-# Nothing is fetched while the stamp agrees with the lock, so a second `make run` works without a network.
+# Nothing is downloaded while the stamp matches the lock, so a second `make run` works without a network.
 set -eu
 
 UV_VERSION=0.13.9
@@ -10,14 +10,14 @@ wanted=$1
 stamp_run=.venv/.in-step-run
 stamp_dev=.venv/.in-step-dev
 export UV_PYTHON_DOWNLOADS=never
-# Like pip, trust what the machine trusts: behind a company's proxy that is more than uv's own list.
+# Like pip, trust the machine's certificates. Behind a company's proxy, these are more than uv's own list.
 [ -s /etc/ssl/certs/ca-certificates.crt ] && export UV_SYSTEM_CERTS=true
 
 say() { printf '%s\n' "$*" >&2; }
 
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
-# The version that CI tests comes first, newer ones after it.
+# The version that CI tests comes first, then newer ones.
 find_python() {
     for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
         if usable "$candidate"; then
@@ -26,11 +26,11 @@ find_python() {
         fi
     done
     found=$(python3 --version 2>&1) || found="none"
-    say "Cannot start: the console needs Python 3.11 or newer, and what is here is: $found."
+    say "Cannot start: the console needs Python 3.11 or newer. Found: $found."
     return 1
 }
 
-# Debian and Ubuntu keep a part of the venv module in a package of its own.
+# Debian and Ubuntu have a part of the venv module in a separate package.
 need_venv_module() {
     "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 && return 0
     package=$("$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
@@ -40,14 +40,14 @@ need_venv_module() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null 2>&1 || true
         "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 && return 0
     fi
-    say "Cannot start: this Python has no venv module; install the package $package (apt-get install $package)."
+    say "Cannot start: this Python has no venv module. Install the package $package (apt-get install $package)."
     return 1
 }
 
 lock=$(cat uv.lock pyproject.toml onboarding/agent/pyproject.toml | cksum)
 in_step() { [ -f "$1" ] && [ "$(cat "$1")" = "$lock" ]; }
 
-# A .venv that was cut short while it was made has a Python, but perhaps no pip to go on with.
+# If the creation of .venv was interrupted, it has a Python but perhaps no pip.
 complete() { [ -f .venv/.made ] || [ -x .venv/bin/uv ]; }
 
 if usable .venv/bin/python && complete; then
@@ -57,7 +57,7 @@ if usable .venv/bin/python && complete; then
 else
     python=$(find_python) || exit 1
     need_venv_module "$python" || exit 1
-    say "Making .venv with $("$python" --version)"
+    say "Creating .venv with $("$python" --version)"
     rm -rf .venv
     "$python" -m venv .venv
     : >.venv/.made
@@ -66,19 +66,19 @@ rm -f "$stamp_run" "$stamp_dev"
 
 begun=$(date +%s)
 if ! .venv/bin/uv --version 2>/dev/null | grep -q "^uv $UV_VERSION"; then
-    say "Fetching uv $UV_VERSION"
+    say "Downloading uv $UV_VERSION"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" || {
-        say "Cannot start: uv could not be fetched; the first start needs a network (or pip's index settings)."
+        say "Cannot start: uv could not be downloaded. The first start needs a network (or pip's index settings)."
         exit 1
     }
 fi
-say "Fetching what uv.lock names (once; the largest is 180 MB)"
-# --inexact leaves what is not in the lock alone: uv itself, and the dev packages when only `run` is wanted.
+say "Downloading the packages of uv.lock (only once; the largest has 180 MB)"
+# --inexact keeps packages that were not asked for: uv itself, and the dev packages in `setup.sh run`.
 groups="--group embedded"
 [ "$wanted" = dev ] && groups="$groups --group dev"
 # shellcheck disable=SC2086
 .venv/bin/uv sync --quiet --frozen --inexact --no-default-groups $groups --python .venv/bin/python || {
-    say "Cannot start: the packages could not be fetched; see the lines above."
+    say "Cannot start: the packages could not be downloaded. See the lines above."
     exit 1
 }
 printf '%s\n' "$lock" >"$stamp_run"

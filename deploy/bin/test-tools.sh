@@ -1,6 +1,6 @@
 #!/bin/sh
-# The two programs that some tests need and no wheel brings: chromium and clickhouse-server. Installs them when
-# it can (root, apt), and otherwise says which tests are skipped.
+# Installs the two programs that some tests need and no wheel contains: chromium and clickhouse-server. Without
+# root and apt, it says which tests are skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
@@ -26,7 +26,7 @@ fi
 if ! has_clickhouse; then
     install clickhouse-server
     if has_clickhouse; then
-        # The package starts a server for the whole machine; we only want the program.
+        # The package starts a server for the whole machine, but only its program is needed.
         if [ -d /run/systemd/system ]; then
             systemctl disable --quiet --now clickhouse-server >/dev/null 2>&1 || true
         fi

@@ -1,4 +1,4 @@
-// Builds the stylesheet afresh and fails when the committed one differs.
+// Builds the stylesheet and fails if the committed one differs.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

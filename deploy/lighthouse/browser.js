@@ -1,4 +1,4 @@
-// One chromium for all runs, and the cookies of a person in it.
+// One chromium for all runs, with the cookies of a signed-in person.
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import puppeteer from "puppeteer-core";
@@ -13,12 +13,12 @@ const ARGUMENTS = [
   "--no-first-run",
 ];
 
-/** Starts a headless browser; CHROME_PATH names another than the first one found in PATH. */
+/** Starts a headless browser: the one named by CHROME_PATH, or the first one found in PATH. */
 export function launch() {
   return puppeteer.launch({ executablePath: process.env.CHROME_PATH || installed(), args: ARGUMENTS, headless: true });
 }
 
-/** Signs the browser in through POST /v1/auth/login; the access cookie is good for five minutes. */
+/** Signs the browser in with POST /v1/auth/login. The access cookie is valid for five minutes. */
 export async function signIn(browser, base, { email, password }) {
   const answer = await fetch(new URL("/v1/auth/login", base), {
     method: "POST",

@@ -1,4 +1,4 @@
-// What a Lighthouse report says, in as few words as a person needs to act on it.
+// Summarises a Lighthouse report for a person who wants to act on it.
 
 export const CATEGORIES = ["performance", "accessibility", "best-practices"];
 const METRICS = [
@@ -9,24 +9,24 @@ const METRICS = [
   "server-response-time",
 ];
 
-/** The run whose performance is the middle one, since that alone varies from run to run. */
+/** The run with the median performance. Only performance varies from run to run. */
 export function middle(runs) {
   const ordered = [...runs].sort((a, b) => score(a, "performance") - score(b, "performance"));
   return ordered[Math.floor((ordered.length - 1) / 2)];
 }
 
-/** A category's score from 0 to 100; NaN where Lighthouse could not tell. */
+/** A category's score from 0 to 100. NaN if Lighthouse has none. */
 export function score(report, category) {
   const found = report.categories[category].score;
   return found === null ? NaN : Math.round(found * 100);
 }
 
-/** The five figures that explain the performance, as Lighthouse words them. */
+/** The five figures that make up the performance, as Lighthouse formats them. */
 export function metrics(report) {
   return METRICS.map((id) => `${report.audits[id]?.title ?? id}: ${report.audits[id]?.displayValue ?? "—"}`);
 }
 
-/** Every audit short of full marks: `{category, id, weight, title, value, items}`; one of weight 0 costs no score. */
+/** Every audit without a full score: `{category, id, weight, title, value, items}`. Weight 0 does not affect scores. */
 export function failing(report) {
   const found = [];
   for (const category of CATEGORIES) {
@@ -47,7 +47,7 @@ function items(audit) {
   return audit.details.items.slice(0, 8).map(describe);
 }
 
-/** One row of an audit's table: the element, the address, or whatever text there is. */
+/** One row of an audit's table: its element, its address, or any other text in it. */
 function describe(item) {
   const node = item.node ?? {};
   const words = [

@@ -1,8 +1,8 @@
-// `npm start -- --url http://127.0.0.1:8000 --home ../../.local`: scores of the console's pages as Markdown.
+// Prints scores of the console's pages as Markdown: `npm start -- --url http://127.0.0.1:8000 --home ../../.local`.
 //
-// Each page on desktop and on mobile, with Lighthouse's own throttling; of several runs the middle one counts, each
-// with an empty HTTP cache (Lighthouse clears that, and leaves the cookies).
-// The exit code is 1 when a score is below the limit. Full reports go to --out.
+// Each page is loaded on desktop and on mobile, with Lighthouse's own throttling. The median of several runs counts.
+// Each run has an empty HTTP cache, which Lighthouse clears without clearing the cookies.
+// The exit code is 1 if a score is below the limit. Full reports go to --out.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -43,7 +43,7 @@ try {
   await browser.close();
 }
 
-/** The middle one of several runs of a page. Signs in first each time: a run must not meet the login page. */
+/** The median of several runs of a page. Signs in before each run, so that it never gets the login page. */
 async function judge(path, form) {
   const runs = [];
   for (let number = 0; number < Number(options.runs); number += 1) {
@@ -53,7 +53,7 @@ async function judge(path, form) {
       const address = new URL(path, base).href;
       const flags = { logLevel: "error", onlyCategories: CATEGORIES, output: ["json", "html"] };
       const { lhr, report } = await lighthouse(address, flags, FORMS[form], page);
-      // A browser that has only just started loses the beginning of its first trace now and then.
+      // A browser that has just started sometimes loses the start of its first trace.
       if (lhr.runtimeError?.code === "NO_NAVSTART" && (lost += 1) < MOST_LOST) {
         number -= 1;
         continue;

@@ -19,22 +19,26 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--nodes", type=int, default=10_000)
-        parser.add_argument("--days", type=int, default=30, help="how far measurements go back (default: 30)")
+        parser.add_argument(
+            "--days", type=int, default=30, help="how many days measurements go back (default: 30)"
+        )
         parser.add_argument("--seed", type=int, default=1, help="the same seed invents the same fleet")
         parser.add_argument("--receipts-per-node-day", type=float, default=24.0)
         parser.add_argument(
             "--ahead-hours",
             type=int,
             default=0,
-            help="measure on after now, for a benchmark that lasts a while",
+            help="hours of measurements after now, for a benchmark that lasts a while",
         )
         parser.add_argument(
             "--extend",
             action="store_true",
-            help="only measure the nodes that are there from where it ends to now",
+            help="only add measurements of the existing nodes, up to now",
         )
-        parser.add_argument("--yes", action="store_true", help="though there are other nodes already")
-        parser.add_argument("--i-know", action="store_true", help="though this may be in production")
+        parser.add_argument("--yes", action="store_true", help="load even if there are other nodes already")
+        parser.add_argument(
+            "--i-know", action="store_true", help="load even if this may be a production installation"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._refuse(options)
@@ -53,27 +57,28 @@ class Command(BaseCommand):
             if options["extend"]:
                 loading.extend()
         except IntegrityError as error:
-            raise CommandError(f"This fleet, or a part of it, is there already: {error}") from error
+            raise CommandError(f"This fleet, or a part of it, already exists: {error}") from error
         except MetricsError as error:
-            raise CommandError(f"ClickHouse failed, and the load is not whole: {error}") from error
+            raise CommandError(f"ClickHouse failed, so the load is incomplete: {error}") from error
         self._say(f"Done after {time.monotonic() - begun:.0f} s.")
         for login in logins:
             password = login.password if login.current else "(changed since in the console)"
             self._say(f"  {login.role:<10} {login.user.email:<28} {password}")
 
     def _refuse(self, options: dict[str, Any]) -> None:
-        """Raises CommandError where the load would do harm."""
+        """Raises CommandError if the load would do harm."""
         if not (settings.EMBEDDED or settings.DEBUG or options["i_know"]):
             raise CommandError(
-                "This may be a production installation (neither embedded nor JATEVO_DEBUG): --i-know loads it anyway."
+                "This may be a production installation (neither embedded nor JATEVO_DEBUG). "
+                "Use --i-know to load anyway."
             )
         if options["nodes"] < 10 or options["days"] < 1:
-            raise CommandError("A load has at least 10 nodes and 1 day.")
+            raise CommandError("A load needs at least 10 nodes and 1 day.")
         filled = Node.objects.exists()
         if options["extend"] and not filled:
-            raise CommandError("There are no nodes to measure further.")
+            raise CommandError("There are no nodes to add measurements for.")
         if filled and not (options["yes"] or options["extend"]):
-            raise CommandError("There are nodes already; --yes adds the invented ones to them.")
+            raise CommandError("There are nodes already. Use --yes to add the invented ones to them.")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

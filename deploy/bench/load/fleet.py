@@ -7,7 +7,7 @@ from typing import TypeVar
 from jatevo.local.history.fleet import DAY, HOUR, MINUTE, InventedFleet, InventedNode, Silence, dice
 from nodes.rules.lifecycle import Reason, Status
 
-# Of unequal size; the last two are so small that they are never shown to the public by themselves.
+# They differ in size. The last two are so small that the public never sees them separately.
 REGIONS = {
     "us-east": 24,
     "eu-central": 20,
@@ -84,7 +84,7 @@ def _member(
     if status is Status.PENDING:
         joined = minute - draw.randint(1, 55) * MINUTE
     asn = draw.choice(networks)
-    # Who holds a status since yesterday at most, but an active node since its last outage.
+    # A status is at most a day old, except that of an active node, which dates from its last outage.
     changed = max(joined + HOUR, minute - draw.randint(10, DAY // MINUTE) * MINUTE)
     silences = list(_silences(outages[asn], days, now, draw))
     reason = None

@@ -31,10 +31,9 @@ from nodes.rules.lifecycle import Status
 from receipts.partitions import ensure_partitions
 
 VALIDATORS = ["load-validator-1", "load-validator-2"]
-# The last hours are summed up by the summariser itself, as many as a day's trend needs; those before by
-# formula.
+# The summariser itself sums up the last hours, as many as a day's trend needs. A formula gives earlier ones.
 SUMMED_UP_HOURS = 25
-# Receipts that PostgreSQL has, exact bytes and all; those before are in ClickHouse alone.
+# Receipts of these last hours are in PostgreSQL with their exact bytes. Earlier ones are only in ClickHouse.
 SIGNED_HOURS = 24
 
 
@@ -70,7 +69,7 @@ class Wish:
 
 
 class Loading:
-    """One run of the load. `say` gets a line for each completed step."""
+    """A run of the load. `say` gets a line for each completed step."""
 
     def __init__(self, wish: Wish, *, say: Callable[[str], None]) -> None:
         self._wish = wish
@@ -161,7 +160,7 @@ class Loading:
     def _network(self, fleet: InventedFleet, logins: list[Login]) -> None:
         wish = self._wish
         by = next(login.user.email for login in logins if login.user.is_admin)
-        # `_derive` sums the last of them up from what was measured, but nobody counted nodes in them
+        # `_derive` sums up the last of these hours from measurements, which do not include counts of nodes
         hours.write_hours(
             fleet,
             first=wish.running_hour - wish.running_hour % DAY - (STATUS_DAYS - 1) * DAY,
@@ -228,7 +227,7 @@ class Loading:
             summarise(at=at, limit=ChangedHour.objects.count())
 
     def _move_heartbeats(self) -> None:
-        """Moves the last heartbeats of nodes that are heard up to now, with the same intervals."""
+        """Moves the last heartbeats of nodes that are heard forward to now, with the same intervals."""
         heard = Node.objects.exclude(status=Status.OFFLINE)
         last = heard.aggregate(last=Max("last_heartbeat_at"))["last"]
         away = moment(self._wish.now) - last

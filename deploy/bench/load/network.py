@@ -12,7 +12,7 @@ INCIDENTS = 12
 
 
 def write_incidents(fleet: InventedFleet, *, by: str, seed: int, now: int) -> int:
-    """Writes a dozen incidents within the status page's days, one open and one maintenance ahead.
+    """Writes a dozen incidents of the days that the status page shows, an open one and a planned maintenance.
 
     Returns how many.
     """
@@ -30,7 +30,7 @@ def write_incidents(fleet: InventedFleet, *, by: str, seed: int, now: int) -> in
         region=regions[-1],
         starts_at=moment(now + DAY),
         ends_at=moment(now + DAY + 2 * HOUR),
-        exempts_nodes=False,  # nothing is declared to the nodes
+        exempts_nodes=False,  # no exemption is declared
     )
     return INCIDENTS + 2
 
