@@ -13,6 +13,7 @@ from earnings.models.items import (
 from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, MovementKind, NodeBalance
 from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
 from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
+from earnings.models.totals import DayTotal, NodeTotal
 from earnings.models.wallets import Chain, Wallet, WalletState
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ROUTES",
     "Account",
     "Chain",
+    "DayTotal",
     "ExportFile",
     "FinalDay",
     "HeldItem",
@@ -32,6 +34,7 @@ __all__ = [
     "Movement",
     "MovementKind",
     "NodeBalance",
+    "NodeTotal",
     "Payment",
     "Payout",
     "PayoutSchedule",

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     VIEW_NODES = "view_nodes"
     VIEW_RECEIPTS = "view_receipts"
     VIEW_WALLETS = "view_wallets"
+    VIEW_EARNINGS = "view_earnings"
     ENROL_NODES = "enrol_nodes"
     ENROL_FLEETS = "enrol_fleets"
     MANAGE_NODES = "manage_nodes"
@@ -40,6 +41,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.VIEW_NODES,
             Permission.VIEW_RECEIPTS,
             Permission.VIEW_WALLETS,
+            Permission.VIEW_EARNINGS,
             Permission.ENROL_NODES,
             Permission.MANAGE_NODES,
         }

@@ -1,0 +1,42 @@
+"""As of when earnings are known: accrual works behind acceptance, and figures say how far it has come."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Min
+
+from earnings.models import Rate
+from jatevo.web.figures import Amount
+from receipts.models import UnjudgedReceipt
+
+# Accrual runs every ten seconds. Figures older than this are shown as stale.
+STALE_AFTER = timedelta(minutes=10)
+
+NO_RATE = "No rate has been set yet."
+BEHIND = "Newer receipts have not been judged yet."
+
+
+def judged_until(at: datetime) -> datetime:
+    """The newest moment up to which every accepted receipt has been judged."""
+    oldest: datetime | None = UnjudgedReceipt.objects.aggregate(oldest=Min("accepted_at"))["oldest"]
+    return at if oldest is None else min(at, oldest)
+
+
+def rates_are_set() -> bool:
+    """Whether there is any rate. Without one, receipts wait and every amount is unknown."""
+    return Rate.objects.exists()
+
+
+class Amounts:
+    """Makes exact sums into figures with their as-of time: known, stale, or unknown without a rate."""
+
+    def __init__(self, *, at: datetime) -> None:
+        self.known = rates_are_set()
+        self.as_of = judged_until(at) if self.known else at
+        self.stale = at - self.as_of > STALE_AFTER
+
+    def of(self, value: Decimal | None, *, if_none: str = "") -> Amount:
+        if not self.known:
+            return Amount.of(None, as_of=self.as_of, if_none=NO_RATE)
+        amount = Amount.of(value, as_of=self.as_of, if_none=if_none)
+        return amount.aged(BEHIND) if self.stale else amount

@@ -1,0 +1,128 @@
+"""The periods of the history: days, weeks or months of UTC, each with its state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db.models import Sum
+
+from earnings.figures.jtvo import JtvoEstimate, JtvoRates
+from earnings.figures.scope import Scope
+from earnings.figures.sums import EXACT, Sums, final_days, lines, sums_by_day
+from earnings.models import Line
+
+_DAY = timedelta(days=1)
+
+
+class PeriodState(StrEnum):
+    """How far the amount of a period has come."""
+
+    RUNNING = "running"  # it has not ended
+    SETTLING = "settling"  # it has ended, and is not final yet
+    FINAL = "final"
+    READY = "ready"
+    PART_PAID = "part_paid"
+    PAID = "paid"
+
+    @property
+    def label(self) -> str:
+        return {"settling": "Not final", "part_paid": "Partly paid out", "paid": "Paid out"}.get(
+            self.value, self.value.capitalize()
+        )
+
+
+@dataclass(frozen=True)
+class Period:
+    """One period, from `start` to `end`, both included. `final_at`: since when all of it is final."""
+
+    start: date
+    end: date
+    sums: Sums
+    jtvo: JtvoEstimate
+    state: PeriodState
+    final_at: datetime | None
+
+    @property
+    def final(self) -> bool:
+        return self.final_at is not None
+
+
+def day_periods(
+    scope: Scope, first: date, last: date, *, at: datetime, rates: JtvoRates | None = None
+) -> list[Period]:
+    """The days from `first` to `last`, newest first. Quiet days are included, days ahead are not."""
+    today = at.astimezone(UTC).date()
+    last = min(last, today)
+    of_days = sums_by_day(scope.within(first, last))
+    final, paid, known = final_days(first, last), _paid(scope.within(first, last)), rates or JtvoRates()
+    days = [last - n * _DAY for n in range((last - first).days + 1)]
+    return [_period(day, day, [day], of_days, final, paid, known, today) for day in days]
+
+
+def month_so_far(scope: Scope, *, at: datetime, rates: JtvoRates | None = None) -> Period:
+    """The current month of UTC, which runs."""
+    today = at.astimezone(UTC).date()
+    first = today.replace(day=1)
+    end = (first + timedelta(days=32)).replace(day=1) - _DAY
+    days = [first + n * _DAY for n in range((today - first).days + 1)]
+    of_days = sums_by_day(scope.within(first, today))
+    return _period(first, end, days, of_days, {}, {}, rates or JtvoRates(), today)
+
+
+def _period(
+    start: date,
+    end: date,
+    days: Sequence[date],
+    of_days: Mapping[date, Sums],
+    final: Mapping[date, datetime],
+    paid: Mapping[date, "_Paid"],
+    rates: JtvoRates,
+    today: date,
+) -> Period:
+    known = {day: of_days[day] for day in days if day in of_days}
+    summed = sum(known.values(), Sums())
+    finals = [final[day] for day in days if day in final]
+    whole = len(finals) == len(days)
+    moved = sum((paid[day] for day in days if day in paid), _Paid())
+    return Period(
+        start,
+        end,
+        summed,
+        rates.estimate(known or {start: Sums()}),
+        _state(summed, moved, ended=end < today, final=whole),
+        max(finals) if whole else None,
+    )
+
+
+def _state(summed: Sums, moved: "_Paid", *, ended: bool, final: bool) -> PeriodState:
+    if not ended:
+        return PeriodState.RUNNING
+    if not final:
+        return PeriodState.SETTLING
+    if moved.exported:
+        return PeriodState.PAID if moved.exported >= summed.fees_usd else PeriodState.PART_PAID
+    return PeriodState.READY if moved.ready else PeriodState.FINAL
+
+
+@dataclass(frozen=True)
+class _Paid:
+    ready: Decimal = Decimal(0)
+    exported: Decimal = Decimal(0)
+
+    def __add__(self, other: "_Paid") -> "_Paid":
+        return _Paid(EXACT.add(self.ready, other.ready), EXACT.add(self.exported, other.exported))
+
+
+def _paid(scope: Scope) -> dict[date, _Paid]:
+    """What is ready and paid out of each day. Not asked for the whole network, which has no payout."""
+    if scope.org_id is None and scope.node_id is None:
+        return {}
+    found = (
+        Line.objects.filter(pk__in=lines(scope).values("pk"), balance__isnull=False)
+        .order_by()
+        .values("day")
+        .annotate(ready=Sum("balance__ready"), exported=Sum("balance__exported"))
+    )
+    return {row["day"]: _Paid(row["ready"], row["exported"]) for row in found}

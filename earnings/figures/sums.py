@@ -1,0 +1,168 @@
+"""Sums of earnings: what receipts come to by their verdicts, exactly.
+
+They are read from the smallest table that has them: lines, the totals of days where no node is asked for, or
+the totals of nodes where all days are. All three have the same columns and the same sums.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from decimal import Context, Decimal, Inexact
+from typing import Any, Self
+
+from django.db.models import F, QuerySet, Sum
+from django.db.models.functions import TruncMonth, TruncWeek
+
+from earnings.figures.scope import Scope
+from earnings.models import DayTotal, FinalDay, Line, NodeTotal
+
+# Sums keep every digit: Python's default context would round to 28.
+EXACT = Context(prec=100, traps=[Inexact])
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What receipts come to. `payable_usd` is the fees; `confirmed_usd` the part that a gateway confirms."""
+
+    receipts: int = 0
+    tokens_input: int = 0
+    tokens_output: int = 0
+    payable_receipts: int = 0
+    payable_usd: Decimal = Decimal(0)
+    confirmed_usd: Decimal = Decimal(0)
+    held_receipts: int = 0
+    held_usd: Decimal = Decimal(0)
+    excluded_receipts: int = 0
+    excluded_usd: Decimal = Decimal(0)
+
+    @property
+    def fees_usd(self) -> Decimal:
+        """What is neither held nor excluded."""
+        return self.payable_usd
+
+    @property
+    def unconfirmed_usd(self) -> Decimal:
+        """The part of the fees that no gateway confirms."""
+        return EXACT.subtract(self.payable_usd, self.confirmed_usd)
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(*(_plus(getattr(self, name), getattr(other, name)) for name in NAMES))
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From the aggregates of a query, whose sums over nothing are None."""
+        values: dict[str, Any] = {
+            name: (Decimal if name.endswith("_usd") else int)(row[name] or 0) for name in NAMES
+        }
+        return cls(**values)
+
+
+NAMES = tuple(each.name for each in fields(Sums))
+_AGGREGATES = {name: Sum(name) for name in NAMES}
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum."""
+    found = Decimal(0)
+    for amount in amounts:
+        found = EXACT.add(found, amount)
+    return found
+
+
+def sums(scope: Scope) -> Sums:
+    """All of the scope in one."""
+    rows = _of_nodes(scope) if scope.to_date else _of_days(scope)
+    return Sums.of(rows.aggregate(**_AGGREGATES))
+
+
+def sums_by_node(scope: Scope) -> dict[str, Sums]:
+    """By node id. Nodes without receipts are left out."""
+    rows = _of_nodes(scope) if scope.to_date else lines(scope)
+    return _grouped(rows, "node_id")
+
+
+def sums_by_model(scope: Scope) -> dict[str, Sums]:
+    """By model, in the form in which models are compared."""
+    return _grouped(_of_days(scope), "model")
+
+
+def sums_by_org(scope: Scope) -> dict[Any, Sums]:
+    """By the id of the organisation."""
+    return _grouped(_of_nodes(scope) if scope.to_date else _of_days(scope), "org_id")
+
+
+def sums_by_day(scope: Scope) -> dict[date, Sums]:
+    """By UTC day. Days without receipts are left out."""
+    return _grouped(_of_days(scope), "day")
+
+
+def sums_by(scope: Scope, *keys: str) -> dict[tuple[Any, ...], Sums]:
+    """By several of `node_id`, `org_id`, `model`, `day`, `week` (its Monday) and `month` (its first day)."""
+    rows = lines(scope) if "node_id" in keys else _of_days(scope)
+    wanted = {"step" if key in ("week", "month") else key: key for key in keys}
+    if "week" in keys:
+        rows = rows.annotate(step=TruncWeek("day"))
+    elif "month" in keys:
+        rows = rows.annotate(step=TruncMonth("day"))
+    found = rows.order_by().values(*wanted).annotate(**_renamed())
+    return {tuple(row[name] for name in wanted): Sums.of(_own(row)) for row in found}
+
+
+def lines(scope: Scope) -> QuerySet[Line]:
+    """The lines of the scope."""
+    found = Line.objects.order_by()
+    if scope.line_id is not None:
+        found = found.filter(pk=scope.line_id)
+    if scope.node_id is not None:
+        found = found.filter(node_id=scope.node_id)
+    return _narrowed(found, scope)
+
+
+def final_days(first: date, last: date) -> dict[date, datetime]:
+    """The final days among these, with the moment at which each became final."""
+    return dict(FinalDay.objects.filter(day__range=(first, last)).values_list("day", "final_at"))
+
+
+def _of_days(scope: Scope) -> QuerySet[Any]:
+    if scope.node_id is not None or scope.line_id is not None:
+        return lines(scope)
+    return _narrowed(DayTotal.objects.order_by(), scope)
+
+
+def _of_nodes(scope: Scope) -> QuerySet[Any]:
+    found = NodeTotal.objects.order_by()
+    if scope.org_id is not None:
+        found = found.filter(org_id=scope.org_id)
+    if scope.node_id is not None:
+        found = found.filter(node_id=scope.node_id)
+    return found
+
+
+def _narrowed(rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
+    if scope.org_id is not None:
+        rows = rows.filter(org_id=scope.org_id)
+    if scope.model is not None:
+        rows = rows.filter(model=scope.model)
+    if scope.first is not None:
+        rows = rows.filter(day__gte=scope.first)
+    if scope.last is not None:
+        rows = rows.filter(day__lte=scope.last)
+    return rows
+
+
+def _grouped(rows: QuerySet[Any], key: str) -> dict[Any, Sums]:
+    found = rows.order_by().values(key).annotate(**_renamed())
+    return {row[key]: Sums.of(_own(row)) for row in found}
+
+
+# An annotation may not be called like the field that it sums.
+def _renamed() -> dict[str, Sum]:
+    return {f"sum_{name}": Sum(F(name)) for name in NAMES}
+
+
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[f"sum_{name}"] for name in NAMES}
+
+
+def _plus(one: Any, other: Any) -> Any:
+    return EXACT.add(one, other) if isinstance(one, Decimal) else one + other

@@ -1,0 +1,207 @@
+"""Amounts equal the receipts behind them to the last digit, and nobody sees another organisation's."""
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from earnings.figures.as_of import BEHIND, NO_RATE, STALE_AFTER, Amounts, judged_until
+from earnings.figures.balances import balances, balances_by_node, balances_by_org
+from earnings.figures.held import held_by_cause
+from earnings.figures.items import item_sums, items
+from earnings.figures.jtvo import JtvoRates
+from earnings.figures.scope import NotYours, Scope, scope_for
+from earnings.figures.sums import (
+    Sums,
+    sums,
+    sums_by,
+    sums_by_day,
+    sums_by_model,
+    sums_by_node,
+    sums_by_org,
+    total,
+)
+from earnings.models import Item
+from jatevo.accounts.models import Role
+from jatevo.web.figures import Knowledge
+from receipts.models import UnjudgedReceipt
+from tests.accounts.people import make_user
+from tests.earnings.rows import earn, finalise, make_jtvo, make_rate, move
+from tests.factories import NodeFactory, OrgFactory
+
+pytestmark = pytest.mark.django_db
+
+AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+FAILED = {"held": ("late", "late"), "excluded": ("outcome", "failed"), "payable": ("", "")}
+
+
+@pytest.fixture
+def earned() -> list[Item]:
+    """Two organisations, three nodes, two models, four days, all states; prices with six digits."""
+    dice = random.Random(12)
+    make_rate(input_usd="0.123457", output_usd="0.987653", cache_hit_discount="0.3333")
+    make_rate("qwen3", input_usd="0.000001", output_usd="9999.999999")
+    org = OrgFactory.create()
+    nodes = [NodeFactory.create(org=org), NodeFactory.create(org=org), NodeFactory.create()]
+    found = []
+    for _ in range(60):
+        state = dice.choice(["payable", "payable", "held", "excluded"])
+        rule, cause = FAILED[state]
+        found.append(
+            earn(
+                dice.choice(nodes),
+                AT - dice.randrange(4) * DAY - timedelta(minutes=dice.randrange(600)),
+                state=state,
+                rule=rule,
+                cause=cause,
+                confirmed=dice.random() < 0.5,
+                model=dice.choice(["llama3.1-8b", "qwen3"]),
+                tokens_input=dice.randrange(1_000_000),
+                tokens_output=dice.randrange(1_000_000),
+                cache_hit=dice.random() < 0.5,
+            )
+        )
+    return found
+
+
+def naive(earned: list[Item], **wanted: Any) -> Sums:
+    """The sums, receipt by receipt."""
+    found = Sums()
+    for item in items(Scope(None)):
+        if any(getattr(item, name) != value for name, value in wanted.items()):
+            continue
+        one: dict[str, Any] = {f"{item.state}_receipts": 1, f"{item.state}_usd": item.fee_usd}
+        if item.state == "payable" and item.confirmed:
+            one["confirmed_usd"] = item.fee_usd
+        found += Sums(receipts=1, tokens_input=item.tokens_input, tokens_output=item.tokens_output, **one)
+    return found
+
+
+def test_every_way_to_sum_equals_the_receipts(earned: list[Item]) -> None:
+    everything = naive(earned)
+    assert everything.receipts == 60 and everything.payable_usd > 1
+    assert sums(Scope(None)) == everything
+    assert sums(Scope(None, first=date(2020, 1, 1))) == everything
+    assert item_sums(items(Scope(None))) == everything
+    for by, key in (
+        (sums_by_node, "node_id"),
+        (sums_by_model, "model"),
+        (sums_by_day, "day"),
+        (sums_by_org, "org_id"),
+    ):
+        found = by(Scope(None))
+        assert found == {each: naive(earned, **{key: each}) for each in found}
+        assert sum(found.values(), Sums()) == everything
+
+
+def test_a_narrow_figure_equals_the_receipts_that_it_opens(earned: list[Item]) -> None:
+    for item in earned[:8]:
+        scope = Scope(item.org_id, item.node_id, item.model, item.day, item.day)
+        assert (
+            sums(scope)
+            == item_sums(items(scope))
+            == naive(earned, node_id=item.node_id, model=item.model, day=item.day)
+        )
+        of_line = Scope(item.org_id, line_id=item.line_id)
+        assert sums(of_line) == item_sums(items(of_line))
+
+
+def test_receipts_of_one_state_sum_to_that_figure(earned: list[Item]) -> None:
+    whole = sums(Scope(None))
+    for state in FAILED:
+        assert total(item.fee_usd for item in items(Scope(None), state=state)) == getattr(
+            whole, f"{state}_usd"
+        )
+    assert items(Scope(None), state="held", rule="late", cause="late").count() == whole.held_receipts
+    assert items(Scope(None), state="held", rule="dispatch").count() == 0
+
+
+def test_held_amounts_by_cause_sum_to_what_is_held(earned: list[Item]) -> None:
+    for org_id in {item.org_id for item in earned}:
+        causes = held_by_cause(Scope(org_id))
+        assert total(each.fees_usd for each in causes) == sums(Scope(org_id)).held_usd
+        assert [(each.rule, each.cause) for each in causes] == [("late", "late")]
+
+
+def test_weeks_and_months_are_sums_of_their_days(earned: list[Item]) -> None:
+    months = sums_by(Scope(None), "month")
+    assert months == {(date(2026, 3, 1),): sums(Scope(None))}
+    weeks = sums_by(Scope(None), "node_id", "week")
+    assert {key[-1] for key in weeks} <= {date(2026, 3, 2), date(2026, 3, 9)}
+    assert sum(weeks.values(), Sums()) == sums(Scope(None))
+
+
+def test_an_operator_sees_their_organisation_only(earned: list[Item]) -> None:
+    mine, rival = earned[0].org, OrgFactory.create()
+    operator = make_user(Role.OPERATOR, org=rival)
+    assert sums(scope_for(operator)) == Sums()
+    assert sums(scope_for(operator, node_id=earned[0].node_id)) == Sums()
+    with pytest.raises(NotYours):
+        scope_for(operator, org=mine)
+    for user in (make_user(Role.VIEWER, org=mine), None):
+        with pytest.raises(NotYours):
+            scope_for(user)
+    admin = make_user(Role.ADMIN, org=rival)
+    assert sums(scope_for(admin)).receipts == 60
+    assert sums(scope_for(admin, org=mine)) == naive(earned, org_id=mine.pk)
+
+
+def test_a_node_that_changed_hands_keeps_the_amounts_of_each_organisation_apart() -> None:
+    node = NodeFactory.create()
+    former = node.org
+    earn(node, AT - DAY, tokens_input=7)
+    node.org = OrgFactory.create()
+    node.save(update_fields=["org"])
+    earn(node, AT, tokens_input=5)
+    assert sums_by_node(Scope(former.pk))[node.pk].tokens_input == 7
+    assert sums_by_node(Scope(node.org_id))[node.pk].tokens_input == 5
+    assert sums(Scope(None, node.pk)).tokens_input == 12
+
+
+def test_balances_are_those_of_the_ledger() -> None:
+    item = earn(NodeFactory.create(), AT - 12 * DAY)
+    finalise(item.day)
+    part = item.fee_usd / 4
+    move(item.line, "ready", "accrued", "ready", part, at=AT)
+    found = balances(Scope(item.org_id))
+    assert (found.available, found.ready, found.exported) == (item.fee_usd - part, part, 0)
+    assert balances_by_node(Scope(None)) == {item.node_id: found}
+    assert balances_by_org(Scope(None)) == {item.org_id: found}
+    assert balances(Scope(OrgFactory.create().pk)).available == 0
+
+
+def test_a_day_counts_in_jtvo_at_the_rate_of_its_first_moment() -> None:
+    make_jtvo("10", holds_from=datetime(2026, 3, 9, tzinfo=UTC))
+    make_jtvo("20", holds_from=datetime(2026, 3, 9, 0, 0, 1, tzinfo=UTC))
+    node = NodeFactory.create()
+    first, second = earn(node, AT - DAY), earn(node, AT)
+    rates = JtvoRates()
+    found = rates.estimate(sums_by_day(Scope(None)))
+    assert found.value == first.fee_usd * 10 + second.fee_usd * 20
+    assert found.whole and [rate.jtvo_per_usd for rate in found.rates] == [20, 10]
+
+
+def test_a_day_without_a_jtvo_rate_is_unknown() -> None:
+    make_jtvo(holds_from=AT)
+    earn(NodeFactory.create(), AT)
+    assert JtvoRates().estimate(sums_by_day(Scope(None))).value is None
+    earn(NodeFactory.create(), AT + DAY)
+    found = JtvoRates().estimate(sums_by_day(Scope(None)))
+    assert found.value and found.days_without == 1 and not found.whole
+
+
+def test_amounts_say_as_of_when_they_are_known() -> None:
+    now = timezone.now()
+    unknown = Amounts(at=now).of(Decimal(0))
+    assert (unknown.value, unknown.state, unknown.reason) == (None, Knowledge.UNKNOWN, NO_RATE)
+    make_rate()
+    assert Amounts(at=now).of(Decimal(1)).as_of == now
+    late = now - STALE_AFTER - timedelta(seconds=1)
+    UnjudgedReceipt.objects.create(id=1, accepted_at=late, node_id="n", request_id="r")
+    stale = Amounts(at=now).of(Decimal(1))
+    assert (stale.value, stale.state, stale.reason, stale.as_of) == (1, Knowledge.STALE, BEHIND, late)
+    assert judged_until(late - DAY) == late - DAY
