@@ -1,6 +1,6 @@
-"""Every test gets an empty Redis, a database as the migrations create it, and collected static files.
+"""What every test gets: an empty Redis, a database as the migrations make it, and collected static files.
 
-The servers come from the plugin tests/stores.py.
+The servers themselves come from the plugin tests/stores.py.
 """
 
 import os

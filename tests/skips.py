@@ -1,6 +1,6 @@
-"""In CI, a skipped test fails the run, so that a green run means that every test ran.
+"""In CI a test that was skipped fails the run: a green one must mean that everything ran.
 
-It is a plugin, so that it also counts in the process that collects the results of all workers (`pytest -n`).
+A plugin, so that it counts on the process that gathers the results of all workers too (`pytest -n`).
 """
 
 import os

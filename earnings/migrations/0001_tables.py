@@ -48,7 +48,6 @@ CREATE TABLE earnings_item (
 CREATE INDEX earnings_item_line ON earnings_item (line_id);
 CREATE INDEX earnings_item_node ON earnings_item (node_id, ts_end);
 CREATE INDEX earnings_item_request ON earnings_item (request_id);
-CREATE TABLE earnings_item_default PARTITION OF earnings_item DEFAULT;
 """
 
 VERDICT = """
@@ -71,7 +70,6 @@ CREATE TABLE earnings_verdict (
 ) PARTITION BY RANGE (day);
 ALTER SEQUENCE earnings_verdict_id_seq OWNED BY earnings_verdict.id;
 CREATE INDEX earnings_verdict_receipt ON earnings_verdict (receipt_id, id DESC);
-CREATE TABLE earnings_verdict_default PARTITION OF earnings_verdict DEFAULT;
 """
 
 
@@ -84,6 +82,19 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="RecheckDay",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "node_id", "day", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("node_id", models.CharField(max_length=64)),
+                ("day", models.DateField()),
+            ],
+        ),
         migrations.CreateModel(
             name="ExportFile",
             fields=[

@@ -15,10 +15,14 @@ CREATE TRIGGER export_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON earning
     FOR EACH STATEMENT EXECUTE FUNCTION earnings_refuse_change();
 CREATE TRIGGER statement_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON earnings_statement
     FOR EACH STATEMENT EXECUTE FUNCTION earnings_refuse_change();
--- whole months of these are dropped after their retention, as partitions
-CREATE TRIGGER item_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON earnings_item
+-- Whole months of these are dropped after their retention, as partitions. The partitions inherit row triggers.
+CREATE TRIGGER item_append_only BEFORE UPDATE OR DELETE ON earnings_item
+    FOR EACH ROW EXECUTE FUNCTION earnings_refuse_change();
+CREATE TRIGGER verdict_append_only BEFORE UPDATE OR DELETE ON earnings_verdict
+    FOR EACH ROW EXECUTE FUNCTION earnings_refuse_change();
+CREATE TRIGGER item_not_emptied BEFORE TRUNCATE ON earnings_item
     FOR EACH STATEMENT EXECUTE FUNCTION earnings_refuse_change();
-CREATE TRIGGER verdict_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON earnings_verdict
+CREATE TRIGGER verdict_not_emptied BEFORE TRUNCATE ON earnings_verdict
     FOR EACH STATEMENT EXECUTE FUNCTION earnings_refuse_change();
 
 CREATE FUNCTION earnings_keep_dated_row() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -103,6 +107,8 @@ DROP TRIGGER export_append_only ON earnings_exportfile;
 DROP TRIGGER statement_append_only ON earnings_statement;
 DROP TRIGGER item_append_only ON earnings_item;
 DROP TRIGGER verdict_append_only ON earnings_verdict;
+DROP TRIGGER item_not_emptied ON earnings_item;
+DROP TRIGGER verdict_not_emptied ON earnings_verdict;
 DROP TRIGGER rate_dated ON earnings_rate;
 DROP TRIGGER jtvorate_dated ON earnings_jtvorate;
 DROP TRIGGER policy_dated ON earnings_policy;

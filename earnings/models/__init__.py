@@ -7,14 +7,15 @@ from earnings.models.items import (
     Item,
     JudgedCoverage,
     Line,
+    RecheckDay,
     Verdict,
-    VerdictState,
 )
 from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, MovementKind, NodeBalance
 from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
 from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
 from earnings.models.totals import DayTotal, NodeTotal
 from earnings.models.wallets import Chain, Wallet, WalletState
+from earnings.rules.verdicts import VerdictState
 
 __all__ = [
     "DECIMAL_PLACES",
@@ -41,6 +42,7 @@ __all__ = [
     "PayoutState",
     "Policy",
     "Rate",
+    "RecheckDay",
     "Statement",
     "Verdict",
     "VerdictState",

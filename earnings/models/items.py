@@ -8,15 +8,10 @@ database refuse changes.
 from django.db import models
 
 from earnings.models.amounts import usd
+from earnings.rules.verdicts import VerdictState
 from jatevo.accounts.models import Org
 from jatevo.wire.names import MAX_NAME_CHARACTERS
 from nodes.models import Node
-
-
-class VerdictState(models.TextChoices):
-    PAYABLE = "payable", "Payable"
-    HELD = "held", "Held"
-    EXCLUDED = "excluded", "Excluded"
 
 
 class Item(models.Model):
@@ -78,7 +73,7 @@ class Verdict(models.Model):
     day = models.DateField()
     receipt_id = models.BigIntegerField()
     at = models.DateTimeField()
-    state = models.CharField(max_length=8, choices=VerdictState.choices)
+    state = models.CharField(max_length=8, choices=[(state.value, state.label) for state in VerdictState])
     rule = models.CharField(max_length=20, blank=True)
     cause = models.CharField(max_length=20, blank=True, help_text="what exactly failed")
     confirmed = models.BooleanField()
@@ -200,3 +195,14 @@ class JudgedCoverage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}: finding {self.finding_id} {self.state}"
+
+
+class RecheckDay(models.Model):
+    """A day of a node whose items must be judged again, because a finding of fraud changed."""
+
+    pk = models.CompositePrimaryKey("node_id", "day")
+    node_id = models.CharField(max_length=64)
+    day = models.DateField()
+
+    def __str__(self) -> str:
+        return f"{self.node_id} {self.day}"

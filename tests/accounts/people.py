@@ -1,4 +1,4 @@
-"""Users for tests. Their passwords are hashed with cheap parameters, because argon2 is slow by design."""
+"""Rows of people for tests; passwords are hashed at little cost, since argon2 is slow on purpose."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The last active admin cannot be demoted or deactivated, even if two admins do it to each other at once."""
+"""The last active admin cannot be demoted or deactivated, also not by two admins who do it to each other."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Login attempts are limited by address and by account, with and without Redis."""
+"""Tries to sign in are limited by address and by account, with Redis and without."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

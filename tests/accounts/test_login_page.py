@@ -1,4 +1,4 @@
-"""The page /login/."""
+"""/login/ as a person sees it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""GET /v1/users/me, with both ways of authentication."""
+"""GET /v1/users/me, and the two ways of proving who asks."""
 
 from datetime import timedelta
 

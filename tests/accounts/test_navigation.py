@@ -1,4 +1,4 @@
-"""The sidebar of each role, and the queries that it costs."""
+"""What each role finds in the sidebar, and what the sidebar costs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document's part on accounts."""
+"""What the OpenAPI document says about people."""
 
 from typing import Any
 

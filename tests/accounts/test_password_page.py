@@ -1,4 +1,4 @@
-"""/password/: changing one's own password, and the effect on other logins."""
+"""/password/: one's own password, and what its change does to other logins."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Password resets: a link by mail or from an admin, which works once."""
+"""A forgotten password: a link by mail or from an admin, used once."""
 
 import re
 from datetime import timedelta

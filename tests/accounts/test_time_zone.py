@@ -1,4 +1,4 @@
-"""/time-zone/: the zone in which people and visitors see times."""
+"""/time-zone/: in which zone a person, or a visitor, sees times."""
 
 from datetime import UTC, datetime
 from typing import Any

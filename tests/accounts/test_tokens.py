@@ -1,4 +1,4 @@
-"""The access token and the refresh token."""
+"""The two JWTs by themselves."""
 
 import base64
 import json

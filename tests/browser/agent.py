@@ -1,4 +1,4 @@
-"""The reference agent as an operator runs it, with an `agent.yaml` in its own folder."""
+"""The reference agent as an operator runs it, from an `agent.yaml` in a folder of its own."""
 
 import base64
 import json

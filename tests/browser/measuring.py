@@ -1,6 +1,6 @@
-"""Prints, at the end of the run, seconds that tests have measured.
+"""Seconds that tests have measured, for the end of the run's output.
 
-It is a plugin, because a run with workers (`pytest -n`) prints its summary in a process that runs no test.
+A plugin, since a run with workers (`pytest -n`) prints its summary in a process that runs no test.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Finds parts of the console's pages by the text that people read."""
+"""Where things are on the console's pages, by what a person reads there."""
 
 from playwright.sync_api import Locator, Page, expect
 

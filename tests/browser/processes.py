@@ -1,4 +1,4 @@
-"""Programs in their own process groups, which are always ended."""
+"""Programs as a person starts them, in process groups of their own, ended for certain."""
 
 import os
 import random

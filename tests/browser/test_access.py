@@ -1,4 +1,4 @@
-"""Who has access to what: a visitor, a viewer, and the operator of another organisation."""
+"""Who gets where: a stranger, a viewer, and the operator of another organisation."""
 
 import secrets
 

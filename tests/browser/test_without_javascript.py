@@ -1,4 +1,4 @@
-"""The console works in a browser without JavaScript."""
+"""The console works in a browser that runs no script."""
 
 from pathlib import Path
 

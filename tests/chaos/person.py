@@ -1,4 +1,4 @@
-"""A signed-in person who looks up what the console has stored."""
+"""Somebody with a login, who looks up what the console has kept."""
 
 import time
 from collections.abc import Iterator

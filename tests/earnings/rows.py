@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F
 
+from earnings.accrual.months import ensure_months
 from earnings.models import (
     FinalDay,
     HeldItem,
@@ -23,6 +24,7 @@ from earnings.models import (
 from jatevo.accounts.models import Org
 from jatevo.wire.names import normal_model
 from nodes.models import Node
+from receipts.models import UnjudgedReceipt
 from tests.factories import ReceiptFactory
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -101,7 +103,9 @@ def earn(
         hedged=hedged,
         **changes,
     )
+    UnjudgedReceipt.objects.filter(pk=receipt.id).delete()
     day = ended.astimezone(UTC).date()
+    ensure_months([day])
     line, _ = Line.objects.get_or_create(node=node, org=org or node.org, day=day, model=name, rate=price)
     item = Item.objects.create(
         day=day,

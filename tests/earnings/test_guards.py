@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from earnings.accrual.months import ensure_months
 from earnings.models import Line, LineBalance, ModelLimit, Movement, NodeBalance, Policy, Rate
 from nodes.models import Node
 from tests.factories import NodeFactory
@@ -50,6 +51,7 @@ def refused(sql: str, *values: UUID) -> None:
 
 def an_item(line: Line) -> None:
     now = timezone.now()
+    ensure_months([now.astimezone(UTC).date()])
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO earnings_item VALUES (%(day)s, 1, %(now)s, %(node)s, %(org)s, 'r', %(sha)s, %(line)s, 'm', %(now)s,"

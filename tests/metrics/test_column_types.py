@@ -1,4 +1,4 @@
-"""Both transports return values of their columns' declared types."""
+"""Values come back as their columns' declared types, whatever they are and whichever transport carries them."""
 
 import math
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""The outbox's bodies: parse() reads what to_body() writes, and refuses everything else."""
+"""The bodies of the outbox: what to_body() writes, parse() reads, and nothing else passes."""
 
 import json
 from typing import Any

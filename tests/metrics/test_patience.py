@@ -1,4 +1,4 @@
-"""A page waits for ClickHouse only for a limited time."""
+"""A page waits for ClickHouse only so long, whatever ClickHouse does."""
 
 import contextvars
 import logging

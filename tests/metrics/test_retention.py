@@ -1,4 +1,4 @@
-"""Expired data is deleted, and nothing else. A dry run only reports it."""
+"""What has had its time goes, wholly and nothing else; a dry run only says so."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Standings: the last figures of all nodes from ClickHouse, and their age."""
+"""Standings: what ClickHouse last said of all nodes, and how old that is."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The console's agent.yaml, read back by YAML and by the agent."""
+"""agent.yaml as the console writes it, read back by YAML and by the agent itself."""
 
 from dataclasses import replace
 from ipaddress import ip_address

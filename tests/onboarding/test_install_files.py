@@ -1,4 +1,4 @@
-"""The downloads of a new operator: the agent's archive and the service files."""
+"""What a new operator downloads: the agent's archive and the files that keep it running."""
 
 import configparser
 import hashlib

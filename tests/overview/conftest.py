@@ -1,4 +1,4 @@
-"""A network with chDB, and one without."""
+"""A network with chDB behind it, and chDB taken away."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Each figure has its definition next to it."""
+"""What a figure means can be read where the figure is shown."""
 
 from django.utils import timezone
 from django.utils.html import escape

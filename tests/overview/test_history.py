@@ -1,4 +1,4 @@
-"""Past hours and the change from the day before, from the rows that the worker stores."""
+"""Past hours and the change against the day before, from the rows that the worker keeps."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

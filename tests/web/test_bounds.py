@@ -1,4 +1,4 @@
-"""Input from strangers is bounded before it is stored or logged, and so is its rate."""
+"""What strangers send is bounded before it is stored or logged, and so is how often they ask."""
 
 import contextlib
 import json

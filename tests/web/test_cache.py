@@ -1,4 +1,4 @@
-"""The cache while Redis is up, hangs or is down."""
+"""The cache while Redis is up, hangs, and is gone."""
 
 import os
 import signal

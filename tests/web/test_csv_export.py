@@ -1,4 +1,4 @@
-"""CSV exports are readable in every script, safe in a spreadsheet and exact about time."""
+"""The CSV that people get: readable in every script, harmless in a spreadsheet, exact about time."""
 
 import csv
 import io

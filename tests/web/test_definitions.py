@@ -1,4 +1,4 @@
-"""Definitions of figures: stated once, found by key, and readable behind a "?"."""
+"""What figures mean: stated once, found by key, and readable behind a "?"."""
 
 import re
 

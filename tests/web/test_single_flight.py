@@ -1,4 +1,4 @@
-"""Of many concurrent callers only one computes, across threads and processes, with and without Redis."""
+"""Many ask, one computes: across threads, across processes, with Redis up, hanging and gone."""
 
 import os
 import signal

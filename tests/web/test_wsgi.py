@@ -1,4 +1,4 @@
-"""The application as a web server calls it, with headers that browsers do not send."""
+"""The application as a web server calls it, with headers that no browser sends."""
 
 import io
 import json

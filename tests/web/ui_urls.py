@@ -1,4 +1,4 @@
-"""The console's URLs with /ui/, which exists only in DEBUG."""
+"""The console's URLs with /ui/, which is there in DEBUG alone."""
 
 from django.urls import include, path
 

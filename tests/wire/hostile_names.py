@@ -1,4 +1,4 @@
-"""Names that must be refused everywhere, by reason."""
+"""Names that no door takes, by what is wrong with them."""
 
 HOSTILE = {
     "direction override": "llama\u202e8b-1.3",

@@ -1,4 +1,4 @@
-"""The agent's small parts: signed requests, clocks, delays, synthetic requests."""
+"""Signed requests, clocks, pauses, synthetic requests: the agent's small parts."""
 
 import json
 import random

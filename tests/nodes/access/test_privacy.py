@@ -1,4 +1,4 @@
-"""Nothing that strangers see of a shared node identifies it or its owner, on any tab or in any answer."""
+"""What strangers see of a shared node: nothing that names it or its owner, in no tab and in no answer."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""New statements of a node after registration replace the old ones, and the change is recorded."""
+"""What nodes say of themselves after registration: it replaces what they said, and the change is kept."""
 
 import pytest
 from django.test import Client

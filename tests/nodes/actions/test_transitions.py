@@ -1,4 +1,4 @@
-"""Concurrent status changes, and moderation by admins."""
+"""Status changes under concurrency, and an admin's moderation."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

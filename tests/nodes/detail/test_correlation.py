@@ -1,4 +1,4 @@
-"""Correlated outages: what counts, which nodes are named, and what chance would produce."""
+"""Outages that coincide: what counts, who is named, and what chance would bring."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Managing a node on its page: maintenance, sharing, configuration, reputation."""
+"""What those who manage a node do from its page: maintenance, sharing, its configuration, its reputation."""
 
 from datetime import timedelta
 

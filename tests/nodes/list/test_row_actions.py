@@ -1,4 +1,4 @@
-"""A row's actions depend on permissions and are plain links."""
+"""What can be done to a node from its row of the list: by rights, as plain links."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The node list as viewers and visitors see it."""
+"""The list of nodes as strangers see it: viewers and visitors."""
 
 import base64
 from typing import Any

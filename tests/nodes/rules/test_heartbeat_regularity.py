@@ -1,4 +1,4 @@
-"""The regularity of heartbeats: the share of minutes, and the longest silence."""
+"""How regularly heartbeats came: the share of minutes, and the longest silence."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""A node's health endpoint on loopback, which can be made to misbehave."""
+"""A node's health endpoint on loopback, honest unless a test has it misbehave."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What a validator sends to the console, and how it reads the answers."""
+"""What a validator sends to the console and understands of it."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Probes of real servers on loopback, one for each kind of fault."""
+"""Probes against real servers on loopback, one for each way to be wrong."""
 
 import asyncio
 import ipaddress

@@ -1,0 +1,86 @@
+"""A person's verdict on held items: released or excluded, with a reason, many at once."""
+
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from earnings.accrual import itemise, recording
+from earnings.accrual.contested import judge_contested
+from earnings.accrual.coverage import current_coverage
+from earnings.accrual.locking import wait_for_lock
+from earnings.models import HeldItem, VerdictState
+from jatevo.accounts.models import User
+from jatevo.audit.record import actor_of, record
+from nodes.actions import NotPossible
+
+MOST_AT_ONCE = 100_000
+
+_DECIDE = """
+INSERT INTO accrual_judged (receipt_id, day, line_id, node_id, org_id, request_id, ts_end, fee_usd, tokens_input,
+    tokens_output, is_new, old_state, old_rule, old_cause, old_confirmed, old_actor, state, rule, cause, confirmed,
+    numbers, actor, reason)
+SELECT i.receipt_id, i.day, i.line_id, i.node_id, i.org_id, i.request_id, i.ts_end, i.fee_usd, i.tokens_input,
+       i.tokens_output, false, v.state, v.rule, v.cause, v.confirmed, v.actor, %(state)s,
+       CASE WHEN %(state)s = 'payable' THEN '' ELSE v.rule END, CASE WHEN %(state)s = 'payable' THEN '' ELSE v.cause END,
+       v.confirmed, v.numbers, %(actor)s, %(reason)s
+FROM earnings_helditem h
+JOIN earnings_item i ON i.day = h.day AND i.receipt_id = h.receipt_id
+JOIN LATERAL (
+    SELECT * FROM earnings_verdict WHERE day = i.day AND receipt_id = i.receipt_id ORDER BY id DESC LIMIT 1
+) v ON v.state = 'held'
+WHERE h.receipt_id = ANY (%(receipts)s)
+"""
+
+
+def decide(held: QuerySet[HeldItem], *, state: VerdictState, by: User, reason: str, at: datetime) -> int:
+    """Releases (`payable`) or excludes held items. Returns how many.
+
+    Items of the same requests are judged again, so that in a dispute the others make way. What a finding of fraud
+    holds is decided with the finding. Raises NotPossible without a reason, for such items, or for too many at once.
+    """
+    if state not in (VerdictState.PAYABLE, VerdictState.EXCLUDED):
+        raise ValueError(state)
+    if not reason.strip():
+        raise NotPossible("Enter a reason. It is recorded in the audit log.")
+    itemise.make_work_tables()
+    with transaction.atomic():
+        wait_for_lock()
+        chosen = list(
+            held.order_by("receipt_id").values_list("receipt_id", "request_id", "node_id", "org_id", "rule")[
+                : MOST_AT_ONCE + 1
+            ]
+        )
+        if len(chosen) > MOST_AT_ONCE:
+            raise NotPossible(f"Decide about at most {MOST_AT_ONCE:,} receipts at once.")
+        if any(row[4] == "fraud" for row in chosen):
+            raise NotPossible(
+                "A finding of fraud holds some of these receipts. Clear or confirm the finding on the node's page."
+            )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _DECIDE,
+                {
+                    "receipts": [row[0] for row in chosen],
+                    "state": state.value,
+                    "actor": actor_of(by).id,
+                    "reason": reason.strip(),
+                },
+            )
+        decided = recording.record_verdicts(at=at)
+        judge_contested({row[1] for row in chosen}, covered=current_coverage(), at=at)
+        recording.record_verdicts(at=at)
+        for node_id, org_id in sorted({(row[2], row[3]) for row in chosen}):
+            of_node = [row for row in chosen if row[2] == node_id and row[3] == org_id]
+            record(
+                "earnings.release" if state is VerdictState.PAYABLE else "earnings.exclude",
+                by=actor_of(by),
+                subject_kind="node",
+                subject_id=node_id,
+                org_id=org_id,
+                reason=reason.strip(),
+                receipts=len(of_node),
+                rules=sorted({row[4] for row in of_node}),
+                first=of_node[0][1],
+            )
+    return decided

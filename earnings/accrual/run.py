@@ -1,0 +1,149 @@
+"""The accrual's run: batch after batch, each in one transaction, one run at a time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import connection, transaction
+
+from earnings.accrual import itemise, recording
+from earnings.accrual.contested import judge_contested
+from earnings.accrual.coverage import current_coverage, note_changes
+from earnings.accrual.finality import close_days
+from earnings.accrual.locking import try_lock
+from earnings.accrual.plain import judge_plain
+from earnings.rules.facts import DISPATCH_COUNTS
+
+log = structlog.get_logger(__name__)
+
+BATCH = 20_000
+REQUESTS_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True)
+class Accrued:
+    """What a run did. `left`: it stopped with work left, because its time was up or another run holds the lock."""
+
+    items: int = 0
+    verdicts: int = 0
+    days_closed: int = 0
+    left: bool = False
+
+
+def accrue(*, at: datetime, seconds: float = 5.0, batch: int = BATCH) -> Accrued:
+    """Itemises and judges what waits, for about so many seconds, and closes days whose time is over.
+
+    It can run anywhere and be killed at any point. Receipts accepted after the sweeper's last run wait for the
+    next one, so that outages are on record before what they explain is judged.
+    """
+    return _run(at=at, batch=batch, stop_at=time.monotonic() + seconds)
+
+
+def accrue_all(*, at: datetime, batch: int = BATCH) -> Accrued:
+    """Accrues until nothing waits."""
+    return _run(at=at, batch=batch, stop_at=float("inf"))
+
+
+def _run(*, at: datetime, batch: int, stop_at: float) -> Accrued:
+    itemise.make_work_tables()
+    items = verdicts = 0
+    until = _horizon(at)
+    note_changes()
+    after, left = 0, True
+    while left:
+        if time.monotonic() >= stop_at:
+            return Accrued(items, verdicts, left=True)
+        with transaction.atomic():
+            if not try_lock():
+                return Accrued(items, verdicts, left=True)
+            taken = itemise.itemise(after=after, until=until, limit=batch)
+            if taken.itemised:
+                covered = current_coverage()
+                rest = judge_plain(covered=covered.node_ids)
+                judge_contested(rest, covered=covered, at=at)
+                verdicts += recording.record_verdicts(at=at)
+        items += taken.itemised
+        after, left = taken.last_id, taken.receipts == batch
+    for again in (_newly_dispatched, _expired, _rechecked):
+        more = True
+        while more:
+            if time.monotonic() >= stop_at:
+                return Accrued(items, verdicts, left=True)
+            more, appended = _judge_again(again, at=at)
+            verdicts += appended
+    return Accrued(items, verdicts, close_days(at=at))
+
+
+def _horizon(at: datetime) -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_run_at FROM nodes_sweeperclock")
+        row = cursor.fetchone()
+    return at if row is None else min(at, row[0])
+
+
+def _judge_again(find: Callable[[datetime], tuple[set[str], bool]], *, at: datetime) -> tuple[bool, int]:
+    """Judges the requests that `find` gives once more. Returns whether there are more, and the new verdicts."""
+    with transaction.atomic():
+        if not try_lock():
+            return False, 0
+        requests, more = find(at)
+        if not requests:
+            return more, 0
+        judge_contested(requests, covered=current_coverage(), at=at)
+        return more, recording.record_verdicts(at=at)
+
+
+def _newly_dispatched(at: datetime) -> tuple[set[str], bool]:
+    """Requests about which a gateway said something new. A dispatch without a receipt needs no verdict."""
+    found: set[str] = set()
+    more = False
+    with connection.cursor() as cursor:
+        for table, key in (("receipts_dispatch", "id"), ("receipts_dispatchwinner", "request_id")):
+            cursor.execute(
+                f"UPDATE {table} SET judged = true WHERE {key} IN ("  # noqa: S608 - constants
+                f"SELECT {key} FROM {table} WHERE NOT judged ORDER BY {key} LIMIT %s FOR UPDATE SKIP LOCKED)"
+                " RETURNING request_id",
+                [REQUESTS_AT_ONCE],
+            )
+            rows = cursor.fetchall()
+            found |= {request_id for (request_id,) in rows}
+            more = more or len(rows) == REQUESTS_AT_ONCE
+    return found, more
+
+
+def _expired(at: datetime) -> tuple[set[str], bool]:
+    """Requests with receipts held for a dispatch that can no longer come."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT request_id FROM (SELECT request_id FROM earnings_helditem"
+            " WHERE rule = 'dispatch' AND ts_end < %s ORDER BY ts_end, receipt_id LIMIT %s) AS old",
+            [at - DISPATCH_COUNTS, REQUESTS_AT_ONCE],
+        )
+        found = {request_id for (request_id,) in cursor.fetchall()}
+    # each is excluded now and no longer found, so another round finds the rest
+    return found, bool(found)
+
+
+def _rechecked(at: datetime) -> tuple[set[str], bool]:
+    """Requests of one day of a node, for which a finding of fraud changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM earnings_recheckday WHERE (node_id, day) IN ("
+            "SELECT node_id, day FROM earnings_recheckday ORDER BY day, node_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+            " RETURNING node_id, day"
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return set(), False
+        cursor.execute("SELECT DISTINCT request_id FROM earnings_item WHERE node_id = %s AND day = %s", row)
+        return {request_id for (request_id,) in cursor.fetchall()}, True
+
+
+def judged_until(*, at: datetime) -> datetime:
+    """The moment up to which everything accepted has been judged."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(accepted_at) FROM receipts_unjudged")
+        ((oldest,),) = cursor.fetchall()
+    return min(_horizon(at), oldest - timedelta(microseconds=1)) if oldest else _horizon(at)
