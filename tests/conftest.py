@@ -1,6 +1,6 @@
-"""What every test gets: an empty Redis, a database as the migrations make it, and collected static files.
+"""Every test gets an empty Redis, a database as the migrations create it, and collected static files.
 
-The servers themselves come from the plugin tests/stores.py.
+The servers come from the plugin tests/stores.py.
 """
 
 import os

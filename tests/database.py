@@ -1,8 +1,8 @@
-"""The database of a test run, as the migrations make it, at the start of every test.
+"""Gives every test a database as the migrations create it.
 
-Most tests are rolled back. One that commits (`django_db(transaction=True)`) leaves its rows, so its database is
-dropped and made again from a copy of the first state. Django would empty all tables instead: that takes as
-long, cannot be done to the audit log, and also loses the rows that migrations have put in.
+Most tests are rolled back. A test that commits (`django_db(transaction=True)`) leaves its rows, so afterwards
+the database is dropped and created again from a copy of its first state. Django would empty all tables instead,
+which takes as long, is refused by the audit log, and deletes rows that migrations have inserted.
 """
 
 import os

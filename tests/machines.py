@@ -1,4 +1,4 @@
-"""Agents and validators for tests: they sign requests and send them through Django's client."""
+"""Agents and validators for tests, which sign requests and send them with Django's client."""
 
 import base64
 import hmac

@@ -1,4 +1,4 @@
-"""Who reads pages in tests: an organisation, and an operator of it in a browser. For conftests to import."""
+"""Readers of pages for conftests to import: an organisation, and its operator in a browser."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""In CI a test that was skipped fails the run: a green one must mean that everything ran.
+"""In CI, a skipped test fails the run, so that a green run means that every test ran.
 
-A plugin, so that it counts on the process that gathers the results of all workers too (`pytest -n`).
+It is a plugin, so that it also counts in the process that collects the results of all workers (`pytest -n`).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Stopping a server as SIGSTOP does: it lives, holds its connections, and says nothing."""
+"""Stops a server with SIGSTOP: it stays alive, keeps its connections and does not answer."""
 
 import signal
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""A private PostgreSQL and Valkey for this pytest run, up before Django reads its settings.
+"""A private PostgreSQL and Valkey for this pytest run, started before Django reads its settings.
 
-A plugin and not a conftest, since pytest-django loads the settings before any conftest: pyproject.toml names
-it with `-p tests.stores`. Everything is below one temporary folder, so parallel runs never meet, nor do the
-workers of one run, and it ends with the run; the guard process ends the servers even if pytest is killed.
+It is a plugin (`-p tests.stores` in pyproject.toml), because pytest-django loads the settings before any
+conftest. Everything is in a temporary folder, so that parallel runs and workers share nothing. The folder is
+removed after the run. The guard process ends the servers even if pytest is killed.
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""What a first start makes (PostgreSQL's folder with the migrated database, ClickHouse's tables, static files),
-made once in build/tests and copied for each process of a test run: it costs as much as a hundred tests.
+"""A template of what a first start creates, which costs as much as a hundred tests.
 
-Only a time saver: whoever takes a copy migrates and collects as ever, which finds nothing to do. A template
-stands for the content of the migrations, the lock file and the month (migrations make partitions from the
-month they run in). Where none can be kept, as in a clone that is not ours, homes start empty.
+It has PostgreSQL's folder with the migrated database, ClickHouse's tables and static files. It is created once, in
+build/tests, and copied for each process of a test run.
+
+It only saves time: a console with a copy still migrates and collects, and finds nothing to do. A template is
+valid for the content of the migrations, the lock file and the month (migrations create partitions from the
+current month on). If none can be stored, as in a clone of another user, homes start empty.
 """
 
 import fcntl

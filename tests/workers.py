@@ -1,8 +1,8 @@
-"""How a test run with several workers (`pytest -n`, `make test`) is divided: a worker gets a file at a time.
+"""Divides a test run among several workers (`pytest -n`, `make test`): a worker gets a file at a time.
 
-Each worker has stores of its own (tests/stores.py), so nothing is shared but the machine. The browser tests are
-one piece, since they share a console. Files go out in the order of collection, except that pieces with tests
-which ask for more than the usual time limit come first: one of them begun last would keep everybody waiting.
+Each worker has its own stores (tests/stores.py), so they share only the machine. The browser tests stay
+together, because they share a console. Files are handed out in the order of collection. Those with tests that
+have a longer time limit than usual come first, because the run would have to wait for one that started last.
 """
 
 from typing import Any

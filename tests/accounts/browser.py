@@ -1,4 +1,4 @@
-"""The front door: a client that keeps cookies as a browser does and has CSRF enforced upon it."""
+"""A test client that keeps cookies like a browser and must pass CSRF checks."""
 
 import re
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The accounts' own URLs and one ordinary mutation under the default authentication."""
+"""The URLs of accounts, and one ordinary mutation with the default authentication."""
 
 from django.urls import include, path
 from rest_framework.decorators import api_view

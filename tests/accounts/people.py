@@ -1,4 +1,4 @@
-"""Rows of people for tests; passwords are hashed at little cost, since argon2 is slow on purpose."""
+"""Users for tests. Their passwords are hashed with cheap parameters, because argon2 is slow by design."""
 
 from functools import cache
 

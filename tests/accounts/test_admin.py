@@ -1,4 +1,4 @@
-"""Django admin behind our own login: staff alone, and every change on record."""
+"""Django admin uses the console's login, is only for staff, and every change is audited."""
 
 from typing import Any
 

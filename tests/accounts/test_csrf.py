@@ -1,4 +1,4 @@
-"""A mutation proven by cookie needs the CSRF token; one proven by bearer token does not."""
+"""A mutation with a login cookie needs a CSRF token. One with a bearer token does not."""
 
 import pytest
 

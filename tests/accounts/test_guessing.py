@@ -1,4 +1,4 @@
-"""Guessing passwords: what it costs us, what it tells, and whom it locks out."""
+"""Password guessing: what it costs the server, what it reveals, and who is locked out."""
 
 import threading
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The last active admin cannot be demoted or deactivated, also not by two admins who do it to each other."""
+"""The last active admin cannot be demoted or deactivated, even if two admins do it to each other at once."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tries to sign in are limited by address and by account, with Redis and without."""
+"""Login attempts are limited by address and by account, with and without Redis."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

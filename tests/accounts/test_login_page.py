@@ -1,4 +1,4 @@
-"""/login/ as a person sees it."""
+"""The page /login/."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

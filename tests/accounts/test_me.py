@@ -1,4 +1,4 @@
-"""GET /v1/users/me, and the two ways of proving who asks."""
+"""GET /v1/users/me, with both ways of authentication."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What each role finds in the sidebar, and what the sidebar costs."""
+"""The sidebar of each role, and the queries that it costs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about people."""
+"""The OpenAPI document's part on accounts."""
 
 from typing import Any
 

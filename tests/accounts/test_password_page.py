@@ -1,4 +1,4 @@
-"""/password/: one's own password, and what its change does to other logins."""
+"""/password/: changing one's own password, and the effect on other logins."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A forgotten password: a link by mail or from an admin, used once."""
+"""Password resets: a link by mail or from an admin, which works once."""
 
 import re
 from datetime import timedelta

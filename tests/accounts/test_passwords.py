@@ -1,4 +1,4 @@
-"""Which passwords are taken, by the validators that every form and command uses."""
+"""Which passwords are accepted by the validators that all forms and commands use."""
 
 import pytest
 from django.contrib.auth.password_validation import validate_password

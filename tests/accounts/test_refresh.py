@@ -1,4 +1,4 @@
-"""POST /v1/auth/refresh: rotation, its grace, and what happens to a token that somebody copied."""
+"""POST /v1/auth/refresh: rotation, its grace period, and stolen tokens."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""/second-factor/: people set up their authenticator app themselves; its secret is shown to them alone."""
+"""/second-factor/: people set up their own authenticator app, and only they see its secret."""
 
 import re
 from base64 import b32decode

@@ -1,4 +1,4 @@
-"""Pages refresh by themselves, and twenty at once with one expired access token stay signed in."""
+"""Pages refresh their login. Twenty requests at once with an expired access token all stay signed in."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -1,4 +1,4 @@
-"""/time-zone/: in which zone a person, or a visitor, sees times."""
+"""/time-zone/: the zone in which people and visitors see times."""
 
 from datetime import UTC, datetime
 from typing import Any

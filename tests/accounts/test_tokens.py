@@ -1,4 +1,4 @@
-"""The two JWTs by themselves."""
+"""The access token and the refresh token."""
 
 import base64
 import json

@@ -1,7 +1,7 @@
-"""Every way in which Django admin changes anything leaves an audit row: a walk over all registered models.
+"""Every change in Django admin writes an audit row, for all registered models.
 
-The table below says how each way is taken through the front door. A model or an action that is registered
-without a line here fails the first test, so that no page can be added that changes things unseen.
+The table below says how each change is made through the front door. A registered model or action without a
+line here fails the first test, so that no page can be added whose changes are not audited.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The audit log only grows, and stands or falls with the change that it records."""
+"""The audit log is append-only, and an event is committed together with the change that it records."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An invented fleet for benchmarks: whole, the same for the same seed, and never where it would do harm."""
+"""The invented fleet of benchmarks is complete, reproducible, and refused where it would do harm."""
 
 import io
 from typing import Any

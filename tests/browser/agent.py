@@ -1,4 +1,4 @@
-"""The reference agent as an operator runs it, from an `agent.yaml` in a folder of its own."""
+"""The reference agent as an operator runs it, with an `agent.yaml` in its own folder."""
 
 import base64
 import json

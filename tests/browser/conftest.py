@@ -1,7 +1,7 @@
-"""One console, one validator and one browser for all end-to-end tests; nothing in them is faked.
+"""One real console, validator and browser for all end-to-end tests.
 
-Plain Playwright, and not pytest-playwright's fixtures: those last until the end of the session, and as long
-as Playwright lives Django refuses the database to this thread, as if it were asynchronous.
+pytest-playwright's fixtures are not used, because they last until the end of the session. While Playwright
+runs, Django takes this thread for an asynchronous one and refuses to use the database in it.
 """
 
 import os

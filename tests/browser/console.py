@@ -1,4 +1,4 @@
-"""The console of these tests: `python -m jatevo.local run`, as `make run` starts it, without the demo fleet."""
+"""The console of the browser tests: `make run` without the demo fleet."""
 
 import json
 import sys

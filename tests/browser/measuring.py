@@ -1,6 +1,6 @@
-"""Seconds that tests have measured, for the end of the run's output.
+"""Prints, at the end of the run, seconds that tests have measured.
 
-A plugin, since a run with workers (`pytest -n`) prints its summary in a process that runs no test.
+It is a plugin, because a run with workers (`pytest -n`) prints its summary in a process that runs no test.
 """
 
 from collections.abc import Callable

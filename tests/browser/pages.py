@@ -1,4 +1,4 @@
-"""Where things are on the console's pages, by what a person reads there."""
+"""Finds parts of the console's pages by the text that people read."""
 
 from playwright.sync_api import Locator, Page, expect
 

@@ -1,4 +1,4 @@
-"""Programs as a person starts them, in process groups of their own, ended for certain."""
+"""Programs in their own process groups, which are always ended."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""What an admin does in Django admin, in the browser."""
+"""What an admin does in Django admin in the browser."""
 
 import re
 

@@ -1,6 +1,6 @@
-"""Pages after a minute of refreshes: whole, with what a person was at left alone, and with the way back.
+"""After a minute of refreshes, pages are complete, and the person's work and the history are not disturbed.
 
-The browser's clock is put forward, and every refresh is answered in full, as if something had changed each time.
+The browser's clock is advanced, and every refresh gets a full answer, as if something had changed each time.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Who gets where: a stranger, a viewer, and the operator of another organisation."""
+"""Who has access to what: a visitor, a viewer, and the operator of another organisation."""
 
 import secrets
 

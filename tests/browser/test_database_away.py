@@ -1,4 +1,4 @@
-"""What people see while PostgreSQL hangs: the page that they had, a note, and a page that says so; then all is back."""
+"""While PostgreSQL hangs, pages stay with a note, and new ones say so. Afterwards everything works again."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PRD §15, degraded path: agents fall silent and come back, and the console itself goes away for a while."""
+"""PRD §15, degraded path: agents fall silent and return, and the console itself is down for a while."""
 
 import pytest
 from playwright.sync_api import expect

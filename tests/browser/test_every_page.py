@@ -1,4 +1,4 @@
-"""Rules that every page keeps: accessibility in both themes, no complaint of the browser, no sideways scroll."""
+"""Rules for every page: accessible in both themes, no browser errors, no horizontal scrolling."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""PRD §14 and §15, happy path: an operator enrols a node, it becomes active, its first receipt is on the screen."""
+"""PRD §14 and §15, happy path: an operator enrols a node, it gets active, its first receipt is shown."""
 
 import json
 from datetime import datetime

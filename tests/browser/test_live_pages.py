@@ -1,4 +1,4 @@
-"""Pages that follow the network: they leave alone what a person is at, and the way back."""
+"""Live pages do not disturb what a person is doing, nor the browser's history."""
 
 import re
 from collections.abc import Callable

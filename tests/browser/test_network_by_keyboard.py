@@ -1,4 +1,4 @@
-"""The Overview and the list of nodes: with the keyboard alone, alive without a reload, and without a script."""
+"""The Overview and the node list by keyboard, with live updates, and without JavaScript."""
 
 import re
 

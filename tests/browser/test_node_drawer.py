@@ -1,4 +1,4 @@
-"""A node in the drawer: its address, the way back, the charts, all by keyboard; and on a page without a script."""
+"""A node in the drawer: address, back button and charts, by keyboard. Also its page without JavaScript."""
 
 import re
 

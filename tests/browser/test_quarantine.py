@@ -1,4 +1,4 @@
-"""PRD §15, quarantine path: a forged receipt quarantines its node, and only an admin's word ends it."""
+"""PRD §15, quarantine path: a forged receipt quarantines its node, and only an admin can clear it."""
 
 import pytest
 from playwright.sync_api import Page, expect

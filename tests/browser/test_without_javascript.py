@@ -1,4 +1,4 @@
-"""The console works in a browser that runs no script."""
+"""The console works in a browser without JavaScript."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""People with browsers: each has a context of its own, and what their consoles complain of is written down."""
+"""People with browsers. Each has their own context, and errors in the browser's console are recorded."""
 
 import re
 import time

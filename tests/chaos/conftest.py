@@ -1,4 +1,4 @@
-"""Fault runs take minutes: they are left out unless asked for by marker (`make chaos`)."""
+"""Chaos tests take minutes, so they run only if selected by marker (`make chaos`)."""
 
 import pytest
 

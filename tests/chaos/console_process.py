@@ -1,4 +1,4 @@
-"""A console as `make run` starts it, to be maltreated: killed and started again, or its stores stopped."""
+"""A console as `make run` starts it, to be killed, restarted, or run with stopped stores."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Who uses the console while its stores are stopped, and what they get: kinds of answers, times, and complaints."""
+"""Clients that use the console while its stores are stopped, and record the answers, times and errors."""
 
 import statistics
 import threading

@@ -1,4 +1,4 @@
-"""A node that sends receipts and does not let go of one before the console has acknowledged it."""
+"""A node that sends each receipt until the console has acknowledged it."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Somebody with a login, who looks up what the console has kept."""
+"""A signed-in person who looks up what the console has stored."""
 
 import time
 from collections.abc import Iterator

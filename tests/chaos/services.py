@@ -1,4 +1,4 @@
-"""A console on services: granian's processes and a worker, on a PostgreSQL, a Valkey and a ClickHouse of their own."""
+"""A console as services: granian and a worker, with a private PostgreSQL, Valkey and ClickHouse."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""kill -9 of the console under load: what was acknowledged is there afterwards, once, byte for byte.
+"""After kill -9 of the console under load, everything that was acknowledged is stored once, byte for byte.
 
-Every other time PostgreSQL is killed in the same moment, so that it has to recover from its log.
-JATEVO_CHAOS_KILLS says how often (20 unless told otherwise), JATEVO_CHAOS_SEED repeats a run's moments.
+Every second time, PostgreSQL is killed at the same moment, so that it has to recover from its log.
+JATEVO_CHAOS_KILLS is the number of kills (default 20). JATEVO_CHAOS_SEED repeats the moments of a run.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""PostgreSQL, Redis and ClickHouse each stopped by SIGSTOP under readers and ingest, and a lock held on the nodes.
+"""PostgreSQL, Redis and ClickHouse are each stopped by SIGSTOP under load, and a lock on the nodes is held.
 
-What asks no store is answered at once, everything else within its budget and with what is true, nothing
-acknowledged is lost, and all comes back by itself. JATEVO_CHAOS_STOP_SECONDS says for how long (20 unless told).
+Requests that need no store are answered at once, and all others within their budget and correctly. Nothing
+acknowledged is lost, and everything recovers. JATEVO_CHAOS_STOP_SECONDS is the duration (default 20).
 """
 
 import os

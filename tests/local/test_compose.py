@@ -1,4 +1,4 @@
-"""compose.yaml and the Dockerfile say what the rest of the project says."""
+"""compose.yaml and the Dockerfile agree with the rest of the project."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ctrl-C while `make run` starts: a sentence and nothing left, whenever it comes."""
+"""Ctrl-C during the start of `make run`: a message and nothing left behind, at any moment."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The demo fleet's invented past: it fits together, verifies, says what it is, and is invented once."""
+"""The demo fleet's invented history: consistent, verifiable, marked as invented, and written only once."""
 
 import base64
 import json

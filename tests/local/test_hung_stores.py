@@ -1,6 +1,6 @@
-"""The one-machine console while a store hangs or a table is locked: who is answered what, and that it comes back.
+"""The one-machine console while a store hangs or a table is locked: its answers, and its recovery.
 
-Status and shape are held here; tests/chaos/test_stopped_stores.py holds the times, under load.
+These tests check status and shape. tests/chaos/test_stopped_stores.py checks the times under load.
 """
 
 import socket

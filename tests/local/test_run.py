@@ -1,4 +1,4 @@
-"""The one-machine run as a person has it: started, killed, started again, stopped. No demo fleet."""
+"""The one-machine run as a person uses it: started, killed, restarted, stopped. Without the demo fleet."""
 
 import json
 import os

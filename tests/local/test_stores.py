@@ -1,4 +1,4 @@
-"""The private servers, as the ordinary user or the root that runs the tests."""
+"""The private servers, run by the user of the tests, which may be root."""
 
 import os
 import signal

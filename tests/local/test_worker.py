@@ -1,4 +1,4 @@
-"""The worker's loop around procrastinate, whose own part is played here: it fails, or runs for ever."""
+"""The worker's loop around procrastinate, which is replaced by a part that fails or runs for ever."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""The two stores that every contract test runs on: chDB in this process, and a real ClickHouse server."""
+"""The two stores for contract tests: chDB in this process, and a real ClickHouse server."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Settings that cannot work are refused at the start."""
+"""Invalid settings are refused at the start."""
 
 import pytest
 from django.core.checks import run_checks

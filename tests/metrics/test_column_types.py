@@ -1,4 +1,4 @@
-"""Values come back as their columns' declared types, whatever they are and whichever transport carries them."""
+"""Both transports return values of their columns' declared types."""
 
 import math
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""The bodies of the outbox: what to_body() writes, parse() reads, and nothing else passes."""
+"""The outbox's bodies: parse() reads what to_body() writes, and refuses everything else."""
 
 import json
 from typing import Any

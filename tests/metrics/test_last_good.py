@@ -1,4 +1,4 @@
-"""The last good answer of ClickHouse: fresh, remembered, stale, and never there; with Redis and without."""
+"""The last good answer of ClickHouse: fresh, stored, stale or missing, with and without Redis."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The schema's files are applied once, in order, and only where the server can take them."""
+"""The schema's files are applied once, in order, and only by servers that support them."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta

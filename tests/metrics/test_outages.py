@@ -1,4 +1,4 @@
-"""ClickHouse hung, gone, slow or misused: a quick, clear error, and back to work when it is over."""
+"""If ClickHouse hangs, is down, slow or misused, the error is quick and clear, and it recovers."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A page waits for ClickHouse only so long, whatever ClickHouse does."""
+"""A page waits for ClickHouse only for a limited time."""
 
 import contextvars
 import logging

@@ -1,4 +1,4 @@
-"""The latencies' definitions, on both engines, right also when probes were delivered twice."""
+"""The definitions of latency, on both engines, with probes that were delivered twice."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What each model served, on both engines, right also when batches were delivered twice."""
+"""The definition of a model's traffic, on both engines, with batches that were delivered twice."""
 
 from jatevo.metrics.queries import ModelTraffic, traffic_by_model
 from jatevo.metrics.store import Store

@@ -1,4 +1,4 @@
-"""The definitions of traffic, on both engines, right also when batches were delivered twice."""
+"""The definitions of traffic, on both engines, with batches that were delivered twice."""
 
 from datetime import timedelta, timezone
 

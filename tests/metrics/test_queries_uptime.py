@@ -1,4 +1,4 @@
-"""The definition of uptime, on both engines, right also when minutes were delivered twice."""
+"""The definition of uptime, on both engines, with minutes that were delivered twice."""
 
 from datetime import datetime, timedelta
 

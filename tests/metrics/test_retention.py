@@ -1,4 +1,4 @@
-"""What has had its time goes, wholly and nothing else; a dry run only says so."""
+"""Expired data is deleted, and nothing else. A dry run only reports it."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Rollups say what the raw tables say, whatever is delivered again and wherever a delivery was cut short."""
+"""Rollups agree with the raw tables, whatever is delivered twice or interrupted."""
 
 import uuid
 from collections.abc import Iterator, Sequence

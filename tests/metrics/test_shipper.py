@@ -1,4 +1,4 @@
-"""Facts reach ClickHouse once in effect, whatever fails on the way."""
+"""Facts take effect in ClickHouse exactly once, whatever fails on the way."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What both transports promise alike: the same types back, safe quoting, the same errors."""
+"""What both transports promise: the same types, safe quoting, the same errors."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone

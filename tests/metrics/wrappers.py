@@ -1,4 +1,4 @@
-"""Transports that fail on purpose, around a real one, and facts to ship."""
+"""Transports that wrap a real one and fail on purpose, and facts to ship."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""Whom an exemption covers is the same in Python, in a queryset and in SQL."""
+"""Which nodes an exemption covers is the same in Python, in a queryset and in SQL."""
 
 from datetime import timedelta
 

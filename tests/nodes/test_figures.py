@@ -1,4 +1,4 @@
-"""Standings: what ClickHouse last said of all nodes, and how old that is."""
+"""Standings: the last figures of all nodes from ClickHouse, and their age."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""GET /v1/nodes and below: who sees which rows, and which members of them."""
+"""GET /v1/nodes and below: which rows and members each reader sees."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Quarantine for a breach of the SLO: too slow in most latency probes of six hours."""
+"""Quarantine for an SLO breach: too slow in most latency probes of six hours."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

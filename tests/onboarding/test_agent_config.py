@@ -1,4 +1,4 @@
-"""agent.yaml as the console writes it, read back by YAML and by the agent itself."""
+"""The console's agent.yaml, read back by YAML and by the agent."""
 
 from dataclasses import replace
 from ipaddress import ip_address

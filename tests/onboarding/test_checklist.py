@@ -1,4 +1,4 @@
-"""The four steps of a new node, from what is known at a moment."""
+"""The four steps of a new node, at given moments."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

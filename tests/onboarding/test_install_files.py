@@ -1,4 +1,4 @@
-"""What a new operator downloads: the agent's archive and the files that keep it running."""
+"""The downloads of a new operator: the agent's archive and the service files."""
 
 import configparser
 import hashlib

@@ -1,4 +1,4 @@
-"""A network with chDB behind it, and chDB taken away."""
+"""A network with chDB, and one without."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

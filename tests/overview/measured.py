@@ -1,4 +1,4 @@
-"""What the tests of the figures share: facts in ClickHouse, and probes of a region."""
+"""Shared parts of the figures' tests: facts in ClickHouse, and probes of a region."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Staff write incidents in Django admin; each change leaves its audit row."""
+"""Staff write incidents in Django admin, and each change is audited."""
 
 import re
 from datetime import datetime, timedelta

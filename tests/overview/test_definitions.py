@@ -1,4 +1,4 @@
-"""What a figure means can be read where the figure is shown."""
+"""Each figure has its definition next to it."""
 
 from django.utils import timezone
 from django.utils.html import escape

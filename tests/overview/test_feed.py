@@ -1,4 +1,4 @@
-"""The feed is valid, stable and safe to read, whatever staff write."""
+"""The feed is valid, stable and safe, whatever staff write."""
 
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree

@@ -1,4 +1,4 @@
-"""Past hours and the change against the day before, from the rows that the worker keeps."""
+"""Past hours and the change from the day before, from the rows that the worker stores."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

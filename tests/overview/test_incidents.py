@@ -1,4 +1,4 @@
-"""Incidents: written by staff with their course, told to everybody, and kind to the nodes that they hit."""
+"""Incidents: staff write their updates, everyone can read them, and affected nodes are exempt."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

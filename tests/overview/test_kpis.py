@@ -1,4 +1,4 @@
-"""Each figure has one definition, and says when it is not known or old."""
+"""Each figure has one definition, and is marked if it is unknown or old."""
 
 import queue
 import threading

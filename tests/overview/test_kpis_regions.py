@@ -1,4 +1,4 @@
-"""The regions of a snapshot: which are told by themselves, which together, and why one has no p95."""
+"""The regions of a snapshot: which are shown separately, which are combined, and why a p95 is missing."""
 
 from jatevo.metrics.store import Store
 from jatevo.overview.kpis import (

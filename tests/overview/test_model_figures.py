@@ -1,4 +1,4 @@
-"""The models' table: what is counted, and what strangers may not work out from it."""
+"""The table of models: what is counted, and what strangers must not be able to infer."""
 
 import pytest
 

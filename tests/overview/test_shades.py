@@ -1,4 +1,4 @@
-"""Shades follow what is shown, and their legend says where each begins."""
+"""Shades match the shown figures, and the legend says where each begins."""
 
 import pytest
 

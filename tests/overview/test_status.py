@@ -1,4 +1,4 @@
-"""The status page: the present in one sentence, ninety days of regions, and nothing of single operators."""
+"""The status page: a sentence on the present, ninety days of regions, and nothing on single operators."""
 
 from datetime import UTC, datetime, timedelta
 

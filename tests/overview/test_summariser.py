@@ -1,4 +1,4 @@
-"""The network's hours are summed up in full, as often as need be, and nothing that came late is lost."""
+"""The network's hours are summed up completely, as often as needed, with late facts included."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The worker's jobs for the network's history, and how long that is kept."""
+"""The worker's jobs for the network's history, and its retention."""
 
 import logging
 from datetime import timedelta

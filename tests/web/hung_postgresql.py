@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, to be stopped, and Django's way to it."""
+"""A separate PostgreSQL that a test can stop, and Django's connection to it."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """All test clients of a run share one chain of middleware, as all requests to a server do.
 
-Django builds a chain for each `Client`, and WhiteNoise's part of it lists every static file: more than half of
-a typical test's time. The chain is built anew when a test has changed a setting, since middleware read theirs
-when they are made.
+Django builds a chain for each `Client`. WhiteNoise lists every static file when it is built, which would take
+more than half of a typical test's time. The chain is built again when a test has changed a setting, because
+middleware reads its settings when it is created.
 """
 
 from collections.abc import Iterator

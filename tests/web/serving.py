@@ -1,4 +1,4 @@
-"""The console's application behind each server that it is run on: `python -m tests.web.serving PORT` is waitress."""
+"""The console's application on each of its servers. `python -m tests.web.serving PORT` runs waitress."""
 
 import os
 import signal

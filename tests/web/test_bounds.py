@@ -1,4 +1,4 @@
-"""What strangers send is bounded before it is stored or logged, and so is how often they ask."""
+"""Input from strangers is bounded before it is stored or logged, and so is its rate."""
 
 import contextlib
 import json

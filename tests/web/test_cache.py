@@ -1,4 +1,4 @@
-"""The cache while Redis is up, hangs, and is gone."""
+"""The cache while Redis is up, hangs or is down."""
 
 import os
 import signal

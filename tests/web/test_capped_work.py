@@ -1,4 +1,4 @@
-"""A cap on expensive work: so many run, a few wait, the rest are told at once."""
+"""A cap on expensive work: some calls run, a few wait, and the rest are refused at once."""
 
 import threading
 from collections.abc import Iterator

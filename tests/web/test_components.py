@@ -1,4 +1,4 @@
-"""The components: what they say, and the rules that every template keeps."""
+"""The components, and the rules that every template follows."""
 
 import re
 from datetime import UTC, datetime, timedelta

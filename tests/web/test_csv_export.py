@@ -1,4 +1,4 @@
-"""The CSV that people get: readable in every script, harmless in a spreadsheet, exact about time."""
+"""CSV exports are readable in every script, safe in a spreadsheet and exact about time."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What figures mean: stated once, found by key, and readable behind a "?"."""
+"""Definitions of figures: stated once, found by key, and readable behind a "?"."""
 
 import re
 

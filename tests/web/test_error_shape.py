@@ -1,4 +1,4 @@
-"""Every error below /v1 has one shape, whoever made it; every answer bears x-request-id."""
+"""Every error below /v1 has the same shape, and every answer has an x-request-id."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,7 @@
-"""The front door as it is: the same requests to the server of `make run` and to that of a deployment.
+"""The front door: the same requests to the server of `make run` and to that of a deployment.
 
-What a server refuses by itself, before the application hears of it, is named as such: granian's refusals of
-broken HTTP have no body and no x-request-id, which cannot be changed from here.
+Requests that a server refuses before they reach the application are marked as such. granian's refusals of
+invalid HTTP have no body and no x-request-id, which the console cannot change.
 """
 
 import json

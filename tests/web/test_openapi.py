@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is there, it is valid, and the API keeps what it says."""
+"""The OpenAPI document is served and valid, and the API conforms to it."""
 
 import io
 from collections.abc import Iterator

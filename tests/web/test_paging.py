@@ -1,4 +1,4 @@
-"""A cursor that we did not make is refused in the error shape, whatever it holds, on every route that pages."""
+"""An invalid cursor is refused in the error shape, on every route with pages."""
 
 import base64
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The PostgreSQL backend: what a request may wait, and what becomes of it when the server hangs or a lock is held."""
+"""The PostgreSQL backend: the longest wait of a request, and the effects of a hung server or a held lock."""
 
 import threading
 import time

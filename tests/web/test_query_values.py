@@ -1,4 +1,4 @@
-"""What stands behind the question mark: read strictly, refused with a reason, never a crash."""
+"""Query parameters are parsed strictly and refused with a reason, and never cause a crash."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Many ask, one computes: across threads, across processes, with Redis up, hanging and gone."""
+"""Of many concurrent callers only one computes, across threads and processes, with and without Redis."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Strict JSON: the parser itself, and every route that takes a body."""
+"""Strict JSON: the parser, and every route that takes a body."""
 
 import math
 from typing import Any

@@ -1,7 +1,7 @@
-"""/ui/ in chromium: accessibility rules in both themes, and what the console does with the keyboard.
+"""/ui/ in chromium: accessibility rules in both themes, and use by keyboard.
 
-The pages come from Django's test client by way of the browser's own request hook: no server, no thread,
-yet with the real headers, so that the Content-Security-Policy counts.
+The browser's request hook gets the pages from Django's test client, without a server or a thread. They have
+the real headers, so that the Content-Security-Policy applies.
 """
 
 import shutil

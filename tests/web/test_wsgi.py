@@ -1,4 +1,4 @@
-"""The application as a web server calls it, with headers that no browser sends."""
+"""The application as a web server calls it, with headers that browsers do not send."""
 
 import io
 import json

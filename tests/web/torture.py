@@ -1,4 +1,4 @@
-"""Bodies that are not strict JSON, each of which some parser somewhere takes for JSON."""
+"""Bodies that are not strict JSON, but that some parsers accept."""
 
 NOT_STRICT: dict[str, bytes] = {
     "empty": b"",

@@ -1,4 +1,4 @@
-"""The console's URLs with /ui/, which is there in DEBUG alone."""
+"""The console's URLs with /ui/, which exists only in DEBUG."""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a bare socket: what no well-behaved client can be made to send, and every byte that comes back."""
+"""HTTP/1.1 over a bare socket, for requests that no client would send, with every byte of the answer."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Names that no door takes, by what is wrong with them."""
+"""Names that must be refused everywhere, by reason."""
 
 HOSTILE = {
     "direction override": "llama\u202e8b-1.3",

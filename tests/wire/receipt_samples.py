@@ -1,4 +1,4 @@
-"""A receipt as in PRD §7, and the key that signs it, for the tests of the wire format."""
+"""The receipt of PRD §7 and the key that signs it, for the tests of the wire format."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Canonical bytes: RFC 8785's own examples, and the fast path against the rfc8785 library."""
+"""Canonical bytes: RFC 8785's own examples, and the fast path compared with the rfc8785 library."""
 
 import json
 from enum import StrEnum

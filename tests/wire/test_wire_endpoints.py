@@ -1,4 +1,4 @@
-"""The one rule for endpoints: what it refuses, and what comes of what it takes."""
+"""The rule for endpoints: what is refused, and how accepted ones are normalised."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""The one rule for names that agents supply, and the form in which models are compared."""
+"""The rule for names that agents supply, and the form in which models are compared."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Field rules of a receipt: what is accepted, what is refused and under which field's name."""
+"""The field rules of a receipt: what is accepted, and which field a refusal names."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The agent as an operator has it: a process, an `agent.yaml`, exit codes and lines on stderr."""
+"""The agent as an operator runs it: a process with an `agent.yaml`, exit codes and log lines."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the agent's tests share: a fake console, a registered node, the agent as a process."""
+"""Fixtures of the agent's tests: a fake console, a registered node, the agent as a process."""
 
 from collections.abc import Iterator
 from io import StringIO

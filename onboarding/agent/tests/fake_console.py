@@ -1,7 +1,7 @@
-"""A small console for the agent's tests: it really verifies HMAC and ed25519, and fails on request.
+"""A small console for the agent's tests. It verifies HMAC and ed25519, and fails on request.
 
-HMAC is checked with the published Standard Webhooks library, receipts with PyNaCl and rfc8785 directly, so
-that the agent's own code is not its own judge.
+HMAC is checked with the published Standard Webhooks library, and receipts directly with PyNaCl and rfc8785,
+so that the agent's code is not checked by itself.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""A node that the fake console knows, with the parts of an agent around it, in this process."""
+"""A node that is registered at the fake console, with the agent's parts in this process."""
 
 import sqlite3
 import threading

@@ -1,4 +1,4 @@
-"""`agent.yaml`: defaults, and one clear line for each mistake."""
+"""`agent.yaml`: defaults, and a clear one-line message for each mistake."""
 
 from pathlib import Path
 from typing import Any

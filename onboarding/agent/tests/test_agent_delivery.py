@@ -1,4 +1,4 @@
-"""Delivery of receipts: exact bytes, every answer the console can give, the pace."""
+"""Delivery of receipts: the exact bytes, every possible answer of the console, the rate."""
 
 import json
 import threading

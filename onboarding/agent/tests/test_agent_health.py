@@ -1,4 +1,4 @@
-"""The health endpoint: the contract's answer, and JSON errors for all else."""
+"""The health endpoint: the answer that the contract specifies, and JSON errors."""
 
 import base64
 import errno

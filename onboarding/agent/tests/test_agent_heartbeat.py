@@ -1,4 +1,4 @@
-"""Heartbeats: rising times, the console's clock, refusals, the interval."""
+"""Heartbeats: increasing times, the console's clock, refusals, the interval."""
 
 import json
 import time

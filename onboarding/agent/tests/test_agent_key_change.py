@@ -1,4 +1,4 @@
-"""Changing the node's key: an answer that is lost, a crash, a console that refuses."""
+"""Changing the node's key, with lost answers, crashes and refusals."""
 
 import base64
 import json

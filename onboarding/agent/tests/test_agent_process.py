@@ -1,4 +1,4 @@
-"""The whole agent as a process against a console that verifies everything it is sent."""
+"""The whole agent as a process, with a console that verifies every request."""
 
 import socket
 import sqlite3

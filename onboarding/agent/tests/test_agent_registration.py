@@ -1,4 +1,4 @@
-"""Registration: what is sent, what is kept before and after, and how each refusal reads."""
+"""Registration: what is sent, what is stored before and after it, and the message for each refusal."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Signed requests, clocks, pauses, synthetic requests: the agent's small parts."""
+"""The agent's small parts: signed requests, clocks, delays, synthetic requests."""
 
 import json
 import random

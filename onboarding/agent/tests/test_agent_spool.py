@@ -1,4 +1,4 @@
-"""The spool: order, sizes, durability, what is set aside."""
+"""The spool: order, sizes, durability, refused receipts."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The state folder: modes, damage, the lock, a crash in the middle of a write."""
+"""The state folder: modes, damage, the lock, a crash during a write."""
 
 import os
 from pathlib import Path

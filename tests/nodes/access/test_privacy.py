@@ -1,4 +1,4 @@
-"""What strangers see of a shared node: nothing that names it or its owner, in no tab and in no answer."""
+"""Nothing that strangers see of a shared node identifies it or its owner, on any tab or in any answer."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""An enrolment ends when it is revoked, when it is renewed, and when its maker may no longer enrol there."""
+"""An enrolment ends if it is revoked or renewed, or if its creator may no longer enrol nodes there."""
 
 import base64
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Announced maintenance, declared incidents, the console's own outages: what they need, and what they do."""
+"""Announced maintenance, declared incidents and the console's own outages: requirements and effects."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

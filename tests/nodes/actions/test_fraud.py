@@ -1,4 +1,4 @@
-"""A finding of fraud binds more than a name: through the front door, as a cheat and as an honest operator."""
+"""Findings of fraud through the front door, for cheats and for honest operators."""
 
 import base64
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the migrations make of nodes from before keys were unique and findings were kept."""
+"""What the migrations do with nodes from before keys were unique and findings were stored."""
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module

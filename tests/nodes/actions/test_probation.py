@@ -1,4 +1,4 @@
-"""A quarantine that ended while R was low: the node serves on probation, and only a further fall ends that."""
+"""After a quarantine that was cleared while R was low, a node is on probation until R falls further."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

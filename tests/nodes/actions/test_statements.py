@@ -1,4 +1,4 @@
-"""What nodes say of themselves after registration: it replaces what they said, and the change is kept."""
+"""New statements of a node after registration replace the old ones, and the change is recorded."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""Status changes under concurrency, and an admin's moderation."""
+"""Concurrent status changes, and moderation by admins."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Quarantine, clear and a new token, from the pages: who may, what it asks, what it does."""
+"""Quarantine, clear and new token on the pages: permissions, confirmation and effect."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Outages that coincide: what counts, who is named, and what chance would bring."""
+"""Correlated outages: what counts, which nodes are named, and what chance would produce."""
 
 from datetime import UTC, datetime, timedelta
 

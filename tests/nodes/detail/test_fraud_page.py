@@ -1,4 +1,4 @@
-"""The page of a node's findings of fraud: admins decide there, nobody else sees it."""
+"""The page of a node's findings of fraud, which only admins can see and decide."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What is drawn of a node's latencies, and that it is what was measured."""
+"""A node's latency charts show what was measured."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What those who manage a node do from its page: maintenance, sharing, its configuration, its reputation."""
+"""Managing a node on its page: maintenance, sharing, configuration, reputation."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The Metrics tab: figures from the real store, and what is said while the store is away or hangs."""
+"""The Metrics tab with a real store, and while the store is down or hangs."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""/nodes/<id>/ through the front door: what each reader sees of a node, as a page and in the drawer."""
+"""/nodes/<id>/ through the front door: what each reader sees, on the page and in the drawer."""
 
 from datetime import timedelta
 

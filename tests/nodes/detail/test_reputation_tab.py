@@ -1,4 +1,4 @@
-"""/nodes/<id>/?tab=reputation through the front door: what it says adds up, and what it promises comes."""
+"""/nodes/<id>/?tab=reputation through the front door: its figures add up and its forecasts are right."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Seven days by the hour: what a cell stands for, and how it is told apart without colour."""
+"""Seven days by the hour: the meaning of a cell, which can be seen without colour."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What a node's page says, as pure rules: reasons in words, the strip of heartbeats, an agent's figures."""
+"""The texts of a node's page: reasons, the strip of heartbeats, an agent's figures."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

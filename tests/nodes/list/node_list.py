@@ -1,4 +1,4 @@
-"""What the tests of the list share: nodes with figures, and the names that a page shows."""
+"""Shared parts of the list's tests: nodes with figures, and the names that a page shows."""
 
 import re
 from datetime import timedelta

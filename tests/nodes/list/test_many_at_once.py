@@ -1,4 +1,4 @@
-"""What people do with the list of nodes: views that they keep, and many nodes at once."""
+"""Saved views of the node list, and actions on many nodes at once."""
 
 import re
 

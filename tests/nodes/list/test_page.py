@@ -1,4 +1,4 @@
-"""/nodes/ through the front door: who sees what, filters, pages, fragments, figures, and what it costs."""
+"""/nodes/ through the front door: visibility, filters, pages, fragments, figures and query counts."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The list's polls: 304 while nothing that is shown changed, and the new rows as soon as anything did."""
+"""The list's polls return 304 while nothing changes, and new rows once something has changed."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What can be done to a node from its row of the list: by rights, as plain links."""
+"""A row's actions depend on permissions and are plain links."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The list of nodes as strangers see it: viewers and visitors."""
+"""The node list as viewers and visitors see it."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows becomes evidence, and evidence a reputation: minute by minute, and without exemptions."""
+"""PostgreSQL's rows become evidence, and that a reputation, by the minute and without exemptions."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

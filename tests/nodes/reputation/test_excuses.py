@@ -1,4 +1,4 @@
-"""What an exemption excuses, by the minute: probes, outages and quarantines of that time, and nothing besides."""
+"""An exemption excuses probes, outages and quarantines of its minutes, and nothing else."""
 
 from datetime import UTC, datetime, timedelta
 

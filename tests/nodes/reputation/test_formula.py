@@ -1,4 +1,4 @@
-"""The formula: exact to the last hundredth, fair in its direction, and forgetful after fourteen days."""
+"""The formula: exact to the last hundredth, monotonic, and limited to fourteen days."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The runs that compute reputations: pauses lose nothing, silence is never forgotten, what is to be judged is judged."""
+"""Runs of the reputation jobs: pauses lose nothing, silence counts, and every due node is judged."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

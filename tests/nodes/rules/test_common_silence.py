@@ -1,4 +1,4 @@
-"""Silence of most nodes at once: who counts, exactly half, trickling, and whose outage it is."""
+"""Silence of most nodes at once: which nodes count, exactly half, gradual silence, and whose outage it is."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

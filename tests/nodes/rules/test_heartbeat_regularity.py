@@ -1,4 +1,4 @@
-"""How regularly heartbeats came: the share of minutes, and the longest silence."""
+"""The regularity of heartbeats: the share of minutes, and the longest silence."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Each row of the node's lifecycle: what the PRD (§9) and the design spell out, and nothing besides."""
+"""Each row of the node lifecycle that the PRD (§9) and the design specify, and no others."""
 
 import itertools
 

@@ -1,7 +1,7 @@
-"""What holds of every life that a node can have, whatever happens to it and in which order.
+"""Properties of every possible node lifecycle, whatever happens and in which order.
 
-The reference model below is another formulation on purpose: it keeps the whole history of a node and
-decides by looking back over it, where nodes/rules/lifecycle.py counts in a state and looks up a table.
+The reference model below is deliberately different: it keeps a node's whole history and decides from that,
+whereas nodes/rules/lifecycle.py keeps counters in a state and looks up a table.
 """
 
 from itertools import pairwise

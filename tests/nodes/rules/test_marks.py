@@ -1,4 +1,4 @@
-"""What tells machines apart, and what many honest ones share."""
+"""What distinguishes machines, and what many honest ones share."""
 
 import pytest
 

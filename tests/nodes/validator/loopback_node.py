@@ -1,4 +1,4 @@
-"""A node's health endpoint on loopback, honest unless a test has it misbehave."""
+"""A node's health endpoint on loopback, which can be made to misbehave."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What a validator sends to the console and understands of it."""
+"""What a validator sends to the console, and how it reads the answers."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The validator at work: what it probes when, what it posts, and how it goes on through trouble."""
+"""The validator's loop: what it probes and when, what it posts, and how it handles failures."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Probes against real servers on loopback, one for each way to be wrong."""
+"""Probes of real servers on loopback, one for each kind of fault."""
 
 import asyncio
 import ipaddress
