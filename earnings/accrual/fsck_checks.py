@@ -1,0 +1,368 @@
+"""What `manage.py earnings_fsck` checks in SQL. Each check is a query for rows that contradict each other.
+
+A query gives (subject, detail) for each contradiction. Monthly ones read the rows of one month at a time, so
+that ten million items are never sorted at once: `first` and `next` are its first day and that of the month
+after. The others read what `first`, the day to begin with, concerns.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from earnings.models.ledger import ROUTES
+
+
+@dataclass(frozen=True)
+class SqlCheck:
+    """`promise` says what holds if the query finds nothing."""
+
+    key: str
+    promise: str
+    query: str
+    monthly: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The query, with the parts that several share."""
+        return self.query.format(**_SHARED)
+
+
+_NEWEST: Final = """
+    SELECT DISTINCT ON (receipt_id) receipt_id, state, rule, confirmed FROM earnings_verdict
+    WHERE day >= %(first)s AND day < %(next)s
+    ORDER BY receipt_id, id DESC
+"""
+_ACCOUNTS: Final = ("accrued", "held", "ready", "exported")
+_ENTRIES: Final = """
+    SELECT line_id, node_id, org_id, at, to_account AS account, amount_usd FROM earnings_movement
+    UNION ALL
+    SELECT line_id, node_id, org_id, at, from_account, -amount_usd FROM earnings_movement
+"""
+
+
+def _sums(accounts: tuple[str, ...]) -> str:
+    return ", ".join(
+        f"COALESCE(sum(amount_usd) FILTER (WHERE account = '{name}'), 0) AS {name}" for name in accounts
+    )
+
+
+def _listed(accounts: tuple[str, ...], table: str) -> str:
+    return ", ".join(f"COALESCE({table}.{name}, 0)" for name in accounts)
+
+
+_KNOWN_ROUTES: Final = ", ".join(
+    f"('{kind.value}', '{source.value}', '{target.value}')"
+    for kind, routes in ROUTES.items()
+    for source, target in sorted(routes)
+)
+
+_LEDGER: Final = (*_ACCOUNTS, "carried")
+_SHARED: Final = {
+    "newest": _NEWEST,
+    "entries": _ENTRIES,
+    "known_routes": _KNOWN_ROUTES,
+    "line_sums": _sums(_ACCOUNTS),
+    "line_b": _listed(_ACCOUNTS, "b"),
+    "line_m": _listed(_ACCOUNTS, "m"),
+    "node_sums": _sums(_LEDGER),
+    "node_b": _listed(_LEDGER, "b"),
+    "node_m": _listed(_LEDGER, "m"),
+}
+
+MONTHLY: Final = (
+    SqlCheck(
+        "receipts",
+        "every accepted receipt has exactly one item, or waits for it",
+        """
+        SELECT r.node_id || '/' || r.request_id,
+               CASE WHEN i.receipt_id IS NULL THEN 'has no item and does not wait for one'
+                    ELSE 'has an item and still waits for one' END
+        FROM receipts_receipt r
+        LEFT JOIN earnings_item i ON i.receipt_id = r.id AND i.day = (r.ts_end AT TIME ZONE 'UTC')::date
+        LEFT JOIN receipts_unjudged q ON q.id = r.id
+        WHERE r.accepted_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
+          AND r.accepted_at < %(next)s::timestamp AT TIME ZONE 'UTC'
+          AND (i.receipt_id IS NULL) = (q.id IS NULL)
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "items",
+        "every item states what its receipt states, and nothing has two items",
+        """
+        SELECT i.node_id || '/' || i.request_id,
+               CASE WHEN d.request_id IS NULL THEN 'there is no such receipt'
+                    WHEN d.sha256 <> i.sha256 THEN 'its SHA-256 is not that of the receipt'
+                    WHEN d.accepted_at <> i.accepted_at THEN 'its receipt was accepted at another time'
+                    ELSE 'its time, tokens or flags are not those of the receipt' END
+        FROM earnings_item i
+        LEFT JOIN receipts_receiptidentity d ON d.node_id = i.node_id AND d.request_id = i.request_id
+        LEFT JOIN receipts_receipt r ON r.accepted_at = i.accepted_at AND r.id = i.receipt_id
+        WHERE i.day >= %(first)s AND i.day < %(next)s
+          AND (d.request_id IS NULL OR d.sha256 <> i.sha256 OR d.accepted_at <> i.accepted_at
+               OR (r.ts_start, r.ts_end, r.tokens_input, r.tokens_output, r.failed, r.hedged, r.cache_hit)
+                  <> (i.ts_start, i.ts_end, i.tokens_input, i.tokens_output, i.failed, i.hedged, i.cache_hit))
+        UNION ALL
+        SELECT node_id || '/' || request_id, 'has ' || count(*) || ' items' FROM earnings_item
+        WHERE day >= %(first)s::date - 8 AND day < %(next)s
+        GROUP BY node_id, request_id HAVING count(*) > 1 AND max(day) >= %(first)s
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "verdicts",
+        "every item has a verdict, and every verdict an item",
+        """
+        SELECT COALESCE(i.node_id || '/' || i.request_id, 'receipt ' || v.receipt_id),
+               CASE WHEN v.receipt_id IS NULL THEN 'has no verdict' ELSE 'has a verdict but no item' END
+        FROM (SELECT * FROM earnings_item WHERE day >= %(first)s AND day < %(next)s) i
+        FULL JOIN ({newest}) v ON v.receipt_id = i.receipt_id
+        WHERE i.receipt_id IS NULL OR v.receipt_id IS NULL
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "item_lines",
+        "every item is in the line of its node, organisation, day, model and rate",
+        """
+        SELECT i.node_id || '/' || i.request_id,
+               CASE WHEN l.id IS NULL THEN 'its line ' || i.line_id || ' does not exist'
+                    ELSE 'line ' || i.line_id || ' is of something else' END
+        FROM earnings_item i LEFT JOIN earnings_line l ON l.id = i.line_id
+        WHERE i.day >= %(first)s AND i.day < %(next)s
+          AND (l.id IS NULL OR (l.node_id, l.org_id, l.day, l.model, l.rate_id)
+                               <> (i.node_id, i.org_id, i.day, i.model, i.rate_id))
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "rates",
+        "every item has the rate in force when its request ended",
+        """
+        SELECT i.node_id || '/' || i.request_id, 'has rate ' || i.rate_id || ' and not ' || COALESCE(r.id::text, 'any')
+        FROM earnings_item i LEFT JOIN LATERAL (
+            SELECT id FROM earnings_rate WHERE model IN (i.model, '') AND holds_from <= i.ts_end
+            ORDER BY (model = i.model) DESC, holds_from DESC LIMIT 1) r ON true
+        WHERE i.day >= %(first)s AND i.day < %(next)s AND r.id IS DISTINCT FROM i.rate_id
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "lines",
+        "every line is the sum of its items by their newest verdicts",
+        """
+        SELECT 'line ' || COALESCE(l.id, s.line_id) || COALESCE(' (' || l.node_id || ', ' || l.day || ')', ''),
+               'says ' || COALESCE(concat_ws(' ', l.receipts, l.payable_usd, l.held_usd, l.excluded_usd), 'nothing')
+               || ' (receipts, payable, held, excluded), its items '
+               || COALESCE(concat_ws(' ', s.receipts, s.payable_usd, s.held_usd, s.excluded_usd), 'nothing')
+        FROM (SELECT * FROM earnings_line WHERE day >= %(first)s AND day < %(next)s) l
+        FULL JOIN (
+            SELECT i.line_id, count(*) AS receipts, sum(i.tokens_input) AS tokens_input,
+                   sum(i.tokens_output) AS tokens_output,
+                   count(*) FILTER (WHERE v.state = 'payable') AS payable_receipts,
+                   COALESCE(sum(i.fee_usd) FILTER (WHERE v.state = 'payable'), 0) AS payable_usd,
+                   COALESCE(sum(i.fee_usd) FILTER (WHERE v.state = 'payable' AND v.confirmed), 0) AS confirmed_usd,
+                   count(*) FILTER (WHERE v.state = 'held') AS held_receipts,
+                   COALESCE(sum(i.fee_usd) FILTER (WHERE v.state = 'held'), 0) AS held_usd,
+                   count(*) FILTER (WHERE v.state = 'excluded') AS excluded_receipts,
+                   COALESCE(sum(i.fee_usd) FILTER (WHERE v.state = 'excluded'), 0) AS excluded_usd
+            FROM earnings_item i JOIN ({newest}) v ON v.receipt_id = i.receipt_id
+            WHERE i.day >= %(first)s AND i.day < %(next)s
+            GROUP BY i.line_id
+        ) s ON s.line_id = l.id
+        WHERE (l.receipts, l.tokens_input, l.tokens_output, l.payable_receipts, l.payable_usd, l.confirmed_usd,
+               l.held_receipts, l.held_usd, l.excluded_receipts, l.excluded_usd)
+              IS DISTINCT FROM
+              (s.receipts, s.tokens_input, s.tokens_output, s.payable_receipts, s.payable_usd, s.confirmed_usd,
+               s.held_receipts, s.held_usd, s.excluded_receipts, s.excluded_usd)
+        """,
+        monthly=True,
+    ),
+    SqlCheck(
+        "held_items",
+        "the review queue lists exactly the items whose newest verdict is held",
+        """
+        SELECT 'receipt ' || COALESCE(v.receipt_id, h.receipt_id),
+               CASE WHEN h.receipt_id IS NULL THEN 'is held but not listed'
+                    WHEN v.receipt_id IS NULL THEN 'is listed but not held'
+                    ELSE 'is listed with another rule, fee, node or line' END
+        FROM (
+            SELECT n.receipt_id, n.rule, i.fee_usd, i.node_id, i.org_id, i.line_id, i.request_id
+            FROM ({newest}) n
+            JOIN earnings_item i ON i.receipt_id = n.receipt_id AND i.day >= %(first)s AND i.day < %(next)s
+            WHERE n.state = 'held'
+        ) v
+        FULL JOIN (SELECT * FROM earnings_helditem WHERE day >= %(first)s AND day < %(next)s) h
+             ON h.receipt_id = v.receipt_id
+        WHERE (v.rule, v.fee_usd, v.node_id, v.org_id, v.line_id, v.request_id)
+              IS DISTINCT FROM (h.rule, h.fee_usd, h.node_id, h.org_id, h.line_id, h.request_id)
+        """,
+        monthly=True,
+    ),
+)
+
+WHOLE: Final = (
+    SqlCheck(
+        "final_lines",
+        "final lines are in the ledger as their items are judged, and others are not in it",
+        """
+        SELECT 'line ' || l.id || ' (' || l.node_id || ', ' || l.day || ')',
+               CASE WHEN l.final_at IS NULL THEN 'is not final but has movements'
+                    WHEN f.day IS NULL THEN 'is final, but its day is not'
+                    ELSE 'says ' || l.payable_usd || ' payable and ' || l.held_usd || ' held, the ledger '
+                         || COALESCE(b.accrued + b.ready + b.exported, 0) || ' and ' || COALESCE(b.held, 0) END
+        FROM earnings_line l
+        LEFT JOIN earnings_linebalance b ON b.line_id = l.id
+        LEFT JOIN earnings_finalday f ON f.day = l.day
+        WHERE l.day >= %(first)s
+          AND CASE WHEN l.final_at IS NULL THEN b.line_id IS NOT NULL
+                   ELSE f.day IS NULL OR l.payable_usd <> COALESCE(b.accrued + b.ready + b.exported, 0)
+                        OR l.held_usd <> COALESCE(b.held, 0) END
+        """,
+    ),
+    SqlCheck(
+        "final_days",
+        "all lines of a final day are final",
+        """
+        SELECT 'line ' || l.id || ' (' || l.node_id || ', ' || l.day || ')', 'is not final, but its day is'
+        FROM earnings_line l JOIN earnings_finalday f ON f.day = l.day
+        WHERE l.day >= %(first)s AND l.final_at IS NULL
+        """,
+    ),
+    SqlCheck(
+        "line_balances",
+        "the balance of a line is the sum of its movements",
+        """
+        SELECT 'line ' || COALESCE(b.line_id, m.line_id), 'balance '
+               || concat_ws(' ', {line_b}) || ' (accrued, held, ready, exported), movements '
+               || concat_ws(' ', {line_m})
+        FROM earnings_linebalance b FULL JOIN (
+            SELECT line_id, {line_sums} FROM ({entries}) e WHERE line_id IS NOT NULL GROUP BY line_id
+        ) m ON m.line_id = b.line_id
+        WHERE ({line_b}) <> ({line_m})
+        """,
+    ),
+    SqlCheck(
+        "node_balances",
+        "the balance of a node, and of an organisation's parts of a cent, is the sum of its movements",
+        """
+        SELECT 'organisation ' || COALESCE(b.org_id, m.org_id) || COALESCE(', node ' || COALESCE(b.node_id, m.node_id), ''),
+               'balance ' || concat_ws(' ', {node_b})
+               || ' (accrued, held, ready, exported, carried), movements '
+               || concat_ws(' ', {node_m})
+        FROM earnings_nodebalance b FULL JOIN (
+            SELECT org_id, COALESCE(node_id, '') AS node_id, {node_sums} FROM ({entries}) e
+            GROUP BY org_id, COALESCE(node_id, '')
+        ) m ON m.org_id = b.org_id AND m.node_id = COALESCE(b.node_id, '')
+        WHERE ({node_b}) <> ({node_m})
+        """,
+    ),
+    SqlCheck(
+        "routes",
+        "every movement goes a known way and belongs to its line's node and organisation",
+        """
+        SELECT 'movement ' || m.id,
+               CASE WHEN (m.kind, m.from_account, m.to_account) NOT IN ({known_routes})
+                    THEN m.kind || ' from ' || m.from_account || ' to ' || m.to_account
+                    WHEN m.amount_usd <= 0 THEN 'moves ' || m.amount_usd
+                    ELSE 'is of another node or organisation than line ' || m.line_id END
+        FROM earnings_movement m LEFT JOIN earnings_line l ON l.id = m.line_id
+        WHERE (m.kind, m.from_account, m.to_account) NOT IN ({known_routes}) OR m.amount_usd <= 0
+           OR (m.line_id IS NULL) <> (m.kind IN ('carry_in', 'carry_out'))
+           OR (m.line_id IS NOT NULL AND (l.node_id, l.org_id) IS DISTINCT FROM (m.node_id, m.org_id))
+        """,
+    ),
+    SqlCheck(
+        "payments",
+        "every payment is the sum of what was exported to it, and its parts of a cent are carried",
+        """
+        SELECT 'payment ' || p.id || ' of export ' || p.export_id,
+               'says ' || concat_ws(' ', p.sum_usd, p.carried_in_usd, p.paid_usd, p.carried_out_usd)
+               || ' (sum, carried in, paid, carried out), its movements '
+               || concat_ws(' ', m.exported, m.carried_in, m.carried_out) || ' (exported, carried in, carried out)'
+        FROM earnings_payment p LEFT JOIN LATERAL (
+            SELECT COALESCE(sum(amount_usd) FILTER (WHERE kind = 'export' AND to_account = 'exported'), 0)
+                   - COALESCE(sum(amount_usd) FILTER (WHERE kind = 'export' AND from_account = 'exported'), 0) AS exported,
+                   COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_in'), 0) AS carried_in,
+                   COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_out'), 0) AS carried_out
+            FROM earnings_movement WHERE payment_id = p.id
+        ) m ON true
+        WHERE p.sum_usd + p.carried_in_usd <> p.paid_usd + p.carried_out_usd
+           OR (p.sum_usd, p.carried_in_usd, p.carried_out_usd) <> (m.exported, m.carried_in, m.carried_out)
+        """,
+    ),
+    SqlCheck(
+        "carried",
+        "what is carried to the next payout is less than a cent and never negative",
+        """
+        SELECT 'organisation ' || org_id || COALESCE(', node ' || node_id, ''), 'carries ' || carried
+        FROM earnings_nodebalance WHERE carried < 0 OR carried >= 0.01
+        """,
+    ),
+    SqlCheck(
+        "exports",
+        "export files are numbered without a gap, unchanged, and the sum of their payments",
+        """
+        SELECT 'export ' || e.number,
+               CASE WHEN sha256(e.body) <> e.sha256 THEN 'its SHA-256 is not that of its body'
+                    WHEN e.number > 1 AND before.number IS NULL THEN 'there is no export ' || e.number - 1
+                    ELSE 'says ' || e.payments_count || ' payments of ' || e.total_usd || ', they are '
+                         || p.payments || ' of ' || p.total END
+        FROM earnings_exportfile e
+        LEFT JOIN earnings_exportfile before ON before.number = e.number - 1
+        LEFT JOIN LATERAL (
+            SELECT count(*) AS payments, COALESCE(sum(paid_usd), 0) AS total
+            FROM earnings_payment WHERE export_id = e.number
+        ) p ON true
+        WHERE sha256(e.body) <> e.sha256 OR (e.number > 1 AND before.number IS NULL)
+           OR (e.payments_count, e.total_usd) <> (p.payments, p.total)
+        """,
+    ),
+    SqlCheck(
+        "statements",
+        "stored statements are unchanged, of whole months, and nothing was dated into them afterwards",
+        """
+        SELECT 'statement of organisation ' || s.org_id || ', ' || to_char(s.month, 'YYYY-MM'),
+               CASE WHEN sha256(s.body) <> s.sha256 THEN 'its SHA-256 is not that of its body'
+                    WHEN late.id IS NOT NULL THEN 'movement ' || late.id || ' was dated into it afterwards'
+                    ELSE 'its month was not final when it was made' END
+        FROM earnings_statement s
+        LEFT JOIN LATERAL (
+            SELECT m.id FROM earnings_movement m
+            WHERE m.org_id = s.org_id AND m.recorded_at > s.made_at
+              AND m.at >= s.month::timestamp AT TIME ZONE 'UTC'
+              AND m.at < (s.month + interval '1 month')::timestamp AT TIME ZONE 'UTC'
+            ORDER BY m.id LIMIT 1
+        ) late ON true
+        LEFT JOIN LATERAL (
+            SELECT day FROM generate_series(s.month, s.month + interval '1 month' - interval '1 day', '1 day') d(day)
+            WHERE EXISTS (SELECT FROM earnings_line l WHERE l.org_id = s.org_id AND l.day = d.day::date
+                          AND (l.final_at IS NULL OR l.final_at > s.made_at))
+            LIMIT 1
+        ) running ON true
+        WHERE sha256(s.body) <> s.sha256 OR late.id IS NOT NULL OR running.day IS NOT NULL
+        """,
+    ),
+    SqlCheck(
+        "months",
+        "opening balance and movements give the closing balance of every organisation and month",
+        """
+        WITH moved AS (
+            SELECT org_id, date_trunc('month', at AT TIME ZONE 'UTC') AS month, account, sum(amount_usd) AS amount
+            FROM ({entries}) e GROUP BY 1, 2, 3
+        ), running AS (
+            SELECT DISTINCT ON (org_id, account) org_id, account,
+                   sum(amount) OVER (PARTITION BY org_id, account ORDER BY month) AS closing
+            FROM moved ORDER BY org_id, account, month DESC
+        ), kept AS (
+            SELECT org_id, account, sum(amount) AS closing FROM earnings_nodebalance CROSS JOIN LATERAL (
+                VALUES ('accrued', accrued), ('held', held), ('ready', ready), ('exported', exported),
+                       ('carried', carried), ('network', -(accrued + held + ready + exported + carried))
+            ) a(account, amount) GROUP BY org_id, account
+        )
+        SELECT 'organisation ' || COALESCE(k.org_id, r.org_id) || ', ' || COALESCE(k.account, r.account),
+               'the months close with ' || COALESCE(r.closing, 0) || ', the balance is ' || COALESCE(k.closing, 0)
+        FROM kept k FULL JOIN running r ON r.org_id = k.org_id AND r.account = k.account
+        WHERE COALESCE(k.closing, 0) <> COALESCE(r.closing, 0)
+        """,
+    ),
+)
