@@ -151,9 +151,9 @@ MONTHLY: Final = (
         "every line is the sum of its items by their newest verdicts",
         """
         SELECT 'line ' || COALESCE(l.id, s.line_id) || COALESCE(' (' || l.node_id || ', ' || l.day || ')', ''),
-               'says ' || COALESCE(concat_ws(' ', l.receipts, l.payable_usd, l.held_usd, l.excluded_usd), 'nothing')
+               'says ' || COALESCE(NULLIF(concat_ws(' ', l.receipts, l.payable_usd, l.held_usd, l.excluded_usd), ''), 'nothing')
                || ' (receipts, payable, held, excluded), its items '
-               || COALESCE(concat_ws(' ', s.receipts, s.payable_usd, s.held_usd, s.excluded_usd), 'nothing')
+               || COALESCE(NULLIF(concat_ws(' ', s.receipts, s.payable_usd, s.held_usd, s.excluded_usd), ''), 'nothing')
         FROM (SELECT * FROM earnings_line WHERE day >= %(first)s AND day < %(next)s) l
         FULL JOIN (
             SELECT i.line_id, count(*) AS receipts, sum(i.tokens_input) AS tokens_input,

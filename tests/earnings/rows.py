@@ -3,8 +3,10 @@
 Rates come first: once there is an item, the database takes only rates from the future.
 """
 
+import hashlib
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from django.db import connection
@@ -12,12 +14,17 @@ from django.db.models import F
 
 from earnings.accrual.months import ensure_months
 from earnings.models import (
+    ExportFile,
     FinalDay,
     HeldItem,
     Item,
     JtvoRate,
     Line,
     Movement,
+    NodeBalance,
+    Payment,
+    Payout,
+    PayoutState,
     Rate,
     Verdict,
 )
@@ -140,6 +147,7 @@ def earn(
         limit_context=2_000_000,
         require_dispatch=False,
     )
+    UnjudgedReceipt.objects.filter(pk=receipt.id).delete()
     if not with_receipt:  # as after the receipts' retention
         receipt.delete()
     whole: Change = {"receipts": 1, "tokens_input": tokens_input, "tokens_output": tokens_output}
@@ -194,6 +202,70 @@ def move(
         actor=more.pop("actor", "console"),
         **more,
     )
+
+
+def pay_out(
+    lines: Iterable[Line], *, at: datetime, address: str = "So11111111111111111111111111111111111111112"
+) -> Payment:
+    """All that is accrued on lines of one organisation is marked ready and exported to its wallet, at `at`."""
+    lines = [line for line in lines if line.balance.accrued]
+    org = lines[0].org
+    node = lines[0].node
+    owed = sum((line.balance.accrued for line in lines), Decimal(0))
+    row = NodeBalance.objects.filter(org=org, node=None).first()
+    carried_in = row.carried if row else Decimal(0)
+    paid = (owed + carried_in).quantize(Decimal("0.01"), rounding=ROUND_FLOOR)
+    payout = Payout.objects.create(
+        node=node,
+        org=org,
+        amount_usd=owed,
+        state=PayoutState.EXPORTED,
+        marked_at=at,
+        marked_by="admin@example.org",
+        reason="test",
+    )
+    body = f"{paid} to {address}".encode()
+    export = ExportFile.objects.create(
+        number=ExportFile.objects.count() + 1,
+        created_at=at,
+        created_by="admin@example.org",
+        body=body,
+        sha256=hashlib.sha256(body).digest(),
+        payments_count=1,
+        total_usd=paid,
+    )
+    payment = Payment.objects.create(
+        export=export,
+        org=org,
+        node=None,
+        chain="solana",
+        address=address,
+        sum_usd=owed,
+        carried_in_usd=carried_in,
+        paid_usd=paid,
+        carried_out_usd=owed + carried_in - paid,
+    )
+    for line in lines:
+        amount = line.balance.accrued
+        move(line, "ready", "accrued", "ready", amount, at=at, payout=payout)
+        move(line, "export", "ready", "exported", amount, at=at, payout=payout, payment=payment)
+    _carry(payment, "carry_in", "carried", "exported", carried_in, at)
+    _carry(payment, "carry_out", "exported", "carried", payment.carried_out_usd, at)
+    return payment
+
+
+def _carry(payment: Payment, kind: str, source: str, target: str, amount: Decimal, at: datetime) -> None:
+    if amount:
+        Movement.objects.create(
+            at=at,
+            kind=kind,
+            from_account=source,
+            to_account=target,
+            amount_usd=amount,
+            org=payment.org,
+            payment=payment,
+            actor="console",
+        )
 
 
 def _in_force(model: str, at: datetime) -> Rate:
