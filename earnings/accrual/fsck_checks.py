@@ -55,6 +55,10 @@ _KNOWN_ROUTES: Final = ", ".join(
     for source, target in sorted(routes)
 )
 
+_TOTALS: Final = (
+    "receipts", "tokens_input", "tokens_output", "payable_receipts", "payable_usd", "confirmed_usd",
+    "held_receipts", "held_usd", "excluded_receipts", "excluded_usd",
+)  # fmt: skip
 _LEDGER: Final = (*_ACCOUNTS, "carried")
 _SHARED: Final = {
     "newest": _NEWEST,
@@ -66,6 +70,9 @@ _SHARED: Final = {
     "node_sums": _sums(_LEDGER),
     "node_b": _listed(_LEDGER, "b"),
     "node_m": _listed(_LEDGER, "m"),
+    "totals": ", ".join(f"sum({name}) AS {name}" for name in _TOTALS),
+    "totals_t": _listed(_TOTALS, "t"),
+    "totals_s": _listed(_TOTALS, "s"),
 }
 
 MONTHLY: Final = (
@@ -226,6 +233,26 @@ WHOLE: Final = (
         SELECT 'line ' || l.id || ' (' || l.node_id || ', ' || l.day || ')', 'is not final, but its day is'
         FROM earnings_line l JOIN earnings_finalday f ON f.day = l.day
         WHERE l.day >= %(first)s AND l.final_at IS NULL
+        """,
+    ),
+    SqlCheck(
+        "totals",
+        "the totals of nodes and of days are the sums of their lines",
+        """
+        SELECT 'node ' || COALESCE(t.node_id, s.node_id) || ', organisation ' || COALESCE(t.org_id, s.org_id),
+               'total ' || COALESCE(t.payable_usd, 0) || ', its lines ' || COALESCE(s.payable_usd, 0)
+        FROM earnings_nodetotal t FULL JOIN (
+            SELECT node_id, org_id, {totals} FROM earnings_line GROUP BY node_id, org_id
+        ) s ON s.node_id = t.node_id AND s.org_id = t.org_id
+        WHERE ({totals_t}) <> ({totals_s})
+        UNION ALL
+        SELECT 'day ' || COALESCE(t.day, s.day) || ', organisation ' || COALESCE(t.org_id, s.org_id) || ', '
+               || COALESCE(t.model, s.model),
+               'total ' || COALESCE(t.payable_usd, 0) || ', its lines ' || COALESCE(s.payable_usd, 0)
+        FROM (SELECT * FROM earnings_daytotal WHERE day >= %(first)s) t FULL JOIN (
+            SELECT org_id, day, model, {totals} FROM earnings_line WHERE day >= %(first)s GROUP BY org_id, day, model
+        ) s ON s.org_id = t.org_id AND s.day = t.day AND s.model = t.model
+        WHERE ({totals_t}) <> ({totals_s})
         """,
     ),
     SqlCheck(

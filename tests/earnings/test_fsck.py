@@ -133,6 +133,12 @@ CORRUPTIONS = {
     "final_days": [
         ("INSERT INTO earnings_finalday SELECT max(day), now() FROM earnings_line", "is not final, but its day is"),
     ],
+    "totals": [
+        ("UPDATE earnings_nodetotal SET held_usd = 7 WHERE node_id = 'node-b'", "node node-b, organisation"),
+        ("DELETE FROM earnings_nodetotal WHERE node_id = 'node-b'", "node node-b, organisation"),
+        ("UPDATE earnings_daytotal SET tokens_input = 7 WHERE model = 'qwen3'", "day 2026-03-04, organisation"),
+        ("DELETE FROM earnings_daytotal WHERE model = 'qwen3'", "qwen3: total 0, its lines"),
+    ],
     "line_balances": [
         ("UPDATE earnings_linebalance SET exported = exported + 0.0000000000000001", "(accrued, held, ready, exported)"),
         ("DELETE FROM earnings_linebalance", "balance 0 0 0 0"),
