@@ -35,6 +35,17 @@ CHIPS: dict[str, Chip] = {
     "valid": Chip("Valid", "valid", Tone.OK),
     "invalid": Chip("Invalid", "invalid", Tone.BAD),
     "unverified": Chip("Not verified", "unknown", Tone.IDLE),
+    # what becomes of a receipt
+    "payable": Chip("Payable", "check", Tone.OK),
+    "held": Chip("Held", "clock", Tone.WARN),
+    "excluded": Chip("Excluded", "cross", Tone.BAD),
+    # how far the amount of a period has come
+    "running": Chip("Running", "clock", Tone.INFO),
+    "settling": Chip("Not final", "clock", Tone.IDLE),
+    "final": Chip("Final", "check", Tone.OK),
+    "ready": Chip("Ready", "wallet", Tone.INFO),
+    "part_paid": Chip("Partly paid out", "wallet", Tone.INFO),
+    "paid": Chip("Paid out", "check", Tone.OK),
 }
 
 # the state of a step or a check

@@ -19,10 +19,10 @@ from django.utils.safestring import SafeString
 
 from jatevo.web import definitions
 from jatevo.web.definitions import Definition
-from jatevo.web.figures import Figure
+from jatevo.web.figures import Amount, Figure
 from jatevo.web.notices import shown
 from jatevo.web.request_id import current_request_id
-from jatevo.web.templatetags import charts, icons, moments, numbers
+from jatevo.web.templatetags import charts, icons, moments, money, numbers
 from jatevo.web.templatetags.tones import ALERT_ICONS, CHIPS, STEPS, Chip, Tone
 
 register = template.Library()
@@ -38,6 +38,9 @@ register.filter(numbers.short)
 register.filter(numbers.decimals)
 register.filter(numbers.percent)
 register.filter(numbers.milliseconds)
+register.filter(money.usd)
+register.filter(money.usd_words)
+register.filter(money.jtvo)
 
 THEMES = ("dark", "light", "system")
 
@@ -122,6 +125,23 @@ def kpi(
         "definition": help,
         "change_help": change_help,
         "change": charts.change_of(change.difference, change.ratio, good) if change is not None else None,
+    }
+
+
+@register.inclusion_tag("components/kpi.html")
+def kpi_usd(
+    label: str, amount: Amount, hint: str = "", href: str = "", icon: str = "", help: str = ""
+) -> dict[str, Any]:
+    """`{% kpi_usd "Fees" summary.fees hint="…" href=… help="fees" %}`: an amount, with the exact one on hover."""
+    shown = money.usd(amount.value)
+    return {
+        "label": label,
+        "figure": amount,
+        "shown": shown,
+        "hint": hint,
+        "href": href,
+        "icon": icon,
+        "definition": help,
     }
 
 
