@@ -14,10 +14,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 
 
 class Utf8Request(WSGIRequest):
-    """A request that reads as UTF-8 whatever charset its Content-Type names.
+    """A request that is read as UTF-8, whatever charset its Content-Type names.
 
-    Django would use any codec of Python's, `base64` among them, and fail before the first middleware could
-    answer.
+    Django would use any of Python's codecs, even `base64`, and fail before the first middleware could answer.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -25,7 +24,7 @@ class Utf8Request(WSGIRequest):
         try:
             self.content_type, self.content_params = parse_header_parameters(header)
         except ValueError:
-            # Whoever reads the header later would meet the same error: what cannot be read is not there.
+            # Remove the invalid parameters, so that code that reads the header later does not fail too.
             meta["CONTENT_TYPE"] = header.split(";", 1)[0]
             self.content_type, self.content_params = parse_header_parameters(meta["CONTENT_TYPE"])
 

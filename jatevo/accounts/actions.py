@@ -99,7 +99,7 @@ def prove_password(*, by: User, password: str, address: str, at: datetime) -> No
 
 
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
-    """Sets a new password for somebody, as an admin. All logins of that person end."""
+    """Sets a new password for another person, as an admin. All logins of that person end."""
     hashed = make_password(new)
     with transaction.atomic():
         store_password(user, hashed, by=actor_of(by), at=at)

@@ -1,8 +1,8 @@
 """Known devices: a browser in which a person has signed in is not locked out by other people's wrong guesses.
 
-The cookie is a random id, signed for one person and their present password. It only gives a rate limit of its
-own; signing in still needs the password (and the code). It does not contain the person's identity, so it can
-stay in the browser after signing out.
+The cookie is a random id, signed for one person and their current password. It only gives the browser its own
+rate limit. Signing in still needs the password (and the code). It does not contain the person's identity, so
+it can stay in the browser after signing out.
 """
 
 import secrets

@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from jatevo.web.capped_work import Cap
 
-# A hash takes 19 MiB and one core for about 40 ms, so two at once keep two cores busy. Anybody can cause one.
+# A hash takes 19 MiB and one core for about 40 ms, so two at once keep two cores busy. Anyone can cause one.
 AT_ONCE: Final = 2
 HASHING: Final = Cap("Signing in", at_once=AT_ONCE, waiting=4, wait_seconds=2.0)
 

@@ -1,4 +1,4 @@
-"""Who may see the network's aggregates: everybody while the flag is on, else only signed-in people."""
+"""Who may see the network's aggregates: everyone while the flag is on, otherwise only signed-in people."""
 
 from typing import Any
 

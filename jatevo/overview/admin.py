@@ -90,7 +90,7 @@ class UpdateForm(forms.ModelForm):
 
 
 class UpdateFormSet(forms.BaseInlineFormSet):
-    """The updates of the form, each checked against the incident as the form has it."""
+    """The updates of the form, each checked against the values of the incident in the form."""
 
     def clean(self) -> None:
         super().clean()

@@ -239,7 +239,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
 
 
 def _is_large(row: RegionHour | None) -> bool:
-    """Whether an hour's figures cover enough nodes to be shown to everybody. Unknown counts as no."""
+    """Whether an hour's figures cover enough nodes to be shown to everyone. Unknown counts as no."""
     return row is not None and (row.active_nodes or 0) >= SMALLEST_PUBLIC_REGION
 
 

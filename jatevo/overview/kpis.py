@@ -71,7 +71,7 @@ class Census:
 
     @property
     def small_regions(self) -> frozenset[str]:
-        """Regions with too few active nodes to be shown to everybody, and any region named OTHER_REGIONS."""
+        """Regions with too few active nodes to be shown to everyone, and any region named OTHER_REGIONS."""
         return frozenset(
             region
             for region, nodes in self.active_by_region.items()

@@ -88,7 +88,7 @@ class Sums:
     nodes: Mapping[str, Mapping[date, int]]
 
     def is_large(self, region: str, day: date) -> bool:
-        """Whether the region had enough nodes to be shown separately to everybody."""
+        """Whether the region had enough nodes to be shown separately to everyone."""
         return region != OTHER_REGIONS and self.size(region, day) >= SMALLEST_PUBLIC_REGION
 
     def size(self, region: str, day: date) -> int:

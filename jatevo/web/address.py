@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from django.conf import settings
 from django.http import HttpRequest
 
-# The holder of one IPv6 address usually has its whole /64.
+# The owner of an IPv6 address usually has its whole /64.
 _IPV6_NEIGHBOURS = 64
 
 

@@ -1,4 +1,4 @@
-"""Caps on expensive work that anybody can cause, in addition to rate limits.
+"""Caps on expensive work that anyone can cause, in addition to rate limits.
 
 Hashing a password takes memory and a core. An export takes a database connection and a thread. A rate limit
 restricts how often somebody may ask, but thirty requests of one second could still run at once. A cap lets a

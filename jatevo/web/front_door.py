@@ -11,7 +11,7 @@ from jatevo.web.errors import ApiError, to_response
 from jatevo.web.framing import PROBLEM, Problem
 from jatevo.web.pages import refused_page
 
-MAX_ADDRESS_BYTES = 8 * 1024  # path and query together, as most proxies have it
+MAX_ADDRESS_BYTES = 8 * 1024  # path and query together, the limit of most proxies
 _LONGEST_HOST_LOGGED = 100
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ def _refuse_foreign_host(request: HttpRequest) -> None:
     try:
         request.get_host()
     except DisallowedHost as error:
-        # One line. Django itself would log a traceback for each such request, which anybody can send.
+        # One line. Django itself would log a traceback for each such request, which anyone can send.
         log.warning("host refused", host=request.META.get("HTTP_HOST", "")[:_LONGEST_HOST_LOGGED])
         raise ApiError(
             400, "invalid_request", "The Host header does not match a host of this console."

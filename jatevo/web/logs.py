@@ -28,7 +28,7 @@ def is_no_outage(record: logging.LogRecord) -> bool:
 
 
 def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drops the traceback of requests that Django finds suspicious, because anybody can send many of them."""
+    """Drops the traceback of requests that Django finds suspicious, because anyone can send many of them."""
     if str(event.get("logger", "")).startswith("django.security"):
         event.pop("exc_info", None)
         event["level"] = "warning"

@@ -4,7 +4,7 @@ _shown: list[str] = []
 
 
 def show(text: str) -> None:
-    """Adds a notice to every page, for everybody."""
+    """Adds a notice to every page, for everyone."""
     if text not in _shown:
         _shown.append(text)
 

@@ -22,7 +22,7 @@ _LOWEST_PRIORITY = 2
 def priority(status: str) -> int:
     """The priority of a status; smaller is sooner.
 
-    Pending nodes come first, because somebody waits for them.
+    Pending nodes come first, because their operators wait for the first probe.
     """
     return _PRIORITIES.get(status, _LOWEST_PRIORITY)
 

@@ -1,4 +1,4 @@
-"""The audit log only grows: PostgreSQL itself refuses to change, delete or empty it, whoever asks."""
+"""Makes the audit log append-only: PostgreSQL refuses to change, delete or truncate its rows."""
 
 from django.db import migrations
 

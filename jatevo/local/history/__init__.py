@@ -1,5 +1,5 @@
-"""Invented history: of the demo fleet, and of the large one that benchmarks load.
+"""Invented history for the demo fleet and for the large fleet of benchmarks.
 
-Nodes, measurements and traffic are drawn from a seed and never happened. What is real is the form: receipts are
-signed with their node's key and verify, and reputations follow from the stored evidence.
+Nodes, measurements and traffic are synthetic and derive from a seed. Everything is in the real form: receipts
+are signed with their node's key and verify, and reputations are computed from the stored evidence.
 """

@@ -1,4 +1,4 @@
-"""Rows into PostgreSQL by COPY, which is ten times as fast as INSERT."""
+"""Writes rows to PostgreSQL with COPY, which is ten times as fast as INSERT."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from psycopg import sql
 
 
 def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """Appends the rows; lists become arrays. Returns how many there were."""
+    """Appends the rows and returns their number. Lists become arrays."""
     count = 0
     with connection.cursor() as cursor, cursor.copy(_statement(table, columns)) as copy:
         for row in rows:
@@ -20,7 +20,7 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def copy_lines(table: str, columns: Sequence[str], blocks: Iterable[str]) -> None:
-    """The same for text that is in COPY's format already: cells between tabs, each line with its end."""
+    """Appends text in COPY's format: cells separated by tabs, lines that end in a newline."""
     with connection.cursor() as cursor, cursor.copy(_statement(table, columns)) as copy:
         for block in blocks:
             copy.write(block)
@@ -28,9 +28,9 @@ def copy_lines(table: str, columns: Sequence[str], blocks: Iterable[str]) -> Non
 
 @contextmanager
 def unchecked_references() -> Iterator[None]:
-    """Within a transaction: foreign keys are taken on trust, which halves the time.
+    """Within a transaction, foreign keys are not checked, which halves the time.
 
-    Only a superuser may say so, as everybody is of a private PostgreSQL; for others they are checked.
+    Only a superuser may disable the checks, as the user of a private PostgreSQL is. For others they stay on.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -1,6 +1,6 @@
-"""Invented nodes: who they are and when they were silent. Pure: the same seed, the same node.
+"""Invented nodes and their silences. The same seed gives the same node.
 
-Times are unix seconds (UTC), and silences whole minutes, as heartbeats are counted.
+Times are unix seconds (UTC). Silences are whole minutes, because heartbeats are counted by the minute.
 """
 
 import hashlib
@@ -18,14 +18,17 @@ WHOLE_HOUR = (1 << 60) - 1
 
 @dataclass(frozen=True)
 class Silence:
-    """The node was not heard from `since` to before `until`; None is until today. `announced`: for maintenance."""
+    """The node is not heard in `since <= t < until`. `until` is None if it is still silent.
+
+    `announced` means that the silence is for announced maintenance.
+    """
 
     since: int
     until: int | None
     announced: bool = False
 
     def minutes_in(self, hour: int) -> int:
-        """Its minutes in the hour that starts then, as bits."""
+        """The silence's minutes in the hour that starts at `hour`, as bits."""
         first = max(0, (self.since - hour) // MINUTE)
         last = 60 if self.until is None else min(60, (self.until - hour) // MINUTE)
         return (WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
@@ -33,7 +36,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class InventedNode:
-    """A node. `org` counts from 0; `status_since` is when its present status began, `joined` when it enrolled."""
+    """A node. `org` counts from 0. `status_since` is when its status began, and `joined` when it enrolled."""
 
     number: int
     node_id: str
@@ -51,7 +54,7 @@ class InventedNode:
     agent_version: str
     shared: bool
     green: bool
-    probing: bool  # of a pending node: it has been heard
+    probing: bool  # whether a pending node has been heard
     p50_ms: float
     endpoint: str
     seed: int
@@ -62,23 +65,23 @@ class InventedNode:
         return SigningKey(self.digest("key"))
 
     def digest(self, what: str) -> bytes:
-        """32 bytes of the node's own, for whatever has to look random."""
+        """32 bytes that look random and are the same for the same node, seed and `what`."""
         return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()
 
     @property
     def measured(self) -> bool:
-        """Whether it has a past: heartbeats, probes, receipts."""
+        """Whether it has a history: heartbeats, probes and receipts."""
         return self.status is not Status.PENDING
 
     @property
     def first_whole_hour(self) -> int:
-        """The first hour that began with the node there."""
+        """The first hour that began after the node had joined."""
         return -(-self.joined // HOUR) * HOUR
 
     def gaps(self, first_hour: int, *, until: int) -> dict[int, int]:
-        """The hours from the first one on that are not wholly heard, each with its silent minutes as bits.
+        """The silent minutes, as bits, of each hour from `first_hour` to that of `until` that has any.
 
-        The hours up to that of `until` alone; what is after `until`, or before the node joined, is silent.
+        Minutes after `until` or before the node joined are silent.
         """
         last_hour = until - until % HOUR
         if not self.measured:
@@ -100,7 +103,7 @@ class InventedFleet:
 
     @property
     def models(self) -> set[str]:
-        """All that any node of it offers."""
+        """All models that its nodes offer."""
         return {model for member in self.members for model in member.models}
 
     def of_region(self) -> dict[str, list[InventedNode]]:
@@ -111,5 +114,5 @@ class InventedFleet:
 
 
 def dice(seed: int, what: str) -> random.Random:
-    """Draws for one purpose, the same for the same seed."""
+    """Random numbers for one purpose. The same seed gives the same numbers."""
     return random.Random(f"{seed} {what}")  # noqa: S311 (nothing here is secret)

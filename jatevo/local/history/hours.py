@@ -1,4 +1,4 @@
-"""The hours of each region and of the network, as the summariser keeps them."""
+"""The hours of each region and of the network, as the summariser stores them."""
 
 import math
 from bisect import bisect_right
@@ -36,10 +36,9 @@ def write_hours(
     traffic: Callable[[str, int, int], ServedTraffic],
     typical_p95_ms: float = 700,
 ) -> int:
-    """The hours from `first` to before `until` (unix seconds, whole hours); returns how many rows.
+    """Writes the hours `first <= t < until` (unix seconds, whole hours). Returns the number of rows.
 
-    `traffic` says what a region's nodes served in an hour: it is asked with the region, the hour and how many
-    of its nodes were there.
+    `traffic(region, hour, active_nodes)` returns what a region's nodes served in an hour.
     """
     draw = dice(seed, "hours")
     silent: dict[tuple[str, int], int] = defaultdict(int)
@@ -75,5 +74,5 @@ def write_hours(
 
 
 def daily_curve(hour: int) -> float:
-    """How busy an hour of the day is, around 1."""
+    """The load of an hour of the day, relative to the average of 1."""
     return 1 + 0.35 * math.sin(hour % DAY / DAY * 2 * math.pi)

@@ -1,7 +1,7 @@
-"""The invented nodes' minutes, probes and receipts into ClickHouse, which draws them itself, hours at a time.
+"""Writes the invented nodes' minutes, probes and receipts to ClickHouse, several hours at a time.
 
-Everything but the nodes and their silent hours is drawn on the server by hashes, so that it is the same for
-the same seed, and hundreds of millions of rows need no way through Python. The rollups fill by their views.
+Only the nodes and their silent hours are sent. The server derives everything else from hashes, so that it is
+the same for the same seed, and hundreds of millions of rows do not pass through Python. Views fill the rollups.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.transport import Cell, Param, Transport
 
 LATENCY_EVERY_MINUTES = 5
-ACCEPTED_AFTER_SECONDS = 2  # of every receipt's end, so that windows of one are windows of the other
+ACCEPTED_AFTER_SECONDS = 2  # constant, so that a window by end is also a window by acceptance
 _ROWS_AT_ONCE = 2_000_000
 _FACTS_AT_ONCE = 50_000
 _PATIENCE = " SETTINGS max_execution_time = 3600"
@@ -68,7 +68,7 @@ _RECEIPTS = joined(
     _HOURS,
     ") WHERE silent != {whole_hour})",
 )
-# As the shipper's batches would have been, one a second. All of a batch is in one insert, as the rollup wants.
+# Like the shipper's batches, one per second. All rows of a batch are in one insert, as the rollup requires.
 _BATCHES = (
     "INSERT INTO requests_minute (ts, region, batch, count, tokens_in, tokens_out, cache_hits, errors)"
     " SELECT minute, region, toUUID(concat(substring(name, 1, 8), '-', substring(name, 9, 4), '-',"
@@ -84,7 +84,7 @@ _BATCHES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A node as ClickHouse gets to know it."""
+    """What ClickHouse needs to know about a node. `base_ms` is its typical p50."""
 
     node_id: str
     region: str
@@ -93,9 +93,9 @@ class Measured:
 
 
 class Measurements:
-    """Draws what is measured; a context, because its two tables of nodes must go again.
+    """Writes measurements. It is a context manager, because its two temporary tables must be dropped.
 
-    Windows are whole hours in unix seconds; a gap is (node, hour, silent minutes as bits).
+    Windows are whole hours in unix seconds. A gap is (node, hour, silent minutes as bits).
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Measurements:
             self._draw(_PROBES, start, end, every=every, times=60 // every, seed=self._seed)
 
     def receipts(self, since: int, until: int, *, per_node_day: float) -> None:
-        """Facts alone; `batches` counts them."""
+        """Writes the facts. `batches` counts them."""
         per_hour = per_node_day / 24
         for start, end in self._windows(since, until, rows_per_hour=per_hour):
             self._draw(
@@ -144,9 +144,8 @@ class Measurements:
 
     def batches(self, since: int, until: int, *, per_node_day: float) -> None:
         """Counts the receipts that ended in the window, by minute."""
-        rows_per_hour = (
-            4 * per_node_day / 24
-        )  # a quarter of the usual rows: a block's more would be torn apart
+        # a quarter of the usual rows at once, because larger blocks would be split
+        rows_per_hour = 4 * per_node_day / 24
         for start, end in self._windows(since, until, rows_per_hour=rows_per_hour):
             self._store.execute(
                 _BATCHES + _PATIENCE,
@@ -159,7 +158,7 @@ class Measurements:
             )
 
     def copy_receipts(self, facts: Sequence[ReceiptFact]) -> None:
-        """Those that PostgreSQL has, exactly."""
+        """Writes exactly the receipts that PostgreSQL has."""
         columns = [field.name for field in fields(ReceiptFact)]
         cells = ([_number(getattr(fact, column)) for column in columns] for fact in facts)
         self._insert("receipt_facts", columns, cells)

@@ -1,4 +1,4 @@
-"""What was heard and measured of the invented nodes, into PostgreSQL: minutes, hours, probes, days of reputation."""
+"""Writes the invented nodes' heartbeat minutes, hours, probes and days of reputation to PostgreSQL."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
@@ -33,12 +33,12 @@ _HOUR_COLUMNS = (
 
 
 def slow_probes_per_hour(member: InventedNode) -> int:
-    """Most nodes are fast all the time; one in four is slow now and then."""
+    """How many latency probes of an hour are slow: 1 to 3 for three nodes in sixteen, 0 for the others."""
     return max(0, member.digest("slow")[0] % 16 - 12)
 
 
 def write_beats(fleet: InventedFleet, *, now: int) -> None:
-    """The last minutes' heartbeats of who is heard."""
+    """Writes the last minutes' heartbeats of the nodes that are heard."""
     end = now - now % MINUTE
     minutes = [moment(end - back * MINUTE) for back in range(1, BEAT_MINUTES)]
     lines = [f"\t{minute:%F %T}+00\t6\n" for minute in minutes]
@@ -48,7 +48,7 @@ def write_beats(fleet: InventedFleet, *, now: int) -> None:
 
 
 def write_hours(fleet: InventedFleet, *, days: int, now: int) -> None:
-    """An hour of each node since `days` days, or since reputations look back."""
+    """Writes the hours of each node in the last `days` days, but at most the window of reputations."""
     first = now - now % DAY - (min(days, WINDOW_DAYS) - 1) * DAY
     times = [(hour, f"{moment(hour):%F %T}+00") for hour in range(first, now, HOUR)]
     blocks = (_hours(member, times, first, now) for member in fleet.members if member.measured)
@@ -74,7 +74,7 @@ def _hours(member: InventedNode, times: list[tuple[int, str]], first: int, now: 
 
 
 def write_days(fleet: InventedFleet, *, days: int, receipts_per_day: float, now: int) -> None:
-    """The days before today, as nodes/reputation/formula.py scores them; today is computed from what is stored."""
+    """Writes the days before today, scored by nodes/reputation/formula.py. The worker computes today."""
     scored: dict[tuple[Observation, ...], tuple[Any, ...]] = {}
     columns = (
         "node_id",
@@ -145,7 +145,7 @@ def _conduct(quarantined: bool, outages: int) -> Observation:
 
 
 def write_probes(fleet: InventedFleet, validators: list[str], *, now: int) -> None:
-    """The last ten of each node that was ever probed."""
+    """Writes the last ten probes of each node that was ever probed."""
     columns = ("id", "node_id", "validator_id", "kind", "ok", "ts", "received_at", "p50_ms", "p95_ms", "p99_ms", "tps", "fault", "counts_as", "detail")  # fmt: skip
     rows = (row for member in fleet.members if member.measured for row in _probes(member, validators, now))
     copy_rows("nodes_probe", columns, rows)

@@ -1,4 +1,4 @@
-"""Invented nodes' receipts: exact bytes, and a signature that verifies."""
+"""Receipts of invented nodes, with exact bytes and valid signatures."""
 
 import hashlib
 import random
@@ -37,7 +37,7 @@ SELECT id, accepted_at, node_id, request_id FROM receipts_receipt WHERE id > %(b
 
 @dataclass(frozen=True)
 class InventedReceipt:
-    """A receipt as PostgreSQL gets it, and as ClickHouse does."""
+    """A receipt as PostgreSQL stores it (`row`) and as ClickHouse does (`fact`)."""
 
     row: tuple[Any, ...]
     fact: ReceiptFact
@@ -55,10 +55,10 @@ def write_receipts(
     gateway: str = "",
     dispatched_share: float = 0.0,
 ) -> list[ReceiptFact]:
-    """Receipts with identities since so many hours before the running one; what ClickHouse should know of them.
+    """Writes receipts and their identities, from `hours` hours before the current one. Returns them as facts.
 
-    All of them are queued for earnings. `marks` are further members of each, signed like the rest. The gateway
-    says of the `dispatched_share` of them, 0 to 1, that it sent the request to the node.
+    All of them are queued for earnings. `marks` are further signed members of each. For the share
+    `dispatched_share` of them, from 0 to 1, the gateway states that it sent the request to the node.
     """
     first = now - now % HOUR - hours * HOUR
     draw = dice(seed, "receipts")
@@ -187,7 +187,7 @@ def _row(fact: ReceiptFact, member: InventedNode, org: UUID, status: Status, raw
 
 
 def _dispatch(fact: ReceiptFact, gateway: str, draw: random.Random) -> tuple[Any, ...]:
-    """What the gateway said when it sent the request. It does not know the outcome yet."""
+    """What the gateway stated when it sent the request. It did not know the outcome yet."""
     return (
         gateway,
         fact.request_id,

@@ -1,4 +1,4 @@
-"""The invented nodes into PostgreSQL: who they are, their keys, and what they went through."""
+"""Writes the invented nodes, their keys and their transitions to PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ _TRANSITION = ("node_id", "at", "from_status", "to_status", "reason", "actor_kin
 
 
 def write_nodes(fleet: InventedFleet, orgs: Sequence[UUID], *, now: int) -> int:
-    """Nodes with attestation, key, offered models and history; how many transitions there were."""
+    """Writes nodes, attestations, keys, offered models and transitions. Returns the number of transitions."""
     copy_rows("nodes_node", _NODE, (_node(member, orgs[member.org], now) for member in fleet.members))
     copy_rows("nodes_nodeattestation", _ATTESTATION, map(_attestation, fleet.members))
     copy_rows("nodes_nodekey", ("node_id", "public_key", "valid_from", "added_by"), map(_key, fleet.members))
@@ -38,14 +38,13 @@ def write_nodes(fleet: InventedFleet, orgs: Sequence[UUID], *, now: int) -> int:
     )
     copy_rows("nodes_nodeoffer", ("node_id", "model", "offered_from"), offers)
     transitions = [step for member in fleet.members for step in _transitions(member)]
-    transitions.sort(
-        key=lambda step: (step[1], step[0])
-    )  # ids grow with time, as histories are ordered by them
+    # by time, because a node's history is ordered by the ids
+    transitions.sort(key=lambda step: (step[1], step[0]))
     return copy_rows("nodes_nodetransition", _TRANSITION, transitions)
 
 
 def heard_at(member: InventedNode, now: int) -> float | None:
-    """When the node's last heartbeat came; None if it never sent one."""
+    """When the node's last heartbeat came, in unix seconds. None if it never sent one."""
     if member.status is Status.PENDING and not member.probing:
         return None
     silent = next((each.since for each in member.silences if each.until is None), None)

@@ -1,4 +1,4 @@
-"""`manage.py worker`: the background worker as a process of its own, for a deployment of several services."""
+"""`manage.py worker`: the background worker as a separate process, for a deployment of several services."""
 
 import asyncio
 from typing import Any

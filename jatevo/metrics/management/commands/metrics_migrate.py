@@ -8,14 +8,14 @@ from jatevo.metrics.store import MetricsError, get_store, patient_store
 
 
 class Command(BaseCommand):
-    """`manage.py metrics_migrate`: brings ClickHouse's schema up to date."""
+    """`manage.py metrics_migrate`: updates ClickHouse's schema."""
 
     help = "Apply the numbered SQL files of jatevo/metrics/schema that ClickHouse does not have yet."
 
     def handle(self, *args: Any, **options: Any) -> None:
         store = patient_store()
         try:
-            get_store().create_database()  # a server that does not answer is found out without patience
+            get_store().create_database()  # with a short time-out, to report an unreachable server quickly
             steps = migrate(store, at=timezone.now())
         except MetricsError as error:
             raise CommandError(f"The metrics schema was not migrated: {error}") from error

@@ -10,10 +10,10 @@ from jatevo.metrics.retention_policy import apply
 class Command(BaseCommand):
     """`manage.py retention`: applies the retention policy, as the worker does every night."""
 
-    help = "Drop what is older than settings.RETENTION_DAYS allows, and say what."
+    help = "Delete data that is older than settings.RETENTION_DAYS, and report it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be dropped")
+        parser.add_argument("--dry-run", action="store_true", help="only report what would be deleted")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry_run: bool = options["dry_run"]
@@ -29,4 +29,4 @@ class Command(BaseCommand):
             elif not applied.dropped:
                 self.stdout.write(f"{rule.name}: nothing is older than {rule.keep_days} days")
         if problems:
-            raise CommandError(f"{problems} of the rules could not be applied; run it again later.")
+            raise CommandError(f"{problems} of the rules could not be applied. Run it again later.")
