@@ -98,6 +98,21 @@ def prove_password(*, by: User, password: str, address: str, at: datetime) -> No
         raise WrongCredentials
 
 
+def prove_identity(*, by: User, password: str, otp: str, address: str, at: datetime) -> None:
+    """Checks the signed-in person's password, and their one-time password if they have a second factor.
+
+    Raises WrongCredentials, OneTimePasswordRequired, and ApiError 429 and 503.
+    """
+    prove_password(by=by, password=password, address=address, at=at)
+    if not has_second_factor(by):
+        return
+    if not otp:
+        raise OneTimePasswordRequired
+    if match_token(by, otp) is None:
+        _record_failure(by.email, address, verb="user.otp_wrong", user=by)
+        raise WrongCredentials
+
+
 def reset_password(*, user: User, new: str, by: User, at: datetime) -> None:
     """Sets a new password for another person, as an admin. All logins of that person end."""
     hashed = make_password(new)

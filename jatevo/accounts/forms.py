@@ -109,6 +109,27 @@ class ProveForm(forms.Form):
     current = _password_field("Current password", "current-password")
 
 
+class IdentityForm(ProveForm):
+    """The person's password, and a code if they have a second factor.
+
+    The names of the fields are unlikely in other forms, because the fields may be added to any of them.
+    """
+
+    prefix = "identity"
+
+    def __init__(self, *args: Any, asks_for_code: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["current"].widget.attrs["autofocus"] = True
+        self.fields["current"].label = "Password"
+        if asks_for_code:
+            self.fields["otp"] = forms.CharField(
+                label="One-time code",
+                max_length=32,
+                help_text="From your authenticator app. Each code works once.",
+                widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+            )
+
+
 class CodeForm(forms.Form):
     """The code that the authenticator app shows."""
 

@@ -51,3 +51,10 @@ def _hit_in_postgres(limit: str, key: str, at: datetime) -> None:
         f"Rate limit exceeded: more than {item}.",
         headers={"Retry-After": str(max(1, math.ceil(left.total_seconds())))},
     )
+
+
+def refusal_words(refused: ApiError) -> str:
+    """The message for a 429 of these limits or a 503 of the cap on password hashes."""
+    if refused.status != 429:
+        return refused.message
+    return f"Too many attempts. Try again in {refused.headers['Retry-After']} seconds."

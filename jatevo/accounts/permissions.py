@@ -32,6 +32,9 @@ class Permission(StrEnum):
     MANAGE_NODES = "manage_nodes"
     QUARANTINE_NODES = "quarantine_nodes"
     VIEW_QUARANTINE_EVIDENCE = "view_quarantine_evidence"
+    MANAGE_WALLET = "manage_wallet"
+    PAY_OUT = "pay_out"
+    REVIEW_EARNINGS = "review_earnings"
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -42,6 +45,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.VIEW_RECEIPTS,
             Permission.VIEW_WALLETS,
             Permission.VIEW_EARNINGS,
+            Permission.MANAGE_WALLET,
             Permission.ENROL_NODES,
             Permission.MANAGE_NODES,
         }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jatevo.accounts import reset_views, second_factor_views, views
+from jatevo.accounts import reset_views, second_factor_views, step_up_views, views
 
 app_name = "accounts"
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("forgot-password/", reset_views.forgotten, name="forgotten"),
     path("reset-password/<str:who>/<str:token>/", reset_views.reset, name="reset"),
     path("second-factor/", second_factor_views.second_factor, name="second_factor"),
+    path("account/confirm/", step_up_views.confirm, name="confirm"),
     path("time-zone/", views.time_zone, name="time_zone"),
     path("admin/login/", views.admin_login),
     path("admin/logout/", views.logout),

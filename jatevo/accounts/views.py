@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
@@ -26,7 +25,10 @@ from jatevo.accounts.actions import (
 )
 from jatevo.accounts.devices import device_in, remember_device
 from jatevo.accounts.forms import LoginForm, PasswordForm, TimeZoneForm
+from jatevo.accounts.login_limits import refusal_words
+from jatevo.accounts.onward import onward_path
 from jatevo.accounts.permissions import user_of
+from jatevo.accounts.step_up import forget_identity
 from jatevo.accounts.time_zones import remember_zone, zone_of
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError
@@ -40,7 +42,7 @@ NO_MATCH_WITH_OTP = "The email address, password or one-time code is wrong."
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
     """Context: `form` (email, password, and otp once asked for), `next`."""
-    onward = _onward(request)
+    onward = onward_path(request)
     if request.method != "POST":
         if request.user.is_authenticated:
             return HttpResponseRedirect(onward)
@@ -65,7 +67,7 @@ def login(request: HttpRequest) -> HttpResponse:
         form.add_error(None, NO_MATCH_WITH_OTP if "otp" in form.fields else NO_MATCH)
         return _login_page(request, form, status=422)
     except ApiError as refused:
-        form.add_error(None, _refusal_words(refused))
+        form.add_error(None, refusal_words(refused))
         return _refusal(_login_page(request, form, status=refused.status), refused)
     _forget(request)  # a previous user of this browser may not have signed out
     rotate_token(request)
@@ -83,6 +85,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     _forget(request)
     response = redirect(settings.LOGIN_REDIRECT_URL)
     cookies.clear_login(response)
+    forget_identity(response)
     return response
 
 
@@ -111,7 +114,7 @@ def password(request: HttpRequest) -> HttpResponse:
         form.add_error("current", "This is not your current password.")
         return _password_page(request, form, status=422)
     except ApiError as refused:
-        form.add_error(None, _refusal_words(refused))
+        form.add_error(None, refusal_words(refused))
         return _refusal(_password_page(request, form, status=refused.status), refused)
     messages.success(request, "Password changed. You are signed out everywhere else.")
     response = redirect("accounts:password")
@@ -128,10 +131,10 @@ def time_zone(request: HttpRequest) -> HttpResponse:
     """
     form = TimeZoneForm(request.POST or None, initial={"zone": zone_of(request).key})
     if not form.is_valid():
-        context = {"form": form, "next": _onward(request)}
+        context = {"form": form, "next": onward_path(request)}
         return render(request, "accounts/time_zone.html", context, status=422 if form.errors else 200)
     name = form.cleaned_data["zone"]
-    response = redirect(_onward(request))
+    response = redirect(onward_path(request))
     if request.user.is_authenticated:
         set_time_zone(by=user_of(request), name=name)
     else:
@@ -160,30 +163,12 @@ def _forget(request: HttpRequest) -> None:
     list(messages.get_messages(request))
 
 
-def _onward(request: HttpRequest) -> str:
-    """Where to go after signing in: `next` if it is on this site, else the Overview."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    # It must be a path, because `redirect` takes a bare word for the name of a view.
-    if wanted.startswith("/") and url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return wanted
-    return resolve_url(settings.LOGIN_REDIRECT_URL)
-
-
 def _login_page(request: HttpRequest, form: LoginForm, status: int = 200) -> HttpResponse:
-    return render(request, "accounts/login.html", {"form": form, "next": _onward(request)}, status=status)
+    return render(request, "accounts/login.html", {"form": form, "next": onward_path(request)}, status=status)
 
 
 def _password_page(request: HttpRequest, form: PasswordForm, status: int = 200) -> HttpResponse:
     return render(request, "accounts/password.html", {"form": form}, status=status)
-
-
-def _refusal_words(refused: ApiError) -> str:
-    """The message for a 429 of the limits or a 503 of the cap."""
-    if refused.status != 429:
-        return refused.message
-    return f"Too many attempts. Try again in {refused.headers['Retry-After']} seconds."
 
 
 def _refusal(page: HttpResponse, refused: ApiError) -> HttpResponse:
