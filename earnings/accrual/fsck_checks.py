@@ -311,7 +311,7 @@ WHOLE: Final = (
                    - COALESCE(sum(amount_usd) FILTER (WHERE kind = 'export' AND from_account = 'exported'), 0) AS exported,
                    COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_in'), 0) AS carried_in,
                    COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_out'), 0) AS carried_out
-            FROM earnings_movement WHERE payment_id = p.id
+            FROM earnings_movement WHERE payment_id = p.id AND (p.returned_at IS NULL OR at < p.returned_at)
         ) m ON true
         WHERE p.sum_usd + p.carried_in_usd <> p.paid_usd + p.carried_out_usd
            OR (p.sum_usd, p.carried_in_usd, p.carried_out_usd) <> (m.exported, m.carried_in, m.carried_out)
@@ -319,10 +319,12 @@ WHOLE: Final = (
     ),
     SqlCheck(
         "carried",
-        "what is carried to the next payout is less than a cent and never negative",
+        "what is carried to the next payout is never negative, and less than a cent unless a payment came back",
         """
-        SELECT 'organisation ' || org_id || COALESCE(', node ' || node_id, ''), 'carries ' || carried
-        FROM earnings_nodebalance WHERE carried < 0 OR carried >= 0.01
+        SELECT 'organisation ' || b.org_id || COALESCE(', node ' || b.node_id, ''), 'carries ' || b.carried
+        FROM earnings_nodebalance b WHERE b.carried < 0 OR b.carried >= 0.01 AND NOT EXISTS (
+            SELECT FROM earnings_payment p
+            WHERE p.org_id = b.org_id AND p.node_id IS NOT DISTINCT FROM b.node_id AND p.returned_at IS NOT NULL)
         """,
     ),
     SqlCheck(

@@ -61,6 +61,12 @@ class Payout(models.Model):
     def __str__(self) -> str:
         return f"{self.node_id}: {self.amount_usd} USD ({self.state})"
 
+    @property
+    def confirmed_by_nobody(self) -> bool:
+        """Whether the policy asked for a second admin, and there was none."""
+        acted_on = (PayoutState.READY, PayoutState.EXPORTED, PayoutState.RETURNED)
+        return bool(self.second_why) and not self.confirmed_by and self.state in acted_on
+
 
 class ExportFile(models.Model):
     """A numbered file of payments, kept as it was made."""

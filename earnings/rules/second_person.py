@@ -45,16 +45,23 @@ def second_person(
     overridden: Sequence[str],
     policy: SecondPersonPolicy,
     admins: int,
+    wallet_usd: Decimal = Decimal(0),
 ) -> SecondPerson:
     """Whether marking an amount ready needs a second admin.
 
     `unconfirmed_usd` is the part that no gateway confirmed, `overridden` has labels of the failed rules that the first
-    admin overrides, and `admins` counts the admins who can act, the first included.
+    admin overrides, and `admins` counts the admins who can act, the first included. `wallet_usd` is what the wallet gets
+    with all open payouts, so that an amount split over many nodes counts as what it is.
     """
     found: dict[SecondReason, str] = {}
     if policy.confirm_from_usd is not None and amount_usd >= policy.confirm_from_usd:
         found[SecondReason.AMOUNT] = (
             f"The amount is {dollars(amount_usd)}; from {dollars(policy.confirm_from_usd)} on, a second admin confirms."
+        )
+    elif policy.confirm_from_usd is not None and wallet_usd >= policy.confirm_from_usd:
+        found[SecondReason.AMOUNT] = (
+            f"All open payouts to its wallet come to {dollars(wallet_usd)}; from {dollars(policy.confirm_from_usd)} on,"
+            " a second admin confirms."
         )
     if policy.confirm_unconfirmed and unconfirmed_usd > 0:
         found[SecondReason.UNCONFIRMED] = (

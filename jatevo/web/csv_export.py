@@ -61,7 +61,7 @@ def _cell(value: Cell, zone: tzinfo) -> str | int | float | Decimal:
         case None:
             return ""
         case str():
-            return _defused(value)
+            return defused(value)
         case datetime():
             text = value.astimezone(zone).isoformat(timespec="seconds")
             return text.replace("+00:00", "Z") if zone is UTC or text.endswith("+00:00") else text
@@ -70,7 +70,7 @@ def _cell(value: Cell, zone: tzinfo) -> str | int | float | Decimal:
     return value
 
 
-def _defused(text: str) -> str:
+def defused(text: str) -> str:
     """The text, with a ' in front if it could run as a formula or begins with a control character or new
     line.
     """
