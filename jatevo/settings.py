@@ -295,6 +295,7 @@ RATE_LIMITS = {
     "node": env.str("JATEVO_LIMIT_NODE", default="10/second"),
     "receipts": env.str("JATEVO_LIMIT_RECEIPTS", default="5/second"),
     "validator": env.str("JATEVO_LIMIT_VALIDATOR", default="200/second"),
+    "gateway": env.str("JATEVO_LIMIT_GATEWAY", default="50/second"),
     "address": env.str("JATEVO_LIMIT_ADDRESS", default="5000/second"),
     "register": env.str("JATEVO_LIMIT_REGISTER", default="300/second"),
     "login_address": env.str("JATEVO_LIMIT_LOGIN_ADDRESS", default="30/minute"),

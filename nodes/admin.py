@@ -25,7 +25,7 @@ from jatevo.accounts.permissions import user_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.admin import ReadOnlyAdmin
 from jatevo.wire.names import name_problem
-from nodes.actions import create_validator, rotate_validator_token
+from nodes.actions import create_sender, rotate_sender_token
 from nodes.models import (
     Enrollment,
     FraudFinding,
@@ -35,6 +35,7 @@ from nodes.models import (
     NodeKey,
     NodeTransition,
     Probe,
+    Sender,
     Validator,
 )
 
@@ -100,40 +101,46 @@ class NodeAdmin(GuardedModelAdmin):
         raise PermissionDenied  # there are no groups; permissions follow from the role
 
 
-@admin.register(Validator)
-class ValidatorAdmin(admin.ModelAdmin):
-    """Creating a validator shows its token once. "New token" ends the old one."""
+class SenderAdmin(admin.ModelAdmin):
+    """Creating a validator or a gateway shows its token once. "New token" ends the old one."""
+
+    token_variable: str  # the environment variable in which its program expects the token
 
     list_display = ("id", "is_active", "last_seen_at", "created_at")
     fields = ("id", "is_active", "last_seen_at")
     readonly_fields = ("last_seen_at",)
     actions = ("new_token",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Validator | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Sender | None = None) -> tuple[str, ...]:
         return ("id", "last_seen_at") if obj else ("last_seen_at",)
 
-    def save_model(self, request: HttpRequest, obj: Validator, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Sender, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
-            _record_change(request, "validator", obj, form)
+            _record_change(request, obj.kind, obj, form)
             return
-        _, token = create_validator(name=obj.pk, by=user_of(request), at=timezone.now())
+        _, token = create_sender(type(obj), name=obj.pk, by=user_of(request), at=timezone.now())
         self._show(request, obj, token)
 
-    @admin.action(description="Create new tokens for selected validators")
-    def new_token(self, request: HttpRequest, chosen: QuerySet[Validator]) -> None:
-        for validator in chosen:
-            self._show(request, validator, rotate_validator_token(validator=validator, by=user_of(request)))
+    @admin.action(description="Create new tokens for selected %(verbose_name_plural)s")
+    def new_token(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
+        for sender in chosen:
+            self._show(request, sender, rotate_sender_token(sender=sender, by=user_of(request)))
 
-    def has_delete_permission(self, request: HttpRequest, obj: Validator | None = None) -> bool:
-        return False  # its probes are evidence, so a validator is made inactive instead
+    def has_delete_permission(self, request: HttpRequest, obj: Sender | None = None) -> bool:
+        return False  # what it sent is evidence, so it is made inactive instead
 
-    def _show(self, request: HttpRequest, validator: Validator, token: str) -> None:
+    def _show(self, request: HttpRequest, sender: Sender, token: str) -> None:
         self.message_user(
             request,
-            f"Token of {validator.pk}, shown only once (JATEVO_VALIDATOR_TOKEN): {token}",
+            f"Token of {sender.pk}, shown only once ({self.token_variable}): {token}",
             messages.WARNING,
         )
+
+
+@admin.register(Validator)
+class ValidatorAdmin(SenderAdmin):
+    token_variable = "JATEVO_VALIDATOR_TOKEN"  # noqa: S105 - a name
 
 
 @admin.register(NodeTransition)
@@ -201,7 +208,7 @@ def _grants(node_id: str, user_id: str) -> set[str]:
     return {codename for granted_to, codename in rows if str(granted_to) == user_id}
 
 
-def _record_change(request: HttpRequest, kind: str, changed: Node | Validator, form: Any) -> None:
+def _record_change(request: HttpRequest, kind: str, changed: Node | Sender, form: Any) -> None:
     """Writes the audit row of an edit, in the transaction that Django admin has opened."""
     if form.changed_data:
         values = {name: form.cleaned_data[name] for name in form.changed_data}

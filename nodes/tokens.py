@@ -1,9 +1,9 @@
-"""The current HMAC tokens of nodes and validators. They are derived each time and never stored."""
+"""The current HMAC tokens of nodes, validators and gateways. They are derived each time and never stored."""
 
 from django.conf import settings
 
 from jatevo.wire.webhook import token_text
-from nodes.models import Node, Validator
+from nodes.models import Node, Sender
 from nodes.rules.credentials import derive_secret
 
 
@@ -12,6 +12,6 @@ def node_token(node: Node) -> str:
     return token_text(derive_secret(settings.MASTER_KEY, "node", node.pk, node.token_version))
 
 
-def validator_token(validator: Validator) -> str:
-    """The validator's current token."""
-    return token_text(derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version))
+def sender_token(sender: Sender) -> str:
+    """The current token of a validator or a gateway."""
+    return token_text(derive_secret(settings.MASTER_KEY, sender.kind, sender.pk, sender.token_version))

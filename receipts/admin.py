@@ -1,9 +1,44 @@
-"""Django admin for forged receipts."""
+"""Django admin for gateways, their dispatches and forged receipts."""
 
 from django.contrib import admin
 
 from jatevo.web.admin import ReadOnlyAdmin
-from receipts.models import ForgedReceipt
+from nodes.admin import SenderAdmin
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner, ForgedReceipt, Gateway
+
+
+@admin.register(Gateway)
+class GatewayAdmin(SenderAdmin):
+    token_variable = "JATEVO_GATEWAY_TOKEN"  # noqa: S105 - a name
+
+
+@admin.register(Dispatch)
+class DispatchAdmin(ReadOnlyAdmin):
+    """What gateways reported. Read-only, because payments rest on it."""
+
+    list_display = ("received_at", "request_id", "node_id", "model_id", "ts", "hedged", "gateway")
+    list_filter = ("gateway",)
+    search_fields = ("=request_id",)
+    show_full_result_count = False
+
+
+@admin.register(DispatchWinner)
+class DispatchWinnerAdmin(ReadOnlyAdmin):
+    """Whose answer to a hedged request a gateway used."""
+
+    list_display = ("received_at", "request_id", "node_id", "gateway")
+    list_filter = ("gateway",)
+    search_fields = ("=request_id",)
+    show_full_result_count = False
+
+
+@admin.register(DispatchConflict)
+class DispatchConflictAdmin(ReadOnlyAdmin):
+    """Contradictions of gateways. The earlier statement stands."""
+
+    list_display = ("received_at", "gateway", "request_id", "node_id", "before", "now", "times")
+    list_filter = ("gateway",)
+    search_fields = ("=request_id", "=node_id")
 
 
 @admin.register(ForgedReceipt)

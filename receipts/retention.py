@@ -1,10 +1,11 @@
-"""Retention of receipts. A whole month is dropped once its last day is old enough."""
+"""Retention of receipts and dispatches. A whole month of receipts is dropped once its last day is old enough."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from jatevo.audit.record import SYSTEM
-from jatevo.metrics.retention_policy import Dropped, RetentionRule, register
+from jatevo.metrics.retention_policy import Dropped, RetentionRule, old_rows, register
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner
 from receipts.partitions import count_rows, drop_month, months
 
 
@@ -16,4 +17,9 @@ def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
             yield Dropped(month.name, rows)
 
 
-register(RetentionRule("receipts_receipt", "receipts", old_months))
+register(
+    RetentionRule("receipts_receipt", "receipts", old_months),
+    RetentionRule("receipts_dispatch", "receipts", old_rows(Dispatch, "received_at")),
+    RetentionRule("receipts_dispatchwinner", "receipts", old_rows(DispatchWinner, "received_at")),
+    RetentionRule("receipts_dispatchconflict", "receipts", old_rows(DispatchConflict, "received_at")),
+)

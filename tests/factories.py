@@ -17,7 +17,7 @@ from jatevo.wire import signing
 from jatevo.wire.names import normal_model
 from nodes.models import Node, NodeAttestation, NodeKey, NodeOffer, Runtime, Validator
 from nodes.rules.lifecycle import Status
-from receipts.models import Receipt, ReceiptIdentity, UnjudgedReceipt
+from receipts.models import Gateway, Receipt, ReceiptIdentity, UnjudgedReceipt
 
 FIRST_KEY_SINCE = datetime(2020, 1, 1, tzinfo=UTC)  # of factories' nodes, and of what they offer
 PASSWORD = "correct horse battery staple"
@@ -77,6 +77,13 @@ class ValidatorFactory(DjangoModelFactory[Validator]):
         model = Validator
 
     id = Sequence(lambda number: f"validator-{number}")
+
+
+class GatewayFactory(DjangoModelFactory[Gateway]):
+    class Meta:
+        model = Gateway
+
+    id = Sequence(lambda number: f"gateway-{number}")
 
 
 def signing_key_of(node_id: str) -> SigningKey:

@@ -1,4 +1,4 @@
-"""Agents and validators for tests, which sign requests and send them with Django's client."""
+"""Agents, validators and gateways for tests, which sign requests and send them with Django's client."""
 
 import base64
 import hmac
@@ -16,6 +16,7 @@ from jatevo.accounts import sessions
 from jatevo.accounts.models import User
 from nodes.models import Node, Validator
 from nodes.rules.credentials import derive_secret
+from receipts.models import Gateway
 
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse
@@ -44,6 +45,11 @@ class SignedSender:
     def validator(cls, validator: Validator) -> "SignedSender":
         secret = derive_secret(settings.MASTER_KEY, "validator", validator.pk, validator.token_version)
         return cls("X-Validator-Id", validator.pk, secret)
+
+    @classmethod
+    def gateway(cls, gateway: Gateway) -> "SignedSender":
+        secret = derive_secret(settings.MASTER_KEY, "gateway", gateway.pk, gateway.token_version)
+        return cls("X-Gateway-Id", gateway.pk, secret)
 
     def headers(
         self, body: bytes, *, at: float | None = None, message_id: str | None = None

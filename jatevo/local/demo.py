@@ -21,8 +21,8 @@ from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
 from jatevo.local.demo_history import HARDWARE_FILE, PastNode, invent_history
 from jatevo.local.keys import write_private
-from nodes.actions import create_validator, enrol, move
-from nodes.models import Node
+from nodes.actions import create_sender, enrol, move
+from nodes.models import Node, Validator
 from nodes.tokens import node_token
 
 log = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ class DemoFleet:
         folder = home / "demo"
         folder.mkdir(mode=0o700, exist_ok=True)
         env, now = _environment(), time.monotonic()
-        _, validator_token = create_validator(name=VALIDATOR, by=by, at=timezone.now())
+        _, validator_token = create_sender(Validator, name=VALIDATOR, by=by, at=timezone.now())
         self.members = [
             DemoProcess(
                 node.node_id,

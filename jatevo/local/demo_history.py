@@ -28,9 +28,9 @@ from jatevo.local.keys import write_private
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.store import get_store
 from jatevo.overview.models import Incident, IncidentState, IncidentUpdate, Severity
-from nodes.actions import create_validator, recompute
+from nodes.actions import create_sender, recompute
 from nodes.figures import refresh_standings
-from nodes.models import Exemption, ExemptionKind, Node, NodeAttestation, SweeperClock
+from nodes.models import Exemption, ExemptionKind, Node, NodeAttestation, SweeperClock, Validator
 from nodes.rules.lifecycle import Reason, Status
 from nodes.tokens import node_token
 from receipts.partitions import ensure_partitions
@@ -103,7 +103,7 @@ def invent_history(
     fleet = InventedFleet(tuple(members), orgs=1)
     first = _whole_hour(now) - DAYS * DAY
     ensure_partitions(at=moment(now - 32 * DAY))
-    create_validator(name=validator, by=by, at=at)
+    create_sender(Validator, name=validator, by=by, at=at)
     with transaction.atomic():
         registry.write_nodes(fleet, [org.pk], now=now)
         observations.write_beats(fleet, now=now)

@@ -28,11 +28,14 @@ log = structlog.get_logger(__name__)
 Next = Callable[[HttpRequest], HttpResponse]
 
 # Routes to which machines post with their own credentials. Cookies are ignored there.
-INGRESS = frozenset({"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes"})
+INGRESS = frozenset(
+    {"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes", "/v1/dispatches"}
+)
+BATCHES = frozenset({"/v1/receipts", "/v1/dispatches"})  # which take larger bodies
 
 
 def is_ingress(request: HttpRequest) -> bool:
-    """Whether this is a request of an agent or a validator."""
+    """Whether this is a request of an agent, a validator or a gateway."""
     return request.method == "POST" and request.path_info in INGRESS
 
 
@@ -124,7 +127,7 @@ class ApiGateMiddleware:
 def _refuse_large_or_foreign(request: HttpRequest) -> None:
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
-    limit = settings.MAX_BATCH_BODY_BYTES if request.path_info == "/v1/receipts" else settings.MAX_BODY_BYTES
+    limit = settings.MAX_BATCH_BODY_BYTES if request.path_info in BATCHES else settings.MAX_BODY_BYTES
     too_large = ApiError(413, "too_large", f"The body is over {limit // 1024} KiB.")
     try:
         announced = int(request.META.get("CONTENT_LENGTH") or 0)

@@ -37,7 +37,7 @@ _ERROR_SCHEMA: dict[str, Any] = {
 
 # Security schemes of machines; those of people are in jatevo/accounts/openapi.py. Views refer to them by
 # `auth=`.
-NODE, VALIDATOR, ENROLMENT = "node", "validator", "enrolment"
+NODE, VALIDATOR, GATEWAY, ENROLMENT = "node", "validator", "gateway", "enrolment"
 _MOMENT = (
     r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$"
@@ -56,6 +56,12 @@ _MACHINES: dict[str, dict[str, str]] = {
         "in": "header",
         "name": "webhook-signature",
         "description": _SIGNED.format(header="X-Validator-Id"),
+    },
+    GATEWAY: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": _SIGNED.format(header="X-Gateway-Id"),
     },
     ENROLMENT: {"type": "http", "scheme": "bearer", "description": "An enrolment's token, jve_…"},
 }

@@ -15,6 +15,8 @@ from .keys import is_signature_text
 from .names import NODE_ID_PATTERN, NODE_ID_RULE, REGION_PATTERN, REGION_RULE, name_problem
 
 VERSION = "1.0"
+# It is a segment of a URL, and browsers resolve "." and "..".
+REQUEST_ID_PATTERN = r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}"
 MAX_TOKENS = 100_000_000
 MAX_MILLISECONDS = 86_400_000  # a day
 MAX_CHECKPOINTS = 1000
@@ -157,9 +159,8 @@ _REQUIRED: tuple[tuple[str, _Rule], ...] = (
     ("version", _version),
     (
         "request_id",
-        # It is a segment of a URL, and browsers resolve "." and "..".
         _matching(
-            r"(?!\.{1,2}\Z)[A-Za-z0-9._:~-]{1,128}",
+            REQUEST_ID_PATTERN,
             "must be 1 to 128 of A-Z a-z 0-9 . _ : ~ - and not be . or ..",
         ),
     ),

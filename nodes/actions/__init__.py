@@ -30,10 +30,10 @@ from nodes.actions.moderation import clear, quarantine
 from nodes.actions.moving import move
 from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
+from nodes.actions.senders import create_sender, rotate_sender_token
 from nodes.actions.sharing import share, unshare
 from nodes.actions.statements import Statement, restate
 from nodes.actions.transition import happen
-from nodes.actions.validators import create_validator, rotate_validator_token
 
 __all__ = [
     "Beat",
@@ -52,7 +52,7 @@ __all__ = [
     "add_key",
     "clear",
     "confirm_fraud",
-    "create_validator",
+    "create_sender",
     "declare",
     "end_enrollment",
     "end_maintenance",
@@ -71,8 +71,8 @@ __all__ = [
     "register",
     "relate",
     "restate",
+    "rotate_sender_token",
     "rotate_token",
-    "rotate_validator_token",
     "share",
     "start_maintenance",
     "suspect",

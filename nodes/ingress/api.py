@@ -28,10 +28,10 @@ from nodes.access.rights import owned_node
 from nodes.ingress import payloads
 from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
-from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_validator
+from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_sender
 from nodes.ingress.networks import network_of
 from nodes.ingress.refusals import refuse
-from nodes.models import Node
+from nodes.models import Node, Validator
 from nodes.rules.lifecycle import Status
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
@@ -197,13 +197,13 @@ def add_key(request: Request, node_id: str) -> Response:
 @parser_classes([])
 def probes(request: Request) -> Response:
     """Post a probe, signed by the validator (X-Validator-Id and the webhook- headers)."""
-    caller = authenticate_validator(request._request)
+    validator_id = authenticate_sender(request._request, Validator)
     wanted = payloads.measurement(parse_object(request._request.body))
     at = timezone.now()
     if abs((at - wanted.ts).total_seconds()) > settings.CLOCK_TOLERANCE_SECONDS:
         raise invalid_request("Some fields are invalid.", [FieldProblem("ts", "is not the present time")])
     try:
-        probe, status = actions.record_probe(validator_id=caller.validator_id, measurement=wanted, at=at)
+        probe, status = actions.record_probe(validator_id=validator_id, measurement=wanted, at=at)
     except actions.NodeError as error:
         refuse(error)
     return Response({"id": probe.pk, "node_id": wanted.node_id, "status": status}, status=201)
@@ -226,7 +226,7 @@ def probes(request: Request) -> Response:
 @takes_query()
 def assignments(request: Request) -> Response:
     """The nodes that are due for a probe. The validator signs an empty body."""
-    authenticate_validator(request._request)
+    authenticate_sender(request._request, Validator)
     due = [asdict(assignment) for assignment in due_assignments(at=timezone.now())]
     return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": _server_time()})
 

@@ -1,4 +1,4 @@
-"""Authentication of signed requests from agents and validators (Standard Webhooks, over the exact body).
+"""Authentication of signed requests from agents, validators and gateways (Standard Webhooks, over the exact body).
 
 The order of the checks is that of the contract: the address's rate limit, the sender and its HMAC, the clock,
 the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified.
@@ -20,10 +20,10 @@ from jatevo.web.replay import claim_message
 from jatevo.web.throttling import hit
 from jatevo.wire.names import NODE_ID_PATTERN
 from jatevo.wire.webhook import digests_of, request_digest
+from nodes.models import Sender
 from nodes.rules.credentials import derive_secret
 
 NODE_HEADER: Final = "X-Node-Id"
-VALIDATOR_HEADER: Final = "X-Validator-Id"
 
 # With a dot in an id, a signed text could be split into id, timestamp and body in two ways.
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
@@ -51,13 +51,6 @@ class KeySpan:
     public_key: bytes
     since: float
     until: float | None
-
-
-@dataclass(frozen=True)
-class ValidatorCaller:
-    """An authenticated validator."""
-
-    validator_id: str
 
 
 # One row with all that authentication and the rest of the request need. The keys are one array, newest first.
@@ -92,19 +85,16 @@ def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
     return NodeCaller(node_id, row[1], row[2], spans)
 
 
-def authenticate_validator(request: HttpRequest) -> ValidatorCaller:
-    """The validator that signed this request. Raises the same errors as authenticate_node."""
+def authenticate_sender(request: HttpRequest, model: type[Sender]) -> str:
+    """The id of the validator or gateway that signed this request. Raises what authenticate_node raises."""
     hit("address", client_network(request))
-    validator_id = _sender(request, VALIDATOR_HEADER)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT token_version FROM nodes_validator WHERE id = %s AND is_active", [validator_id]
-        )
-        row = cursor.fetchone()
-    _check_signature(request, "validator", validator_id, row[0] if row else None)
-    claim_message(request, f"validator:{validator_id}", request.headers["webhook-id"])
-    hit("validator", validator_id)
-    return ValidatorCaller(validator_id)
+    sender = _sender(request, model.header)
+    active = model._default_manager.filter(pk=sender, is_active=True)
+    version = active.values_list("token_version", flat=True).first()
+    _check_signature(request, model.kind, sender, version)
+    claim_message(request, f"{model.kind}:{sender}", request.headers["webhook-id"])
+    hit(model.kind, sender)
+    return sender
 
 
 def _sender(request: HttpRequest, header: str) -> str:

@@ -113,7 +113,7 @@ REGISTRATION, HEARTBEAT, PROBE, NEW_KEY = _Register, _Heartbeat, _Probe, _NewKey
 
 def registration(body: dict[str, Any]) -> Registration:
     """POST /v1/nodes/register. Raises ApiError 422."""
-    said = _convert(body, _Register)
+    said = convert(body, _Register)
     wallet = _Wallet(address=said.wallet) if isinstance(said.wallet, str) else said.wallet or _Wallet()
     attested, bad = _attested(said.attest)
     bad |= _name_problems({f"models.{position}": name for position, name in enumerate(said.models)})
@@ -161,7 +161,7 @@ def heartbeat(body: dict[str, Any]) -> Heard:
 
     Unknown metrics are kept if they are numbers, short texts or booleans.
     """
-    said = _convert(body, _Heartbeat)
+    said = convert(body, _Heartbeat)
     metrics, bad_metrics = _metrics(body["metrics"])
     models: tuple[str, ...] | None = None
     bad_models: list[str] = []
@@ -182,7 +182,7 @@ def heartbeat(body: dict[str, Any]) -> Heard:
 
 def measurement(body: dict[str, Any]) -> Measurement:
     """POST /v1/probes. Raises ApiError 422."""
-    said = _convert(body, _Probe)
+    said = convert(body, _Probe)
     if said.ok and said.fault is not None:
         raise _invalid("fault", "must be empty for a passed probe")
     return Measurement(
@@ -201,7 +201,7 @@ def measurement(body: dict[str, Any]) -> Measurement:
 
 def new_key(body: dict[str, Any]) -> tuple[bytes, _NewKey]:
     """POST /v1/nodes/{node_id}/keys: the key's 32 bytes and the body. Raises ApiError 422."""
-    said = _convert(body, _NewKey)
+    said = convert(body, _NewKey)
     return public_key("public_key", said.public_key), said
 
 
@@ -289,7 +289,8 @@ def _web_address(field: str, text: str) -> str:
     return text
 
 
-def _convert(body: dict[str, Any], shape: type[T]) -> T:
+def convert(body: dict[str, Any], shape: type[T]) -> T:
+    """The body in that shape. Raises ApiError 422 that names the first field that is wrong."""
     try:
         return msgspec.convert(body, shape)
     except msgspec.ValidationError as error:

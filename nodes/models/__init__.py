@@ -30,6 +30,7 @@ from nodes.models.node import (
 )
 from nodes.models.observation import HeartbeatMinute, NodeHour, Probe, SweeperClock, Validator
 from nodes.models.saved_view import SavedView
+from nodes.models.sender import Sender
 from nodes.models.standing import NodeStanding, ReputationClock, ReputationDay
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "ReputationDay",
     "Runtime",
     "SavedView",
+    "Sender",
     "SweeperClock",
     "Validator",
 ]

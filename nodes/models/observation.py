@@ -5,7 +5,8 @@ import uuid
 from django.db import models
 from django.db.models.functions import Now
 
-from nodes.models.node import NODE_ID_PATTERN, Node
+from nodes.models.node import Node
+from nodes.models.sender import Sender
 from nodes.rules.probes import FALSE_ANSWERS, ProbeFault, ProbeKind
 
 
@@ -49,24 +50,11 @@ class NodeHour(models.Model):
         return f"{self.node_id} {self.hour:%F %H}h"
 
 
-class Validator(models.Model):
-    """A program that probes nodes and posts what it measured. Created in the admin."""
+class Validator(Sender):
+    """A program that probes nodes and posts what it measured."""
 
-    id = models.CharField(primary_key=True, max_length=64)
-    token_version = models.PositiveIntegerField(default=1)
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    last_seen_at = models.DateTimeField(null=True, editable=False)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(id__regex=NODE_ID_PATTERN), name="validator_id_wellformed"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.id
+    kind = "validator"
+    header = "X-Validator-Id"
 
 
 class Probe(models.Model):

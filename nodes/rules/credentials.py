@@ -1,4 +1,4 @@
-"""Secrets of nodes and validators. Pure: the master key is passed in.
+"""Secrets of nodes, validators and gateways. Pure: the master key is passed in.
 
 A node token is `whsec_` and the base64 of HMAC-SHA256(master key, kind:id:version). No secret is stored per
 node, and a new version ends the old token. Enrolment tokens are random, and only their hash is stored.
@@ -10,7 +10,7 @@ import secrets
 
 
 def derive_secret(master: bytes, kind: str, owner_id: str, version: int) -> bytes:
-    """The 32-byte HMAC secret of a `node` or a `validator`."""
+    """The 32-byte HMAC secret of a `node`, a `validator` or a `gateway`."""
     return hmac.digest(master, f"jatevo-token:{kind}:{owner_id}:{version}".encode(), "sha256")
 
 

@@ -1,30 +1,17 @@
-"""Gateways, and what they say about which node they sent a request to. Only receipts/dispatching.py writes it."""
+"""Gateways, and what they say about which node they sent a request to. Only receipts/dispatches writes it."""
 
 from django.db import models
 from django.db.models.functions import Now
 
 from jatevo.wire.names import MAX_NAME_CHARACTERS
-from nodes.models import NODE_ID_PATTERN
+from nodes.models import Sender
 
 
-class Gateway(models.Model):
-    """A router of the network, which reports its dispatches. Created in the admin."""
+class Gateway(Sender):
+    """A router of the network, which reports its dispatches."""
 
-    id = models.CharField(primary_key=True, max_length=64)
-    token_version = models.PositiveIntegerField(default=1)
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    last_seen_at = models.DateTimeField(null=True, editable=False)
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(id__regex=NODE_ID_PATTERN), name="gateway_id_wellformed"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.id
+    kind = "gateway"
+    header = "X-Gateway-Id"
 
 
 class Dispatch(models.Model):

@@ -113,7 +113,9 @@ def test_signed_in_costs_one_query(visitor: Browser, operator: User, django_asse
         assert visitor.get("/v1/users/me").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes", "/v1/dispatches"]
+)
 def test_ingress_ignores_cookies(visitor: Browser, operator: User, path: str) -> None:
     visitor.hold_session(operator)
     visitor.lose_access_token()

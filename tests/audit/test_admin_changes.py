@@ -24,9 +24,10 @@ from jatevo.audit.models import AuditEvent
 from jatevo.flags.registry import Flag
 from jatevo.overview.models import Incident
 from nodes.models import Node, Validator
+from receipts.models import Gateway
 from tests.accounts.browser import Browser
 from tests.accounts.people import PASSWORD
-from tests.factories import NodeFactory, OrgFactory, UserFactory, ValidatorFactory
+from tests.factories import GatewayFactory, NodeFactory, OrgFactory, UserFactory, ValidatorFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +141,26 @@ def change_node(browser: Browser) -> Taken:
 def add_validator(browser: Browser) -> Taken:
     sent(browser.submit(url(Validator, "add/"), {"id": "validator-7", "is_active": "on"}))
     return Taken("validator-7")
+
+
+@way("receipts.Gateway", "add")
+def add_gateway(browser: Browser) -> Taken:
+    sent(browser.submit(url(Gateway, "add/"), {"id": "gateway-7", "is_active": "on"}))
+    return Taken("gateway-7")
+
+
+@way("receipts.Gateway", "change")
+def change_gateway(browser: Browser) -> Taken:
+    gateway = GatewayFactory.create()
+    sent(browser.submit(url(gateway, f"{gateway.pk}/change/"), {}))
+    return Taken(gateway.pk, "is_active")
+
+
+@way("receipts.Gateway", "new_token")
+def rotate_gateway(browser: Browser) -> Taken:
+    gateway = GatewayFactory.create()
+    chosen(browser, "new_token", gateway)
+    return Taken(gateway.pk)
 
 
 @way("nodes.Validator", "change")

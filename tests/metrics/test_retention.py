@@ -17,11 +17,11 @@ from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
 from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
 from jatevo.metrics.retention_policy import RuleOutcome, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
-from nodes.models import HeartbeatMinute, NodeHour, Probe, ReputationDay, Validator
+from nodes.models import HeartbeatMinute, NodeHour, NodeOffer, Probe, ReputationDay, Validator
 from nodes.rules.probes import ProbeKind
-from receipts.models import Receipt, ReceiptIdentity
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Receipt, ReceiptIdentity
 from receipts.partitions import ensure_partitions, months
-from tests.factories import NodeFactory, ReceiptFactory
+from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory
 from tests.metrics.wrappers import HOUR, NOON, Intercepted, deliver, latency, receipt, uptime
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +117,10 @@ def test_every_table_that_grows_has_a_rule_and_audit_rows_have_none(chdb_store: 
         "nodes_heartbeatminute",
         "nodes_nodehour",
         "nodes_reputationday",
+        "nodes_nodeoffer",
+        "receipts_dispatch",
+        "receipts_dispatchwinner",
+        "receipts_dispatchconflict",
     }
     assert not {name for name in names if "audit" in name or "identity" in name}
     assert {rule.name: rule.keep_days for rule in rules()}["node_uptime_hour"] == 365
@@ -167,6 +171,21 @@ def test_a_table_of_many_blocks_is_deleted_stretch_by_stretch(
     (line,) = [line for line in apply(at=AT) if line.rule.name == "nodes_heartbeatminute"]
     assert [dropped.rows for dropped in line.dropped] == [1000 - 289]
     assert HeartbeatMinute.objects.count() == 289
+
+
+def test_old_dispatches_and_ended_offers_go(chdb_store: Store) -> None:
+    gateway, node = GatewayFactory.create(), NodeFactory.create()
+    old, kept = AT - 401 * DAY, AT - 399 * DAY
+    for at in (old, kept):
+        statement = {"gateway": gateway, "request_id": f"r_{at:%j}", "node_id": "n", "received_at": at}
+        Dispatch.objects.create(**statement, model="m", model_id="m", ts=at)
+        DispatchWinner.objects.create(**statement)
+        DispatchConflict.objects.create(**statement, before={}, now={})
+    NodeOffer.objects.create(node=node, model="gone", offered_from=old - DAY, offered_until=old)
+    list(apply(at=AT))
+    for model in (Dispatch, DispatchWinner, DispatchConflict):
+        assert [row.received_at for row in model.objects.all()] == [kept]
+    assert [offer.offered_until for offer in NodeOffer.objects.all()] == [None]
 
 
 def test_months_of_receipts_go_whole_and_their_identities_stay(chdb_store: Store) -> None:

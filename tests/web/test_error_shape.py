@@ -45,6 +45,7 @@ def test_unknown_route_is_a_404(path: str) -> None:
         ("put", "/v1/receipts"),
         ("delete", "/v1/receipts"),
         ("get", "/v1/probes"),
+        ("get", "/v1/dispatches"),
         ("get", "/v1/auth/login"),
         ("patch", "/v1/nodes/heartbeat"),
     ],

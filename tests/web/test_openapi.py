@@ -21,13 +21,15 @@ from jatevo.accounts.models import Role, User
 from jatevo.settings import RATE_LIMITS
 from nodes.actions import enrol
 from nodes.models import Node, Validator
-from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
+from receipts.models import Gateway
+from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
 from tests.machines import SignedSender, bearer
 
 EXPECTED = {
     "/v1/summary", "/v1/incidents", "/v1/enrollments", "/v1/enrollments/{enrollment_id}", "/v1/nodes",
     "/v1/nodes/register", "/v1/nodes/heartbeat",
     "/v1/nodes/{node_id}", "/v1/nodes/{node_id}/token", "/v1/nodes/{node_id}/keys", "/v1/probes",
+    "/v1/dispatches",
     "/v1/validators/assignments", "/v1/receipts", "/v1/receipts/{node_id}/{request_id}",
     "/v1/receipts/{node_id}/{request_id}/raw", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout",
     "/v1/users/me",
@@ -69,11 +71,13 @@ PLACEHOLDER = "to be filled in"
 CREDENTIALS = {"Authorization": PLACEHOLDER, "webhook-signature": PLACEHOLDER}
 REGISTRATION = ("POST", "/v1/nodes/register")
 NODE_ROUTES = {("POST", "/v1/nodes/heartbeat"), ("POST", "/v1/receipts")}
+GATEWAY_ROUTES = {("POST", "/v1/dispatches")}
 VALIDATOR_ROUTES = {("POST", "/v1/probes"), ("GET", "/v1/validators/assignments")}
 # What no schema can say: which 32 bytes are a key, whose signature fits, what time it is, which fields go together,
 # and that white space alone is no e-mail address.
 JUDGED_FURTHER = {
     "POST /v1/auth/login",
+    "POST /v1/dispatches",
     "POST /v1/enrollments",
     "POST /v1/nodes/register",
     "POST /v1/nodes/heartbeat",
@@ -100,12 +104,13 @@ class Signing:
     whose header for them is missing is left alone: it tries what happens without credentials.
     """
 
-    def __init__(self, admin: User, node: Node, validator: Validator) -> None:
+    def __init__(self, admin: User, node: Node, validator: Validator, gateway: Gateway) -> None:
         self._application = console_application()
         self._bearer = bearer(admin)["Authorization"]
         self._enrolment = self._enrolled(admin, node)
         self._node = SignedSender.node(node)
         self._validator = SignedSender.validator(validator)
+        self._gateway = SignedSender.gateway(gateway)
 
     @staticmethod
     def _enrolled(admin: User, node: Node) -> str:
@@ -124,7 +129,7 @@ class Signing:
     @staticmethod
     def _is_signed(environ: dict[str, Any]) -> bool:
         route = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        return route in {*NODE_ROUTES, *VALIDATOR_ROUTES}
+        return route in {*NODE_ROUTES, *VALIDATOR_ROUTES, *GATEWAY_ROUTES}
 
     def _credentials(self, environ: dict[str, Any], body: bytes) -> dict[str, str]:
         route = environ["REQUEST_METHOD"], environ["PATH_INFO"]
@@ -132,6 +137,8 @@ class Signing:
             return self._node.headers(body)
         if route in VALIDATOR_ROUTES:
             return self._validator.headers(body)
+        if route in GATEWAY_ROUTES:
+            return self._gateway.headers(body)
         return {"Authorization": self._enrolment if route == REGISTRATION else self._bearer}
 
 
@@ -151,7 +158,7 @@ def test_answers_are_as_described_to_right_and_to_wrong_data(mode: GenerationMod
     admin = UserFactory.create(role=Role.ADMIN)
     node = NodeFactory.create(id="node-1")
     ReceiptFactory(node=node)
-    application = Signing(admin, node, ValidatorFactory.create())
+    application = Signing(admin, node, ValidatorFactory.create(), GatewayFactory.create())
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", application)
     schema.config.generation.update(allow_x00=False, with_security_parameters=False)
     load_all_checks()

@@ -13,7 +13,7 @@ from jatevo.web.strict_json import MAX_INTEGER, InvalidJson, parse
 from nodes.models import Enrollment, Node, Probe
 from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
-from tests.factories import NodeFactory, ValidatorFactory
+from tests.factories import GatewayFactory, NodeFactory, ValidatorFactory
 from tests.machines import SignedSender
 from tests.web.torture import NOT_STRICT
 
@@ -85,12 +85,14 @@ def test_every_ingress_route_answers_in_the_error_shape_and_keeps_nothing(name: 
     body = NOT_STRICT[name]
     node = NodeFactory.create(status=Status.ACTIVE)
     machine, validator = SignedSender.node(node), SignedSender.validator(ValidatorFactory.create())
+    gateway = SignedSender.gateway(GatewayFactory.create())
     bearer = {"Authorization": "Bearer jve_x"}
     answers = [
         machine.send("/v1/nodes/heartbeat", body),
         machine.send("/v1/receipts", body),
         machine.send(f"/v1/nodes/{node.pk}/keys", body),
         validator.send("/v1/probes", body),
+        gateway.send("/v1/dispatches", body),
         Client().post("/v1/nodes/register", body, content_type="application/json", headers=bearer),
     ]
     if body:  # without a body, login says which fields are missing

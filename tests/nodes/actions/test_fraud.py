@@ -15,7 +15,7 @@ from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import actor_of
 from jatevo.wire import keys, signing
 from nodes import actions
-from nodes.models import FindingState, FraudFinding, FraudRelation, Node, NodeKey
+from nodes.models import FindingState, FraudFinding, FraudRelation, Node, NodeKey, Validator
 from nodes.rules.lifecycle import Reason, Status
 from nodes.sweeper import sweep
 from tests.factories import OrgFactory, UserFactory, receipt_payload
@@ -125,7 +125,7 @@ def test_the_same_machine_under_another_name_starts_in_quarantine(
 
 def test_audits_do_not_end_the_quarantine_of_a_related_node(cheat: NodesOfOneOrg) -> None:
     cheat.register("fresh", hardware=HARDWARE)
-    validator, _ = actions.create_validator(name="v-1", by=cheat.operator, at=timezone.now())
+    validator, _ = actions.create_sender(Validator, name="v-1", by=cheat.operator, at=timezone.now())
     for number in range(4):
         body = {"node_id": "fresh", "kind": "audit", "ok": True, "ts": timezone.now().timestamp() + number}
         assert SignedSender.validator(validator).send("/v1/probes", body).status_code == 201

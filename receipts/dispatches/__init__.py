@@ -1,0 +1,1 @@
+"""What gateways report: which node they sent a request to, and whose answer they used."""
