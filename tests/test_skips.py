@@ -19,7 +19,7 @@ def exit_code(folder: Path, *, workers: int, ci: str) -> int:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_skip_fails_the_run_in_ci_alone_with_and_without_workers(workers: int, tmp_path: Path) -> None:
+def test_a_skip_fails_the_run_only_in_ci_with_and_without_workers(workers: int, tmp_path: Path) -> None:
     (tmp_path / "test_skips.py").write_text(PASSES + SKIPS)
     assert exit_code(tmp_path, workers=workers, ci="true") == 1
     assert exit_code(tmp_path, workers=workers, ci="") == 0

@@ -30,7 +30,7 @@ def change(visitor: Browser, user: User, **changed: str) -> Any:
     return visitor.submit(f"{USERS}{user.pk}/change/", fields_of(user, **changed))
 
 
-def test_strangers_sign_in_where_everybody_does(visitor: Browser, admin: User) -> None:
+def test_strangers_sign_in_on_the_consoles_login_page(visitor: Browser, admin: User) -> None:
     door = visitor.get("/admin/")
     assert door["Location"] == "/admin/login/?next=/admin/"
     page = visitor.get(door["Location"])
@@ -117,7 +117,7 @@ def test_weak_password_is_refused(visitor: Browser, admin: User, operator: User)
     assert check_password(PASSWORD, User.objects.get(pk=operator.pk).password)
 
 
-def test_nobody_is_deleted(visitor: Browser, admin: User, operator: User) -> None:
+def test_people_cannot_be_deleted(visitor: Browser, admin: User, operator: User) -> None:
     visitor.hold_session(admin)
     assert visitor.get(f"{USERS}{operator.pk}/delete/").status_code == 403
     assert visitor.get(f"/admin/accounts/org/{operator.org_id}/delete/").status_code == 403

@@ -12,7 +12,7 @@ MUTATIONS = ["POST", "PUT", "PATCH", "DELETE"]
 
 
 @pytest.mark.parametrize("method", MUTATIONS)
-def test_cookie_alone_changes_nothing(visitor: Browser, operator: User, method: str) -> None:
+def test_a_cookie_without_csrf_token_changes_nothing(visitor: Browser, operator: User, method: str) -> None:
     visitor.hold_session(operator)
     answer = visitor.generic(method, THING)
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "csrf_failed")

@@ -54,7 +54,7 @@ def test_heavier_hash_is_replaced_at_the_next_login(settings: Any, operator: Use
     assert User.objects.get(pk=operator.pk).password == stored
 
 
-def test_crowd_of_guesses_is_turned_away_and_everybody_else_is_served(operator: User) -> None:
+def test_a_crowd_of_guesses_is_refused_and_everyone_else_is_served(operator: User) -> None:
     with HASHING.held(), HASHING.held():
         with mock.patch.object(HASHING, "_wait_seconds", 0.01):
             busy = guess(Browser(), operator.email)
@@ -121,7 +121,7 @@ def test_owner_gets_in_from_a_known_device_while_strangers_are_refused(operator:
         assert answer.status_code == 302
 
 
-def test_known_device_has_a_limit_of_its_own(operator: User) -> None:
+def test_a_known_device_has_its_own_limit(operator: User) -> None:
     with time_machine.travel(START, tick=False):
         stolen = Browser().sign_in(operator)
         statuses = [guess(stolen, operator.email).status_code for _ in range(11)]
@@ -171,7 +171,7 @@ def test_forged_device_counts_as_a_stranger(operator: User, text: str) -> None:
         assert guess(forger, operator.email, PASSWORD).status_code == 429
 
 
-def test_device_cookie_is_kept_from_scripts_and_names_nobody(operator: User) -> None:
+def test_device_cookie_is_http_only_and_does_not_identify_the_person(operator: User) -> None:
     cookie = Browser().sign_in(operator).cookies["jatevo_device"]
     assert cookie["httponly"] and cookie["samesite"] == "Lax"
     assert operator.email not in cookie.value and str(operator.pk) not in cookie.value

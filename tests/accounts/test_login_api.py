@@ -65,7 +65,7 @@ def test_login_ignores_stale_cookies_and_bearer_tokens(visitor: Browser, operato
     assert answer.status_code == 200
 
 
-def test_nobody_is_told_what_was_wrong(visitor: Browser, operator: User) -> None:
+def test_the_answer_does_not_say_which_credential_was_wrong(visitor: Browser, operator: User) -> None:
     gone = make_user(Role.VIEWER, email="gone@example.org", is_active=False)
     guarded = make_user(Role.ADMIN, email="guarded@example.org")
     TOTPDevice.objects.create(user=guarded, name="phone", confirmed=True)
@@ -154,7 +154,7 @@ def test_malformed_bodies_are_refused_in_the_error_shape(
     assert not AuditEvent.objects.exists()
 
 
-def test_a_form_of_another_site_cannot_sign_anybody_in(visitor: Browser, operator: User) -> None:
+def test_a_form_of_another_site_cannot_sign_anyone_in(visitor: Browser, operator: User) -> None:
     body = json.dumps({"email": operator.email, "password": PASSWORD})
     answer = visitor.generic("POST", LOGIN, body, content_type="text/plain")
     assert (answer.status_code, answer.json()["error"]["type"]) == (415, "unsupported_media_type")

@@ -31,7 +31,7 @@ MAY = {
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_each_role_is_told_what_it_may(visitor: Browser, org: Org, role: Role) -> None:
+def test_each_role_gets_its_permissions(visitor: Browser, org: Org, role: Role) -> None:
     user = make_user(role, org=org)
     answer = visitor.hold_session(user).get(ME)
     assert answer.status_code == 200

@@ -92,7 +92,7 @@ def test_confirming_what_was_never_begun_is_refused(operator: User) -> None:
     assert answer.status_code == 422 and "nothing to confirm" in answer.content.decode()
 
 
-def test_nobody_else_confirms_it(operator: User, viewer: User) -> None:
+def test_no_one_else_can_confirm_it(operator: User, viewer: User) -> None:
     secret = begin(Browser().hold_session(operator))
     answer = Browser().hold_session(viewer).submit(PAGE, {"do": "confirm", "code": code_of(secret)})
     assert answer.status_code == 422

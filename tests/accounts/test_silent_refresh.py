@@ -125,7 +125,7 @@ def test_ingress_ignores_cookies(visitor: Browser, operator: User, path: str) ->
     assert RefreshSession.objects.get().rotated_at is None
 
 
-def test_bearer_request_leaves_the_cookies_alone(visitor: Browser, operator: User) -> None:
+def test_a_bearer_request_does_not_change_the_cookies(visitor: Browser, operator: User) -> None:
     visitor.hold_session(operator)
     access = visitor.cookies["jatevo_access"].value
     visitor.lose_access_token()

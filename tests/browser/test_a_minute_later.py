@@ -246,7 +246,7 @@ def test_an_answer_that_is_no_part_leaves_the_page_as_it_is(busy_node: str, visi
     assert f"next=%2Freceipts%2F%3Fnode_id%3D{busy_node}" in str(link.get_attribute("href"))
 
 
-def test_the_end_of_the_session_leaves_the_page_until_somebody_clicks(
+def test_after_the_session_ends_the_page_stays_until_a_click(
     busy_node: str, console: RunningConsole, visitors: Visitors
 ) -> None:
     page = visitors.sign_in("operator")

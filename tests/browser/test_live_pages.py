@@ -39,7 +39,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id"))
 
 
-def test_polls_leave_the_history_and_the_drawers_address_alone(busy_node: str, visitors: Visitors) -> None:
+def test_polls_do_not_change_the_history_or_the_drawers_address(busy_node: str, visitors: Visitors) -> None:
     page = visitors.sign_in("operator")
     page.goto("/nodes/")
     always_anew(page)

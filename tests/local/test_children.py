@@ -90,7 +90,7 @@ def test_next_start_ends_what_even_the_guard_has_left(children: Children, tmp_pa
     assert list(children.run_dir.iterdir()) == []
 
 
-def test_a_stranger_with_the_same_pid_is_left_alone(children: Children) -> None:
+def test_another_process_with_the_same_pid_is_not_ended(children: Children) -> None:
     stranger = subprocess.Popen(SLEEPER, start_new_session=True, stdout=subprocess.DEVNULL)
     record = {"pid": stranger.pid, "started_at": psutil.Process().create_time() - 3600, "stop_signal": 9}
     (children.run_dir / "sleeper.json").write_text(json.dumps(record))

@@ -29,7 +29,7 @@ def test_what_must_not_be_lost_lies_in_named_volumes() -> None:
     assert sorted(used) == sorted(COMPOSE["volumes"]) == ["clickhouse", "postgres"]
 
 
-def test_no_secret_stands_in_the_file_and_only_the_web_is_reached_from_this_host() -> None:
+def test_the_file_has_no_secret_and_only_the_web_is_reachable_from_this_host() -> None:
     for name, service in COMPOSE["services"].items():
         for variable, value in service.get("environment", {}).items():
             if "PASSWORD" in variable or ("URL" in variable and name in {"web", "worker", "migrate"}):
@@ -37,7 +37,7 @@ def test_no_secret_stands_in_the_file_and_only_the_web_is_reached_from_this_host
         assert not service.get("ports") or (name, service["ports"]) == ("web", ["127.0.0.1:8000:8000"])
 
 
-def test_the_image_takes_the_same_uv_as_make_and_runs_as_nobody_special() -> None:
+def test_the_image_uses_the_same_uv_as_make_and_an_unprivileged_user() -> None:
     in_make = re.search(r"^UV_VERSION=(\S+)", (BASE_DIR / "deploy/bin/setup.sh").read_text(), re.MULTILINE)
     in_image = re.search(r"^ARG UV_VERSION=(\S+)", DOCKERFILE, re.MULTILINE)
     assert in_make is not None and in_image is not None

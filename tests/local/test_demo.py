@@ -74,7 +74,7 @@ def test_new_node_gets_an_enrolment_of_the_operators_org(
     assert Enrollment.objects.filter(node_id=NODES[0].node_id, org=operator.org).count() == 1
 
 
-def test_the_misbehaving_node_has_an_organisation_of_its_own(
+def test_the_misbehaving_node_has_its_own_organisation(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
     """Or its finding of fraud would hold what the operator tries to enrol next."""
@@ -107,7 +107,7 @@ def test_a_misbehaving_node_of_an_older_home_leaves_the_operators_organisation(
     assert relate(at=timezone.now()) == 0
 
 
-def test_the_nodes_stand_for_machines_of_their_own(
+def test_each_node_represents_its_own_machine(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
     fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)

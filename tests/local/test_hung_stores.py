@@ -149,7 +149,7 @@ def test_without_postgresql_every_answer_says_so(
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_held_lock_refuses_who_needs_the_table_and_nobody_else(
+def test_a_held_lock_affects_only_requests_that_need_the_table(
     console: ConsoleProcess, admin: httpx.Client, node: InsistentNode
 ) -> None:
     with nodes_locked(console):

@@ -24,7 +24,7 @@ def ended(children: Children, tmp_path: Path) -> Child:
     return child
 
 
-def test_what_runs_is_left_alone(children: Children, tmp_path: Path) -> None:
+def test_a_running_store_is_not_restarted(children: Children, tmp_path: Path) -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     child = children.start("sleeper", sleeper, log=tmp_path / "log")
     assert not Keeper("Store").is_due(child, at=0.0)

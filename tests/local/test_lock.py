@@ -19,7 +19,7 @@ with sole_console(Path(sys.argv[1])):
 """
 
 
-def test_second_console_is_told_who_has_the_home(tmp_path: Path) -> None:
+def test_a_second_console_gets_the_pid_of_the_first(tmp_path: Path) -> None:
     with sole_console(tmp_path), pytest.raises(CannotStart) as refused, sole_console(tmp_path):
         pass
     assert f"pid {os.getpid()}" in str(refused.value)

@@ -52,7 +52,7 @@ def test_full_disk_keeps_nothing_rather_than_filling_up(tmp_path: Path) -> None:
     assert (tmp_path / "console.log").stat().st_size == 0
 
 
-def test_small_and_missing_logs_are_left_alone(tmp_path: Path) -> None:
+def test_small_and_missing_logs_are_not_rotated(tmp_path: Path) -> None:
     (tmp_path / "console.log").write_text("one line\n")
     rotate(tmp_path / "missing.log")
     rotate_all(tmp_path)

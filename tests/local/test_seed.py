@@ -37,7 +37,7 @@ def test_second_run_changes_nothing(tmp_path: Path) -> None:
     assert all(login.current for login in logins)
 
 
-def test_password_changed_in_the_console_is_left_alone_and_not_shown_as_valid(tmp_path: Path) -> None:
+def test_a_password_changed_in_the_console_is_kept_and_not_shown_as_valid(tmp_path: Path) -> None:
     seed_users(tmp_path)
     viewer = User.objects.get(role=Role.VIEWER)
     viewer.set_password("chosen by a person")
@@ -48,7 +48,7 @@ def test_password_changed_in_the_console_is_left_alone_and_not_shown_as_valid(tm
     assert viewer.check_password("chosen by a person")
 
 
-def test_lost_file_is_made_anew_with_working_passwords(tmp_path: Path) -> None:
+def test_a_lost_file_is_created_again_with_working_passwords(tmp_path: Path) -> None:
     seed_users(tmp_path)
     before = credentials(tmp_path)
     (tmp_path / "credentials.json").unlink()

@@ -88,7 +88,7 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(home: Path, children: Ch
     assert count_rows(again) == 1
 
 
-def test_half_made_cluster_is_made_anew(home: Path, children: Children) -> None:
+def test_a_half_made_cluster_is_created_again(home: Path, children: Children) -> None:
     (home / "postgres.new").mkdir()
     (home / "postgres.new" / "PG_VERSION").write_text("18\n")
     postgres.start(home, children, durable=False)

@@ -32,7 +32,7 @@ def test_an_answer_is_used_again_while_it_is_fresh() -> None:
 
 
 @pytest.mark.parametrize("error", [MetricsUnavailable("down"), QueryRefused("no such column", 47)])
-def test_the_last_one_stands_in_as_of_its_own_time(error: Exception) -> None:
+def test_the_last_answer_is_used_with_its_own_time(error: Exception) -> None:
     answer(1, at=NOON)
     assert outage(at=NOON + 60 * SECOND, error=error) == LastGood(1, NOON, stale=True)
 

@@ -81,7 +81,7 @@ def test_while_one_is_overdue_the_others_hurry() -> None:
     assert helpers.ask(third, 30) == "late"  # nobody is overdue any more
 
 
-def test_when_all_helpers_are_overdue_nobody_waits_and_no_thread_is_added() -> None:
+def test_when_all_helpers_are_overdue_no_one_waits_and_no_thread_is_added() -> None:
     helpers, stuck = Helpers(), [Slow() for _ in range(MAX_THREADS)]
     before = threading.active_count()
     for slow in stuck:
@@ -122,7 +122,7 @@ def test_the_context_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize(("error", "lines"), [(ZeroDivisionError(), 1), (MetricsUnavailable("down"), 0)])
-def test_a_mistake_that_nobody_waits_for_is_logged(
+def test_an_error_after_the_wait_is_logged(
     caplog: pytest.LogCaptureFixture, error: Exception, lines: int
 ) -> None:
     helpers, slow = Helpers(), Slow()
@@ -160,7 +160,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), patiently(os.getpid) =
 
 
 @pytest.mark.parametrize(("script", "said"), [(HUNG, "gone on\n"), (FORKED, "0 True\n")])
-def test_a_hung_helper_holds_up_no_exit_and_a_forked_child_has_helpers_of_its_own(
+def test_a_hung_helper_does_not_delay_the_exit_and_a_forked_child_has_its_own_helpers(
     script: str, said: str
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-c", script]

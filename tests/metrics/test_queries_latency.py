@@ -113,7 +113,7 @@ def test_p95_by_region_keeps_regions_apart_and_in_order(store: Store) -> None:
     ]
 
 
-def test_folded_regions_have_a_figure_together_beside_their_own(store: Store) -> None:
+def test_folded_regions_have_a_combined_figure_and_their_own(store: Store) -> None:
     deliver(
         store,
         *probes(*[10.0] * 5, node_id="a", region="us-east"),
@@ -163,7 +163,7 @@ def test_an_hours_weights_are_the_requests_of_that_hour(store: Store) -> None:
     assert [line.p95_ms for line in after] == [900.0, 900.0]
 
 
-def test_many_hours_are_the_same_as_each_alone(store: Store) -> None:
+def test_many_hours_together_equal_single_hours(store: Store) -> None:
     facts = [
         latency(f"p_{number}", ts=NOON_SECONDS + number * 600, p95=100.0 + number) for number in range(60)
     ]

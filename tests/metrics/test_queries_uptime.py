@@ -58,7 +58,7 @@ def test_uptime_leaves_out_minutes_that_are_not_over(store: Store) -> None:
     assert uptime_ratio(store, [NODE], NOON, NOON + 30 * SECOND) == {NODE: None}
 
 
-def test_minutes_in_which_nobody_could_be_heard_are_not_expected_unless_the_node_was_heard(
+def test_minutes_in_which_no_node_could_be_heard_are_not_expected_unless_the_node_was_heard(
     store: Store,
 ) -> None:
     deliver(store, *minutes(NOON, 10), uptime(NOON + 12 * MINUTE), *minutes(NOON + 15 * MINUTE, 5))

@@ -235,7 +235,7 @@ BAD_BODIES = [
 ]
 
 
-def test_poison_is_set_aside_with_its_reason_and_blocks_nobody(store: Store) -> None:
+def test_poison_is_set_aside_with_its_reason_and_blocks_nothing(store: Store) -> None:
     enqueue(receipt("r_1"))
     for kind, body in BAD_BODIES:
         enqueue_body(kind, body)
@@ -313,7 +313,7 @@ def test_a_batch_across_more_days_than_one_insert_may_touch_is_taken(store: Stor
     assert store.execute("SELECT count() FROM node_uptime_minute FINAL") == [(101,)]
 
 
-def test_the_minute_with_most_beats_stands_in_any_order(store: Store) -> None:
+def test_the_fact_with_most_beats_counts_in_any_order(store: Store) -> None:
     for beats in (1, 6, 3):
         enqueue(uptime(NOON + timedelta(seconds=beats), beats=beats))
         ship(at=AT, store=store)

@@ -58,7 +58,7 @@ def test_a_hint_that_does_not_show_plainly_is_refused(admin: Browser) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.VIEWER])
-def test_nobody_but_admins_gets_in(role: Role) -> None:
+def test_only_admins_get_in(role: Role) -> None:
     person = Browser().hold_session(UserFactory.create(role=role))
     for path in ("/admin/", "/admin/nodes/node/", "/admin/nodes/validator/add/"):
         assert person.get(path).status_code in (302, 403)

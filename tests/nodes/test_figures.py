@@ -73,7 +73,7 @@ def test_uptime_does_not_count_the_consoles_own_outage(chdb_store: Store) -> Non
     assert NodeStanding.objects.get().uptime_7d == 1.0
 
 
-def test_a_probe_of_whole_milliseconds_stops_nobodys_figures(chdb_store: Store) -> None:
+def test_a_probe_of_whole_milliseconds_does_not_stop_the_figures(chdb_store: Store) -> None:
     whole, other = NodeFactory.create(), NodeFactory.create()
     facts: list[Fact] = [
         latency("whole", node_id=whole.pk, p50=100, p95=200, p99=300, ts=NOON_SECONDS - 60),
@@ -87,7 +87,7 @@ def test_a_probe_of_whole_milliseconds_stops_nobodys_figures(chdb_store: Store) 
     }
 
 
-def test_a_node_whose_figures_cannot_be_stored_stops_nobody_elses(
+def test_a_node_whose_figures_cannot_be_stored_does_not_stop_the_others(
     chdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = [NodeFactory.create().pk for _ in range(4)], NodeFactory.create().pk

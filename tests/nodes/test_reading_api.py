@@ -40,7 +40,7 @@ def test_owner_sees_wallet_endpoint_and_the_reason(node: Node) -> None:
     assert body["keys"][0]["public_key"].startswith("ed25519:")
 
 
-def test_viewer_of_a_granted_node_sees_nobodys_name_wallet_or_evidence(node: Node) -> None:
+def test_a_viewer_of_a_granted_node_sees_no_name_wallet_or_evidence(node: Node) -> None:
     viewer = UserFactory.create(role=Role.VIEWER)
     assert get(viewer, f"/v1/nodes/{node.pk}").status_code == 404
     assign_perm("nodes.view_node", viewer, node)

@@ -109,7 +109,7 @@ def test_exempt_times_do_not_count(validator: Validator, kind: ExemptionKind, se
     assert sweep(at=NOW).quarantined == 1
 
 
-def test_the_target_may_be_the_runtimes_own(validator: Validator, settings: Settings) -> None:
+def test_a_runtime_may_have_its_own_target(validator: Validator, settings: Settings) -> None:
     settings.P95_TARGETS_MS = {"vllm": 300.0, "ollama": 4000.0}
     settings.SLO_LEAST_PROBES = 5
     ollama, vllm, tgi = (active(runtime=runtime) for runtime in ("ollama", "vllm", "tgi"))

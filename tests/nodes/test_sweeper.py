@@ -60,7 +60,7 @@ def test_silence_moves_only_active_nodes(status: Status) -> None:
     assert node.status == status
 
 
-def test_consoles_own_outage_takes_nobody_offline() -> None:
+def test_the_consoles_own_outage_takes_no_node_offline() -> None:
     node = active(timedelta(minutes=30))
     SweeperClock.objects.update(last_run_at=NOW - timedelta(minutes=30))
     assert sweep(at=NOW).offline == 0
@@ -201,7 +201,7 @@ def heartbeats(nodes: list[Node], at: datetime) -> None:
     Node.objects.filter(pk__in=[node.pk for node in nodes]).update(last_heartbeat_at=at)
 
 
-def test_when_most_nodes_fall_silent_at_once_nobody_goes_offline() -> None:
+def test_when_most_nodes_fall_silent_at_once_none_goes_offline() -> None:
     nodes = [active(timedelta(seconds=number)) for number in range(6)]
     for seconds in range(5, 900, 5):
         assert sweep(at=NOW + timedelta(seconds=seconds)) == sweeper.Swept(0, 0)

@@ -81,7 +81,7 @@ def test_a_failed_probe_says_where_and_why() -> None:
     assert "could not confirm http://203.0.113.7:11435: connection refused." in hint
 
 
-def test_a_node_that_nobody_probes_is_told_to_be_reachable() -> None:
+def test_the_operator_of_an_unprobed_node_is_asked_to_make_it_reachable() -> None:
     assert "within seconds" in open_hint(PROBING, NOON + 20 * SECOND)
     assert "reachable from outside" in open_hint(PROBING, NOON + 60 * SECOND)
     assert "no endpoint" in open_hint(replace(PROBING, endpoint=""), NOON + 60 * SECOND)
@@ -100,7 +100,7 @@ def test_a_quarantine_fails_the_step_with_its_reason() -> None:
     assert "Its page says why" in open_hint(forged, NOON)
 
 
-def test_a_node_that_went_silent_before_its_probe_is_told_to_start_again() -> None:
+def test_the_operator_of_a_node_silent_before_its_probe_is_asked_to_restart_it() -> None:
     assert "Start the agent again" in open_hint(replace(PROBING, phase=Phase.OFFLINE), NOON + 400 * SECOND)
 
 

@@ -106,7 +106,7 @@ def test_the_second_step_is_filled_in_by_the_platform(
     assert 'value="eu-north"' in page.split('name="region"')[1].split(">")[0]
 
 
-def test_the_suggested_node_id_is_one_that_nobody_has_or_asked_for(operator: Browser) -> None:
+def test_the_suggested_node_id_is_neither_taken_nor_requested(operator: Browser) -> None:
     NodeFactory.create(id="macbook-001")
     enrol(operator, node_id="macbook-002")
     assert 'value="macbook-003"' in text_of(operator.get("/run-a-node/?platform=mac"))
@@ -237,7 +237,9 @@ def test_a_new_token_is_a_new_enrolment_with_the_same_answers(operator: Browser)
     assert Enrollment.objects.count() == 2
 
 
-def test_a_new_token_for_a_node_id_that_was_taken_meanwhile_is_refused_in_words(operator: Browser) -> None:
+def test_a_new_token_for_a_node_id_that_was_taken_meanwhile_is_refused_with_an_explanation(
+    operator: Browser,
+) -> None:
     enrollment, _, _ = enrol(operator)
     NodeFactory.create(id="macbook-001")
     page = text_of(operator.post(f"/run-a-node/{enrollment.pk}/renew", headers=operator.csrf), 409)

@@ -167,7 +167,7 @@ def test_trouble_that_is_over_is_declared_with_its_window(admin: User, noon: dat
     assert verbs() == ["incident.open", "incident.resolve"]
 
 
-def test_what_staff_say_of_the_end_stands_for_the_consoles_own_words(admin: User, noon: datetime) -> None:
+def test_staffs_resolving_update_replaces_the_consoles_own(admin: User, noon: datetime) -> None:
     end = noon + timedelta(hours=2)
     said = [(end, "resolved", "New fibre."), (noon, "identified", "A cut fibre.")]
     answer = (
@@ -217,7 +217,9 @@ def test_the_end_is_corrected_and_taken_back_in_the_form(admin: User, noon: date
     ]
 
 
-def test_a_form_from_before_somebody_resolved_it_does_not_reopen(admin: User, noon: datetime) -> None:
+def test_a_form_loaded_before_the_incident_was_resolved_does_not_reopen_it(
+    admin: User, noon: datetime
+) -> None:
     browser = Browser().hold_session(admin)
     browser.submit(f"{LIST}add/", form(starts_at=noon))
     incident = Incident.objects.get()
@@ -241,7 +243,7 @@ def test_updates_of_one_form_are_taken_as_they_happened(admin: User, noon: datet
     assert Incident.objects.get().resolved_at == noon + 2 * hour
 
 
-def test_what_was_decided_meanwhile_is_told_and_nothing_is_saved(
+def test_a_decision_made_meanwhile_is_shown_and_nothing_is_saved(
     admin: User, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The forms were content; the incident had changed when it was locked."""
@@ -257,7 +259,7 @@ def test_what_was_decided_meanwhile_is_told_and_nothing_is_saved(
     assert verbs() == []
 
 
-def test_the_list_tells_ends_and_reopens(admin: User, noon: datetime) -> None:
+def test_the_list_shows_ends_and_reopenings(admin: User, noon: datetime) -> None:
     hour = timedelta(hours=1)
     browser = Browser().hold_session(admin)
     over = Incident.objects.create(title="over-1", starts_at=noon, resolved_at=noon + hour)

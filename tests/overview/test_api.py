@@ -28,9 +28,7 @@ def visitor() -> Browser:
     return Browser()
 
 
-def test_answers_are_kept_by_nobody_but_who_asked(
-    visitor: Browser, fleet: list[Node], chdb_store: Store
-) -> None:
+def test_answers_are_cached_only_privately(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
     for path in ("/v1/summary", "/v1/incidents", "/v1/nodes"):
         answer = visitor.get(path)
         assert answer["Cache-Control"] == "private, no-cache"
@@ -69,7 +67,7 @@ def test_what_is_not_known_is_null(
         (Role.VIEWER, ["ap-southeast", "other"]),
     ],
 )
-def test_small_regions_are_named_to_operators_and_admins_alone(
+def test_small_regions_are_named_only_to_operators_and_admins(
     role: Role, regions: list[str], fleet: list[Node], chdb_store: Store, org: Org
 ) -> None:
     browser = Browser().hold_session(UserFactory.create(role=role, org=org))
@@ -103,7 +101,7 @@ def test_each_figure_says_how_well_it_is_known_and_since_when(
     assert body["as_of"] == "2026-03-04T12:00:00Z"
 
 
-def test_the_page_and_the_api_tell_the_same(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
+def test_the_page_and_the_api_show_the_same(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
     with time_machine.travel(NOON, tick=False):
         write(
             chdb_store,

@@ -121,7 +121,7 @@ def test_a_change_of_the_incident_itself_moves_updated_and_last_modified(inciden
     assert answer["Last-Modified"] == http_date(later.timestamp())
 
 
-def test_incidents_tell_their_real_end() -> None:
+def test_incidents_state_their_real_end() -> None:
     start = datetime(2026, 6, 1, 22, tzinfo=UTC)
     Incident.objects.create(
         title="Uplink",
@@ -141,7 +141,7 @@ def test_incidents_tell_their_real_end() -> None:
     assert "from 1 Jun 2026, 22:00 to 2 Jun 2026, 02:00 UTC. Cancelled." in feed
 
 
-def test_maintenance_tells_its_times() -> None:
+def test_maintenance_states_its_times() -> None:
     start = datetime(2030, 6, 1, 22, tzinfo=UTC)
     Incident.objects.create(
         kind="maintenance", title="Switches", starts_at=start, ends_at=start + timedelta(hours=3)

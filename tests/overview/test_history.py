@@ -102,7 +102,7 @@ def test_operators_see_every_region_that_did_something(
     assert lines[0].hours[-1].running
 
 
-def test_small_regions_are_added_up_for_strangers_and_their_p95_is_not_told() -> None:
+def test_strangers_see_small_regions_added_up_and_without_p95() -> None:
     row(NOON, active_nodes=10, p95_ms=99.0)
     row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=11)
     row(NOON, "sa", active_nodes=1, p95_ms=70.0, requests=1, tokens_input=5, errors=1)
@@ -113,7 +113,7 @@ def test_small_regions_are_added_up_for_strangers_and_their_p95_is_not_told() ->
     assert regions[OTHER_REGIONS] == HourPoint(NOON, 5, None, None, 5, 12, None, 1, running=True)
 
 
-def test_too_few_nodes_are_not_told_by_their_counts_nor_by_subtraction() -> None:
+def test_too_few_nodes_are_revealed_neither_by_counts_nor_by_subtraction() -> None:
     row(NOON, active_nodes=19, requests=143)
     row(NOON, "ap", active_nodes=9, p95_ms=60.0, requests=100)
     row(NOON, "eu", active_nodes=6, p95_ms=110.0, requests=40, tokens_input=7, errors=2)
@@ -147,7 +147,7 @@ def test_a_small_hour_of_the_only_region_is_not_lost() -> None:
     assert [(point.requests, point.p95_ms) for point in other.hours] == [(0, None), (10, None), (None, None)]
 
 
-def test_an_idle_hour_alone_makes_no_other_region() -> None:
+def test_a_single_idle_hour_makes_no_other_region() -> None:
     row(NOON - HOUR, "eu", active_nodes=0, requests=0)
     row(NOON, "eu", active_nodes=6, requests=11)
     assert list(by_name(region_hours(at=HALF_PAST, fold_small=True))) == ["eu"]
@@ -161,7 +161,7 @@ def test_an_hour_of_one_region_that_was_large_then_keeps_its_p95() -> None:
     assert [point.p95_ms for point in other.hours] == [80.0, None]
 
 
-def test_a_network_of_small_regions_alone_is_told_as_a_whole() -> None:
+def test_a_network_of_only_small_regions_is_shown_as_a_whole() -> None:
     row(NOON, active_nodes=5, p95_ms=99.0, requests=8)
     row(NOON, "eu", active_nodes=3, p95_ms=110.0, requests=5)
     row(NOON, "us", active_nodes=2, p95_ms=90.0, requests=3)
@@ -247,14 +247,14 @@ def test_the_sample_nearest_to_a_day_ago_counts() -> None:
         )
 
 
-def test_without_yesterday_no_change_is_told() -> None:
+def test_without_yesterday_no_change_is_shown() -> None:
     row(NOON - 24 * HOUR, requests=10)  # one hour of the twenty-five
     changes = day_changes(now(), network_hours(at=HALF_PAST, hours=DAY_CHANGE_HOURS), at=HALF_PAST)
     for change in (changes.active_nodes, changes.models_cached, changes.p95_ms, changes.requests_24h):
         assert (change.before, change.difference, change.ratio) == (None, None, None)
 
 
-def test_without_today_no_change_is_told() -> None:
+def test_without_today_no_change_is_shown() -> None:
     row(NOON - 24 * HOUR, p95_ms=250.0)
     changes = day_changes(
         now(requests=None), network_hours(at=HALF_PAST, hours=DAY_CHANGE_HOURS), at=HALF_PAST

@@ -92,7 +92,7 @@ def test_what_an_incident_cannot_be(admin: User, fields: dict[str, object], said
     assert not AuditEvent.objects.exists()
 
 
-def test_maintenance_that_is_called_off_exempts_nobody(admin: User) -> None:
+def test_cancelled_maintenance_exempts_no_node(admin: User) -> None:
     planned = opened(
         admin,
         kind=IncidentKind.MAINTENANCE,
@@ -253,7 +253,7 @@ def test_incidents_exempt_unless_staff_say_otherwise(admin: User) -> None:
     assert Exemption.objects.count() == 2
 
 
-def test_every_change_of_what_is_told_moves_changed_at(admin: User) -> None:
+def test_every_visible_change_updates_changed_at(admin: User) -> None:
     planned = maintenance(admin, starts_at=NOW + HOUR, ends_at=NOW + 2 * HOUR)
     moments = [Incident.objects.get().changed_at]
     planned.title, at = "New switches", NOW + HOUR / 6
@@ -283,7 +283,7 @@ def test_a_change_stores_what_it_names_and_does_not_reopen(admin: User) -> None:
     assert Exemption.objects.get().ends_at == NOW
 
 
-def test_a_change_that_does_not_touch_the_window_declares_nothing_anew(admin: User) -> None:
+def test_a_change_that_keeps_the_window_declares_no_new_exemption(admin: User) -> None:
     incident = opened(admin, exempts_nodes=True)
     incident.description = "More is known."
     incident_actions.change_incident(incident=incident, fields=["description", "title"], by=admin, at=NOW)
@@ -406,7 +406,7 @@ def test_staff_write_an_incident_with_its_updates_in_the_admin(admin: User) -> N
     assert Incident.objects.count() == 1
 
 
-def test_the_api_tells_the_course_but_not_who_wrote_it(admin: User) -> None:
+def test_the_api_has_the_updates_but_not_their_authors(admin: User) -> None:
     incident = opened(admin, exempts_nodes=True)
     said = IncidentUpdate(incident=incident, at=NOW, state=IncidentState.IDENTIFIED, text="A cut fibre.")
     incident_actions.add_update(update=said, by=admin, at=NOW)

@@ -44,7 +44,7 @@ __all__ = ["clickhouse_server"]
 SECOND = timedelta(seconds=1)
 
 
-def test_nodes_and_models_count_active_nodes_alone(fleet: list[Node], chdb_store: Store) -> None:
+def test_nodes_and_models_count_only_active_nodes(fleet: list[Node], chdb_store: Store) -> None:
     network = snapshot(at=NOON)
     assert network.census.nodes == 8
     assert network.census.active_by_region == {"ap-southeast": 5, "sa-east": 0, "us-west": 2}
@@ -161,7 +161,7 @@ def test_a_short_hiccup_leaves_figures_that_are_still_young_as_they_are(
     assert snapshot(at=NOON + OLDEST - SECOND + FRESH_FOR).requests_24h.state is Knowledge.STALE
 
 
-def test_nodes_are_counted_afresh_while_clickhouse_is_away(
+def test_nodes_are_still_counted_while_clickhouse_is_away(
     fleet: list[Node], chdb_store: Store, metrics_down: Callable[[], None]
 ) -> None:
     snapshot(at=NOON)

@@ -65,7 +65,7 @@ def test_a_region_without_a_p95_says_why() -> None:
     assert said(Snapshot(grown, asked.traffic, seen_at=NOON))[OTHER_REGIONS] == "not known yet"
 
 
-def test_a_network_of_small_regions_alone_shows_its_p95() -> None:
+def test_a_network_of_only_small_regions_shows_its_p95() -> None:
     network = network_of({"a": 1, "b": 2}, {}, other=2.5)
     assert network.regions(fold_small=True) == [Region(OTHER_REGIONS, 2.5, 3)]
 

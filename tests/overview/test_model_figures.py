@@ -67,6 +67,6 @@ def test_without_the_metrics_store_requests_are_not_known_and_never_zero(fold_sm
     assert all(line.requests is None and line.p95_ms is None and line.unknown for line in lines)
 
 
-def test_a_model_that_nobody_asked_for_had_no_requests() -> None:
+def test_a_model_without_requests_has_zero_requests() -> None:
     (line,) = model_lines(offers_of([(["big"], 9)]), {}, fold_small=True)
     assert (line.requests, line.p95_ms, line.unknown) == (0, None, "no requests")

@@ -44,7 +44,7 @@ def shown(browser: Browser, **headers: str) -> str:
     return str(answer.content.decode())
 
 
-def test_anybody_sees_the_network_while_the_flag_is_on(
+def test_anyone_sees_the_network_while_the_flag_is_on(
     visitor: Browser, fleet: list[Node], chdb_store: Store
 ) -> None:
     page = shown(visitor)
@@ -226,7 +226,7 @@ def test_each_figure_says_how_it_changed_and_what_it_means(
     assert "are weighted by the requests" in page
 
 
-def test_what_changed_lately_is_told_without_names_to_strangers(
+def test_recent_changes_are_shown_to_strangers_without_names(
     visitor: Browser, fleet: list[Node], chdb_store: Store, org: Org
 ) -> None:
     shared, private = fleet[0], fleet[1]
@@ -246,7 +246,7 @@ def test_what_changed_lately_is_told_without_names_to_strangers(
     assert f'href="/nodes/{rival.pk}/"' in shown(signed_in(Role.ADMIN, org))
 
 
-def test_what_changed_in_a_small_region_is_told_of_other_regions(
+def test_changes_in_a_small_region_are_shown_under_other_regions(
     visitor: Browser, fleet: list[Node], chdb_store: Store, org: Org
 ) -> None:
     lonely = Node.objects.filter(region="us-west").first()
@@ -260,7 +260,9 @@ def test_what_changed_in_a_small_region_is_told_of_other_regions(
     assert "us-west" in shown(signed_in(Role.OPERATOR, org))
 
 
-def test_trends_that_nobody_sums_up_are_stale(visitor: Browser, fleet: list[Node], chdb_store: Store) -> None:
+def test_trends_that_are_not_summed_up_are_stale(
+    visitor: Browser, fleet: list[Node], chdb_store: Store
+) -> None:
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     RegionHour.objects.create(hour=hour, region="", requests=5, computed_at=now - timedelta(seconds=20))
@@ -332,7 +334,7 @@ def test_hours_are_in_the_readers_zone_also_while_another_zones_page_is_kept(
         assert "Asia/Kolkata (UTC+5:30)" in page
 
 
-def test_everybody_sees_the_models_and_strangers_none_of_a_few_nodes(
+def test_everyone_sees_the_models_except_strangers_those_of_few_nodes(
     visitor: Browser, fleet: list[Node], chdb_store: Store
 ) -> None:
     Node.objects.filter(region="ap-southeast").update(models_offered=["QWEN3", "llama3"])

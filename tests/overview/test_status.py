@@ -97,7 +97,7 @@ def test_small_regions_are_one_line_for_strangers() -> None:
     assert (large.name, other.name, other.minutes.share) == ("large", "other", 0.5)
 
 
-def test_too_few_nodes_in_all_small_regions_are_not_told() -> None:
+def test_too_few_nodes_in_all_small_regions_are_not_revealed() -> None:
     hour(NOON, region="large", nodes=5)
     hour(NOON, region="small", nodes=2)
     assert [strip.name for strip in history(at=NOON, fold_small=True)] == ["large"]
@@ -109,7 +109,7 @@ def test_an_outage_does_not_make_a_region_disappear() -> None:
     assert [strip.name for strip in history(at=NOON, fold_small=True)] == ["large"]
 
 
-def test_the_days_on_which_a_region_was_small_are_told_with_the_others() -> None:
+def test_days_on_which_a_region_was_small_are_shown_with_the_others() -> None:
     hour(NOON - 20 * DAY, region="grown", nodes=1, up=0)
     hour(NOON - 20 * DAY, region="small", nodes=4, up=30)
     hour(NOON, region="grown", nodes=5)
@@ -119,7 +119,7 @@ def test_the_days_on_which_a_region_was_small_are_told_with_the_others() -> None
     assert (grown.name, other.name) == ("grown", "other")
 
 
-def test_an_only_region_that_was_small_is_not_told_beside_itself() -> None:
+def test_the_only_region_is_one_line_even_if_it_was_small() -> None:
     hour(NOON - 20 * DAY, region="grown", nodes=1, up=0)
     hour(NOON, region="grown", nodes=5)
     (grown,) = history(at=NOON, fold_small=True)

@@ -378,7 +378,7 @@ def test_the_last_count_of_an_hour_wins(fleet: list[Node]) -> None:
     assert found[NOON, "us-west"].models_cached is None
 
 
-def test_counts_and_sums_leave_each_other_alone(fleet: list[Node], chdb_store: Store) -> None:
+def test_counts_and_sums_do_not_overwrite_each_other(fleet: list[Node], chdb_store: Store) -> None:
     ship(chdb_store, served("r_1", "us-west", at=NOON))
     take_census(at=NOON + MINUTE)
     assert hours()[NOON, "us-west"].requests is None, "nobody has asked ClickHouse yet"

@@ -36,7 +36,7 @@ def test_texts_lists_and_objects_are_cut_and_say_so() -> None:
 
 
 @pytest.mark.django_db
-def test_audit_rows_are_bounded_whoever_writes_them() -> None:
+def test_all_audit_rows_are_bounded() -> None:
     with transaction.atomic():
         record(
             "test.huge", by=SYSTEM, subject_kind="test", subject_id="s" * 5000, reason="r" * 50_000,

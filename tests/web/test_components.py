@@ -144,7 +144,7 @@ def test_a_live_part_without_an_address_of_its_own_is_an_error(address: str) -> 
         rendered('{% live_part id="a" url=address every=5 %}{% endlive_part %}', address=address)
 
 
-def test_a_live_part_that_stands_still_asks_nothing() -> None:
+def test_a_live_part_without_an_interval_sends_no_requests() -> None:
     still = rendered('{% live_part id="a" url="/a/" every=None %}words{% endlive_part %}')
     assert still == '<div id="a">words</div>'
     live = rendered('{% live_part id="a" url=url every=5 %}words{% endlive_part %}', url="/a/?b=1&c=2")
@@ -196,7 +196,7 @@ def test_an_unknown_status_is_shown_and_escaped() -> None:
 
 
 @pytest.mark.parametrize(("valid", "word"), [(True, "Valid"), (False, "Invalid"), (None, "Not verified")])
-def test_the_verify_badge_says_it_in_words(valid: bool | None, word: str) -> None:
+def test_the_verify_badge_has_a_text(valid: bool | None, word: str) -> None:
     assert f"{word}</span>" in rendered("{% verify_badge valid %}", valid=valid)
 
 
@@ -253,7 +253,7 @@ def test_what_is_no_number_is_unknown(value: float) -> None:
         assert words(value) == "—"
 
 
-def test_a_card_tells_known_zero_unknown_and_stale_apart() -> None:
+def test_a_card_distinguishes_known_zero_unknown_and_stale() -> None:
     source = '{% kpi "Requests" figure hint="of today" %}'
     zero = rendered(source, figure=Figure.of(0, as_of=NOW))
     assert "> 0 <" in zero

@@ -51,7 +51,7 @@ def test_no_cell_runs_as_a_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a=b", "qwen3:8b", "a-b", "1.2.3", "line\nbreak", 'say "no"', "a,b"])
-def test_harmless_text_is_left_alone(text: str) -> None:
+def test_harmless_text_is_unchanged(text: str) -> None:
     assert written("before", text) == ["before", text]
 
 

@@ -66,7 +66,7 @@ def test_sane_request_id_of_the_caller_is_kept_and_another_replaced() -> None:
         assert Client().get("/v1/nodes", headers={"x-request-id": odd})["x-request-id"] != odd
 
 
-def test_crash_is_a_500_that_tells_nothing() -> None:
+def test_a_crash_is_a_500_without_details() -> None:
     client = Client(raise_request_exception=False)
     with mock.patch("nodes.api.NodeFilter", side_effect=RuntimeError("secret detail")):
         answer = client.get("/v1/nodes", headers=bearer(UserFactory.create()))

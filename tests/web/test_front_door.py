@@ -223,7 +223,7 @@ BY_GRANIAN_ITSELF = {"coding", "old and chunked", "two lengths", "length of lett
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_body_whose_end_cannot_be_told_is_refused(
+def test_a_body_without_a_clear_end_is_refused(
     server: ServerUnderTest, line: RawConnection, name: str
 ) -> None:
     answer = line.send(ENDLESS[name]).answer("POST")

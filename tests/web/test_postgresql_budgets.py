@@ -85,7 +85,7 @@ def test_what_one_request_waits_is_added_up(database: DatabaseWrapper) -> None:
     assert asked_as(QUICK, database) == 1, "the next request has its own time"
 
 
-def test_a_held_lock_fails_who_needs_it_and_nobody_else(
+def test_a_held_lock_fails_only_queries_that_need_it(
     server: HungPostgreSQL, database: DatabaseWrapper
 ) -> None:
     holder = server.wrapper()

@@ -99,7 +99,7 @@ def test_two_hundred_misses_compute_once() -> None:
     assert throttling.breaker.closed
 
 
-def test_a_fresh_value_is_used_again_and_an_old_one_is_made_anew() -> None:
+def test_a_fresh_value_is_reused_and_an_old_one_is_computed_again() -> None:
     shared, computed = flight(), Computed()
     assert shared.get(computed, at=NOON) == 1
     assert shared.get(computed, at=NOON + 4.9 * SECOND) == 1
@@ -134,14 +134,14 @@ def test_others_go_on_with_the_old_value_while_one_makes_a_new_one() -> None:
     assert shared.get(computed, at=NOON + 7 * SECOND) == 7
 
 
-def test_nobody_gets_a_value_older_than_the_oldest_allowed() -> None:
+def test_no_caller_gets_a_value_older_than_allowed() -> None:
     shared, computed = flight(), Computed()
     shared.get(computed, at=NOON)
     assert set(all_at_once(lambda: shared.get(computed, at=NOON + 15 * SECOND), 50)) == {2}
     assert computed.times == 2
 
 
-def test_who_fails_tells_the_caller_and_leaves_the_next_one_free() -> None:
+def test_a_failure_reaches_the_caller_and_frees_the_next_one() -> None:
     shared, computed = flight(), Computed()
 
     def failing() -> int:
@@ -243,7 +243,7 @@ def test_without_redis_each_process_computes_once_and_remembers(server: Valkey) 
     assert not throttling.breaker.closed
 
 
-def test_what_was_remembered_alone_gives_way_to_what_all_share(server: Valkey) -> None:
+def test_a_locally_stored_value_yields_to_the_shared_one(server: Valkey) -> None:
     shared, computed = flight(), Computed()
     shared.get(computed, at=NOON)
     throttling.breaker.failed(TimeoutError("a hiccup"))

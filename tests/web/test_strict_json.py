@@ -35,7 +35,7 @@ def test_what_is_not_strict_is_refused(body: bytes) -> None:
         b'{"a:b": ":", "c": [{"a:b": 1}, {"a:b": 1}]}',
     ],
 )
-def test_what_is_strict_is_read_as_it_stands(body: bytes) -> None:
+def test_strict_json_is_read_unchanged(body: bytes) -> None:
     assert parse(body) == orjson.loads(body)
 
 

@@ -184,7 +184,7 @@ LIVE_PART = """() => {
 }"""
 
 
-def test_a_poll_asks_whether_anything_changed_and_304_leaves_the_page_alone(
+def test_a_poll_asks_for_changes_and_a_304_leaves_the_page_unchanged(
     open_page: Callable[..., Page],
 ) -> None:
     page = open_page("/ui/")

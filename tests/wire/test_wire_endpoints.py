@@ -70,7 +70,7 @@ from jatevo.wire.endpoints import EndpointError, endpoint_problem, parse_endpoin
         "node.example",
     ],
 )
-def test_unusable_endpoint_is_refused_in_words(text: str) -> None:
+def test_an_unusable_endpoint_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(EndpointError) as refused:
         parse_endpoint(text)
     assert endpoint_problem(text) == str(refused.value) != ""

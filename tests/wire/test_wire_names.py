@@ -17,7 +17,7 @@ from tests.wire.hostile_names import HOSTILE
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_name_is_refused_in_words(name: str) -> None:
+def test_a_hostile_name_is_refused_with_a_reason(name: str) -> None:
     problem = name_problem(name)
     assert problem is not None
     assert problem.startswith("must ")

@@ -81,7 +81,7 @@ def test_one_bad_receipt_in_a_batch_does_not_hold_up_the_others(
 
 
 @pytest.mark.parametrize("reply", [error(400, "invalid_json"), error(413, "too_large")])
-def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_one_stands_alone(
+def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_receipt_is_alone(
     node: RegisteredNode, console: ConsoleForAgents, reply: Reply
 ) -> None:
     bodies = node.spool_receipts(*(f"r_{number}" for number in range(8)))

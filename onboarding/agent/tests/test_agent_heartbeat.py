@@ -15,7 +15,7 @@ class StoppedClock(ConsoleClock):
         return 1_000_000.0
 
 
-def test_times_rise_even_when_the_clock_stands_still(node: RegisteredNode, console: ConsoleForAgents) -> None:
+def test_times_increase_even_when_the_clock_does_not(node: RegisteredNode, console: ConsoleForAgents) -> None:
     node.clock = StoppedClock()
     heartbeat = node.heartbeat()
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_a_clock_just_beyond_the_tolerated_lead_is_corrected(
     assert console.heartbeats[0]["ts"] == pytest.approx(console.now(), abs=5)
 
 
-def test_what_the_node_says_of_itself_is_told_once_until_it_is_accepted(
+def test_the_nodes_statement_is_sent_until_one_is_accepted(
     node: RegisteredNode, console: ConsoleForAgents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.statement = {"agent_version": "1.1.0", "attest": {"driver_version": "550"}, "concurrency": 8}

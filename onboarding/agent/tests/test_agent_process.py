@@ -209,7 +209,7 @@ def test_a_taken_node_id_ends_with_the_servers_words(agent: AgentProcess, consol
     assert "Traceback" not in agent.log
 
 
-def test_status_tells_what_is_known(agent: AgentProcess, console: ConsoleForAgents) -> None:
+def test_status_prints_the_last_known_state(agent: AgentProcess, console: ConsoleForAgents) -> None:
     before = agent.status()
     assert before["registered"] is False
     assert before["last_heartbeat"] is None

@@ -62,7 +62,7 @@ def test_message_ids_differ() -> None:
     assert len({new_message_id() for _ in range(1000)}) == 1000
 
 
-def test_small_drift_is_left_alone_and_large_drift_followed() -> None:
+def test_small_drift_is_ignored_and_large_drift_corrected() -> None:
     local = [1000.0]
     clock = ConsoleClock(lambda: local[0])
     clock.observe(1009.0)
@@ -148,7 +148,7 @@ def test_synthetic_requests_make_valid_receipts() -> None:
     assert 0 < sum(completion.outcome == "error" for completion in completions) < 20
 
 
-def test_what_this_machine_tells_is_sane() -> None:
+def test_figures_of_this_machine_are_plausible() -> None:
     machine = MachineFigures()
     first, second = machine.metrics(), machine.metrics()
     assert second["uptime"] >= first["uptime"] >= 0
@@ -176,7 +176,7 @@ def test_a_machine_that_is_stood_for_states_its_own_hardware() -> None:
     machine.close()
 
 
-def test_hash_tells_machines_apart_or_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hash_distinguishes_machines_or_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def hash_of(machine_id: str, stands_for: str = "") -> str:
         monkeypatch.setattr(machine_module, "_machine_id", lambda: machine_id)
         machine = MachineFigures(stands_for)
@@ -206,7 +206,7 @@ class Card:
 @pytest.mark.parametrize(
     ("cards", "told"), [([], None), ([Card(None)], None), ([Card(0)], 0.0), ([Card(50), Card(100)], 0.75)]
 )
-def test_gpu_use_is_told_where_it_is_known_and_is_never_a_made_up_zero(
+def test_gpu_use_is_reported_if_known_and_never_an_invented_zero(
     monkeypatch: pytest.MonkeyPatch, cards: list[Card], told: float | None
 ) -> None:
     def rates(card: Card) -> Card:

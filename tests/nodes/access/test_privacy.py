@@ -122,14 +122,14 @@ def test_a_node_known_by_its_pseudonym_has_no_other_name(node: Node) -> None:
     assert stranger.get(f"/nodes/{node.pseudonym}/").status_code == 404
 
 
-def test_its_owner_and_the_admins_know_it_by_its_id_alone(node: Node, org: Org) -> None:
+def test_its_owner_and_admins_reach_it_only_by_its_id(node: Node, org: Org) -> None:
     for user in (owner_of(node), make_user(Role.ADMIN)):
         browser = Browser().hold_session(user)
         assert browser.get(f"/nodes/{node.pk}/").status_code == 200
         assert browser.get(f"/nodes/{node.pseudonym}/").status_code == 404
 
 
-def test_the_api_tells_a_viewer_as_little(node: Node) -> None:
+def test_the_api_reveals_as_little_to_a_viewer(node: Node) -> None:
     person = UserFactory.create(role=Role.VIEWER, org=OrgFactory.create())
     answer = Client().get(f"/v1/nodes/{node.pseudonym}", headers=bearer(person))
     assert answer.status_code == 200

@@ -85,7 +85,7 @@ def test_token_for_one_node_id_registers_no_other() -> None:
     assert register(token, node_id="mine-1").status_code == 201
 
 
-def test_existing_node_id_is_refused_whoever_asks_and_the_token_stays_good() -> None:
+def test_an_existing_node_id_is_refused_to_everyone_and_the_token_stays_valid() -> None:
     theirs = NodeFactory.create(id="macbook-001", region="eu-central")
     token = enrol(UserFactory.create()).json()["token"]
     answer = register(token, region="us-east")

@@ -142,7 +142,7 @@ def test_nodes_that_registered_stay_when_the_maker_leaves() -> None:
 # --- by hand
 
 
-def test_open_enrolments_are_listed_without_tokens_to_their_org_alone() -> None:
+def test_open_enrolments_are_listed_without_tokens_only_to_their_org() -> None:
     maker, colleague, rival = UserFactory.create(), None, UserFactory.create()
     colleague = UserFactory.create(org=maker.org)
     made, token = enrolled(maker, node_id="mine-1", region="eu", runtime="ollama")
@@ -187,7 +187,7 @@ def test_ended_enrolment_registers_nothing_and_ending_it_again_does_nothing() ->
     assert (event.actor_user_id, event.reason) == (maker.pk, "Revoked.")
 
 
-def test_nobody_ends_another_orgs_enrolment() -> None:
+def test_another_orgs_enrolment_cannot_be_ended() -> None:
     made, token = enrolled(UserFactory.create())
     rival = UserFactory.create()
     assert Client().delete(f"/v1/enrollments/{made.pk}", headers=bearer(rival)).status_code == 404

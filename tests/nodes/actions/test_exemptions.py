@@ -196,7 +196,7 @@ def test_a_declared_incident_changes_and_goes_by_its_reference(owner: User) -> N
     assert AuditEvent.objects.filter(verb__startswith="exemption.").count() == 3
 
 
-def test_what_is_declared_for_later_judges_nobody_yet() -> None:
+def test_an_exemption_declared_for_later_judges_no_node_yet() -> None:
     admin = UserFactory.create(role=Role.ADMIN)
     declare(
         reference="incident:8", region="", starts_at=NOW + DAY, ends_at=None, message="", by=admin, at=NOW

@@ -213,7 +213,7 @@ def test_moving_the_fraud_away_first_hides_nothing(cheat: NodesOfOneOrg) -> None
     assert cheat.register("again", endpoint="https://moved.example.org").json()["status"] == "quarantine"
 
 
-def test_leaving_and_coming_back_is_taking_up_the_endpoint_anew() -> None:
+def test_returning_to_an_endpoint_counts_as_taking_it_up_again() -> None:
     fleet = NodesOfOneOrg()
     fleet.register("rogue", endpoint=ENDPOINT)
     fleet.register("spare", endpoint=ENDPOINT)
@@ -245,7 +245,7 @@ def test_nodes_from_before_the_fraud_and_other_new_nodes_run() -> None:
         {"hardware": "blake3:", "endpoint": "http://localhost:11435"},
     ],
 )
-def test_what_many_machines_share_relates_nobody(said: dict[str, Any]) -> None:
+def test_a_mark_that_many_machines_share_relates_no_nodes(said: dict[str, Any]) -> None:
     fleet = NodesOfOneOrg()
     fleet.register("rogue", **said)
     fleet.forge("rogue")
@@ -261,7 +261,7 @@ def test_a_match_across_orgs_holds_nothing(cheat: NodesOfOneOrg) -> None:
     assert status_of("other")[0] == Status.PENDING
 
 
-def test_a_related_node_relates_nobody_further(cheat: NodesOfOneOrg) -> None:
+def test_a_related_node_does_not_relate_others(cheat: NodesOfOneOrg) -> None:
     other = "blake3:" + "77" * 32
     cheat.register("related", hardware=other, endpoint=ENDPOINT)
     assert cheat.register("third", hardware=other).json()["status"] == "pending"
@@ -294,7 +294,7 @@ def test_related_node_that_forged_itself_stays_when_the_other_is_cleared(
     assert status_of("fresh") == (Status.QUARANTINE, Reason.RECEIPT_FORGED, True)
 
 
-def test_clearing_a_related_node_stands(cheat: NodesOfOneOrg, admin: User) -> None:
+def test_a_cleared_related_node_is_not_held_again(cheat: NodesOfOneOrg, admin: User) -> None:
     cheat.register("fresh", hardware=HARDWARE)
     actions.clear(node=Node.objects.get(pk="fresh"), by=admin, reason="Another card", at=timezone.now())
     assert cheat.machine("fresh").beat().json()["status"] == "pending"

@@ -57,7 +57,7 @@ def test_heartbeat_with_other_models_ends_and_begins_offers(node: Node) -> None:
     assert offers(node) == [("llama3.1-8b", FIRST_KEY_SINCE, at), ("mistral", at, None)]
 
 
-def test_model_that_comes_back_within_a_day_goes_on_and_later_begins_anew(node: Node) -> None:
+def test_a_model_that_returns_within_a_day_continues_and_later_starts_again(node: Node) -> None:
     beat(node, [])
     beat(node, ["llama3.1-8b"], after=timedelta(hours=23))
     assert offers(node) == [("llama3.1-8b", FIRST_KEY_SINCE, None)]

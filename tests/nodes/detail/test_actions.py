@@ -74,7 +74,7 @@ def test_an_operator_may_not_moderate_his_own_node(operator: Browser, node: Node
     assert f"/nodes/{node.pk}/quarantine/" not in page
 
 
-def test_what_the_state_does_not_allow_is_said_in_words(admin: Browser, node: Node) -> None:
+def test_an_action_that_the_state_does_not_allow_is_explained(admin: Browser, node: Node) -> None:
     page = admin.get(f"/nodes/{node.pk}/clear/").content.decode()
     assert "is not in quarantine" in page
     answer = admin.post(f"/nodes/{node.pk}/clear/", {"reason": "because"}, headers=admin.csrf)

@@ -72,7 +72,9 @@ def test_outages_that_began_within_two_minutes_coincide(node: Node, owner: User,
     assert (network.others, network.outages, network.together, network.coinciding) == (2, 3, 2, 0)
 
 
-def test_an_outage_of_the_whole_network_is_told_from_chance(node: Node, owner: User, org: Org) -> None:
+def test_an_outage_of_the_whole_network_is_distinguished_from_chance(
+    node: Node, owner: User, org: Org
+) -> None:
     others = [_node(f"n{number}", org, region=f"r-{number}") for number in range(4)]
     for days in (1, 5):
         for each in (node, *others):
@@ -123,7 +125,7 @@ def test_a_small_chance_is_not_said_to_be_none() -> None:
     assert [in_words(each) for each in (0.0, 0.049, 0.05, 1.26)] == ["under 0.1", "under 0.1", "0.1", "1.3"]
 
 
-def test_the_history_tab_says_it_to_the_owner_alone(node: Node, owner: User, org: Org) -> None:
+def test_the_history_tab_shows_it_only_to_the_owner(node: Node, owner: User, org: Org) -> None:
     rival = _node("rival", OrgFactory.create())
     Node.objects.filter(pk=node.pk).update(shared=True)
     for each in (node, _node("neighbour", org), rival):

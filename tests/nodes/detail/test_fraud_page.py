@@ -101,7 +101,7 @@ def test_matches_with_other_orgs_are_shown_and_hold_nothing(admin: Browser, node
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.VIEWER])
-def test_nobody_else_sees_or_decides(node: Node, role: Role) -> None:
+def test_no_one_else_sees_or_decides(node: Node, role: Role) -> None:
     browser = Browser().hold_session(make_user(role, org=node.org if role == Role.OPERATOR else None))
     assert browser.get(f"/nodes/{node.pk}/fraud/").status_code == 403
     fields = {"reason": "Revenge", "decision": "open"}
@@ -110,7 +110,7 @@ def test_nobody_else_sees_or_decides(node: Node, role: Role) -> None:
     assert not FraudFinding.objects.exists()
 
 
-def test_operator_of_a_held_node_is_told_why_and_what_to_do(org: Org, node: Node) -> None:
+def test_the_operator_of_a_held_node_sees_why_and_what_to_do(org: Org, node: Node) -> None:
     actions.happen(
         node.pk,
         Event.RELATED_TO_FRAUD,

@@ -126,7 +126,7 @@ def test_maintenance_may_begin_later_and_be_taken_back(operator: Browser, node: 
         ({"message": "Far off", "starts_at": "9999-12-30T00:00"}, "at most 90 days ahead"),
     ],
 )
-def test_maintenance_that_cannot_be_is_refused_in_words(
+def test_impossible_maintenance_is_refused_with_an_explanation(
     operator: Browser, node: Node, fields: dict[str, str], said: str
 ) -> None:
     answer = operator.submit(f"/nodes/{node.pk}/maintenance/", fields)

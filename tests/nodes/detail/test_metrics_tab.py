@@ -272,7 +272,7 @@ def test_regularity_counts_minutes_and_names_the_longest_silence(operator: Brows
     assert "5 min <span" in text
 
 
-def test_each_part_is_asked_for_alone(operator: Browser, node: Node) -> None:
+def test_each_part_is_requested_separately(operator: Browser, node: Node) -> None:
     charts = text_of(operator.get(f"/nodes/{node.pk}/", headers=CHARTS))
     live = text_of(operator.get(f"/nodes/{node.pk}/", headers=LIVE))
     assert ("Uptime" in charts, "Latest probes" in charts) == (True, False)

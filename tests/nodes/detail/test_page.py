@@ -122,7 +122,7 @@ def test_the_receipts_tab_answers_a_poll_with_304_until_one_comes(operator: Brow
     assert "r_news" in text_of(operator.get(f"/nodes/{node.pk}/?tab=receipts", headers=asked))
 
 
-def test_the_live_part_polls_alone_and_stays_in_the_drawer(operator: Browser, node: Node) -> None:
+def test_only_the_live_part_polls_and_it_stays_in_the_drawer(operator: Browser, node: Node) -> None:
     asked = {"HX-Request": "true", "HX-Target": "node-live"}
     text = text_of(operator.get(f"/nodes/{node.pk}/?tab=history&drawer=1", headers=asked))
     assert "<html" not in text
@@ -232,7 +232,7 @@ def test_words_of_agents_and_validators_are_escaped(operator: Browser, node: Nod
     assert "&lt;script&gt;alert" in text_of(operator.get(f"/nodes/{node.pk}/?tab=metrics"))
 
 
-def test_nobody_gets_inline_styles_or_handlers(operator: Browser, node: Node) -> None:
+def test_pages_have_no_inline_styles_or_handlers(operator: Browser, node: Node) -> None:
     for tab in TABS:
         page = text_of(operator.get(f"/nodes/{node.pk}/?tab={tab}"))
         assert " style=" not in page

@@ -94,7 +94,7 @@ def test_what_would_it_take_is_what_the_days_bring(node: Node) -> None:
         assert then.r == Decimal(r)
 
 
-def test_today_is_told_apart_from_the_days_before_when_the_job_lags(node: Node) -> None:
+def test_today_is_distinguished_from_earlier_days_when_the_job_lags(node: Node) -> None:
     """The evidence ends at ten o'clock, whenever somebody looks."""
     ReputationDay.objects.update(computed_at=NOW)
     early, late = (reputation_panel(node, at=NOW + later).outlook for later in (timedelta(0), 3 * HOUR))
@@ -150,7 +150,7 @@ def test_incidents_are_listed_however_often_the_console_was_restarted(node: Node
     assert words.count("Console outage") == 1
 
 
-def test_whoever_is_on_probation_reads_it_beside_r(node: Node) -> None:
+def test_probation_is_shown_next_to_r(node: Node) -> None:
     Node.objects.update(pardoned_reputation="33.00")
     ReputationDay.objects.all().delete()
     _store(

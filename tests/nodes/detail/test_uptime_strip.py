@@ -18,7 +18,7 @@ def test_the_week_is_168_cells_in_days_newest_first() -> None:
     assert strip.days[-1].cells[0].hour == AT.replace(minute=0) - (HOURS - 1) * HOUR
 
 
-def test_each_level_has_a_shape_of_its_own() -> None:
+def test_each_level_has_its_own_shape() -> None:
     noon = AT.replace(minute=0)
     hours_up = {noon - 3 * HOUR: ALL, noon - 2 * HOUR: ALL >> 3, noon - HOUR: ALL >> 4}
     cells = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT).days[0].cells[-6:]
@@ -40,7 +40,7 @@ def test_the_running_hour_expects_the_minutes_that_are_over_and_in() -> None:
     assert running(26).level is HourLevel.PARTIAL
 
 
-def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_own() -> None:
+def test_missing_excused_minutes_have_their_own_shape_and_label() -> None:
     noon = AT.replace(minute=0)
     hours_up = {noon - 4 * HOUR: ALL, noon - 3 * HOUR: ALL >> 30, noon - 2 * HOUR: 0b11111}
     strip = uptime_strip(hours_up, first_minute=noon - 4 * HOUR, at=AT)
@@ -58,7 +58,7 @@ def test_what_is_missing_within_excused_minutes_has_a_shape_and_a_word_of_its_ow
     assert marked.days[0].share == strip.days[0].share
 
 
-def test_no_share_counts_minutes_that_nobody_could_hear() -> None:
+def test_no_share_counts_minutes_in_which_no_node_could_be_heard() -> None:
     noon = AT.replace(minute=0)
     strip = uptime_strip({noon - HOUR: ALL >> 15, noon: ALL >> 32}, first_minute=noon - HOUR, at=AT)
     outage = [noon - HOUR + timedelta(minutes=minute) for minute in range(40, 60)]

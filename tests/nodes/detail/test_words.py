@@ -40,7 +40,7 @@ def test_every_phase_says_what_and_what_next(phase: Phase) -> None:
     assert told.next
 
 
-def test_each_quarantine_reason_has_words_of_its_own() -> None:
+def test_each_quarantine_reason_has_its_own_text() -> None:
     told = {
         explain(Phase.QUARANTINE, reason, offline_after=FIVE_MINUTES).what for reason in QUARANTINE_REASONS
     }
@@ -71,7 +71,7 @@ def test_other_quarantines_say_how_far_their_audits_are() -> None:
     assert "3 passed audits in a row (2 so far)" in other.next
 
 
-def test_a_reason_that_nobody_foresaw_is_named() -> None:
+def test_an_unknown_reason_is_named() -> None:
     assert reason_label("slo_breach") == "Slo breach"
     told = explain(Phase.QUARANTINE, "slo_breach", offline_after=FIVE_MINUTES)
     assert told.what == "Quarantined: slo breach."
@@ -128,7 +128,7 @@ def test_a_full_minute_is_good_a_thin_one_partial_an_empty_one_missed() -> None:
     assert heights[-1] > 0
 
 
-def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None:
+def test_an_excused_minute_differs_from_a_missed_one_in_shape_and_label() -> None:
     beats = {NOON - 4 * MINUTE: 6, NOON - 3 * MINUTE: 2}
     excused = dict.fromkeys([NOON - back * MINUTE for back in (4, 3, 2)], "maintenance")
     strip = heartbeat_strip(
@@ -146,7 +146,7 @@ def test_an_excused_minute_is_told_from_a_missed_one_by_shape_and_word() -> None
     assert strip.minutes_excused == 2
 
 
-def test_in_minutes_that_nobody_could_hear_no_heartbeat_was_due() -> None:
+def test_no_heartbeat_was_due_in_minutes_in_which_no_node_could_be_heard() -> None:
     beats = {NOON - back * MINUTE: 6 for back in range(1, 60)}
     silent = [NOON - back * MINUTE for back in range(10, 20)]
     for minute in silent[1:]:

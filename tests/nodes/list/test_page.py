@@ -108,7 +108,7 @@ def test_no_match_offers_to_clear_the_filters(operator: Browser, org: Org) -> No
     assert 'href="/nodes/">Clear filters</a>' in page
 
 
-def test_htmx_gets_the_rows_alone_and_history_restore_the_page(operator: Browser, org: Org) -> None:
+def test_htmx_gets_only_the_rows_and_a_history_restore_the_page(operator: Browser, org: Org) -> None:
     NodeFactory.create(id="mine", org=org)
     asked = {"HX-Request": "true", "HX-Target": "nodes-list"}
     part = operator.get("/nodes/", headers=asked)
@@ -314,7 +314,7 @@ def test_the_address_says_what_is_asked_and_no_more(
     assert operator.get(f"/nodes/?{messy}", headers=asked)["HX-Push-Url"] == tidy
 
 
-def test_a_poll_of_the_rows_leaves_the_address_alone(operator: Browser, org: Org) -> None:
+def test_a_poll_of_the_rows_does_not_change_the_address(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org)
     asked = {"HX-Request": "true", "HX-Target": "nodes-list"}
     answer = operator.get("/nodes/?q=&status=&unknown=1", headers=asked)

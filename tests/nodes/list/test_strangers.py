@@ -73,7 +73,7 @@ def test_strangers_nodes_are_in_the_order_of_their_pseudonyms() -> None:
     assert [line["node_id"] for line in first["results"] + second["results"]] == by_pseudonym
 
 
-def test_a_cursor_tells_no_pseudonym_of_a_node_that_is_named() -> None:
+def test_a_cursor_does_not_reveal_the_pseudonym_of_a_named_node() -> None:
     viewer = UserFactory.create(role=Role.VIEWER)
     for number in range(4):
         assign_perm("nodes.view_node", viewer, NodeFactory.create(id=f"n-{number}", shared=True))

@@ -59,7 +59,7 @@ def test_minutes_that_were_not_heard_are_counted(node: Node) -> None:
     assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 3, 360)
 
 
-def test_hours_without_a_word_are_silence(node: Node) -> None:
+def test_hours_without_heartbeats_are_silence(node: Node) -> None:
     heard(node, hours=range(2))
     assert seen(node, ObservationKind.SILENCE) == Observation(ObservationKind.SILENCE, 240, 360)
 

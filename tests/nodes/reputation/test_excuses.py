@@ -104,7 +104,7 @@ def breaches(node: Node) -> int:
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_a_minute_of_maintenance_excuses_the_probes_of_that_minute_alone(node: Node, ok: bool) -> None:
+def test_a_minute_of_maintenance_excuses_only_the_probes_of_that_minute(node: Node, ok: bool) -> None:
     probe_every_minute(node, HOUR, 2 * HOUR, ok=ok)
     maintenance(node, HOUR + 20 * MINUTE, HOUR + 21 * MINUTE)
     failed = 0 if ok else 59

@@ -149,7 +149,7 @@ def test_a_cause_is_there_until_the_day_it_expires(days: list[EvidenceDay]) -> N
 
 
 @given(histories)
-def test_the_number_alone_is_that_of_the_explanation(days: list[EvidenceDay]) -> None:
+def test_the_number_equals_that_of_the_explanation(days: list[EvidenceDay]) -> None:
     recent = [day for day in days if TODAY - timedelta(days=WINDOW_DAYS) < day.day <= TODAY]
     seen = [(each.kind, each.failed, each.total) for day in recent for each in day.observations]
     found = reputation(recent, today=TODAY)

@@ -229,7 +229,7 @@ def test_the_job_computes_all_reputations_and_judges_what_is_pending(monkeypatch
 
 
 @pytest.mark.parametrize(("region", "judged"), [("", True), ("us-east", True), ("eu-west", False)])
-def test_an_exemption_is_judged_for_its_region_or_everybody(region: str, judged: bool) -> None:
+def test_an_exemption_is_judged_for_its_region_or_all_nodes(region: str, judged: bool) -> None:
     node = NodeFactory.create(first_heard_at=MIDNIGHT, region="us-east")
     PendingJudgement.objects.create(region=region, since=MIDNIGHT, until=MIDNIGHT + HOUR)
     assert judge_pending(at=MIDNIGHT + DAY) == 1
@@ -271,7 +271,7 @@ def test_evidence_alone_leads_to_quarantine() -> None:
     assert (transition.reason, transition.evidence["reputation"]) == ("reputation_low", str(node.reputation))
 
 
-def test_evidence_that_cannot_be_read_keeps_nobody_elses_reputation_waiting() -> None:
+def test_unreadable_evidence_does_not_delay_other_reputations() -> None:
     at = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
     bad, good = NodeFactory.create(reputation=Decimal(77)), NodeFactory.create()
     for node, said in ((bad, {"nonsense": 1}), (good, {"failed": 0, "total": 500})):

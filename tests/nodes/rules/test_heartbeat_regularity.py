@@ -54,7 +54,7 @@ def test_the_first_minute_counts_though_it_is_no_whole_one() -> None:
     assert (found.minutes_heard, found.minutes_expected, found.longest_gap_minutes) == (1, 10, 9)
 
 
-def test_minutes_that_nobody_could_hear_are_not_expected() -> None:
+def test_minutes_in_which_no_node_could_be_heard_are_not_expected() -> None:
     heard = full_day()
     nine = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
     heard[nine] = ALL & ~(0b11 << 25)

@@ -145,7 +145,7 @@ def lived(events: list[Event], start: LifecycleState) -> list[tuple[LifecycleSta
 
 
 @given(LIVES)
-def test_quarantine_is_left_by_three_audits_in_a_row_or_by_a_clear_alone(events: list[Event]) -> None:
+def test_only_three_audits_in_a_row_or_a_clear_end_quarantine(events: list[Event]) -> None:
     steps = lived(events, LifecycleState(Phase.QUARANTINE))
     for position, (before, event, outcome) in enumerate(steps):
         if before.phase is not Phase.QUARANTINE or outcome.state.phase is Phase.QUARANTINE:
@@ -175,7 +175,7 @@ def test_nothing_but_audits_and_clear_gets_out_of_quarantine(events: list[Event]
 
 
 @given(LIVES)
-def test_active_is_reached_by_a_probe_or_by_audits_alone(events: list[Event]) -> None:
+def test_only_a_probe_or_audits_make_a_node_active(events: list[Event]) -> None:
     for before, event, outcome in lived(events, LifecycleState(Phase.REGISTERED)):
         if outcome.state.phase is Phase.ACTIVE and before.phase is not Phase.ACTIVE:
             assert (before.phase, event) in (
@@ -203,7 +203,7 @@ def test_move_says_where_and_why(state: LifecycleState, event: Event) -> None:
 
 
 @given(STATES, EVENTS)
-def test_runs_start_anew_in_a_new_phase(state: LifecycleState, event: Event) -> None:
+def test_runs_start_again_in_a_new_phase(state: LifecycleState, event: Event) -> None:
     outcome = step(state, event)
     if outcome.move:
         assert (outcome.state.failed_probes, outcome.state.passed_audits) == (0, 0)

@@ -61,7 +61,7 @@ def test_other_endpoints_are_other_marks(one: str, another: str) -> None:
         "ftp://node.example.org",
     ],
 )
-def test_what_everybody_has_at_home_is_no_mark(endpoint: str) -> None:
+def test_a_local_or_invalid_endpoint_is_no_mark(endpoint: str) -> None:
     assert endpoint_mark(endpoint) == ""
 
 

@@ -128,7 +128,7 @@ def test_allow_private_keeps_metadata_and_nonsense_out(address: str) -> None:
     assert not INSIDE.permits(ipaddress.ip_address(address))
 
 
-def test_allow_network_opens_that_network_alone() -> None:
+def test_allow_network_opens_only_that_network() -> None:
     policy = AddressPolicy(
         networks=(ipaddress.ip_network("10.20.0.0/16"), ipaddress.ip_network("fd00:1::/32"))
     )

@@ -212,7 +212,7 @@ def test_probe_that_the_console_refuses_is_not_repeated() -> None:
     assert len(server.message_ids["POST"]) == 2
 
 
-def test_log_tells_changes_not_probes(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_changes_and_not_probes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="jatevo.validator")
     with serving() as endpoint, console() as server:
         server.assignments = [assignment(endpoint.url, due=("health", "latency", "audit"))]

@@ -156,7 +156,7 @@ def test_old_answer_sent_again_fails() -> None:
     assert health(saying(**honest_answer(NONCE))).cause is FailureDetail.WRONG_NONCE
 
 
-def test_status_is_told_in_the_detail() -> None:
+def test_the_detail_states_the_status() -> None:
     assert health(body(b"", 503)).detail == "status is not 200 (503)"
 
 
