@@ -20,7 +20,7 @@ _AS_MIGRATED = "as_migrated"
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """In place of pytest-django's, which makes a second database in a server that is this run's alone."""
+    """Replaces pytest-django's fixture, which would create a second database on this run's server."""
     with django_db_blocker.unblock():
         call_command("migrate", interactive=False, verbosity=0)
         _copy(connection.settings_dict["NAME"], _AS_MIGRATED)

@@ -19,8 +19,8 @@ import pytest
 from jatevo.local import keys, stores
 from tests import template_home
 
-# Some machines set PYTHONDONTWRITEBYTECODE. This process and the many that tests start would then compile every
-# module anew, and pytest rewrite every assertion: most of the time of a start.
+# Some machines set PYTHONDONTWRITEBYTECODE. Then this process and the many that tests start would compile every
+# module again, and pytest would rewrite every assertion, which is most of the time of a start.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

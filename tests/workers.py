@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist alone: who runs one file expects its order."""
+    """Only under xdist, because a person who runs one file expects its order."""
     if hasattr(config, "workerinput"):
         long = {piece(item.nodeid) for item in items if item.get_closest_marker("timeout")}
         order = {

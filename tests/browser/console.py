@@ -34,7 +34,7 @@ class RunningConsole:
                 "JATEVO_DEMO": "0",
                 "JATEVO_OFFLINE_AFTER_SECONDS": str(OFFLINE_AFTER_SECONDS),
                 "JATEVO_HEARTBEAT_INTERVAL_SECONDS": str(HEARTBEAT_INTERVAL_SECONDS),
-                # each test signs in anew, as the same three people
+                # each test signs in again, as one of the same three people
                 "JATEVO_LIMIT_LOGIN_ACCOUNT": "100/minute",
                 "JATEVO_LIMIT_LOGIN_ADDRESS": "100/minute",
             },

@@ -24,7 +24,7 @@ def step(page: Page, name: str, state: str) -> Locator:
 
 
 def history(page: Page, node_id: str) -> list[str]:
-    """The node's history as its page tells it, oldest first: 'Offline to Probing: First heartbeat'."""
+    """The node's history on its page, oldest first: 'Offline to Probing: First heartbeat'."""
     page.goto(f"/nodes/{node_id}/?tab=history")
     lines = page.get_by_role("region", name="History").get_by_role("listitem").filter(has_not_text="exempt")
     expect(lines.first).to_be_visible()

@@ -18,7 +18,7 @@ STEP_MS = 10_000
 STEPS = 6
 _REAL_MS = 100
 
-# What a person is at: text selected in the main part, a popover, every <details> open, a link in focus, all scrolled.
+# What a person may be doing: text selected in the main part, a popover, every <details> open, a focused link, all scrolled.
 OCCUPY = """() => {
   const scope = document.querySelector("dialog[open]") ?? document.querySelector("main");
   const details = [...scope.querySelectorAll("details")];

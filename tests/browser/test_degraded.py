@@ -93,5 +93,5 @@ def test_receipts_completed_while_the_console_is_down_arrive_once_it_is_back(
         assert console.get(f"/v1/receipts/{agent.node_id}/{request_id}/raw").content == body
         expect(page.get_by_role("link", name=request_id, exact=True)).to_have_count(1)
     assert has_stayed(page)
-    # Its own outage takes nobody offline.
+    # Its own outage takes no node offline.
     assert not [line for line in history(page, agent.node_id) if "Offline" in line]

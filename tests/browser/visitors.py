@@ -80,7 +80,7 @@ def stay(page: Page) -> None:
 
 
 def has_stayed(page: Page) -> bool:
-    """Whether the page is still the very document that was marked: neither reloaded nor left."""
+    """Whether the page is still the document that was marked, neither reloaded nor left."""
     return bool(page.evaluate("window.markedByTest === true"))
 
 

@@ -88,7 +88,7 @@ def nodes(console: AnyConsole) -> Iterator[list[InsistentNode]]:
 
 @contextmanager
 def nodes_locked(console: AnyConsole) -> Iterator[None]:
-    """What a migration that waits for nobody would do to the table."""
+    """What a migration without a lock time-out would do to the table."""
     with psycopg.connect(host=str(console.home / "run" / "pg"), user=SUPERUSER, dbname=DATABASE) as holder:
         holder.execute("LOCK TABLE nodes_node IN ACCESS EXCLUSIVE MODE")
         yield

@@ -99,7 +99,7 @@ def test_ctrl_c_during_the_start_ends_in_a_sentence_and_leaves_nothing(
     assert "Traceback" not in said
     assert "failed" not in said
     assert left == []
-    with sole_console(begun.home):  # raises CannotStart if somebody still holds it
+    with sole_console(begun.home):  # raises CannotStart if it is still held
         pass
 
 

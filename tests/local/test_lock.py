@@ -32,7 +32,7 @@ def test_lock_is_free_after_the_block(tmp_path: Path) -> None:
     for _ in range(2):
         with sole_console(tmp_path):
             held.append(lock.read_text())
-        assert lock.read_text() == ""  # nobody is named who has left
+        assert lock.read_text() == ""  # the pid is removed on release
     assert held == [f"{os.getpid()}\n"] * 2
 
 

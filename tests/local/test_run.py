@@ -213,7 +213,7 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
 
     family = run.family()
     assert {name for _, name in named(family)} >= {"postgres", "valkey-server"}
-    while run.process.poll() is None:  # whoever starts it, it ends again
+    while run.process.poll() is None:  # kill it after every restart
         for process, name in named(run.family() if psutil.pid_exists(run.process.pid) else []):
             if name == "valkey-server":
                 with suppress(psutil.NoSuchProcess):

@@ -15,7 +15,7 @@ StartResponse = Callable[..., Any]
 
 
 class SlowApplication:
-    """Answers once it is told to; `entered` is set while a request waits."""
+    """Answers when asked to. `entered` is set while a request waits."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()

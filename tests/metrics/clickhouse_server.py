@@ -92,7 +92,7 @@ def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServe
 
 
 def stop(server: ClickHouseServer) -> None:
-    """Ends it at once: a polite end waits for its clients, and nobody needs its data."""
+    """Kills it, because a normal shutdown waits for clients and its data is not needed."""
     server.process.kill()
     server.process.wait()
 

@@ -59,7 +59,7 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 @pytest.fixture
 def chdb_store(chdb_migrated: Store) -> Store:
-    """chDB alone, emptied, for what does not depend on the transport."""
+    """An empty chDB, for tests that do not depend on the transport."""
     for table in TABLES:
         chdb_migrated.execute(f"TRUNCATE TABLE {table}")
     return chdb_migrated

@@ -26,7 +26,7 @@ WINDOW = (NOON, NOON + HOUR)
 
 
 class Slow:
-    """A computation that goes on only when it is let go."""
+    """A computation that waits until it is released."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -78,7 +78,7 @@ def test_while_one_is_overdue_the_others_hurry() -> None:
     assert wait_for(lambda: bool(first.stored and second.stored))
     third = Slow()
     threading.Timer(HURRIED_WAIT_SECONDS * 2, third.may_end.set).start()
-    assert helpers.ask(third, 30) == "late"  # nobody is overdue any more
+    assert helpers.ask(third, 30) == "late"  # no computation is overdue any more
 
 
 def test_when_all_helpers_are_overdue_no_one_waits_and_no_thread_is_added() -> None:
@@ -172,7 +172,7 @@ def test_a_hung_helper_does_not_delay_the_exit_and_a_forked_child_has_its_own_he
 def test_a_hung_server_costs_a_page_under_a_second_and_ingest_nothing(
     clickhouse_server: ClickHouseServer, native_migrated: Store
 ) -> None:
-    """And when it is back, so are the figures, without anybody's doing."""
+    """When it is back, the figures return by themselves."""
     transport = NativeTransport(clickhouse_server.url(), timeout_seconds=2.0)
     store = Store(transport, CircuitBreaker("trial", threshold=3, open_seconds=0.2))
     for table in ("receipt_facts", "requests_minute", "requests_hour"):

@@ -159,7 +159,7 @@ def test_a_batch_takes_no_more_than_its_limit(chdb_store: Store) -> None:
 
 
 class Stalling:
-    """Holds the first shipper in the middle of its batch until it is told to go on."""
+    """Holds the first shipper in the middle of its batch until it is released."""
 
     def __init__(self) -> None:
         self.is_in_the_middle = threading.Event()
@@ -217,7 +217,7 @@ def test_many_shippers_deliver_each_row_once(store: Store) -> None:
     with ThreadPoolExecutor(4) as threads:
         drained = [threads.submit(drain) for _ in range(4)]
         moved = sum(future.result(timeout=60) for future in drained)
-    # A shipper may have left while another still held the last batch, but nobody left work undone.
+    # A shipper may have returned while another still held the last batch, but no work is left undone.
     assert moved == 200
     assert sorted(map(str, delivered)) == sorted(f"r_{number}" for number in range(200))
     assert len(batches) == len(set(batches))
@@ -374,7 +374,7 @@ def test_an_hour_noted_again_gets_a_new_time(chdb_store: Store) -> None:
     again = ChangedHour.objects.get()
     assert again.hour == first.hour
     assert again.noted_at > first.noted_at
-    # so whoever had read the first one does not take away the second
+    # so a reader of the first one does not remove the second
     assert not ChangedHour.objects.filter(hour=first.hour, noted_at=first.noted_at).delete()[0]
 
 

@@ -183,7 +183,7 @@ def test_staffs_resolving_update_replaces_the_consoles_own(admin: User, noon: da
 
 
 def test_an_estimate_that_is_past_is_not_taken_for_an_end(admin: User, noon: datetime) -> None:
-    """It was stored open-ended, and exempted until somebody looked."""
+    """It was stored without an end, so it exempted nodes until someone noticed."""
     answer = Browser().hold_session(admin).submit(f"{LIST}add/", form(starts_at=noon, ends_at=timezone.now()))
     assert "enter “ended at” instead" in text_of(answer)
     assert not Incident.objects.exists()

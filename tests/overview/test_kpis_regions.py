@@ -35,7 +35,9 @@ def test_small_regions_are_folded_for_the_public(fleet: list[Node], chdb_store: 
     network = snapshot(at=NOON)
     assert network.regions(fold_small=True) == [
         Region("ap-southeast", 300.0, 5),
-        Region(OTHER_REGIONS, 180.0, 5),  # of five probes together, though neither region has enough alone
+        Region(
+            OTHER_REGIONS, 180.0, 5
+        ),  # of five probes together, though neither region has enough of its own
     ]
     assert network.regions(fold_small=False) == [
         Region("ap-southeast", 300.0, 5),

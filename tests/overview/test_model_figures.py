@@ -49,7 +49,7 @@ def test_strangers_neither_see_the_model_of_a_few_nor_find_its_requests_by_subtr
     network = sum(each.requests for each in TRAFFIC.values())
     told = sum(line.requests or 0 for line in lines.values())
     assert told == network
-    assert network - (lines["big"].requests or 0) == other.requests  # and no more than that can be found
+    assert network - (lines["big"].requests or 0) == other.requests  # and nothing more can be inferred
 
 
 def test_several_small_models_on_enough_nodes_need_no_cover() -> None:

@@ -129,7 +129,7 @@ def test_a_poll_gets_the_fragment_and_304_while_nothing_changed(
         known = {**POLL, "If-None-Match": first.headers["ETag"]}
         assert visitor.get("/", headers=known).status_code == 304
         Incident.objects.create(title="Slow answers", starts_at=timezone.now())
-        clock.shift(FRESH_FOR)  # drawn anew with the next snapshot
+        clock.shift(FRESH_FOR)  # rendered again with the next snapshot
         assert "Slow answers" in visitor.get("/", headers=known).content.decode()
 
 

@@ -19,7 +19,7 @@ from django.db import connection
 from jatevo.local import checks
 
 BASE_DIR = Path(__file__).parents[2]
-START_SECONDS = 100.0  # two cores that others use too; alone it takes five
+START_SECONDS = 100.0  # on two busy cores; on idle ones it takes five
 STOP_SECONDS = 20.0
 
 

@@ -79,7 +79,7 @@ def test_pages_have_a_limit_that_says_when_to_come_back(settings: Settings) -> N
     fragment = browser.get("/nodes/", headers={"HX-Request": "true", "HX-Target": "nodes-list"})
     assert (fragment.status_code, "<html" in fragment.content.decode()) == (429, False)
     assert 'role="alert"' in fragment.content.decode()
-    # what is not a page, and who is somebody else
+    # requests that are not pages, and another person
     assert browser.get("/healthz").status_code == 200
     assert browser.get("/v1/users/me").status_code == 200
     assert Browser().hold_session(UserFactory.create()).get("/").status_code == 200

@@ -181,7 +181,7 @@ def test_every_status_has_its_chip(status: Status) -> None:
     assert CHIPS[status].label == status.label
     html = rendered("{% status_chip status %}", status=status)
     assert status.label in html
-    assert "<svg" in html  # a word and an icon: never colour alone
+    assert "<svg" in html  # text and an icon, never only a colour
 
 
 @pytest.mark.parametrize(

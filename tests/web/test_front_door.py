@@ -47,7 +47,7 @@ def port(
 
 @pytest.fixture(autouse=True)
 def database_found_again(port: int, transactional_db: None) -> None:
-    """The database is made anew after each test, and the server needs a moment to find the new one."""
+    """The database is created again after each test, and the server needs a moment to find the new one."""
     deadline = time.monotonic() + FOUND_SECONDS
     for path in ("/readyz", "/status/"):  # the second with the connections that pages use
         while httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=10).status_code != 200:

@@ -74,7 +74,7 @@ NODE_ROUTES = {("POST", "/v1/nodes/heartbeat"), ("POST", "/v1/receipts")}
 GATEWAY_ROUTES = {("POST", "/v1/dispatches")}
 VALIDATOR_ROUTES = {("POST", "/v1/probes"), ("GET", "/v1/validators/assignments")}
 # What no schema can say: which 32 bytes are a key, whose signature fits, what time it is, which fields go together,
-# and that white space alone is no e-mail address.
+# and that mere white space is no e-mail address.
 JUDGED_FURTHER = {
     "POST /v1/auth/login",
     "POST /v1/dispatches",

@@ -41,7 +41,7 @@ NEVER = [
     str([BIGINT]).encode(),
     str([BIGINT * BIGINT]).encode(),
 ]
-# Of a wrong type, but for that route alone.
+# Of a wrong type, but only for that route.
 ALSO = {
     "/v1/incidents": [b'["x"]', b'["1"]', b'["\\ufeff1"]', b"[1.0]", b'["2026-06-01T12:00:00+00:00"]'],
     "/v1/nodes": [b"[1]", b"[0]", str(["x" * 5_000]).replace("'", '"').encode()],

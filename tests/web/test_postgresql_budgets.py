@@ -191,7 +191,7 @@ def test_a_pool_that_is_used_up_is_waited_for_in_vain_only_so_long(
 def test_a_crowd_that_meets_a_hung_server_waits_once(
     server: HungPostgreSQL, database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No pile-up: whoever comes after the first few is answered at once."""
+    """No queue builds up: requests after the first few are answered at once."""
     monkeypatch.setattr(bounded, "CHECK_SECONDS", 0.2)
     monkeypatch.setattr(breaker, "_clock", lambda: 1000.0)
     asked_as(QUICK, database)
@@ -222,7 +222,7 @@ def test_work_is_of_its_thread_and_ends() -> None:
 
 
 def transaction_on(wrapper: DatabaseWrapper) -> transaction.Atomic:
-    """transaction.atomic() knows connections by alias; this one is nobody's but the test's."""
+    """transaction.atomic() finds connections by alias, and only the test has this one."""
 
     class Own(transaction.Atomic):
         def __enter__(self) -> None:

@@ -94,7 +94,7 @@ def receipt(node: Node) -> Receipt:
 
 
 class Reader:
-    """Reads any route of /v1 as somebody who may."""
+    """Reads any route of /v1 as a person with access."""
 
     def __init__(self, admin: User, receipt: Receipt) -> None:
         self.client = Client(raise_request_exception=False)

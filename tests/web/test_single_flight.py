@@ -34,7 +34,7 @@ CROWD = 200
 
 
 def flight(*, key: str = "", patience_seconds: float = 5.0) -> SingleFlight[int]:
-    """Fresh for 5 s, never older than 15 s; each one stands for a process of its own."""
+    """Fresh for 5 s, never older than 15 s; each one represents a separate process."""
     return SingleFlight(
         key or f"test:{uuid4()}",
         fresh_for=5 * SECOND,
@@ -163,7 +163,7 @@ def test_a_holder_that_died_stops_the_others_for_a_short_time_only(redis_client:
     assert shared.get(computed, at=NOON) == 1
     assert 0.3 < time.monotonic() - begun < 1.5
     assert shared.get(computed, at=NOON) == 1
-    # with an old value at hand nobody waits at all
+    # if there is an old value, no caller waits
     begun = time.monotonic()
     assert shared.get(computed, at=NOON + 6 * SECOND) == 1
     assert time.monotonic() - begun < 0.3

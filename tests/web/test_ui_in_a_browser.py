@@ -58,7 +58,7 @@ def flags_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
 def _answer(route: Route) -> None:
     url = urlsplit(route.request.url)
     if f"{url.scheme}://{url.netloc}" != CONSOLE:
-        route.abort()  # the console asks nobody else for anything
+        route.abort()  # the console makes no requests to other hosts
         return
     # what is handed to the browser this way is not decompressed by it
     headers = {

@@ -76,7 +76,7 @@ def test_node_ids_and_regions_that_can_be_ones_pass() -> None:
         ("qwen3:latest-8b", "qwen3:latest-8b"),
         ("qwen3:latest:latest", "qwen3:latest"),
         (":latest", ":latest"),
-        ("MODÈLE", "modÈle"),  # A to Z alone, as ClickHouse folds too
+        ("MODÈLE", "modÈle"),  # only A to Z, as in ClickHouse
         ("İ", "İ"),
     ],
 )

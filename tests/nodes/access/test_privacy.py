@@ -164,7 +164,7 @@ def test_strangers_are_shown_versions_that_are_numbers(node: Node, plain: bool) 
     page = viewer().get(f"/nodes/{node.pseudonym}/?tab=hardware").content.decode()
     told = Browser().hold_session(owner_of(node)).get(f"/nodes/{node.pk}/sharing/").content.decode()
     body = Client().get(f"/v1/nodes/{node.pseudonym}", headers=bearer(person)).json()
-    for text in (page, told):  # what the owner is told beforehand is what strangers see
+    for text in (page, told):  # what the owner is shown beforehand is what strangers see
         assert [version in text for version in versions] == [plain] * 3
     said = (body["agent_version"], body["attestation"]["driver_version"], body["attestation"]["cuda_version"])
     assert said == (versions if plain else ("", "", ""))

@@ -85,7 +85,7 @@ def test_an_outage_of_the_whole_network_is_distinguished_from_chance(
     assert network.expected < 0.01
     assert network.shared_cause
     assert network.companions[0].expected == pytest.approx(2 * chance_of_at_least(1, 2 * 4 / (14 * 1440)))
-    assert "Region" not in groups_of(found)  # nobody else is in it
+    assert "Region" not in groups_of(found)  # no other node is in it
 
 
 def test_nodes_elsewhere_are_not_compared_with(node: Node, owner: User, org: Org) -> None:

@@ -221,7 +221,7 @@ def test_old_standings_are_called_stale(operator: Browser, node: Node) -> None:
 
 
 class WatchedStore(Store):
-    """Knows when every question to it has ended, whoever stopped waiting."""
+    """Records when every query has ended, even if its caller has stopped waiting."""
 
     ended: list[threading.Event]
 

@@ -95,7 +95,7 @@ def test_what_would_it_take_is_what_the_days_bring(node: Node) -> None:
 
 
 def test_today_is_distinguished_from_earlier_days_when_the_job_lags(node: Node) -> None:
-    """The evidence ends at ten o'clock, whenever somebody looks."""
+    """The evidence ends at ten o'clock, whatever the time of the request."""
     ReputationDay.objects.update(computed_at=NOW)
     early, late = (reputation_panel(node, at=NOW + later).outlook for later in (timedelta(0), 3 * HOUR))
     assert early == late

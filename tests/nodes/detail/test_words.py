@@ -166,7 +166,7 @@ def bits_by_hour(minutes: list[datetime]) -> dict[datetime, int]:
 
 
 def test_a_burst_does_not_make_up_for_silence() -> None:
-    """60 heartbeats in 9 s and then silence: a third of three minutes, as uptime has it, and not 60 of 60."""
+    """60 heartbeats in 9 s and then silence: a third of three minutes, as in uptime, and not 60 of 60."""
     since = NOON - 3 * MINUTE
     strip = heartbeat_strip({since: 60}, since=since, at=NOON, interval_seconds=10)
     assert (strip.received, strip.expected, strip.percent) == (6, 18, 33)

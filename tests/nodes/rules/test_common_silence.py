@@ -55,7 +55,7 @@ def test_an_org_that_switches_off_its_nine_tenths_of_the_network_has_its_own_out
     big, others = heard(*[90] * 18, org="big"), heard(5, org="one") + heard(5, org="two")
     assert not begun(big + others)
     assert not begun(big + heard(5, org="one"))  # half of two organisations
-    assert begun(big)  # nobody else can testify that heartbeats arrive
+    assert begun(big)  # no other node shows that heartbeats arrive
     assert begun(big + heard(95, org="one") + heard(5, org="two"))
 
 

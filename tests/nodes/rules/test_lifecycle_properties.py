@@ -37,7 +37,7 @@ WATCHED_ONLY = {
     Event.HEARTBEATS_MISSED,
     Event.REPUTATION_LOW,
     Event.SLO_BREACHED,
-}  # judged of active nodes alone
+}  # only for active nodes
 
 
 class Model:

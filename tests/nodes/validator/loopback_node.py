@@ -106,7 +106,7 @@ def serving(respond: Respond = honest) -> Iterator[LoopbackServer]:
 
 
 def closed_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

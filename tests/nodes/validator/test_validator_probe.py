@@ -249,7 +249,7 @@ def test_second_address_is_tried_when_the_first_is_dead() -> None:
     async def both(host: str, port: int) -> Sequence[IPAddress]:
         return [ipaddress.ip_address("127.0.0.9"), ipaddress.ip_address("127.0.0.1")]
 
-    with serving() as server:  # listens on 127.0.0.1 alone
+    with serving() as server:  # listens only on 127.0.0.1
         checked = Prober(AddressPolicy(allow_private=True), resolve=both)
         assert asyncio.run(checked.health(target(f"http://node.example:{server.port}"))).ok
 
@@ -290,7 +290,7 @@ def test_audit_asks_distinct_challenges_at_once() -> None:
     together = threading.Barrier(AUDIT_CHALLENGES, timeout=5)
 
     def respond(handler: NodeRequestHandler, nonce: str) -> None:
-        together.wait()  # nobody is answered before all have asked
+        together.wait()  # no answer before all requests have arrived
         honest(handler, nonce)
 
     assert audit(respond) == (Result(), AUDIT_CHALLENGES)
