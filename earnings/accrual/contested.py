@@ -32,7 +32,7 @@ _FACTS = (
 _ITEMS = f"""
 SELECT {", ".join(f"i.{name}" for name in _FACTS)},
        final.final_at, i.day, i.line_id, i.fee_usd, v.state, v.rule, v.cause, v.confirmed, v.actor,
-       p.state, p.rule, p.actor, p.reason
+       p.state, p.rule, p.cause, p.actor, p.reason
 FROM earnings_item i
 LEFT JOIN earnings_finalday final ON final.day = i.day
 LEFT JOIN LATERAL (
@@ -40,7 +40,7 @@ LEFT JOIN LATERAL (
     WHERE day = i.day AND receipt_id = i.receipt_id ORDER BY id DESC LIMIT 1
 ) v ON true
 LEFT JOIN LATERAL (
-    SELECT state, rule, actor, reason FROM earnings_verdict
+    SELECT state, rule, cause, actor, reason FROM earnings_verdict
     WHERE day = i.day AND receipt_id = i.receipt_id AND actor <> '' ORDER BY id DESC LIMIT 1
 ) p ON true
 WHERE i.request_id = ANY (%(requests)s) AND i.day BETWEEN %(first)s AND %(last)s
@@ -143,10 +143,13 @@ def _known(row: Sequence[Any]) -> KnownItem:
         actor,
         by_person,
         person_rule,
+        person_cause,
         person,
         reason,
     ) = row[len(_FACTS) :]
-    decision = Decision(VerdictState(by_person), person, reason, person_rule) if by_person else None
+    decision = (
+        Decision(VerdictState(by_person), person, reason, person_rule, person_cause) if by_person else None
+    )
     return KnownItem(
         ItemFacts(**facts, final_at=final_at, decision=decision),
         day, line_id, facts["org_id"], fee, state, rule, cause, confirmed, actor,

@@ -3,7 +3,7 @@
 The names are those of the columns of `earnings_item`. Times are aware UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,13 +20,14 @@ DISPATCH_COUNTS = timedelta(days=7)
 class Decision:
     """A person's verdict on one receipt, release (`payable`) or exclude, with the reason that they gave.
 
-    `rule` is the key of the rule whose failure they decided about.
+    `rule` and `cause` say what they decided about. Both are empty for a release.
     """
 
     state: VerdictState
     actor: str
     reason: str
     rule: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ItemFacts:
 
     receipt_id: int
     node_id: str
-    org_id: int
+    org_id: Hashable
     request_id: str
     accepted_at: datetime
     model: str  # in the form in which models are compared

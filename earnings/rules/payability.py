@@ -123,8 +123,9 @@ def _judge(item: ItemFacts, request: RequestFacts, contest: Contest, at: datetim
         fraud = _fraud(item, request)
         if decision.state is VerdictState.PAYABLE and fraud.failure:
             return _failed(fraud, fraud.failure, by_gateway)
-        rule = "" if decision.state is VerdictState.PAYABLE else decision.rule
-        return Judged(decision.state, rule, "", by_gateway, {}, decision.actor, decision.reason)
+        return Judged(
+            decision.state, decision.rule, decision.cause, by_gateway, {}, decision.actor, decision.reason
+        )
     for outcome in _outcomes(item, request, contest, at):
         if outcome.failure:
             return _failed(outcome, outcome.failure, by_gateway)

@@ -56,11 +56,11 @@ def winner(node_id: str, *, received_at: datetime = ENDED) -> Winner:
 
 
 def released(actor: str = "ada@jatevo.example") -> Decision:
-    return Decision(VerdictState.PAYABLE, actor, "The operator's provider confirmed the outage.", "late")
+    return Decision(VerdictState.PAYABLE, actor, "The operator's provider confirmed the outage.")
 
 
 def excluded(actor: str = "ada@jatevo.example") -> Decision:
-    return Decision(VerdictState.EXCLUDED, actor, "Made up.", "implausible")
+    return Decision(VerdictState.EXCLUDED, actor, "Made up.", "implausible", "speed")
 
 
 def alone(one: ItemFacts, *dispatches: Dispatch, **more: Any) -> RequestFacts:
