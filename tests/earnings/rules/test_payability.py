@@ -167,7 +167,8 @@ def test_checks_and_verdict_tell_the_same_story(
         assert len(failed) <= 1
         assert all(c.sentence and (c.cause is None) is (c.result is not CheckResult.FAILED) for c in found)
         json.dumps([dict(c.numbers) for c in found])
-        assert judged.sentence
+        stored = json.loads(json.dumps(dict(judged.numbers)))
+        assert replace(judged, numbers=stored).sentence == judged.sentence
         if one.decision is None:
             expected = (failed[0].state, failed[0].rule) if failed else (VerdictState.PAYABLE, "")
             assert (judged.state, judged.rule) == expected
