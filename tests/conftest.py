@@ -32,13 +32,13 @@ def static_files() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords() -> None:
-    """Argon2 costs a tenth of a second by design, and most tests make a person."""
+    """Argon2 takes a tenth of a second by design, and most tests create a person."""
     settings.PASSWORD_HASHERS = ["tests.accounts.people.QuickArgon2"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def chdb_migrated() -> Store:
-    """chDB takes one folder per process, so all tests share the process's own store."""
+    """chDB opens one folder per process, so all tests share one store."""
     store = get_store()
     migrate(store, at=datetime.now(UTC))
     return store
@@ -53,7 +53,7 @@ def redis_client() -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def untroubled_process() -> None:
-    """What one test did to a store is not held against it in the next."""
+    """Closes the breakers, so that a store that one test has broken is not avoided in the next."""
     throttling.breaker.reset()
     postgresql_breaker.reset()
     forget_alone()
@@ -62,5 +62,5 @@ def untroubled_process() -> None:
 
 @pytest.fixture(autouse=True)
 def empty_redis(redis_client: redis.Redis) -> None:
-    """Rate counters, replay guards and cached pages of one test never reach the next."""
+    """Rate counters, replay guards and cached pages of a test must not affect the next."""
     redis_client.flushall()

@@ -36,7 +36,7 @@ def _make_anew(_: TransactionTestCase) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """Replace one database by a copy of another, whatever is still connected to it."""
+    """Replace a database by a copy of another, even if clients are connected to it."""
     connections.close_all()
     with psycopg.connect(host=os.environ["PGHOST"], dbname="postgres", autocommit=True) as server:
         server.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')

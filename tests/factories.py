@@ -31,7 +31,7 @@ class OrgFactory(DjangoModelFactory[Org]):
 
 
 class UserFactory(DjangoModelFactory[User]):
-    """Logs in with PASSWORD."""
+    """A person who signs in with PASSWORD."""
 
     class Meta:
         model = User
@@ -46,7 +46,7 @@ class UserFactory(DjangoModelFactory[User]):
 
 
 class NodeFactory(DjangoModelFactory[Node]):
-    """A registered node with an attestation and a current key, which `signing_key_of` gives back."""
+    """A registered node with an attestation and a current key, which `signing_key_of` returns."""
 
     class Meta:
         model = Node
@@ -87,12 +87,12 @@ class GatewayFactory(DjangoModelFactory[Gateway]):
 
 
 def signing_key_of(node_id: str) -> SigningKey:
-    """The key of a NodeFactory node: derived from its id, so that tests need not carry it about."""
+    """The key of a NodeFactory node, which derives from the node's id."""
     return SigningKey(hashlib.sha256(f"test key of {node_id}".encode()).digest())
 
 
 def receipt_payload(node_id: str, **changes: Any) -> dict[str, Any]:
-    """A sound receipt of the node, without its signature."""
+    """A valid receipt of the node, without a signature."""
     now = int(timezone.now().timestamp())
     return {
         "version": "1.0",
@@ -115,7 +115,7 @@ def receipt_payload(node_id: str, **changes: Any) -> dict[str, Any]:
 
 
 def signed_receipt(node_id: str, **changes: Any) -> dict[str, Any]:
-    """A sound receipt, signed by the NodeFactory node's key."""
+    """A valid receipt, signed with the NodeFactory node's key."""
     return signing.sign(receipt_payload(node_id, **changes), signing_key_of(node_id))
 
 

@@ -27,7 +27,7 @@ else:
 
 
 class SignedSender:
-    """Signs as one sender. `send` takes raw bytes too, and headers that override the right ones."""
+    """Signs requests as one sender. `send` takes raw bytes too, and headers that override the correct ones."""
 
     def __init__(self, header: str, sender: str, secret: bytes) -> None:
         self.header = header
@@ -87,5 +87,5 @@ class SignedSender:
 
 
 def bearer(user: User) -> dict[str, str]:
-    """The header of a script that is signed in as the user."""
+    """The authorization header of a script of the user."""
     return {"Authorization": f"Bearer {sessions.start(user=user, at=timezone.now()).access}"}

@@ -10,7 +10,7 @@ from _pytest.terminal import TerminalReporter
 
 
 def _skipped(config: pytest.Config) -> int:
-    """0 on a worker, which has no reporter: its skips are counted where they are gathered."""
+    """The number of skips. 0 on a worker, whose skips are counted in the collecting process."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return len(reporter.stats.get("skipped", [])) if isinstance(reporter, TerminalReporter) else 0
 

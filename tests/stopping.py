@@ -15,7 +15,7 @@ def processes_of(pid: int) -> list[psutil.Process]:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Within, nothing of the server runs."""
+    """Within the block, no process of the server runs."""
     family = processes_of(pid)
     _send(family, signal.SIGSTOP)
     try:

@@ -28,7 +28,7 @@ _running: list[stores.Stores] = []
 
 
 def start() -> None:
-    """Start the servers and point the environment at them; later calls do nothing."""
+    """Start the servers and set the environment to use them. Later calls do nothing."""
     if _running:
         return
     forget_settings()
@@ -42,26 +42,26 @@ def start() -> None:
 
 
 def forget_settings() -> None:
-    """What a developer has set for `make run` must not change what the tests see."""
+    """A developer's settings for `make run` must not affect the tests."""
     for name in [*os.environ]:
         if name.startswith("JATEVO_") or name == "PORT":
             del os.environ[name]
 
 
 def only_divides(options: argparse.Namespace) -> bool:
-    """Whether this process runs no test itself but hands them to workers (`-n`)."""
+    """Whether this process only hands tests to workers (`-n`)."""
     workers = getattr(options, "numprocesses", None) and not options.usepdb
     return bool(workers) and "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def load_settings_only() -> None:
-    """The process that divides loads Django's settings too, and those insist on secrets."""
+    """Sets the secrets, since the process that divides the run also loads Django's settings."""
     forget_settings()
     os.environ.update({name: make() for name, make in keys.MAKERS.items()})
 
 
 def stop() -> None:
-    """Stop the servers and remove their folder; safe to call twice."""
+    """Stop the servers and remove their folder. Safe to call twice."""
     while _running:
         ended = _running.pop()
         ended.stop()

@@ -30,7 +30,7 @@ KEPT = 3
 
 
 def copy_into(home: Path) -> None:
-    """Fill an empty home from the template, which the first to come makes. It stays empty if that fails."""
+    """Fill an empty home from the template, which the first caller creates. If that fails, it stays empty."""
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
         with _locked(fcntl.LOCK_EX):
@@ -45,7 +45,7 @@ def copy_into(home: Path) -> None:
 
 
 def install(home: Path) -> None:
-    """Everything that a first start makes, in a process that has not loaded Django yet."""
+    """Everything that a first start creates, in a process that has not loaded Django yet."""
     from jatevo.local import stores
 
     servers = stores.start(home, durable=False)
@@ -68,7 +68,7 @@ def install(home: Path) -> None:
 
 
 def _make(template: Path) -> None:
-    """Raises CalledProcessError if a migration fails: the test run will meet the same error and show it."""
+    """Raises CalledProcessError if a migration fails. The test run then gets and shows the same error."""
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-template-"))
     new = template.with_suffix(".new")
@@ -93,7 +93,7 @@ def _make(template: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """The parts, with their owners and times; `cp` takes a sixth of the time of shutil's loop."""
+    """Copies the parts with their owners and times. `cp` takes a sixth of the time of shutil."""
     for part in PARTS:
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-a", source / part, target / part], check=True, capture_output=True)

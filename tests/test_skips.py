@@ -10,7 +10,7 @@ PASSES, SKIPS = "def test_one(): pass\n", "import pytest\n@pytest.mark.skip\ndef
 
 
 def exit_code(folder: Path, *, workers: int, ci: str) -> int:
-    """Of a run of its own over the files in the folder, with this plugin and the workers' one."""
+    """The exit code of a separate run over the folder's files, with this plugin and that of workers."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env |= {"CI": ci, "PYTHONPATH": str(BASE_DIR), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={folder}", str(folder)]

@@ -14,7 +14,7 @@ BROWSER = "tests/browser"
 
 
 def piece(nodeid: str) -> str:
-    """What must stay together on one worker: a file, or the browser tests."""
+    """The tests that must run on the same worker: a file, or all browser tests."""
     file = nodeid.split("::", 1)[0]
     return BROWSER if file.startswith(f"{BROWSER}/") else file
 

@@ -13,19 +13,19 @@ from tests.accounts.people import PASSWORD
 
 
 class Browser(Client):
-    """Sends the CSRF token only when told to, so that a test says when it matters."""
+    """Sends the CSRF token only on request, so that a test states when it matters."""
 
     def __init__(self, **defaults: Any) -> None:
         super().__init__(enforce_csrf_checks=True, **defaults)
 
     def sign_in(self, user: User, password: str = PASSWORD) -> "Browser":
-        """Through POST /v1/auth/login."""
+        """Signs in with POST /v1/auth/login."""
         answer = self.post_json("/v1/auth/login", {"email": user.email, "password": password})
         assert answer.status_code == 200, answer.content
         return self
 
     def hold_session(self, user: User, *, at: datetime | None = None) -> "Browser":
-        """Signed in without the login form: for tests of what comes later."""
+        """Signs in without the login form, for tests of later steps."""
         at = at or timezone.now()
         pair = sessions.start(user=user, at=at)
         self.cookies[cookies.ACCESS] = pair.access
@@ -36,7 +36,7 @@ class Browser(Client):
         return self.post(path, data={} if body is None else body, content_type="application/json", **kwargs)
 
     def lose_access_token(self) -> None:
-        """What a browser does when the cookie's max-age is over."""
+        """Drops the access cookie, as a browser does when its max-age is over."""
         del self.cookies[cookies.ACCESS]
 
     @property
@@ -45,23 +45,23 @@ class Browser(Client):
 
     @property
     def csrf(self) -> dict[str, str]:
-        """The header, and the cookie that it must match: as a stranger's visit to the login page sets it."""
+        """The CSRF header. Also sets the cookie that it must match, as a visit to the login page does."""
         if "csrftoken" not in self.cookies:
             self.cookies["csrftoken"] = Client().get("/login/").cookies["csrftoken"].value
         return {"X-CSRFToken": str(self.cookies["csrftoken"].value)}
 
     def submit(self, path: str, fields: dict[str, str]) -> Any:
-        """Opens the page, takes the token from its form, posts the fields."""
+        """Opens the page, takes the token from its form and posts the fields."""
         return self.submit_to(path, fields, page=path)
 
     def submit_to(self, path: str, fields: dict[str, str] | None = None, *, page: str) -> Any:
-        """The same for a form that posts elsewhere than to its page."""
+        """Like `submit`, for a form that posts to another address than its page."""
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).content.decode())
         assert found, f"{page} has no form"
         return self.post(path, {**(fields or {}), "csrfmiddlewaretoken": found[1]})
 
 
 def text_of(answer: Any) -> str:
-    """A page's text; the answer must be a 200."""
+    """A page's text. Fails unless the answer is a 200."""
     assert answer.status_code == 200, answer.content
     return str(answer.content.decode())

@@ -11,7 +11,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class QuickArgon2(CappedArgon2):
-    """The console's hasher at a cost that tests can pay."""
+    """The console's hasher with cheap parameters."""
 
     time_cost = 1
     memory_cost = 64
@@ -24,7 +24,7 @@ def _hashed() -> str:
 
 
 def make_user(role: Role, *, org: Org | None = None, email: str = "", is_active: bool = True) -> User:
-    """A person whose password is PASSWORD and whose address names the role unless given."""
+    """A person with the password PASSWORD. Unless given, the address contains the role."""
     return User.objects.create(
         email=email or f"{role.value}@example.org",
         name=role.label,

@@ -25,7 +25,7 @@ def guess(visitor: Browser, email: str, typed: str = "guess", address: str = "19
 
 
 def attack(user: User) -> None:
-    """Wrong tries, each from another address, until strangers are refused."""
+    """Sends wrong attempts, each from another address, until strangers are refused."""
     statuses = [
         guess(Browser(), user.email, address=f"198.51.100.{number}").status_code for number in range(11)
     ]

@@ -84,7 +84,7 @@ def test_the_answer_does_not_say_which_credential_was_wrong(visitor: Browser, op
 
 
 def counting(name: str, calls: list[str]) -> Callable[..., Any]:
-    """The hasher's own method, which also notes that it was called."""
+    """The hasher's own method, which also counts its calls."""
     original = getattr(Argon2PasswordHasher, name)
 
     def counted(*args: Any) -> Any:

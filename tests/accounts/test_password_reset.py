@@ -34,7 +34,7 @@ def ask(email: str, address: str = "192.0.2.1") -> Any:
 
 
 def run_jobs() -> None:
-    """What the worker does with what was asked for."""
+    """Runs the queued jobs as the worker does."""
     for job in ProcrastinateJob.objects.filter(task_name="accounts.mail_reset_link", status="todo").order_by(
         "id"
     ):

@@ -25,7 +25,7 @@ ACT = "/act/"
 @require(Permission.PAY_OUT)
 @step_up_required
 def act(request: HttpRequest) -> HttpResponse:
-    """A sensitive page: its form has two nodes and a reason."""
+    """A form of a sensitive page, with two nodes and a reason."""
     if request.method == "POST":
         return HttpResponse(f"done {request.POST.getlist('node')} {request.POST['reason']}")
     return HttpResponse("form")

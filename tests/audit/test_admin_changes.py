@@ -37,7 +37,7 @@ SECRETS = ("argon2", "whsec_", "jve_", "/reset-password/", PASSWORD, NEW_PASSWOR
 
 @dataclass(frozen=True)
 class Taken:
-    """A way that was taken: what its audit row must say it was done to, and what must stand in it."""
+    """A change that was made: the subject that its audit row must name, and the text that it must contain."""
 
     subject: str
     says: str = ""
@@ -284,7 +284,7 @@ def request_of_an_admin() -> HttpRequest:
 
 
 def ways_of(model_admin: "ModelAdmin[Any]") -> set[str]:
-    """Everything that its pages let an admin do."""
+    """Every change that the model's admin pages allow."""
     request = request_of_an_admin()
     ways = set(model_admin.get_actions(request))
     for name in ("add", "change", "delete"):

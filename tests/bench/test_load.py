@@ -63,7 +63,7 @@ def test_every_place_that_pages_read_is_filled(home: None, chdb_store: Store) ->
 
 
 def _history_is_plausible() -> None:
-    """Nodes that had not joined count for nothing, and receipts do not pile up at the moment of seeding."""
+    """Nodes have no history from before they joined, and receipts do not pile up at the moment of seeding."""
     assert not RegionHour.objects.filter(minutes_up__gt=F("minutes_expected")).exists()
     assert not RegionHour.objects.filter(region="", active_nodes=None).exists()
     minutes = RegionHour.objects.filter(region="").aggregate(

@@ -21,7 +21,7 @@ MakeAgent = Callable[..., "AgentAtWork"]
 
 
 class AgentAtWork:
-    """One node's agent process. Its HOME is its own, so that the file from the page works unchanged."""
+    """One node's agent process. It has its own HOME, so that the file from the page works unchanged."""
 
     def __init__(self, home: Path, node_id: str, config: str) -> None:
         self.node_id = node_id
@@ -33,7 +33,7 @@ class AgentAtWork:
         self.program = Program("agent", home, command, {})
 
     def start(self, *options: str) -> None:
-        """Start it, with options of `jatevo-agent run`; returns once it answers, so that signals reach it."""
+        """Start it with options of `jatevo-agent run`. Returns when it answers, so that signals reach it."""
         started_before = self._starts()
         self.program.start(*options)
         wait_until(
@@ -44,18 +44,18 @@ class AgentAtWork:
         assert self.program.running(), f"the agent ended at start:\n{self.program.last_words()}"
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM. Returns the exit code."""
         return self.program.stop()
 
     def freeze(self) -> None:
-        """What a suspended laptop does: it is there and says nothing."""
+        """Suspend it, like a laptop: it stays alive and sends nothing."""
         self.program.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self.program.send(signal.SIGCONT)
 
     def public_key(self) -> str:
-        """The public key that belongs to the private one on the agent's own disk."""
+        """The public key of the private key on the agent's disk."""
         seed = base64.b64decode(json.loads((self._state / "state.json").read_text())["private_key"])
         return public_key_text(bytes(SigningKey(seed).verify_key))
 
@@ -63,18 +63,18 @@ class AgentAtWork:
         return self.program.log().count("answering validators")
 
     def spooled(self) -> dict[str, bytes]:
-        """The receipts that wait on the agent's disk, by request id."""
+        """The receipts in the agent's spool, by request id."""
         uri = f"{(self._state / 'spool.sqlite').as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=5)) as spool:
             return dict(spool.execute("SELECT request_id, body FROM spooled"))
 
     def wait_until_delivered(self, *, within_seconds: float) -> None:
-        """Until nothing is spooled; only for an agent that completes nothing new."""
+        """Wait until the spool is empty. Only for an agent that completes nothing new."""
         wait_until(lambda: not self.spooled(), within_seconds=within_seconds, what="the spool is empty")
 
 
 def agent_yaml(console: RunningConsole, node_id: str, token: str, *, region: str, runtime: str) -> str:
-    """The file of an operator who enrols by script."""
+    """The agent.yaml of an operator who enrols by script."""
     entries = {
         "console": console.url,
         "enrollment_token": token,

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Debian's chromium, or another one that is installed."""
+    """Debian's chromium, or another installed one."""
     path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if path is None:
         reason = "chromium is not installed (Debian: apt-get install chromium)"
@@ -78,7 +78,7 @@ def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Runni
 def validator(
     chromium: Browser, console: RunningConsole, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The reference validator at work, made by the admin in Django admin; its id."""
+    """The id of a running reference validator, which the admin has created in Django admin."""
     visitors = Visitors(chromium, console)
     token = make_validator(visitors.sign_in("admin"), VALIDATOR)
     assert visitors.close() == []
@@ -95,7 +95,7 @@ def validator(
 def busy_node(
     console: RunningConsole, validator: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A node in service that completes a request a second: what pages show when there is something to show."""
+    """An active node that completes a request a second, so that pages have data to show."""
     region, runtime = "eu-central", "vllm"
     token = console.enrol(BUSY_NODE, region=region, runtime=runtime)
     config = agent_yaml(console, BUSY_NODE, token, region=region, runtime=runtime)
@@ -107,7 +107,7 @@ def busy_node(
 
 @pytest.fixture
 def visitors(chromium: Browser, console: RunningConsole) -> Iterator[Visitors]:
-    """Browsers for this test; no page in them may have complained."""
+    """Browsers for this test. Errors in the consoles of their pages fail it."""
     opened = Visitors(chromium, console)
     yield opened
     complaints = opened.close()
@@ -116,7 +116,7 @@ def visitors(chromium: Browser, console: RunningConsole) -> Iterator[Visitors]:
 
 @pytest.fixture
 def agents(console: RunningConsole, tmp_path: Path) -> Iterator[MakeAgent]:
-    """Makes agents, not yet started; all are ended with the test."""
+    """Creates agents, which are not started. All of them are ended with the test."""
     made: list[AgentAtWork] = []
     number = count(1)
 
@@ -138,7 +138,7 @@ def agents(console: RunningConsole, tmp_path: Path) -> Iterator[MakeAgent]:
 
 @pytest.fixture
 def measure(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Measure:
-    """Notes seconds for the end of the test run's output, and for its JUnit file."""
+    """Records seconds for the end of the run's output and for its JUnit file."""
 
     def note(what: str, seconds: float) -> None:
         record_property(what, round(seconds, 2))

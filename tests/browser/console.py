@@ -18,7 +18,7 @@ _TOKEN_GOOD_FOR_SECONDS = 120.0  # less than the console's five minutes
 
 
 class RunningConsole:
-    """One installation: its address, its logins, and what a script of its operator may ask it."""
+    """An installation: its address, its logins, and its API for scripts of its operator."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -42,7 +42,7 @@ class RunningConsole:
         self._bearers: dict[str, tuple[str, float]] = {}
 
     def start(self) -> float:
-        """Start it and wait until it is ready; the seconds that this took."""
+        """Start it and wait until it is ready. Returns the seconds that this took."""
         started = time.monotonic()
         self.program.start()
         wait_until(self._is_up_or_dead, within_seconds=UP_TIMEOUT_SECONDS, what="the console is up")
@@ -50,16 +50,16 @@ class RunningConsole:
         return time.monotonic() - started
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM. Returns the exit code."""
         return self.program.stop()
 
     def login(self, role: str) -> dict[str, str]:
-        """`{"email", "password"}` of a role, from the file that the console leaves for its owner."""
+        """`{"email", "password"}` of a role, from the console's credentials file."""
         found: dict[str, str] = json.loads((self.home / "credentials.json").read_text())[role]
         return found
 
     def get(self, path: str, *, role: str = "operator") -> httpx.Response:
-        """What a script of that person reads."""
+        """The answer to a script of that person."""
         return httpx.get(f"{self.url}{path}", headers=self._bearer(role), trust_env=False)
 
     def get_json(self, path: str, *, role: str = "operator") -> Any:
@@ -68,7 +68,7 @@ class RunningConsole:
         return answer.json()
 
     def enrol(self, node_id: str, *, region: str, runtime: str) -> str:
-        """A new enrolment token, made by a script of the operator."""
+        """A new enrolment token, which a script of the operator has created."""
         answer = httpx.post(
             f"{self.url}/v1/enrollments",
             json={"node_id": node_id, "region": region, "runtime": runtime},

@@ -17,7 +17,7 @@ _FROM_WORKER = "measured in a browser"
 
 
 def note(config: pytest.Config, what: str, seconds: float) -> None:
-    """Keep a figure until the summary."""
+    """Keep a figure for the summary."""
     config.stash.setdefault(_MEASURED, []).append((what, seconds))
 
 
@@ -28,13 +28,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """What a worker that has finished sends; one that crashed sends nothing."""
+    """Takes the figures of a worker that has finished. One that crashed sends none."""
     for what, seconds in getattr(node, "workeroutput", {}).get(_FROM_WORKER, []):
         note(node.config, what, seconds)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """A line for each figure, in the order measured."""
+    """Prints a line for each figure, in the order of measurement."""
     measured = config.stash.get(_MEASURED, [])
     if measured:
         terminalreporter.section("measured in a real browser")

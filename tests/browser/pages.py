@@ -4,22 +4,22 @@ from playwright.sync_api import Locator, Page, expect
 
 
 def node_row(page: Page, node_id: str) -> Locator:
-    """The node's line in the Nodes list."""
+    """The node's row in the node list."""
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=node_id, exact=True))
 
 
 def node_status(page: Page, node_id: str, word: str) -> Locator:
-    """The chip with that word in the node's line of the Nodes list."""
+    """The chip with this text in the node's row of the node list."""
     return node_row(page, node_id).get_by_text(word, exact=True)
 
 
 def page_status(page: Page, word: str) -> Locator:
-    """The chip with that word on a node's own page."""
+    """The chip with this text on a node's page."""
     return page.get_by_role("region", name="Status").get_by_text(word, exact=True)
 
 
 def step(page: Page, name: str, state: str) -> Locator:
-    """A line of the live checklist (of Run a Node) in that state: Done, In progress, Not yet, Failed."""
+    """A line of the live checklist of Run a Node in this state: Done, In progress, Not yet, Failed."""
     return page.get_by_role("listitem").filter(has_text=f"{name}: {state}")
 
 
@@ -32,7 +32,7 @@ def history(page: Page, node_id: str) -> list[str]:
 
 
 def _history_line(line: Locator) -> str:
-    """'Quarantine to Pending Registered: Cleared by an admin', and the note that was left."""
+    """'Quarantine to Pending Registered: Cleared by an admin', and the note with it."""
     *step, title = (part for part in line.locator("p").first.inner_text().split("\n") if part.strip())
     note = line.locator("[data-note]").all_inner_texts()
     return " ".join([f"{' '.join(step)}: {title}", *note])

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], T], *, within_seconds: float, what: str) -> T:
-    """The condition's first true answer; AssertionError naming `what` when the time is over."""
+    """The condition's first true value. Raises AssertionError, which names `what`, after the time limit."""
     deadline = time.monotonic() + within_seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {within_seconds:g} s: {what}"
@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], T], *, within_seconds: float, what: str) 
 
 
 class Program:
-    """One program with a home folder of its own, started any number of times; its output is one log."""
+    """A program with its own home folder, which can be started several times. All output is in one log."""
 
     def __init__(self, name: str, home: Path, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> None:
-        """Start it with its command and `more` arguments behind."""
+        """Start it with its command and the additional arguments `more`."""
         assert not self.running(), f"{self.name} runs already"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -74,25 +74,25 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to the program itself, as `kill` sends it."""
+        """Send a signal to the program itself, as `kill` does."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def stop(self) -> int:
-        """SIGTERM, as a service manager sends it; the exit code."""
+        """Send SIGTERM, as a service manager does. Returns the exit code."""
         self.send(signal.SIGTERM)
         assert self._process is not None
         return self._process.wait(timeout=STOP_TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """End the whole group whatever state it is in, stopped included; for the end of a test."""
+        """End the whole process group in any state, even stopped, at the end of a test."""
         if self.running():
             assert self._process is not None
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=STOP_TIMEOUT_SECONDS)
 
     def log(self) -> str:
-        """All that it has said, over all its starts."""
+        """The output of all its starts."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def last_words(self) -> str:

@@ -8,7 +8,7 @@ _TOKEN = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 
 
 def make_validator(page: Page, validator_id: str) -> str:
-    """Makes a validator; its token, which the page shows once."""
+    """Creates a validator and returns its token, which the page shows once."""
     page.goto("/admin/nodes/validator/add/")
     page.get_by_label("Id:").fill(validator_id)
     page.get_by_role("button", name="Save", exact=True).click()
@@ -21,7 +21,7 @@ def make_validator(page: Page, validator_id: str) -> str:
 
 
 def make_org(page: Page, name: str) -> None:
-    """Makes an organisation."""
+    """Creates an organisation."""
     page.goto("/admin/accounts/org/add/")
     page.get_by_label("Name:").fill(name)
     page.get_by_role("button", name="Save", exact=True).click()
@@ -29,7 +29,7 @@ def make_org(page: Page, name: str) -> None:
 
 
 def make_operator(page: Page, *, email: str, password: str, org: str) -> None:
-    """Makes an operator of an organisation."""
+    """Creates an operator of an organisation."""
     page.goto("/admin/accounts/user/add/")
     page.get_by_role("textbox", name="Email:").fill(email)
     page.get_by_label("Role:").select_option("operator")

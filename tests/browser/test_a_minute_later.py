@@ -62,7 +62,7 @@ TORN = """() => {
 
 
 class Minute:
-    """A minute that passes on a page; `asked` are the parts that asked for news, `answers` what they got."""
+    """A minute that passes on a page. `asked` are the parts that polled, and `answers` their answers."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -92,7 +92,7 @@ def always_anew(route: Route) -> None:
 
 
 def problems_after_a_minute(minute: Minute, name: str) -> list[str]:
-    """What was lost or torn while a minute went by on what is shown now."""
+    """What was lost or broken on the current page after a minute."""
     page = minute.page
     live = page.evaluate("[...document.querySelectorAll('[data-poll-seconds]')].map((each) => each.id)")
     minute.passes(1)  # the first tick sets the time of the first refresh
@@ -130,7 +130,7 @@ def admins_places(node: str, receipt: str) -> Iterator[Place]:
 
 
 def a_receipt(page: Page, node: str) -> str:
-    """The address of one of the node's receipts; the list must show some."""
+    """The address of one of the node's receipts in the list."""
     page.goto(f"/receipts/?node_id={node}")
     expect(page.locator("[data-list] [data-open]").first).to_be_visible(timeout=2 * PAGE_TIMEOUT_MS)
     return str(page.locator("[data-list] [data-open]").first.get_attribute("href"))

@@ -10,7 +10,7 @@ from tests.browser.visitors import Visitors, sign_in
 
 
 def navigation(page: Page) -> list[str]:
-    """The words of the navigation."""
+    """The texts of the navigation."""
     return page.get_by_role("navigation", name="Main").get_by_role("link").all_inner_texts()
 
 

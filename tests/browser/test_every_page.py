@@ -17,7 +17,7 @@ HEIGHT = 900
 
 @dataclass(frozen=True)
 class Place:
-    """A page, and the words by which one knows that it is this page and not another one."""
+    """A page, and the text that identifies it."""
 
     name: str
     path: str
@@ -90,7 +90,7 @@ def problems_of(page: Page, place: Place, widths: Sequence[int]) -> list[str]:
 
 
 def problems_of_the_enrolment(page: Page, widths: Sequence[int]) -> list[str]:
-    """The last steps of Run a Node, which have the token on the page."""
+    """The problems of the last steps of Run a Node, with the token on the page."""
     page.goto("/run-a-node/?platform=linux")
     page.get_by_label("Region").fill("us-west")
     page.get_by_role("button", name="Create agent.yaml").click()
@@ -99,7 +99,7 @@ def problems_of_the_enrolment(page: Page, widths: Sequence[int]) -> list[str]:
 
 
 def problems_of_what_is_open(page: Page, name: str, widths: Sequence[int]) -> list[str]:
-    """What axe-core finds on the page at these widths, and whether it scrolls sideways on a telephone."""
+    """What axe-core finds on the page at these widths, and whether it scrolls horizontally on a phone."""
     problems = []
     for width in widths:
         page.set_viewport_size({"width": width, "height": HEIGHT})

@@ -88,7 +88,7 @@ def sign_in_by_keyboard(page: Page, email: str, password: str) -> None:
 
 
 def enrol_on_the_page(page: Page) -> str:
-    """Run a Node, from the choice of a platform to agent.yaml: the same text shown, copied and downloaded."""
+    """Run a Node, from the platform to agent.yaml. The same text is shown, copied and downloaded."""
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Run a node").click()
     page.get_by_role("link", name="Apple silicon").click()
     page.get_by_label("Node ID").fill(NODE)
@@ -127,13 +127,13 @@ def slowest_receipt_to_screen(console: RunningConsole, receipts: Page, agent: Ag
 
 
 def accepted_at(console: RunningConsole, page_path: str) -> float:
-    """Unix seconds. The API's path of a receipt is the page's below /v1."""
+    """Unix seconds. The receipt's path in the API is the page's path below /v1."""
     record = console.get_json(f"/v1{page_path.rstrip('/')}")
     return datetime.fromisoformat(record["accepted_at"]).timestamp()
 
 
 def the_evidence_is_the_node_s_own(console: RunningConsole, receipts: Page, agent: AgentAtWork) -> None:
-    """Verify badge and checks; what is copied and downloaded verifies with the key on the agent's disk."""
+    """The badge and the checks. What is copied and downloaded verifies with the key on the agent's disk."""
     receipts.locator("[data-open]").first.click()
     drawer = receipts.get_by_role("dialog")
     expect(drawer.get_by_role("region", name="Verification").get_by_text("Valid", exact=True)).to_be_visible()

@@ -17,12 +17,12 @@ def is_at(query: str) -> re.Pattern[str]:
 
 
 def poll_of(target: str) -> Callable[[Response], bool]:
-    """An answer that fills the element of that id."""
+    """An answer that fills the element with this id."""
     return lambda response: response.request.headers.get("hx-target") == target
 
 
 def always_anew(page: Page) -> None:
-    """Each poll is answered in full, as if something had changed."""
+    """Each poll gets a full answer, as if something had changed."""
 
     def ask(route: Route) -> None:
         headers = {name: value for name, value in route.request.headers.items() if name != "if-none-match"}

@@ -9,7 +9,7 @@ from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors, has_stayed, stay
 
 
 def open_by_keyboard(page: Page, node_id: str) -> None:
-    """From the list: to the node's line with Tab or j, then Enter."""
+    """Opens the drawer from the list: to the node's row with Tab or j, then Enter."""
     page.goto("/nodes/")
     expect(node_row(page, node_id)).to_be_visible()
     stay(page)

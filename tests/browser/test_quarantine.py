@@ -84,7 +84,7 @@ def the_admin_sees_the_evidence(page: Page) -> None:
 
 
 def clear_by_keyboard(page: Page) -> None:
-    """From the node's page on, without the mouse."""
+    """Clears the node from its page, without the mouse."""
     page.goto(f"/nodes/{NODE}/")
     for _ in range(30):
         page.keyboard.press("Tab")

@@ -14,7 +14,7 @@ NODE = "scriptless-001"
 
 
 def open_without_a_script(visitors: Visitors) -> Page:
-    """Signed in; proof that no script has run is that app.js has not left its mark."""
+    """Opens a page, signed in. app.js has left no mark, so no script has run."""
     page = visitors.sign_in("operator", javascript=False)
     assert page.locator("html").get_attribute("data-js") is None
     return page

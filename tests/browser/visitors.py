@@ -13,7 +13,7 @@ HEIGHT = 900
 
 
 class Visitors:
-    """Opens browsers; `complaints` is what they said of errors, refused scripts and strange hosts."""
+    """Opens browsers. `complaints` are the errors, refused scripts and foreign hosts that they reported."""
 
     def __init__(self, chromium: Browser, console: RunningConsole) -> None:
         self.complaints: list[str] = []
@@ -23,7 +23,7 @@ class Visitors:
         self._expected: list[re.Pattern[str]] = []
 
     def open(self, *, javascript: bool = True, theme: str = "dark", width: int = 1440) -> Page:
-        """A stranger's first window. Its clipboard may be used and its address is the console's."""
+        """A stranger's first window. It may use the clipboard, and its base address is the console's."""
         context = self._chromium.new_context(
             base_url=self._console.url,
             viewport={"width": width, "height": HEIGHT},
@@ -46,11 +46,11 @@ class Visitors:
         return page
 
     def expect_complaint(self, pattern: str) -> None:
-        """Browsers report every answer of 400 and above as an error: say so where one is meant."""
+        """Expects an error of the browser, which reports every answer of 400 and above as one."""
         self._expected.append(re.compile(pattern))
 
     def close(self) -> list[str]:
-        """Close all windows; what was complained of and not expected."""
+        """Closes all windows. Returns the complaints that were not expected."""
         for context in self._contexts:
             context.close()
         return [said for said in self.complaints if not any(each.search(said) for each in self._expected)]
@@ -75,7 +75,7 @@ def sign_in(page: Page, email: str, password: str) -> None:
 
 
 def stay(page: Page) -> None:
-    """Mark the document, for `has_stayed`."""
+    """Marks the document, for `has_stayed`."""
     page.evaluate("window.markedByTest = true")
 
 
@@ -85,7 +85,7 @@ def has_stayed(page: Page) -> bool:
 
 
 class Stopwatch:
-    """Seconds since it was made; the rest of a bound, in Playwright's milliseconds."""
+    """The seconds since it was created, and the rest of a time limit in Playwright's milliseconds."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -94,5 +94,5 @@ class Stopwatch:
         return time.monotonic() - self._began
 
     def rest_ms(self, bound_seconds: float) -> float:
-        """What is left of the bound, at least a millisecond: for Playwright, 0 means for ever."""
+        """The rest of the time limit, but at least 1 ms, because 0 means for ever in Playwright."""
         return max(1.0, 1000 * (bound_seconds - self.seconds()))

@@ -25,7 +25,7 @@ STOP_TIMEOUT_SECONDS = 30.0
 
 
 class ConsoleProcess:
-    """One installation in a temporary home, without the demo fleet. `remove` ends all of it."""
+    """An installation in a temporary home, without the demo fleet. `remove` ends all of it."""
 
     def __init__(self, port: int) -> None:
         # A short path: PostgreSQL's socket lies below it.
@@ -35,7 +35,7 @@ class ConsoleProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start it and wait until it is ready; the seconds that this took."""
+        """Start it and wait until it is ready. Returns the seconds that this took."""
         started = time.monotonic()
         env = {name: os.environ[name] for name in FORWARDED if name in os.environ}
         env |= {"JATEVO_HOME": str(self.home), "PORT": str(self._port), "JATEVO_DEMO": "0"}
@@ -55,7 +55,7 @@ class ConsoleProcess:
         return time.monotonic() - started
 
     def kill(self, *, with_postgres: bool) -> None:
-        """SIGKILL, with no chance to finish anything; PostgreSQL at the same moment, if asked."""
+        """Send SIGKILL to it and, if asked, to PostgreSQL at the same moment."""
         assert self._process is not None
         postgres = processes_of(self.store_pid("postgres")) if with_postgres else []
         victims = [psutil.Process(self._process.pid), *postgres]
@@ -68,7 +68,7 @@ class ConsoleProcess:
         psutil.wait_procs(family, timeout=STOP_TIMEOUT_SECONDS)
 
     def stop(self) -> int:
-        """SIGTERM, as an init system does; the exit code."""
+        """Send SIGTERM, as an init system does. Returns the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=STOP_TIMEOUT_SECONDS)
@@ -91,6 +91,6 @@ class ConsoleProcess:
             return False
 
     def store_pid(self, name: str) -> int:
-        """`postgres` or `valkey`."""
+        """The pid of `postgres` or `valkey`."""
         record = json.loads((self.home / "run" / "children" / f"{name}.json").read_text())
         return int(record["pid"])

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer. `asked_at` is monotonic seconds, `status` 0 for none, `problem` what is wrong with it."""
+    """An answer. `asked_at` is in monotonic seconds. `status` is 0 if none came. `problem` is '' if it is right."""
 
     kind: str
     asked_at: float
@@ -53,7 +53,7 @@ def judge_api(answer: httpx.Response) -> str:
 
 
 class PageReader(threading.Thread):
-    """Asks one thing after another until told to stop."""
+    """Sends one request after another until stopped."""
 
     def __init__(
         self,

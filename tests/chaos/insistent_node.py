@@ -23,7 +23,7 @@ MOST_IN_A_BATCH = 20
 
 @dataclass
 class Ledger:
-    """What the console said of the receipts of one node. The digests are of the exact bytes sent."""
+    """The console's answers on the receipts of a node. The digests are of the exact bytes sent."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)  # request id to SHA-256
     duplicates: int = 0  # acknowledged by a 200: it had been stored, and only the answer was lost
@@ -36,7 +36,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Post:
-    """One request's body, never changed between attempts, and the digests of the receipts in it."""
+    """A request body, which does not change between attempts, and the digests of its receipts."""
 
     body: bytes
     digests: dict[str, str]
@@ -44,7 +44,7 @@ class Post:
 
 
 class InsistentNode:
-    """Registers itself; `start` sends until `finish`, which waits for the last acknowledgement."""
+    """Registers itself. `start` sends until `finish`, which waits for the last acknowledgement."""
 
     def __init__(self, url: str, node_id: str, enrollment_token: str, *, batches: bool = True) -> None:
         self.node_id = node_id
@@ -62,7 +62,7 @@ class InsistentNode:
         self._thread.start()
 
     def finish(self, timeout_seconds: float) -> None:
-        """Begin no new receipt; wait until the one under way is acknowledged."""
+        """Start no new receipt, and wait until the current one is acknowledged."""
         self._ending.set()
         self._thread.join(timeout_seconds)
         self._giving_up.set()
@@ -70,19 +70,19 @@ class InsistentNode:
         self._client.close()
 
     def beat(self) -> httpx.Response:
-        """A heartbeat, whatever becomes of it."""
+        """Sends a heartbeat and ignores the result."""
         body = {"node_id": self.node_id, "ts": time.time(), "metrics": {"uptime": 1.0, "gpu_util": 0.5}}
         return self.send("/v1/nodes/heartbeat", json.dumps(body).encode())
 
     def receipt(self) -> bytes:
-        """One that was never sent."""
+        """A receipt that was never sent."""
         return self._receipt()[1]
 
     def send(self, path: str, body: bytes) -> httpx.Response:
         return self._client.post(path, content=body, headers=self._headers(body))
 
     def abandon(self) -> None:
-        """End without a claim about anything, for a run that has failed elsewhere."""
+        """Stop without checks, for a run that has failed elsewhere."""
         self._ending.set()
         self._giving_up.set()
 
@@ -142,7 +142,7 @@ class InsistentNode:
         return request_id, json.dumps(receipt).encode()
 
     def _insist(self, post: Post) -> None:
-        """The same bytes, each time under a new message id, until the console takes responsibility."""
+        """Sends the same bytes, each time with a new message id, until the console acknowledges them."""
         while not self._giving_up.is_set():
             asked = time.monotonic()
             try:

@@ -11,7 +11,7 @@ PAGE = 200
 
 
 class ConsoleAtWork(Protocol):
-    """What is known of a console that was started, whatever runs it."""
+    """What a person needs to know about a running console."""
 
     url: str
 
@@ -20,7 +20,7 @@ class ConsoleAtWork(Protocol):
 
 
 class Person:
-    """Uses the API in a role, signing in again when the token has run out."""
+    """Uses the API in a role. Signs in again when the token has expired."""
 
     def __init__(self, console: ConsoleAtWork, role: str) -> None:
         self._client = httpx.Client(base_url=console.url, timeout=30, trust_env=False)
@@ -42,7 +42,7 @@ class Person:
         return answer.json()
 
     def stored(self, node_id: str) -> Iterator[tuple[str, str]]:
-        """Request id and SHA-256 of all receipts of a node."""
+        """The request ids and SHA-256 digests of all receipts of a node."""
         params: dict[str, str | int] = {"node_id": node_id, "limit": PAGE}
         while True:
             page = self.request("GET", "/v1/receipts", params=params)
@@ -56,7 +56,7 @@ class Person:
 
 
 def counted_by_metrics(person: Person, wanted: int) -> int:
-    """requests_24h, once the outbox has drained into ClickHouse; the last figure if it does not."""
+    """requests_24h once the outbox has been shipped to ClickHouse, or the last figure if it is not."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:
         counted = person.request("GET", "/v1/summary")["requests_24h"]

@@ -27,7 +27,7 @@ seed_users(pathlib.Path(sys.argv[1]))
 
 
 class ServicesConsole:
-    """As ConsoleProcess is of the one-machine run. RuntimeError without Debian's clickhouse-server."""
+    """Like ConsoleProcess, for services. Raises RuntimeError without Debian's clickhouse-server."""
 
     def __init__(self, port: int) -> None:
         binary = clickhouse_server.find_binary()
@@ -44,7 +44,7 @@ class ServicesConsole:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> float:
-        """Start all of it and wait until it is ready; the seconds that this took."""
+        """Start everything and wait until it is ready. Returns the seconds that this took."""
         began = time.monotonic()
         self._stores = start(self.home)
         folder = self.home / "clickhouse"
@@ -75,7 +75,7 @@ class ServicesConsole:
         return time.monotonic() - began
 
     def stop(self) -> int:
-        """SIGTERM to both; the worse exit code."""
+        """Send SIGTERM to both. Returns the worse exit code."""
         for process in self._processes:
             process.terminate()
         return max(abs(process.wait(timeout=STOP_TIMEOUT_SECONDS)) for process in self._processes)
@@ -98,7 +98,7 @@ class ServicesConsole:
         return (self.home / "output.log").read_text(errors="replace")[-4000:]
 
     def store_pid(self, name: str) -> int:
-        """`postgres`, `valkey` or `clickhouse`."""
+        """The pid of `postgres`, `valkey` or `clickhouse`."""
         if name == "clickhouse":
             assert self._clickhouse is not None
             return self._clickhouse.process.pid

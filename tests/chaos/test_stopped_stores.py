@@ -234,7 +234,7 @@ FELT: dict[str, set[str]] = {
 
 
 def back_after(spell: Spell, samples: list[Sample]) -> float:
-    """Seconds from the end of the fault to the last refusal before all is well again."""
+    """Seconds from the end of the fault to the last refusal."""
     window = spell.ended + BACK_WITHIN_SECONDS + CALM_SECONDS / 2  # the next fault is not this one's
     refused = [
         sample.asked_at

@@ -29,7 +29,7 @@ def home() -> Iterator[Path]:
 
 
 class RunInTerminal:
-    """What `make run` does once .venv is there, as the foreground job of a terminal: a process group."""
+    """What `make run` does once .venv exists, as the foreground job (a process group) of a terminal."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -53,7 +53,7 @@ class RunInTerminal:
         return any("jatevo.local" in each.cmdline() for each in psutil.Process(self.shell.pid).children())
 
     def press_ctrl_c(self) -> list[psutil.Process]:
-        """The exit code is 0 then; those of its processes that outlive it."""
+        """Fails unless the exit code is 0. Returns the processes that are still running."""
         family = psutil.Process(self.shell.pid).children(recursive=True)
         os.killpg(self.shell.pid, signal.SIGINT)
         code = self.shell.wait(timeout=STOP_TIMEOUT_SECONDS)

@@ -77,7 +77,7 @@ def test_new_node_gets_an_enrolment_of_the_operators_org(
 def test_the_misbehaving_node_has_its_own_organisation(
     children: Children, operator: User, admin: User, tmp_path: Path
 ) -> None:
-    """Or its finding of fraud would hold what the operator tries to enrol next."""
+    """Otherwise its finding of fraud would hold nodes that the operator enrols next."""
     DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     (rogue,) = (node for node in NODES if node.fault)
     enrolment = Enrollment.objects.get(node_id=rogue.node_id)
@@ -157,7 +157,7 @@ def ending_with(code: int) -> DemoProcess:
 
 
 def run_once(member: DemoProcess, children: Children, logs: Path, *, at: float) -> bool:
-    """Whether a process was started at that time; it is over when this returns."""
+    """Whether a process was started at that time. It has ended when this returns."""
     member.tick(children, logs, at=at)
     if member.child is None:
         return False

@@ -51,7 +51,7 @@ def node(console: ConsoleProcess) -> Iterator[InsistentNode]:
 
 @pytest.fixture(scope="module")
 def admin(console: ConsoleProcess) -> Iterator[httpx.Client]:
-    """Signed in, in a browser's way."""
+    """An admin in a browser."""
     with httpx.Client(base_url=console.url, timeout=60, trust_env=False) as client:
         assert client.post("/v1/auth/login", json=console.credentials("admin")).status_code == 200
         yield client
@@ -59,7 +59,7 @@ def admin(console: ConsoleProcess) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def settled(console: ConsoleProcess, admin: httpx.Client) -> Iterator[None]:
-    """All is well before a test, and all comes back by itself after it."""
+    """Everything works before a test and recovers by itself after it."""
     wait_until_ready(admin)
     yield
     wait_until_ready(admin)
@@ -74,7 +74,7 @@ def wait_until_ready(client: httpx.Client) -> None:
 
 
 def is_unavailable(answer: httpx.Response) -> bool:
-    """In the API's shape, with the time to come back."""
+    """Whether it is a 503 in the API's shape, with a Retry-After."""
     return (
         answer.status_code == 503
         and answer.json()["error"]["type"] == "unavailable"
@@ -92,7 +92,7 @@ def log_of(console: ConsoleProcess) -> str:
 
 
 def wait_until_shipped(console: ConsoleProcess) -> None:
-    """The worker goes on by itself: what was accepted reaches ClickHouse."""
+    """The worker continues by itself, so accepted facts reach ClickHouse."""
     deadline = time.monotonic() + BACK_SECONDS
     with database(console) as connection:
         while connection.execute("SELECT count(*) FROM metrics_outbox").fetchone() != (0,):

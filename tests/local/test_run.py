@@ -49,7 +49,7 @@ class Run:
         self.url = ""
 
     def wait_until_up(self) -> float:
-        """Read its lines to the end of the announcement; seconds since the start."""
+        """Reads the lines up to the end of the announcement. Returns the seconds since the start."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
@@ -68,7 +68,7 @@ class Run:
 
 
 def named(family: list[psutil.Process]) -> list[tuple[psutil.Process, str]]:
-    """Each process with its name; those that have ended in the meantime are left out."""
+    """Each process with its name, without those that have ended meanwhile."""
     found = []
     for process in family:
         with suppress(psutil.NoSuchProcess):
@@ -163,7 +163,7 @@ def statuses_until(run: Run, path: str, wanted: int, headers: dict[str, str]) ->
 
 
 def outbox_drains(home: Path) -> bool:
-    """Whether the worker takes a fact that is put into the outbox now."""
+    """Whether the worker ships a fact that is put into the outbox now."""
     fact = UptimeFact(node_id="node-1", minute=int(time.time()), up=True, beats=1)
     deadline = time.monotonic() + RECOVERY_SECONDS
     with database(home) as connection:

@@ -27,7 +27,7 @@ DUMP_OF_REDIS_6 = b"REDIS0009\xfe\x00\xfb\x01\x00\x00\x01k\x01v\xff" + bytes(8)
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder with a short path, closed to other users, as /root is."""
+    """A folder with a short path that is closed to other users, like /root."""
     folder = Path(tempfile.mkdtemp(prefix="jatevo-"))
     yield stores.make_home(folder)
     rmtree(folder)

@@ -14,7 +14,7 @@ from jatevo.local.worker import WorkerThread, work_until_signalled
 
 
 class Script:
-    """What each start of the worker does, in turn: an error to fail with, or None to run until cancelled."""
+    """The outcome of each start of the worker: an error to raise, or None to run until cancelled."""
 
     def __init__(self, *starts: Exception | None) -> None:
         self._left = list(starts)

@@ -51,7 +51,7 @@ class ClickHouseServer:
         return f"clickhouse://console:p%40ss%3Aword@127.0.0.1:{self.port}/{database}"
 
     def pause(self) -> None:
-        """From now on the server accepts connections (the kernel does) and never answers."""
+        """Makes the server accept connections (the kernel does) but never answer."""
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -59,12 +59,12 @@ class ClickHouseServer:
 
 
 def find_binary() -> str | None:
-    """Debian puts the server where an ordinary user's PATH does not look."""
+    """Debian installs the server outside an ordinary user's PATH."""
     return shutil.which("clickhouse-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServer:
-    """Starts a server, on a free port unless told which, and waits until it listens. Raises RuntimeError."""
+    """Starts a server, on a free port unless given, and waits until it listens. Raises RuntimeError."""
     for name in ("data", "data/tmp", "data/user_files"):
         (folder / name).mkdir()
     port = port or _free_port()

@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 2.0
 
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    """A real server for the whole run. Without its package: a skip that says so, or a failure in CI."""
+    """A real server for the whole run. Without its package, tests are skipped, or fail in CI."""
     binary = real_server.find_binary()
     if binary is None:
         reason = "clickhouse-server is not installed (Debian: apt-get install clickhouse-server)"
@@ -50,7 +50,7 @@ def native_migrated(clickhouse_server: ClickHouseServer) -> Iterator[Store]:
 
 @pytest.fixture(params=["chdb", "native"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """An empty, migrated store; every test that takes it runs on both transports."""
+    """An empty, migrated store. Every test that takes it runs on both transports."""
     store: Store = request.getfixturevalue(f"{request.param}_migrated")
     for table in TABLES:
         store.execute(f"TRUNCATE TABLE {table}")
@@ -67,7 +67,7 @@ def chdb_store(chdb_migrated: Store) -> Store:
 
 @pytest.fixture
 def schema_copy(tmp_path: Path) -> Path:
-    """The schema's files in a folder of the test's own."""
+    """A copy of the schema's files for the test."""
     folder = tmp_path / "schema"
     folder.mkdir()
     for file in SCHEMA_FOLDER.glob("*.sql"):

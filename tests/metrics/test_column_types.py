@@ -60,7 +60,7 @@ def _types(value: Any) -> Any:
 
 
 def test_whole_figures_among_others_are_floats(store: Store) -> None:
-    """A probe of whole milliseconds, which JSON would have made integers among the others' floats."""
+    """JSON has whole milliseconds as integers, next to the floats of other probes."""
     columns = ("ts", "node_id", "region", "probe_id", "p50", "p95", "p99", "tps")
     store.insert(
         "node_latency_minute",

@@ -93,7 +93,7 @@ def test_two_processes_may_migrate_at_once(bare_server: Store, schema_copy: Path
     (schema_copy / "9001_column.sql").write_text("ALTER TABLE requests_minute ADD COLUMN extra UInt64;\n")
 
     class Overtaken(Intercepted):
-        """Somebody adds the column between our look and our statement."""
+        """Another process adds the column between the check and the statement."""
 
         def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
             if "ADD COLUMN extra" in sql:

@@ -33,7 +33,7 @@ class Clock:
 
 
 class Scripted(Intercepted):
-    """Answers each execute() with the next of its outcomes, and counts the calls."""
+    """Answers each execute() with its next outcome, and counts the calls."""
 
     def __init__(self, inner: Store, *outcomes: Exception | None) -> None:
         super().__init__(inner)

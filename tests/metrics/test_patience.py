@@ -66,7 +66,7 @@ def test_a_late_answer_is_no_answer_but_what_it_stores_is_there() -> None:
 
 
 def test_while_one_is_overdue_the_others_hurry() -> None:
-    """Several figures of a page do not add their waits up."""
+    """The waits for several figures of a page do not add up."""
     helpers, first, second = Helpers(), Slow(), Slow()
     with pytest.raises(MetricsUnavailable):
         helpers.ask(first, 0.01)
@@ -105,7 +105,7 @@ def answers(helpers: Helpers) -> bool:
 
 
 def wait_for(is_so: object, seconds: float = 10) -> bool:
-    """Whether it comes true in time."""
+    """Whether the condition becomes true in time."""
     assert callable(is_so)
     stop_at = time.monotonic() + seconds
     while not is_so():

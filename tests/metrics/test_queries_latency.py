@@ -23,7 +23,7 @@ QUARTER = (NOON - 15 * MINUTE, NOON)
 
 
 def probes(*p95s: float | None, **changes: object) -> list[Fact]:
-    """Probes a second apart within the quarter before noon."""
+    """Probes a second apart in the quarter of an hour before noon."""
     prefix = changes.get("node_id", "n")
     return [
         latency(

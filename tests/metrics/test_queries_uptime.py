@@ -75,7 +75,7 @@ def test_minutes_in_which_no_node_could_be_heard_are_not_expected_unless_the_nod
 
 
 def test_minutes_heard_during_an_outage_make_up_for_none_that_were_missed(store: Store) -> None:
-    """Half of an outage heard, and five of the other fifty minutes missed."""
+    """Half of an outage was heard, and five of the other fifty minutes were missed."""
     heard = [*range(5, 50), *range(50, 55)]
     deliver(store, uptime(NOON - HOUR), *[uptime(NOON + number * MINUTE) for number in heard])
     outage = (NOON + 50 * MINUTE, NOON + 60 * MINUTE)

@@ -32,7 +32,7 @@ AT = datetime(2026, 11, 20, 3, 47, tzinfo=UTC)
 
 @pytest.fixture
 def in_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The policy applied to either engine."""
+    """Applies the policy to either engine."""
     monkeypatch.setattr("jatevo.metrics.retention.get_store", lambda: store)
     return store
 
@@ -50,7 +50,7 @@ def fill(store: Store, *days_ago: float) -> None:
 
 
 def days_left(store: Store, *tables: str) -> list[int]:
-    """Their partitions that are left, by number."""
+    """The numbers of the remaining partitions."""
     return sorted({partition.number for table in tables for partition in partitions_of(store, table)})
 
 

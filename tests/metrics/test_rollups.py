@@ -49,11 +49,11 @@ FEEDS = (
 
 
 class CrashInRollup(BaseException):
-    """Stands for the end of the process: nothing may catch it."""
+    """Represents the end of the process, so nothing may catch it."""
 
 
 def figures(store: Transport) -> dict[str, object]:
-    """All that the raw tables and the rollups say of the fifty days around noon."""
+    """All figures of the raw tables and the rollups for the fifty days around noon."""
     window = NOON - 40 * DAY, NOON + 10 * DAY
     inner = NOON - 30 * MINUTE, NOON + 90 * MINUTE  # an edge, a whole hour, an edge
     return {
@@ -73,7 +73,7 @@ def figures(store: Transport) -> dict[str, object]:
 
 
 def traffic(name: str, *, days: int = 1) -> list[Fact]:
-    """Facts of three nodes around noon of as many days."""
+    """Facts of three nodes around noon, for this number of days."""
     facts: list[Fact] = []
     for number in range(60):
         noon = NOON_SECONDS - number % days * DAY_SECONDS
@@ -177,7 +177,7 @@ def test_a_batchs_requests_are_never_inserted_in_halves(store: Store) -> None:
 def own_database(
     request: pytest.FixtureRequest, chdb_migrated: Store, clickhouse_server: ClickHouseServer
 ) -> Iterator[Store]:
-    """A migrated store that no other test uses: this one takes it to pieces."""
+    """A migrated store that no other test uses, because this test drops its tables."""
     if request.param == "native":
         own = Store(NativeTransport(clickhouse_server.url("before"), timeout_seconds=10.0))
         migrate(own, at=NOON)
@@ -194,7 +194,7 @@ def own_database(
 
 
 def test_rows_from_before_the_rollups_are_in_them_after_the_migration(own_database: Store) -> None:
-    """What an installation of the first release has, made by taking the new tables away."""
+    """Drops the new tables, to get what an installation of the first release has."""
     store = own_database
     deliver(store, *traffic("a", days=3))
     expected = figures(store)

@@ -36,11 +36,11 @@ Rows = Sequence[Sequence[Cell]]
 
 
 class CrashInShipper(BaseException):
-    """Stands for the end of the process: nothing may catch it."""
+    """Represents the end of the process, so nothing may catch it."""
 
 
 def stored_counts(store: Transport) -> tuple[int, ...]:
-    """Rows per table, repeats collapsed."""
+    """The rows of each table, without repeats."""
     statements = (
         "SELECT count() FROM receipt_facts FINAL",
         "SELECT count() FROM requests_minute FINAL",
@@ -292,7 +292,7 @@ def test_a_batch_that_is_refused_as_a_whole_keeps_no_other_waiting(chdb_store: S
 
 
 def test_receipts_of_absurd_sizes_do_not_stop_the_sums(store: Store) -> None:
-    """3,000 times 2^53 - 1 tokens are more than a sum holds."""
+    """3,000 times 2^53 - 1 tokens exceed a sum's type."""
     enqueue(*[receipt(f"r_{number}", tokens_input=2**53 - 1) for number in range(3000)])
     assert ship(at=AT, store=store) == Shipped(receipts=3000)
     assert store.execute("SELECT count, tokens_in FROM requests_minute FINAL") == [(3000, 2**64 - 1)]
@@ -389,7 +389,7 @@ def test_no_hour_is_noted_before_clickhouse_has_its_facts(chdb_store: Store) -> 
 
 
 def test_an_hour_is_noted_although_it_is_being_summed_up(chdb_store: Store) -> None:
-    """Whoever deletes the row and then asks ClickHouse may have asked too early: the shipper waits and notes it."""
+    """A reader that deletes the row may have queried ClickHouse too early. The shipper waits and notes it."""
     ChangedHour.objects.create(hour=NOON)
     enqueue(uptime())
     with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": None}) as summing_up:

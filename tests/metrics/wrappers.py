@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 
 class Intercepted:
-    """A transport whose inserts first go through `before` and afterwards through `after`."""
+    """A transport that calls `before` before each insert and `after` after it."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ def uptime(minute: datetime = NOON, **changes: Any) -> UptimeFact:
 
 
 def deliver(store: Transport, *facts: Fact, times: int = 2, batch: uuid.UUID | None = None) -> None:
-    """Writes the facts as one batch, twice unless told otherwise: repeats are everyday."""
+    """Writes the facts as one batch, by default twice, because repeats are common."""
     batch = batch or uuid.uuid4()
     for _ in range(times):
         write(store, batch, list(enumerate(facts)))
 
 
 def enqueue(*facts: Fact) -> None:
-    """As the upper apps write them on the hot path: raw SQL, defaults from the database."""
+    """Writes facts as other apps do on the hot path: raw SQL, defaults from the database."""
     kinds = {ReceiptFact: FactKind.RECEIPT, LatencyFact: FactKind.LATENCY, UptimeFact: FactKind.UPTIME}
     for fact in facts:
         enqueue_body(kinds[type(fact)], fact.to_body())

@@ -101,7 +101,7 @@ def test_a_node_whose_figures_cannot_be_stored_does_not_stop_the_others(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_list_drawer_and_heartbeats_say_one_uptime(chdb_store: Store, seed: int) -> None:
-    """The list's figure, the drawer's strip and the minutes with a heartbeat, of any minutes and outages."""
+    """The list's figure, the drawer's strip and the heard minutes agree, for any minutes and outages."""
     dice = random.Random(seed)
     first = NOON - timedelta(minutes=200)
     node = NodeFactory.create(first_heard_at=first + timedelta(seconds=dice.randrange(60)))

@@ -42,7 +42,7 @@ def active(**fields: Any) -> Node:
 def probed(
     node: Node, validator: Validator, p95s: Sequence[float | None], *, until: datetime = NOW - MINUTE
 ) -> None:
-    """A latency probe every ten minutes, the last one at `until`; None is one that failed."""
+    """Writes a latency probe every ten minutes, the last one at `until`. None is a failed probe."""
     for number, p95_ms in enumerate(reversed(p95s)):
         at = until - number * 10 * MINUTE
         fault = ProbeFault.TIMEOUT if p95_ms is None else None

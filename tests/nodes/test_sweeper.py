@@ -171,7 +171,7 @@ def test_reputation_under_40_quarantines() -> None:
 def test_only_maintenance_that_still_lasts_is_the_reason_for_going_offline(
     ended_ago: int, reason: str
 ) -> None:
-    """The node was last heard a second before the maintenance of the last case ended."""
+    """In the last case, the node was last heard a second before its maintenance ended."""
     node = active(timedelta(seconds=301))
     Exemption.objects.create(
         kind=ExemptionKind.MAINTENANCE,

@@ -43,7 +43,7 @@ def text_of(answer: Any, status: int = 200) -> str:
 
 
 def enrol(browser: Browser, **changes: str) -> tuple[Enrollment, str, str]:
-    """Fills in the form; the enrolment, its token, and the page."""
+    """Submits the form. Returns the enrolment, its token and the page."""
     page = text_of(browser.submit("/run-a-node/?platform=mac", {**ANSWERS, **changes}), 201)
     return Enrollment.objects.latest("created_at"), token_in(page), page
 

@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 
 class DownStore:
-    """Answers like a ClickHouse that is not there."""
+    """Behaves like an unreachable ClickHouse."""
 
     def execute(self, sql: str, params: Any = None) -> NoReturn:
         raise MetricsUnavailable("connection refused")
@@ -28,7 +28,7 @@ class DownStore:
 
 @pytest.fixture
 def metrics_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and ClickHouse is gone for the rest of the test."""
+    """A function that makes ClickHouse unreachable for the rest of the test."""
     return lambda: monkeypatch.setattr(kpis, "get_store", DownStore)
 
 
@@ -39,7 +39,7 @@ def org(db: None) -> Org:
 
 @pytest.fixture
 def fleet(org: Org) -> list[Node]:
-    """Five active nodes in ap-southeast, two in us-west, and a pending one that offers a model of its own."""
+    """Five active nodes in ap-southeast, two in us-west, and a pending one with its own model."""
     return [
         *NodeFactory.create_batch(5, org=org, region="ap-southeast", status=Status.ACTIVE),
         *NodeFactory.create_batch(

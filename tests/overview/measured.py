@@ -13,7 +13,7 @@ def ship(store: Store, *facts: Fact) -> None:
 
 
 def probes(region: str, p95_ms: float, count: int = 5) -> list[Fact]:
-    """Of as many nodes, within the last quarter of an hour before noon."""
+    """Probes of this number of nodes, in the quarter of an hour before noon."""
     return [
         latency(
             f"{region}-{number}",

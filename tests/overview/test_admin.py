@@ -57,7 +57,7 @@ def test_resolving_twice_counts_once(admin: User) -> None:
 
 
 def test_what_cannot_be_is_refused_in_a_sentence_at_its_field(admin: User) -> None:
-    """The form itself does not hold when the incident was resolved: the database refused, with a 500."""
+    """The form does not have the time of resolution, so the database refused it with a 500."""
     start = timezone.now() - timedelta(days=1)
     incident = Incident.objects.create(title="Slow", starts_at=start, resolved_at=start + timedelta(hours=1))
     browser = Browser().hold_session(admin)
@@ -118,7 +118,7 @@ def test_operators_do_not_write_incidents(db: None) -> None:
 
 
 def form(**fields: object) -> dict[str, str]:
-    """What the form posts: times as two fields, no updates unless they are given as (at, state, text)."""
+    """The data of the form: times as two fields, updates only if given as (at, state, text)."""
     posted = {"kind": "incident", "severity": "warn", "title": "Uplink", "exempts_nodes": "on"}
     updates = fields.pop("updates", [])
     assert isinstance(updates, list)
@@ -246,7 +246,7 @@ def test_updates_of_one_form_are_taken_as_they_happened(admin: User, noon: datet
 def test_a_decision_made_meanwhile_is_shown_and_nothing_is_saved(
     admin: User, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The forms were content; the incident had changed when it was locked."""
+    """The forms were valid, but the incident had changed before it was locked."""
     incident = Incident.objects.create(title="Uplink", starts_at=noon, resolved_at=noon)
     monkeypatch.setattr("jatevo.overview.admin.UpdateFormSet.clean", lambda formset: None)
     said = [(timezone.now(), "monitoring", "It goes on.")]

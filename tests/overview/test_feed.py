@@ -108,7 +108,7 @@ def test_an_incident_is_updated_when_something_is_said(incident: Incident) -> No
 
 
 def test_a_change_of_the_incident_itself_moves_updated_and_last_modified(incident: Incident) -> None:
-    """It did not when maintenance was rescheduled or a title mended."""
+    """Rescheduled maintenance and corrected titles did not move them."""
     later = timezone.now().replace(microsecond=0) + timedelta(minutes=5)
     incident.title = "Uplink"
     admin = UserFactory.create(role=Role.ADMIN)

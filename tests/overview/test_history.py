@@ -31,7 +31,7 @@ def row(hour: datetime, region: str = "", **figures: Any) -> None:
 
 
 def by_name(lines: list[RegionHours]) -> dict[str, HourPoint]:
-    """Each region's running hour."""
+    """Each region's current hour."""
     return {line.name: line.hours[-1] for line in lines}
 
 

@@ -165,7 +165,7 @@ def test_maintenance_that_was_done_early_ends_when_an_update_says_so(admin: User
 
 
 def test_maintenance_under_way_cannot_be_called_off(admin: User) -> None:
-    """An update dated before the start made it so, and deleted the exemption."""
+    """An update dated before the start did so, and deleted the exemption."""
     planned = maintenance(admin, starts_at=NOW + HOUR, ends_at=NOW + 4 * HOUR)
     said = IncidentUpdate(incident=planned, at=NOW, state=IncidentState.RESOLVED, text="Done.")
     with pytest.raises(ValidationError, match="It began at 1 Jun 2026, 13:00 UTC"):

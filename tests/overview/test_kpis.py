@@ -176,7 +176,7 @@ def test_nodes_are_still_counted_while_clickhouse_is_away(
 def test_figures_are_of_the_moment_up_to_which_all_facts_have_come(
     fleet: list[Node], chdb_store: Store
 ) -> None:
-    """A worker that is down, or that catches up after an outage: what ClickHouse has is right, but old."""
+    """If the worker is down or catches up after an outage, ClickHouse's figures are correct but old."""
     behind = NOON - timedelta(minutes=20)
     early = [
         latency(f"early-{number}", node_id=f"n-{number}", p95=80.0, ts=NOON_SECONDS - 1300 - number)
@@ -281,7 +281,7 @@ def test_two_hundred_misses_ask_postgresql_and_clickhouse_once(
 def hung_server(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ClickHouseServer]:
-    """A real ClickHouse that takes connections and answers nothing."""
+    """A real ClickHouse that accepts connections and does not answer."""
     store = Store(NativeTransport(clickhouse_server.url(), timeout_seconds=2.0))
     migrate(store, at=NOON)
     ended: list[threading.Event] = []

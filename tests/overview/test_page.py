@@ -160,7 +160,7 @@ def test_what_staff_write_is_shown_as_text(visitor: Browser, org: Org, chdb_stor
 
 
 def hours(region: str = "", nodes: int = 10, **fields: object) -> None:
-    """24 hours of a region up to the running one."""
+    """24 hours of a region up to the current one."""
     now = timezone.now().replace(minute=0, second=0, microsecond=0)
     RegionHour.objects.bulk_create(
         RegionHour(
@@ -294,7 +294,7 @@ def test_the_page_costs_few_queries_whatever_the_number_of_nodes(
 
 
 def count_after_a_snapshot(browser: Browser, number: int) -> int:
-    """The queries of the first visit after the snapshot has grown old."""
+    """The queries of the first visit after the snapshot has expired."""
     with (
         time_machine.travel(timezone.now() + number * FRESH_FOR),
         CaptureQueriesContext(connection) as queries,

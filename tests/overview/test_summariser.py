@@ -83,7 +83,7 @@ def heard(node: Node, *moments: datetime) -> list[Fact]:
 
 
 def known_node(region: str, *, since: datetime = ELEVEN - timedelta(days=9), **values: Any) -> Node:
-    """A node that was made at `since` and is heard of still."""
+    """A node that was created at `since` and is still heard."""
     return NodeFactory.create(region=region, **{"first_heard_at": since, "last_heartbeat_at": NOON, **values})
 
 
@@ -218,7 +218,7 @@ def test_without_clickhouse_the_hours_stay_noted(chdb_store: Store) -> None:
 
 
 class Interrupted(Intercepted):
-    """A store after whose first answer about requests something happens, elsewhere."""
+    """A store that runs a function after its first answer about requests."""
 
     def __init__(self, store: Store, happens: Callable[[], object]) -> None:
         super().__init__(store)
@@ -233,7 +233,7 @@ class Interrupted(Intercepted):
 
 
 def elsewhere(act: Callable[[], object]) -> None:
-    """Done by a thread with a database connection of its own, to the end."""
+    """Runs a function to its end in a thread with its own database connection."""
 
     def work() -> None:
         try:

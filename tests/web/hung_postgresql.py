@@ -21,7 +21,7 @@ class HungPostgreSQL:
     pid: int
 
     def wrapper(self) -> DatabaseWrapper:
-        """What a thread has in `connections`, but to this server."""
+        """Django's connection to this server, as in `connections`."""
         own = {
             **connections["default"].settings_dict,
             "NAME": postgres.DATABASE,

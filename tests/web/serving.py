@@ -82,7 +82,7 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
 
 
 def _serve_with_waitress(port: int) -> None:
-    """Just the web server of `make run`, until SIGTERM."""
+    """Runs the web server of `make run` until SIGTERM."""
     from jatevo.wsgi import application  # isort: skip - loads Django
 
     from jatevo.local.web_server import WebServer

@@ -119,7 +119,7 @@ def test_forwarded_address_is_an_address_or_not_used(settings: Settings, forward
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Any:
-    """Each line that the console's own log gets, as it is written."""
+    """The lines that are written to the console's own log."""
     handler = logging.FileHandler(tmp_path / "log")
     structured = structlog.stdlib.ProcessorFormatter(processors=logs.RENDER, foreign_pre_chain=logs.ENRICH)
     handler.setFormatter(structured)

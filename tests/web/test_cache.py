@@ -26,7 +26,7 @@ from tests.factories import NodeFactory
 
 @pytest.fixture
 def server() -> Iterator[Valkey]:
-    """A Valkey of its own, to be maltreated."""
+    """A separate Valkey that the test can stop."""
     home = Path(tempfile.mkdtemp(prefix="jatevo-"))
     children = Children(home / "run")
     yield start(home, children)
@@ -142,7 +142,7 @@ def test_flags_and_figures_are_the_same_without_redis(server: Valkey) -> None:
 
 
 def enabled_after_a_change() -> bool:
-    """Off by an admin's hand, read, and on again."""
+    """An admin switches it off, it is read, and it is switched on again."""
     switch = get_waffle_switch_model().objects.get(name=Flag.ENABLE_PRIVATE_POOLS)
     switch.active = False
     switch.save()

@@ -121,7 +121,7 @@ def test_no_template_needs_what_the_content_security_policy_forbids(path: Path) 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TEMPLATES)))
 def test_no_part_refreshes_by_the_browsers_address(path: Path) -> None:
-    """While a drawer is open the browser's address is another page's: see `live_part`."""
+    """While a drawer is open, the browser's address is that of another page: see `live_part`."""
     source = path.read_text()
     for address in re.findall(r"""\bhx-get\s*=\s*["']([^"']?)""", source):
         assert address not in ("", "?", "#", ".")
@@ -133,7 +133,7 @@ def test_no_part_refreshes_by_the_browsers_address(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TEMPLATES)))
 def test_rows_of_lists_have_ids(path: Path) -> None:
-    """By them a refresh knows the row that moved from the one that is new, and keeps a selection in it."""
+    """With ids, a refresh distinguishes rows that moved from new ones, and keeps a selection."""
     for row in re.findall(r"data-list>\s*(?:\{%[^%]*%\}\s*)*(<(?:tr|li)[^>]*>)", path.read_text()):
         assert " id=" in row
 

@@ -14,7 +14,7 @@ NOON = datetime(2026, 3, 4, 12, 0, 0, 5, tzinfo=UTC)
 
 
 def written(*row: Cell, zone: ZoneInfo | None = None) -> list[str]:
-    """The row as a program reads it back."""
+    """The row as a program reads it."""
     text = "".join(csv_lines(["a"], [row], zone=zone or UTC))
     return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))[1]
 

@@ -89,7 +89,7 @@ def test_database_down_is_a_503_and_nothing_is_acknowledged() -> None:
 
 @pytest.fixture
 def redis_down() -> Iterator[None]:
-    """No Redis for this process: every command fails at once, and the breaker opens."""
+    """Redis is down for this process: every command fails at once, and the breaker opens."""
     throttling.breaker.reset()
     with mock.patch.object(
         redis.connection.ConnectionPool, "get_connection", side_effect=redis.ConnectionError("down")

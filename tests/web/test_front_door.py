@@ -74,7 +74,7 @@ def error_of(answer: RawAnswer, status: int, kind: str) -> dict[str, Any]:
 
 
 def still_in_step(line: RawConnection) -> None:
-    """The next answer on the connection is that of the next request, from its first byte on."""
+    """The next answer on the connection belongs to the next request, from its first byte."""
     line.send(request("GET", "/v1/nope", None, "x-request-id: still-in-step"))
     assert line.answer().headers["x-request-id"] == "still-in-step"
 

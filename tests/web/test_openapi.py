@@ -57,7 +57,7 @@ def test_every_operation_says_what_it_is_for_and_what_errors_look_like() -> None
 
 
 def console_application() -> Any:
-    """The real one, made once there are static files to serve."""
+    """The real application, created once there are static files."""
     from jatevo.wsgi import application
 
     return application
@@ -89,7 +89,7 @@ JUDGED_FURTHER = {
 
 @pytest.fixture
 def one_connection() -> Iterator[None]:
-    """As in Django's test client: the end of a request does not end the test's transaction."""
+    """As in Django's test client, the end of a request does not end the test's transaction."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield

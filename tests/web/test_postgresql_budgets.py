@@ -44,7 +44,7 @@ def ask(database: DatabaseWrapper, sql: str = "SELECT 1") -> Any:
 
 
 def asked_as(work: Work, database: DatabaseWrapper, sql: str = "SELECT 1") -> Any:
-    """One request's question; its connection goes back afterwards."""
+    """Runs one request's query and returns its connection afterwards."""
     with working(work):
         try:
             return ask(database, sql)

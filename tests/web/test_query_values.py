@@ -115,7 +115,7 @@ def reader(admin: User, receipt: Receipt) -> Reader:
 
 
 def readable() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Every route of /v1 that can be read, with the parameters that the OpenAPI document gives it."""
+    """Every readable route of /v1, with its parameters from the OpenAPI document."""
     for path, operations in Client().get("/v1/openapi.json").json()["paths"].items():
         if "get" in operations:
             described = operations["get"].get("parameters", [])

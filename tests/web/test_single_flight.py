@@ -45,7 +45,7 @@ def flight(*, key: str = "", patience_seconds: float = 5.0) -> SingleFlight[int]
 
 
 class Computed:
-    """Counts how often it was asked to compute; each time gives the next number."""
+    """Counts its calls. Each call returns the next number."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -58,7 +58,7 @@ class Computed:
 
 
 def all_at_once(ask: Callable[[], T], count: int = CROWD) -> list[T]:
-    """What `count` threads get that ask in the same moment."""
+    """The results of `count` threads that call at the same moment."""
     ready = threading.Barrier(count)
 
     def one(_: int) -> T:
@@ -78,7 +78,7 @@ def closed_breaker() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[Valkey]:
-    """A Valkey of its own for cache and locks, to be maltreated."""
+    """A separate Valkey for cache and locks, which the test can stop."""
     home = Path(tempfile.mkdtemp(prefix="jatevo-"))
     children = Children(home / "run")
     started = start(home, children)

@@ -13,7 +13,7 @@ from jatevo.web.errors import ApiError
 
 @pytest.fixture
 def first_use() -> Iterator[None]:
-    """As in a process that has just started."""
+    """The state of a process that has just started."""
     throttling._client.cache_clear()
     throttling._shared_limiter.cache_clear()
     throttling.breaker.reset()

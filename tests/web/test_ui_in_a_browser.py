@@ -51,7 +51,7 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def flags_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sidebar asks a flag what visitors may see; no query is possible inside the browser's loop."""
+    """The sidebar reads a flag, and no query is possible inside the browser's loop."""
     monkeypatch.setattr("jatevo.accounts.permissions.enabled", DEFAULTS.__getitem__)
 
 
@@ -71,7 +71,7 @@ def _answer(route: Route) -> None:
 
 @pytest.fixture
 def complaints(context: BrowserContext, page: Page) -> Iterator[list[str]]:
-    """What the browser's console said of errors, refused styles and scripts among them; none at the end."""
+    """The browser's errors, including refused styles and scripts. There must be none at the end."""
     said: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:

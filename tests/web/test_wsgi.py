@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("connection_is_the_
 
 @pytest.fixture
 def connection_is_the_tests() -> Iterator[None]:
-    """A request's start would close the connection that the test's transaction is in."""
+    """The start of a request would close the connection of the test's transaction."""
     request_started.disconnect(close_old_connections)
     yield
     request_started.connect(close_old_connections)

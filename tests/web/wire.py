@@ -23,7 +23,7 @@ class RawAnswer:
 
 
 class _Shared:
-    """One buffered reader for all answers of a connection: each would otherwise swallow some of the next."""
+    """One buffered reader for all answers of a connection. Separate ones would take bytes of the next answer."""
 
     def __init__(self, reader: io.BufferedReader) -> None:
         self._reader = reader
@@ -32,7 +32,7 @@ class _Shared:
         return self
 
     def close(self) -> None:
-        """The connection outlives its answers."""
+        """Does nothing, because the connection is used for further answers."""
 
     def flush(self) -> None: ...
 
@@ -41,7 +41,7 @@ class _Shared:
 
 
 class RawConnection:
-    """A connection. `send` takes whole requests; `answer` reads one answer to the method named."""
+    """A connection. `send` takes whole requests, and `answer` reads one answer to a method."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
@@ -59,12 +59,12 @@ class RawConnection:
         return self
 
     def end(self) -> "RawConnection":
-        """Say no more; the other side may still answer."""
+        """Send no more. The other side may still answer."""
         self._socket.shutdown(socket.SHUT_WR)
         return self
 
     def line(self) -> bytes:
-        """One raw line, such as that of an interim answer."""
+        """A raw line, such as that of an interim answer."""
         return self._reader.readline().strip()
 
     def answer(self, method: str = "GET") -> RawAnswer:
@@ -82,7 +82,7 @@ def request(
     version: str = "1.1",
     host: str = HOST,
 ) -> bytes:
-    """A request's bytes; a body is JSON and comes with its length, or in chunks."""
+    """The bytes of a request. A body is JSON, with its length or in chunks."""
     lines = [f"{method} {path} HTTP/{version}", host, *headers]
     if body is None:
         return "\r\n".join([*lines, "", ""]).encode()

@@ -185,7 +185,7 @@ def wycheproof_vectors() -> list[Any]:
 
 
 def test_wycheproofs_acceptable_cases_are_all_about_keys_outside_the_prime_order_subgroup() -> None:
-    """Wycheproof leaves to the verifier what RFC 8032 leaves open. We refuse such keys outright."""
+    """RFC 8032, and so Wycheproof, leave these keys to the verifier. The console refuses them."""
     cases = [vector.values[1] for vector in wycheproof_vectors()]
     assert len(cases) >= 140
     assert {case["result"] for case in cases} <= {"valid", "invalid", "acceptable"}

@@ -43,19 +43,19 @@ class AgentProcess:
             )
 
     def wait(self, timeout_seconds: float = 30.0) -> int:
-        """Wait for the process to end; its exit code."""
+        """Wait for the process to end. Returns its exit code."""
         assert self._process is not None
         return self._process.wait(timeout_seconds)
 
     def terminate(self) -> float:
-        """SIGTERM; returns the seconds that it took to end, which must be in order."""
+        """Send SIGTERM. Returns the seconds until it ended. Fails unless the exit code is 0."""
         began = time.monotonic()
         os.kill(self.pid, signal.SIGTERM)
         assert self.wait() == 0, self.log
         return time.monotonic() - began
 
     def kill(self) -> None:
-        """SIGKILL: no handler, no flush."""
+        """Send SIGKILL, so that no handler runs and nothing is flushed."""
         os.kill(self.pid, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
 

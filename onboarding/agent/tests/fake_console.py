@@ -45,7 +45,7 @@ class Reply:
 
 
 class LoseAnswer:
-    """Scripted instead of a Reply: do the work, then hang up without an answer."""
+    """Used instead of a Reply: process the request, then close the connection without an answer."""
 
 
 Script = Reply | LoseAnswer
@@ -57,7 +57,7 @@ def error(status: int, kind: str, message: str = "", /, **extra: Any) -> Reply:
 
 
 class ConsoleForAgents:
-    """Start with `with`; `stop` and `start` again on the same port make an outage."""
+    """A context manager. `stop` and a later `start` on the same port simulate an outage."""
 
     def __init__(self) -> None:
         self.enrollment_tokens: set[str] = set()
@@ -121,12 +121,12 @@ class ConsoleForAgents:
         return token
 
     def next(self, path: str, *scripts: Script) -> None:
-        """Answer the next requests to `path` (`register`, `heartbeat`, `receipts`) like this instead."""
+        """Give these answers to the next requests to `path` (`register`, `heartbeat`, `receipts`)."""
         with self._changed:
             self._scripts.setdefault(path, []).extend(scripts)
 
     def wait_for(self, condition: Callable[[], object], timeout_seconds: float = 15.0) -> None:
-        """Wait until something that the console saw makes `condition` true."""
+        """Wait until a request makes `condition` true."""
         with self._changed:
             assert self._changed.wait_for(lambda: bool(condition()), timeout_seconds), (
                 f"not within {timeout_seconds} s: {len(self.heartbeats)} heartbeats,"
@@ -134,7 +134,7 @@ class ConsoleForAgents:
             )
 
     def wait_for_more_receipts(self, count: int) -> None:
-        """Wait until that many more have been stored than now."""
+        """Wait until this many more receipts are stored than now."""
         enough = len(self.inserts) + count
         self.wait_for(lambda: len(self.inserts) >= enough)
 
@@ -153,7 +153,7 @@ class ConsoleForAgents:
         return datetime.fromtimestamp(self.now(), UTC).isoformat().replace("+00:00", "Z")
 
     def handle(self, path: str, headers: Headers, body: bytes) -> Reply | None:
-        """Answer one POST; None for hanging up."""
+        """Answer one POST. None closes the connection."""
         with self._changed:
             self.posts.append((path, time.monotonic(), body))
             self.before_work(path)
@@ -322,7 +322,7 @@ def free_port() -> int:
 
 
 def most_within(times: Iterable[float], window_seconds: float) -> int:
-    """The most events that any window of that length holds."""
+    """The largest number of events in any window of this length."""
     ordered = sorted(times)
     return max(sum(1 for other in ordered if start <= other < start + window_seconds) for start in ordered)
 
@@ -352,7 +352,7 @@ class _ConsoleServer(ThreadingHTTPServer):
                 continue  # the other side was faster
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed in mid-request are part of the tests."""
+        """Ignores clients that are killed during a request."""
 
 
 class _ConsoleHandler(BaseHTTPRequestHandler):
@@ -375,4 +375,4 @@ class _ConsoleHandler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Logs nothing."""

@@ -36,7 +36,7 @@ def completion(request_id: str, **changes: Any) -> Completion:
 
 
 class RegisteredNode:
-    """Close it when done."""
+    """A registered node. Close it after use."""
 
     def __init__(self, console: ConsoleForAgents, folder: Path) -> None:
         self.signing_key = SigningKey.generate()
@@ -76,7 +76,7 @@ class RegisteredNode:
         return bodies
 
     def spool_at_once(self, *request_ids: str, **changes: Any) -> None:
-        """Many receipts in one transaction of another connection: one fsync instead of hundreds."""
+        """Spools many receipts in one transaction of another connection, with only one fsync."""
         rows = [(request_id, self.receipt(request_id, **changes)) for request_id in request_ids]
         with closing(sqlite3.connect(self.spool_path)) as connection, connection:
             connection.executemany(
@@ -88,7 +88,7 @@ class RegisteredNode:
         return receipt_bytes(sign(unsigned, self.signing_key))
 
     def deliver(self) -> float:
-        """One post of what waits; the pause that follows, in seconds."""
+        """Sends the next batch. Returns the seconds until the next post."""
         return self.delivery.deliver(self.delivery.next_batch())
 
     def close(self) -> None:

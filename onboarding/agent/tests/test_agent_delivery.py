@@ -140,7 +140,7 @@ def test_a_refused_token_keeps_the_receipts_and_asks_rarely(
 
 
 def test_a_replayed_request_is_no_conflict(node: RegisteredNode, console: ConsoleForAgents) -> None:
-    """A proxy may repeat a request by itself; the receipt is fine and is sent under a new id."""
+    """A proxy may repeat a request. The receipt is valid and is sent again under a new id."""
     node.spool_receipts("r_1")
     console.next("receipts", error(409, "replayed_request"))
     node.deliver()

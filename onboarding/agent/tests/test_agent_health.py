@@ -124,7 +124,7 @@ def test_a_request_that_is_no_http_gets_json_too(endpoint: ServedHealth) -> None
 
 
 def test_idle_connections_do_not_lock_validators_out(endpoint: ServedHealth) -> None:
-    """Those beyond the limit are hung up on; closing one makes room."""
+    """Connections over the limit are closed, until another one has closed."""
     address = ("127.0.0.1", endpoint.port)
     with ExitStack() as held:
         for _ in range(health_module.MOST_CONNECTIONS):

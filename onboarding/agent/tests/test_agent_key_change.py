@@ -23,7 +23,7 @@ NONCE = "00112233445566778899aabbccddeeff"
 
 @pytest.fixture
 def folder(node: RegisteredNode, console: ConsoleForAgents, tmp_path: Path) -> StateFolder:
-    """The state of the registered node, with a next key."""
+    """The state folder of the registered node, with a next key."""
     made = StateFolder(tmp_path / "state")
     made.prepare()
     made.save(
@@ -40,7 +40,7 @@ def loaded(folder: StateFolder) -> NodeState:
 
 
 def change(node: RegisteredNode, folder: StateFolder) -> CurrentKey:
-    """One start of the agent, as far as its key goes; the key that it signs with afterwards."""
+    """Runs the key change of an agent's start. Returns the key that it signs with afterwards."""
     state = loaded(folder)
     key = CurrentKey(state.signing_key)
     KeyChange(folder, node.http, node.clock, node.stopping, key).run(state)

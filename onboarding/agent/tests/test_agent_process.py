@@ -88,7 +88,7 @@ def test_a_restart_keeps_key_and_token(agent: AgentProcess, console: ConsoleForA
 
 
 def test_kill_9_under_load_loses_and_doubles_nothing(agent: AgentProcess, console: ConsoleForAgents) -> None:
-    """Four kills, every other while the console is down, so that they hit sending and spooling alike."""
+    """Four kills, every second one while the console is down, to hit both sending and spooling."""
     for attempt in range(4):
         if attempt % 2:
             console.stop()
@@ -115,7 +115,7 @@ def test_kill_9_under_load_loses_and_doubles_nothing(agent: AgentProcess, consol
 
 
 def spooled_up_to(agent: AgentProcess, completed: int) -> None:
-    """Wait for another process's spool to grow; nothing but its file tells."""
+    """Wait for another process's spool to grow, which only its file shows."""
     deadline = time.monotonic() + 20
     with closing(sqlite3.connect(agent.state_dir / "spool.sqlite", timeout=10)) as connection:
         while (connection.execute("SELECT max(seq) FROM spooled").fetchone()[0] or 0) < completed:

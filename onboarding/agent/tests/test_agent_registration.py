@@ -22,7 +22,7 @@ STATEMENT = {"agent_version": "1.1.0", "attest": ATTESTATION, "concurrency": 4}
 
 
 class AgentStart:
-    """One start of an agent up to its registration."""
+    """A start of an agent up to its registration."""
 
     def __init__(self, folder: Path, console_url: str, **keys: Any) -> None:
         document = {

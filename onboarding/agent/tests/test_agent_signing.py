@@ -197,7 +197,7 @@ def test_hash_distinguishes_machines_or_is_empty(monkeypatch: pytest.MonkeyPatch
 
 
 class Card:
-    """A card whose driver answers or not."""
+    """A card whose driver either answers or fails."""
 
     def __init__(self, gpu: float | None) -> None:
         self.gpu = gpu

@@ -102,7 +102,7 @@ def test_no_tab_and_no_fragment_names_a_shared_node(node: Node, who: Any, fragme
 
 
 def test_the_owner_finds_all_of_it_there(node: Node) -> None:
-    """That the test above could fail: each of its words is on a page of the owner's."""
+    """Shows that the test above can fail: each of its texts is on a page of the owner."""
     browser = Browser().hold_session(owner_of(node))
     pages = "".join(browser.get(f"/nodes/{node.pk}/?tab={tab}").content.decode() for tab in TABS)
     missing = [each for each in secrets_of(node) if each.replace("'", "&#x27;") not in pages]

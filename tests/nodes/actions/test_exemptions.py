@@ -151,7 +151,7 @@ def test_missed_heartbeats_do_not_quarantine_who_is_exempt(node: Node, owner: Us
 def test_a_minute_of_maintenance_does_not_excuse_the_rest_of_the_hour(
     node: Node, owner: User, heard: int, quarantined: int
 ) -> None:
-    """Of 58 minutes that count, a fifth may be missed; what is heard while exempt makes up for nothing."""
+    """A fifth of the 58 counted minutes may be missed. Heartbeats in exempt minutes compensate for none."""
     SweeperClock.objects.create(last_run_at=NOW, counting_from=NOW - DAY)
     last = NOW.replace(second=0) - timedelta(minutes=2)
     HeartbeatMinute.objects.bulk_create(

@@ -28,7 +28,7 @@ ENDPOINT = "https://gpu.example.org:11435"
 
 
 class NodesOfOneOrg:
-    """The nodes of one org, which register and speak for themselves."""
+    """The nodes of one org, which register and send requests themselves."""
 
     def __init__(self, org: Org | None = None) -> None:
         self.org = org or OrgFactory.create()
@@ -72,7 +72,7 @@ class NodesOfOneOrg:
 
 @pytest.fixture
 def cheat() -> NodesOfOneOrg:
-    """An org whose node `rogue` has just been caught."""
+    """An org whose node `rogue` has just been found to cheat."""
     fleet = NodesOfOneOrg()
     assert fleet.register("rogue", hardware=HARDWARE, endpoint=ENDPOINT).status_code == 201
     fleet.forge("rogue")
@@ -384,7 +384,7 @@ def test_node_that_forges_after_a_clear_gets_a_new_finding(cheat: NodesOfOneOrg,
 
 
 def test_sweeper_holds_what_a_crash_left_running(cheat: NodesOfOneOrg) -> None:
-    """The heartbeat that took up the mark was committed, and the process died before it could act."""
+    """The heartbeat that took up the mark was committed, but the process died before it could act."""
     cheat.register("fresh", endpoint="https://new.example.org")
     Node.objects.get(pk="fresh").marks.update(value="gpu.example.org:11435")
     sweep(at=timezone.now())

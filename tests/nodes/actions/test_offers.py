@@ -27,7 +27,7 @@ def node() -> Node:
 
 
 def beat(node: Node, models: Sequence[str] | None, *, after: timedelta = timedelta(0)) -> datetime:
-    """A heartbeat with those models, some time from now. Returns when it was sent."""
+    """Sends a heartbeat with those models after some time. Returns when it was sent."""
     at = timezone.now() + after
     with time_machine.travel(at, tick=False):
         members: dict[str, Any] = {} if models is None else {"models": list(models)}

@@ -28,7 +28,7 @@ HALF_HEARD = (1 << 30) - 1
 
 @pytest.fixture
 def bad() -> Node:
-    """Four days of a node that is there half of the time and fails whatever it is asked; R is about 22."""
+    """A node that was up half of four days and failed every probe. R is about 22."""
     node: Node = NodeFactory.create(
         status=Status.ACTIVE, status_since=NOW - 10 * MINUTE, first_heard_at=NOW - timedelta(days=4)
     )
@@ -48,7 +48,7 @@ def bad() -> Node:
 
 
 def pass_time(node: Node, at: datetime, *, minutes: int) -> datetime:
-    """The worker's jobs, every minute; the node is heard all the while."""
+    """Runs the worker's jobs every minute while the node is heard."""
     for _ in range(minutes):
         at += MINUTE
         Node.objects.filter(pk=node.pk).update(last_heartbeat_at=at)
@@ -61,7 +61,7 @@ def pass_time(node: Node, at: datetime, *, minutes: int) -> datetime:
 
 
 def fall(node: Node) -> None:
-    """Even what was heard turns out to be silence."""
+    """Turns heard minutes into silence, so that R falls further."""
     NodeHour.objects.filter(node=node).update(heard=1)
 
 
@@ -134,7 +134,7 @@ def test_a_quarantine_that_ends_with_a_good_r_leaves_no_pardon() -> None:
 
 @pytest.mark.django_db
 def test_what_an_admin_clears_is_what_is_known_by_then(bad: Node) -> None:
-    """R was last computed before what the quarantine was for; the clear must not be undone by that."""
+    """R was last computed before the cause of the quarantine, which must not undo the clear."""
     admin = UserFactory.create(role=Role.ADMIN)
     Node.objects.filter(pk=bad.pk).update(reputation="70.00")
     bad.refresh_from_db()

@@ -18,7 +18,7 @@ from tests.factories import NodeFactory, UserFactory
 
 
 def together(events: list[Event], node: Node) -> list[bool]:
-    """Lets all events happen at once; which of them moved the node."""
+    """Applies all events at once. Returns which of them moved the node."""
     start = threading.Barrier(len(events))
 
     def one(event: Event) -> bool:

@@ -238,7 +238,7 @@ class WatchedStore(Store):
 def hung_server(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ClickHouseServer]:
-    """A real ClickHouse that takes connections and answers nothing."""
+    """A real ClickHouse that accepts connections and does not answer."""
     store = WatchedStore(NativeTransport(clickhouse_server.url(), timeout_seconds=2.0))
     store.ended = []
     migrate(store, at=timezone.now())

@@ -49,7 +49,7 @@ def admin() -> Browser:
 
 @pytest.fixture
 def viewer(node: Node) -> Browser:
-    """Granted the node by name; its operator has opted in to share it."""
+    """A viewer with a grant for the node, which its operator has shared."""
     user = make_user(Role.VIEWER)
     Node.objects.filter(pk=node.pk).update(shared=True)
     assign_perm("nodes.view_node", user, node)

@@ -31,7 +31,7 @@ USUAL = {"heard": ALL_HOUR, "health_passed": 60, "audits_passed": 1, "latency_pa
 
 @pytest.fixture
 def node(org: Org) -> Node:
-    """Nine whole days and ten hours; it fails something of every kind on two of them."""
+    """A node with nine whole days and ten hours. On two days it fails something of every kind."""
     made: Node = NodeFactory.create(
         id="macbook-001", org=org, status=Status.ACTIVE, first_heard_at=MIDNIGHT - 9 * DAY
     )

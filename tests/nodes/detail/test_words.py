@@ -177,7 +177,7 @@ def test_a_burst_does_not_make_up_for_silence() -> None:
 
 
 def test_a_faultless_node_has_missed_nothing_after_the_consoles_outage() -> None:
-    """Minutes that the outage only touched hold a few heartbeats, and no more were due."""
+    """Minutes that the outage only touched have a few heartbeats, and no more were due."""
     beats = {NOON - back * MINUTE: 6 for back in range(1, 60)}
     for back in range(21, 30):
         del beats[NOON - back * MINUTE]

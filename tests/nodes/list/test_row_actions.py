@@ -16,7 +16,7 @@ MANAGING = ["/maintenance/", "/sharing/", "/token/"]
 
 
 def links_of(page: str, name: str) -> list[str]:
-    """The addresses in the menu of that node's row; none if it has no menu."""
+    """The addresses in the menu of the node's row. Empty if it has no menu."""
     menu = re.search(rf'<ul class="row-menu" id="actions-{name}" popover.*?</ul>', page, re.DOTALL)
     return re.findall(r'href="([^"]+)"', menu[0]) if menu else []
 

@@ -40,7 +40,7 @@ def admin() -> User:
 
 
 def heard(node: Node, *, hours: range = range(6), mask: int = ALL_HOUR, **counts: int) -> None:
-    """Hours of heartbeats. The first that a test names holds the node's first one."""
+    """Writes hours of heartbeats. The first hour that a test names has the node's first heartbeat."""
     first = MIDNIGHT + HOUR * hours[0] + MINUTE * ((mask & -mask).bit_length() - 1)
     Node.objects.filter(pk=node.pk, first_heard_at=None).update(first_heard_at=first)
     NodeHour.objects.bulk_create(

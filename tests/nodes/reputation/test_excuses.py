@@ -142,14 +142,14 @@ def test_a_slow_probe_stays_slow_in_an_hour_that_is_counted_one_by_one(
 
 
 def test_probes_count_while_the_console_was_away_in_part_of_the_hour(node: Node) -> None:
-    """None of them arrived while it was away; those that did were measured by validators."""
+    """No probe arrived while it was down. Those that arrived were measured by validators."""
     probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
     note_outage(starts_at=MIDNIGHT + HOUR + 29 * MINUTE, ends_at=MIDNIGHT + HOUR + 40 * MINUTE, at=AT)
     assert seen(node, ObservationKind.HEALTH) == Observation(ObservationKind.HEALTH, 30, 30)
 
 
 def test_probes_fail_for_nothing_while_most_of_the_network_is_silent(node: Node) -> None:
-    """The console was there, and the way to the nodes was broken."""
+    """The console was up, but the path to the nodes was broken."""
     probe_every_minute(node, HOUR, HOUR + 30 * MINUTE, ok=False)
     silence = CommonSilence(MIDNIGHT + HOUR + 5 * MINUTE, silent=5, active=5, silent_orgs=5, orgs=5)
     outage = begin_outage(silence, at=MIDNIGHT + HOUR + 8 * MINUTE)

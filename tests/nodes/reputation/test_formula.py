@@ -44,7 +44,7 @@ histories = st.dictionaries(st.integers(0, 20), observations(), max_size=20).map
 
 
 def good_day(ago: int = 0, **failed: int) -> EvidenceDay:
-    """A busy day on which nothing failed but what is named."""
+    """A busy day on which nothing failed except what is given."""
     totals = {"silence": 1440, "health": 1440, "audit": 24, "receipt": 300, "latency": 1440, "conduct": 10}
     seen = tuple(
         Observation(ObservationKind(kind), failed.get(kind, 0), total) for kind, total in totals.items()

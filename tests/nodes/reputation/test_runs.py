@@ -126,7 +126,7 @@ def test_computing_on_demand_says_so_even_if_nothing_changed() -> None:
 
 
 def test_a_node_that_died_never_regains_its_reputation() -> None:
-    """Forty days, of which it was there for ten, with the retention policy applied every day."""
+    """Forty days, with the node up for ten, and the retention policy applied every day."""
     node = NodeFactory.create(status=Status.OFFLINE, first_heard_at=MIDNIGHT)
     rules = [rule for rule in retention_policy.rules() if rule.name in KEPT_BY_NODES]
     scores: list[Decimal] = []
@@ -176,7 +176,7 @@ def test_the_first_heartbeat_of_all_is_remembered() -> None:
 
 
 def test_nodes_from_before_are_expected_from_their_first_sign_of_life() -> None:
-    """What the migration fills in: the history's first heartbeat, or the oldest hour or minute on record."""
+    """The migration fills in the history's first heartbeat, or the oldest hour or minute on record."""
     told, hours, minutes, beat, _ = (
         NodeFactory.create(id=name) for name in ("told", "hours", "minutes", "beat", "never")
     )
@@ -247,7 +247,7 @@ def test_a_judgement_that_fails_is_kept_for_the_next_run(monkeypatch: pytest.Mon
 
 
 def test_evidence_alone_leads_to_quarantine() -> None:
-    """From heartbeats that came and probes that failed to R, and from R to quarantine."""
+    """From heartbeats and failed probes to R, and from R to quarantine."""
     node = NodeFactory.create(status=Status.ACTIVE, first_heard_at=MIDNIGHT - 4 * DAY)
     NodeHour.objects.bulk_create(
         NodeHour(

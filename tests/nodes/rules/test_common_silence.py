@@ -12,7 +12,7 @@ FIVE_MINUTES = timedelta(minutes=5)
 
 
 def heard(*seconds_ago: float, org: str | None = None) -> list[LastHeard]:
-    """A node for each, of an organisation of its own unless they share one."""
+    """A node for each argument, with its own organisation unless they share one."""
     return [
         LastHeard(org or f"org-{number}-{ago}", NOW - timedelta(seconds=ago))
         for number, ago in enumerate(seconds_ago)

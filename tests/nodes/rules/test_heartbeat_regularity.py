@@ -48,7 +48,7 @@ def test_a_young_node_counts_from_its_first_heartbeat() -> None:
 
 
 def test_the_first_minute_counts_though_it_is_no_whole_one() -> None:
-    """A node that was heard in its first minute only: one of ten, not "none expected yet"."""
+    """A node that was heard only in its first minute has one of ten, not "none expected yet"."""
     first = AT.replace(second=0) - 10 * MINUTE
     found = regularity({}, {first: 2}, first_heard_at=first + timedelta(seconds=41), at=AT)
     assert (found.minutes_heard, found.minutes_expected, found.longest_gap_minutes) == (1, 10, 9)

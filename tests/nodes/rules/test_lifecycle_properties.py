@@ -41,7 +41,7 @@ WATCHED_ONLY = {
 
 
 class Model:
-    """A node's history, as (event, phase that it was in), and the rules that read it backwards."""
+    """A node's history as (event, phase at the time), and rules that read it backwards."""
 
     def __init__(self) -> None:
         self.phase = Phase.REGISTERED
@@ -49,7 +49,7 @@ class Model:
         self.fraud = False  # fraud, its own or another's, since the node was last cleared
 
     def happen(self, event: Event) -> Reason | None:
-        """Take the event in; the reason of the move that it makes, if any."""
+        """Applies the event. Returns the reason for the move that it causes, if any."""
         self.spell.append(event)
         if event in OF_FRAUD:
             self.fraud = True
@@ -91,7 +91,7 @@ class Model:
 
 
 class LifeMachine(RuleBasedStateMachine):
-    """The table and the model live the same life."""
+    """Applies the same events to the table and to the model."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -68,11 +68,11 @@ class ConsoleRequestHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet: pytest's output is for claims."""
+        """Logs nothing."""
 
 
 class ConsoleForValidators(ThreadingHTTPServer):
-    """`troubles` are answered first, by method, one a request: status, error type, headers."""
+    """`troubles` are errors to answer first, by method, one per request: status, error type, headers."""
 
     daemon_threads = True
     block_on_close = False
@@ -91,7 +91,7 @@ class ConsoleForValidators(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A validator that is stopped hangs up."""
+        """Ignores validators that close the connection when they are stopped."""
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def honest_answer(nonce: str) -> dict[str, object]:
 
 
 class NodeRequestHandler(BaseHTTPRequestHandler):
-    """Hands each request to the test's function, with its nonce."""
+    """Passes each request to the test's function, with its nonce."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # header and body go out in two writes
@@ -52,7 +52,7 @@ class NodeRequestHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet: pytest's output is for claims."""
+        """Logs nothing."""
 
 
 Respond = Callable[[NodeRequestHandler, str], None]
@@ -85,7 +85,7 @@ class LoopbackServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hung up is what many tests are about."""
+        """Ignores clients that close the connection, as many tests do."""
 
 
 def honest(handler: NodeRequestHandler, nonce: str) -> None:

@@ -49,7 +49,7 @@ def taken(spacing: Spacing, at: float, *nodes: Assignment) -> list[tuple[str, Pr
 
 
 def run_until(server: ConsoleForValidators, settled: Callable[[], bool], concurrency: int = 2) -> None:
-    """Run the loop until the console has heard enough; fails if it does not within the deadline."""
+    """Runs the loop until the console has received enough. Fails after the deadline."""
 
     async def run() -> None:
         client = ValidatorClient(url=server.url, validator_id=VALIDATOR_ID, token=TOKEN)
@@ -70,7 +70,7 @@ def run_until(server: ConsoleForValidators, settled: Callable[[], bool], concurr
 
 @contextmanager
 def process(url: str, *options: str) -> Iterator["subprocess.Popen[str]"]:
-    """The real program, as its users start it."""
+    """The validator as a process, as its users start it."""
     command = [sys.executable, "-m", "nodes.validator", "--console", url, "--validator-id", VALIDATOR_ID]
     with subprocess.Popen(
         [*command, "--interval", "0.05", *options],

@@ -71,7 +71,7 @@ def body(content: bytes, status: int = 200, **headers: str) -> Respond:
 
 
 def drip(handler: NodeRequestHandler, nonce: str) -> None:
-    """Sends a byte now and then: each read succeeds, the whole never ends."""
+    """Sends a byte from time to time: each read succeeds, but the answer never ends."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
@@ -230,7 +230,7 @@ def test_unusable_endpoint_fails(endpoint: str, detail: str) -> None:
 
 
 def test_name_is_resolved_once_and_the_checked_address_is_used() -> None:
-    """A name that changes its answer after the check (DNS rebinding) gains nothing."""
+    """A name that resolves differently after the check (DNS rebinding) has no effect."""
     asked = []
 
     async def rebinding(host: str, port: int) -> Sequence[IPAddress]:
@@ -319,7 +319,7 @@ def test_audit_fails_on_one_wrong_answer_whatever_the_others_say() -> None:
 
 @pytest.mark.parametrize("kind", ["health", "audit", "latency"])
 def test_answer_by_a_former_key_fails_and_is_no_false_answer(kind: str) -> None:
-    """The console took the node's new key, and the node never heard of it."""
+    """The console accepted the node's new key, but the node did not receive the answer."""
     now = SigningKey.generate()
     with serving() as server:
         whom = Target(NODE_ID, server.url, bytes(now.verify_key), former_keys=(bytes(32), PUBLIC_KEY))
