@@ -205,6 +205,9 @@ EMAIL_URL = env.str("EMAIL_URL", default="")
 SENDS_MAIL = bool(EMAIL_URL)
 if SENDS_MAIL:
     vars().update(env.email_url_config(EMAIL_URL))
+else:
+    # The one-machine run prints its mails; services have nobody who would read them there.
+    EMAIL_BACKEND = f"django.core.mail.backends.{'console' if EMBEDDED else 'dummy'}.EmailBackend"
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("JATEVO_MAIL_FROM", default="jatevo@localhost")
 SUPPORT_CONTACT = env.str("JATEVO_SUPPORT_CONTACT", default="")

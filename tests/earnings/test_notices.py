@@ -1,0 +1,124 @@
+"""What members are told by mail: one mail an hour, whatever happened, and nobody else's affairs."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.core import mail
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from earnings import notices
+from earnings.payouts import export, mark_ready, return_payment
+from earnings.tasks import mail_digest
+from jatevo.accounts.models import Org, Role, User
+from jatevo.audit.record import actor_of, record
+from tests.accounts.people import make_user
+from tests.earnings.payouts.earners import ADDRESSES, earner, wallet
+from tests.earnings.rows import earn
+from tests.factories import NodeFactory
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def org(db: None) -> Org:
+    return Org.objects.create(name="Alpine Compute")
+
+
+@pytest.fixture
+def owner(org: Org) -> User:
+    return make_user(Role.OPERATOR, org=org, email="owner@example.org")
+
+
+@pytest.fixture
+def rival(db: None) -> User:
+    return make_user(Role.OPERATOR, org=Org.objects.create(name="Rival"), email="rival@example.org")
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    return make_user(Role.ADMIN)
+
+
+def next_hour() -> datetime:
+    return notices.last_full_hour(timezone.now()) + HOUR
+
+
+def run_mails() -> list[str]:
+    mail.outbox.clear()
+    for job in ProcrastinateJob.objects.filter(task_name=notices.DIGEST_TASK, status="todo"):
+        mail_digest(**job.args)
+    return [f"{message.to[0]}\n{message.body}" for message in mail.outbox]
+
+
+def test_one_mail_tells_all_that_happened_in_the_hour(
+    org: Org, owner: User, rival: User, admin: User
+) -> None:
+    wallet(org)
+    node = earner(org, "50", id="n-1")
+    for _ in range(3):
+        earn(
+            NodeFactory.create(org=org),
+            timezone.now(),
+            state="held",
+            rule="implausible",
+            cause="speed",
+            accepted_at=timezone.now(),
+        )
+    mark_ready(nodes=[node.pk], by=admin, at=timezone.now(), reason="November")
+    file = export(by=admin, at=timezone.now(), reason="November").file
+    assert file
+    return_payment(payment=file.payments.get(), by=admin, at=timezone.now(), reason="account closed")
+    record(
+        "earnings.exclude",
+        by=actor_of(admin),
+        subject_kind="node",
+        subject_id="n-1",
+        org_id=org.pk,
+        reason="no such GPU",
+        receipts=12,
+    )
+    assert notices.tell(until=next_hour()) == 1
+    (told,) = run_mails()
+    for words in (
+        owner.email,
+        "3 receipts",
+        "n-1: 12 receipts excluded. Reason: no such GPU",
+        f"$50.00 to Solana {ADDRESSES[0]}",
+        "account closed",
+    ):
+        assert words in told
+
+
+def test_nothing_is_told_twice_and_nothing_is_lost_while_the_worker_is_away(org: Org, owner: User) -> None:
+    start = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    with time_machine.travel(start, tick=False):
+        assert notices.tell(until=start) == 0
+    held_at = start + timedelta(minutes=30)
+    earn(NodeFactory.create(org=org), held_at, state="held", rule="late", cause="late", accepted_at=held_at)
+    assert notices.tell(until=start + 5 * HOUR) == 1
+    assert notices.tell(until=start + 5 * HOUR) == notices.tell(until=start + 6 * HOUR) == 0
+
+
+def test_dispute_is_told_to_both_sides(org: Org, owner: User, rival: User) -> None:
+    assert rival.org
+    for side in (org, rival.org):
+        earn(
+            NodeFactory.create(org=side),
+            timezone.now(),
+            state="held",
+            rule="one_per_request",
+            cause="disputed",
+            request_id="r_1",
+            accepted_at=timezone.now(),
+        )
+    assert notices.tell(until=next_hour()) == 2
+    told = run_mails()
+    assert all("1 receipt," in each for each in told)
+    assert "Rival" not in next(each for each in told if owner.email in each)
+
+
+def test_nobody_is_told_where_nothing_happened(org: Org, owner: User) -> None:
+    assert notices.tell(until=next_hour()) == 0
