@@ -14,6 +14,7 @@ from jatevo.web.errors import FieldProblem, invalid_request
 from jatevo.web.query_values import BadValue, whole_number
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 200
 
@@ -34,15 +35,38 @@ def keyset_page(
 
     A field may be an annotation of the queryset. Raises ApiError 422 for an invalid cursor.
     """
-    descending = fields[0].startswith("-")
     names = [field.removeprefix("-") for field in fields]
+    rows, more = _read(queryset, cursor, limit, fields, names)
+    return KeysetPage(rows, _encode([getattr(rows[-1], name) for name in names]) if more else None)
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """Up to `limit` groups as dictionaries, and the cursor of the next page (None on the last)."""
+
+    rows: list[dict[str, Any]]
+    next: str | None
+
+
+def group_page(
+    queryset: QuerySet[Any, dict[str, Any]], *, cursor: str | None, limit: int, fields: Sequence[str]
+) -> GroupPage:
+    """`keyset_page` for a query with `values()` and aggregates. The fields are what it groups by."""
+    names = [field.removeprefix("-") for field in fields]
+    rows, more = _read(queryset, cursor, limit, fields, names)
+    return GroupPage(rows, _encode([rows[-1][name] for name in names]) if more else None)
+
+
+def _read(
+    queryset: QuerySet[Any, R], cursor: str | None, limit: int, fields: Sequence[str], names: Sequence[str]
+) -> tuple[list[R], bool]:
+    """The rows, and whether there are more."""
     queryset = queryset.order_by(*fields)
     if cursor:
-        queryset = queryset.filter(_beyond(names, _decode(queryset, cursor, names), descending))
+        values = _decode(queryset, cursor, names)
+        queryset = queryset.filter(_beyond(names, values, descending=fields[0].startswith("-")))
     rows = list(queryset[: limit + 1])
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return KeysetPage(rows, _encode([getattr(rows[-1], name) for name in names]) if more else None)
+    return rows[:limit], len(rows) > limit
 
 
 def parse_limit(text: str | None) -> int:
@@ -69,7 +93,7 @@ def _encode(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
 
 
-def _decode(queryset: QuerySet[M], cursor: str, names: Sequence[str]) -> list[Any]:
+def _decode(queryset: QuerySet[Any, Any], cursor: str, names: Sequence[str]) -> list[Any]:
     refused = invalid_request(
         "Some parameters are invalid.", [FieldProblem("cursor", "is not a valid cursor")]
     )
@@ -89,7 +113,7 @@ def _decode(queryset: QuerySet[M], cursor: str, names: Sequence[str]) -> list[An
     return decoded
 
 
-def _typed(queryset: QuerySet[M], name: str, value: Any) -> Any:
+def _typed(queryset: QuerySet[Any, Any], name: str, value: Any) -> Any:
     """The value with the column's type, within its limits.
 
     Raises ValidationError, TypeError or ValueError.
