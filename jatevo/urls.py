@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jatevo.accounts.api_urls")),
     path("v1/", include("nodes.api_urls")),
     path("v1/", include("receipts.api_urls")),
+    path("v1/", include("earnings.api_urls")),
     path("v1/openapi.json", SpectacularJSONAPIView.as_view(permission_classes=[]), name="openapi"),
     path("admin/", admin.site.urls),
     path(probes.LIVENESS_PATH.lstrip("/"), probes.healthz, name="healthz"),  # LivenessMiddleware is faster

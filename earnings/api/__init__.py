@@ -1,0 +1,1 @@
+"""The HTTP API of earnings, /v1/earnings."""
