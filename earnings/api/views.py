@@ -100,7 +100,10 @@ def earnings(request: Request) -> Response:
 
 
 @extend_schema(
-    operation_id="earnings_of_node", summary="Earnings of a node", parameters=[CURSOR, LIMIT], responses=NodeEarningsAnswer
+    operation_id="earnings_of_node",
+    summary="Earnings of a node",
+    parameters=[CURSOR, LIMIT],
+    responses=NodeEarningsAnswer,
 )
 @api_view(["GET", "HEAD"])
 @permission_classes([api_permission(Permission.VIEW_EARNINGS)])

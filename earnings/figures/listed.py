@@ -78,7 +78,7 @@ def listed_days(scope: Scope, *, cursor: str | None, limit: int, rates: JtvoRate
     accounts = {
         name: Coalesce(Sum(f"balance__{name}"), _ZERO) for name in ("accrued", "held", "ready", "exported")
     }
-    days = lines(scope).values("day").annotate(**_LINE_SUMS, **accounts)
+    days: Groups = lines(scope).values("day").annotate(**_LINE_SUMS, **accounts)  # type: ignore[assignment]
     page = group_page(days, cursor=cursor, limit=limit, fields=["-day"])
     return ListedPage([_day(row, rates) for row in page.rows], page.next)
 
@@ -123,10 +123,7 @@ def listed_steps(
     page = group_page(rows, cursor=cursor, limit=limit, fields=["-start", *(f"-{key}" for key in keys)])
     jtvo = _estimates(scope, step, keys, page.rows, rates)
     return ListedPage(
-        [
-            _step(step, row, value, rates)
-            for row, value in zip(page.rows, jtvo, strict=True)
-        ],
+        [_step(step, row, value, rates) for row, value in zip(page.rows, jtvo, strict=True)],
         page.next,
     )
 
@@ -148,9 +145,7 @@ def _by_hour(scope: Scope, keys: Iterable[str]) -> Groups:
     )
 
 
-def _step(
-    step: Step, row: dict[str, Any], jtvo: Decimal | None, rates: JtvoRates
-) -> EarnedStep:
+def _step(step: Step, row: dict[str, Any], jtvo: Decimal | None, rates: JtvoRates) -> EarnedStep:
     start = row["start"]
     if step is not Step.HOUR:
         start = datetime.combine(start, time.min, tzinfo=UTC)

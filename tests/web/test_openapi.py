@@ -22,6 +22,7 @@ from jatevo.settings import RATE_LIMITS
 from nodes.actions import enrol
 from nodes.models import Node, Validator
 from receipts.models import Gateway
+from tests.earnings.rows import earn
 from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
 from tests.machines import SignedSender, bearer
 
@@ -32,7 +33,7 @@ EXPECTED = {
     "/v1/dispatches",
     "/v1/validators/assignments", "/v1/receipts", "/v1/receipts/{node_id}/{request_id}",
     "/v1/receipts/{node_id}/{request_id}/raw", "/v1/auth/login", "/v1/auth/refresh", "/v1/auth/logout",
-    "/v1/users/me",
+    "/v1/users/me", "/v1/earnings", "/v1/earnings/{node_id}",
 }  # fmt: skip
 
 
@@ -74,8 +75,9 @@ NODE_ROUTES = {("POST", "/v1/nodes/heartbeat"), ("POST", "/v1/receipts")}
 GATEWAY_ROUTES = {("POST", "/v1/dispatches")}
 VALIDATOR_ROUTES = {("POST", "/v1/probes"), ("GET", "/v1/validators/assignments")}
 # What no schema can say: which 32 bytes are a key, whose signature fits, what time it is, which fields go together,
-# and that mere white space is no e-mail address.
+# that mere white space is no e-mail address, and which days are a range.
 JUDGED_FURTHER = {
+    "GET /v1/earnings",
     "POST /v1/auth/login",
     "POST /v1/dispatches",
     "POST /v1/enrollments",
@@ -158,6 +160,7 @@ def test_answers_are_as_described_to_right_and_to_wrong_data(mode: GenerationMod
     admin = UserFactory.create(role=Role.ADMIN)
     node = NodeFactory.create(id="node-1")
     ReceiptFactory(node=node)
+    earn(node, timezone.now())
     application = Signing(admin, node, ValidatorFactory.create(), GatewayFactory.create())
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", application)
     schema.config.generation.update(allow_x00=False, with_security_parameters=False)
