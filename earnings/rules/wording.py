@@ -47,11 +47,9 @@ def _passed_late(n: _Numbers) -> str:
 
 def _passed_implausible(n: _Numbers) -> str:
     tokens = count(n["tokens_output"], "output token")
+    at_once = f"{count(n['concurrent'], 'request')} at once (the node serves {n['concurrency']:,})"
     model = "" if n["offered"] else " Which models the node offered then is not known."
-    return (
-        f"{tokens} in {count(n['seconds'], 'second')}, and {n['concurrent']:,} of {n['concurrency']:,} simultaneous"
-        f" requests: within the limits.{model}"
-    )
+    return f"{tokens} in at most {count(n['seconds'], 'second')}, and {at_once}: within the limits.{model}"
 
 
 def _passed_dispatch(n: _Numbers) -> str:
@@ -120,7 +118,7 @@ def _failed_implausible(n: _Numbers, state: VerdictState, cause: Cause) -> str:
 
 _IMPLAUSIBLE: Mapping[Cause, Callable[[_Numbers], str]] = {
     Cause.SPEED: lambda n: (
-        f"{count(n['tokens_output'], 'output token')} in {count(n['seconds'], 'second')};"
+        f"{count(n['tokens_output'], 'output token')} in at most {count(n['seconds'], 'second')};"
         f" the limit for the model is {Decimal(n['limit_output_per_second']):,} per second."
     ),
     Cause.CONTEXT: lambda n: (

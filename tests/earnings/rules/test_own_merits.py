@@ -162,11 +162,24 @@ def test_each_implausible_number_is_named() -> None:
     check = check_of(PayRule.IMPLAUSIBLE, one)
     assert check.numbers["causes"] == ["speed", "context", "model", "concurrency"]
     assert check.sentence == (
-        "100,000,000 output tokens in 5 seconds; the limit for the model is 1,000 per second."
+        "100,000,000 output tokens in at most 5 seconds; the limit for the model is 1,000 per second."
         " 100,000,200 tokens of input and output; the limit for the model is 2,000,000."
         " The node did not offer llama3.1-8b in the 24 hours before."
         " 9 requests ran at the same time; the node says that it serves 4 at once."
     )
+
+
+def test_plausible_numbers_in_words() -> None:
+    assert said(PayRule.IMPLAUSIBLE, item(offered=None)) == (
+        "100 output tokens in at most 5 seconds, and 1 request at once (the node serves 4): within the limits."
+        " Which models the node offered then is not known."
+    )
+    burst = item(ts_start=ENDED, tokens_output=1, second_tokens=9000)
+    assert said(PayRule.IMPLAUSIBLE, burst) == (
+        "9,000 output tokens from requests that began and ended in the same second; the limit is 8,000."
+    )
+    long = item(ts_start=ENDED - timedelta(hours=30))
+    assert said(PayRule.IMPLAUSIBLE, long) == "The request took 1 day 6 hours; the limit is 24 hours."
 
 
 def test_without_gateways_an_unconfirmed_receipt_passes_and_says_so() -> None:
@@ -222,6 +235,12 @@ def test_a_receipt_agrees_with_its_dispatch(changes: dict[str, Any], disagrees: 
     assert judged.confirmed is not bool(disagrees)
     assert judged.cause == ("contradicts" if disagrees else "")
     json.dumps(check.numbers)
+
+
+@pytest.mark.parametrize(("counted", "agrees"), [(160, True), (161, False)])
+def test_tokenisers_may_differ_by_a_tenth_and_fifty(counted: int, agrees: bool) -> None:
+    one = item(tokens_input=counted)
+    assert judge(one, alone(one, dispatch(tokens_input=100)), at=NOW).confirmed is agrees
 
 
 def test_a_disagreement_says_both_sides() -> None:
