@@ -1,22 +1,22 @@
-"""The Merkle tree hash of RFC 6962, section 2.1, with SHA-256. Pure.
+"""The Merkle tree hash of RFC 6962, section 2.1, with SHA-256.
 
-A statement prints the hash of a month's receipts. Whoever has the same receipts computes the same hash.
+A statement prints the hash of a month's receipts. Anyone with the same receipts computes the same hash.
 """
 
 import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-_LEAF: Final = b"\x00"  # the prefixes keep a leaf from passing for an inner node
+_LEAF: Final = b"\x00"  # the prefixes prevent a leaf from being taken for an inner node
 _NODE: Final = b"\x01"
 
 
 def tree_hash(leaves: Iterable[bytes]) -> bytes:
-    """The 32 bytes of the tree's root. Without leaves it is the SHA-256 of nothing.
+    """The 32 bytes of the tree's root. Without leaves it is the SHA-256 of no bytes.
 
-    Takes the leaves one at a time and remembers one hash per level, so it serves any number of them.
+    Takes the leaves one at a time and stores one hash per level, so their number is not limited.
     """
-    # hashes of complete subtrees from left to right, each with the number of its leaves; the numbers fall
+    # hashes of complete subtrees from left to right, each with the number of its leaves, in falling order
     subtrees: list[tuple[int, bytes]] = []
     for leaf in leaves:
         subtrees.append((1, hashlib.sha256(_LEAF + leaf).digest()))
@@ -30,7 +30,7 @@ def tree_hash(leaves: Iterable[bytes]) -> bytes:
 
 
 def receipt_leaf(node_id: str, request_id: str, sha256: bytes) -> bytes:
-    """The line that stands for a receipt: `jatevo/receipt/v1 <node_id> <request_id> <hex SHA-256 of its bytes>`."""
+    """A receipt's leaf: `jatevo/receipt/v1 <node_id> <request_id> <hex SHA-256 of its bytes>`."""
     return f"jatevo/receipt/v1 {node_id} {request_id} {sha256.hex()}".encode()
 
 
