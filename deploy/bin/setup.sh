@@ -72,7 +72,7 @@ if ! .venv/bin/uv --version 2>/dev/null | grep -q "^uv $UV_VERSION"; then
         exit 1
     }
 fi
-say "Downloading the packages of uv.lock (only once; the largest has 180 MB)"
+say "Downloading the packages of uv.lock (only once; the largest is 180 MB)"
 # --inexact keeps packages that were not asked for: uv itself, and the dev packages in `setup.sh run`.
 groups="--group embedded"
 [ "$wanted" = dev ] && groups="$groups --group dev"
