@@ -1,4 +1,4 @@
-"""The demo fleet: reference agents in three regions and a validator, each in its own process.
+"""The demo fleet: reference agents in three regions, a validator and a gateway, each in its own process.
 
 They use the HTTP API like any other agent, know only their own secrets, and are restarted when they end.
 """
@@ -24,11 +24,13 @@ from jatevo.local.keys import write_private
 from nodes.actions import create_sender, enrol, move
 from nodes.models import Node, Validator
 from nodes.tokens import node_token
+from receipts.models import Gateway
 
 log = structlog.get_logger(__name__)
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 VALIDATOR = "demo-validator"
+GATEWAY = "demo-gateway"
 # Exists, relative to the home, if there is invented history, and says until when.
 HISTORY = "demo/history.json"
 # Below the range of ports for outgoing connections, so that a port is still free at the next start.
@@ -127,7 +129,7 @@ class DemoProcess:
 
 
 class DemoFleet:
-    """The demo nodes and their validator. Later runs use the same nodes with the same keys.
+    """The demo nodes, their validator and their gateway. Later runs use the same nodes with the same keys.
 
     `by` enrols the nodes of `org`. `admin` enrols the one that has its own organisation.
     """
@@ -141,11 +143,16 @@ class DemoFleet:
         folder.mkdir(mode=0o700, exist_ok=True)
         env, now = _environment(), time.monotonic()
         _, validator_token = create_sender(Validator, name=VALIDATOR, by=by, at=timezone.now())
+        _, gateway_token = create_sender(Gateway, name=GATEWAY, by=by, at=timezone.now())
+        gateway = folder / GATEWAY
+        gateway.mkdir(mode=0o700, exist_ok=True)
+        gateway_port = _port(gateway)
         self.members = [
             DemoProcess(
                 node.node_id,
                 _agent_command(
                     node,
+                    f"http://{LOOPBACK}:{gateway_port}",
                     _configure(
                         node,
                         folder / node.node_id,
@@ -163,6 +170,11 @@ class DemoFleet:
         command += ["--validator-id", VALIDATOR, "--allow-private"]
         self.members.append(
             DemoProcess(VALIDATOR, command, env | {"JATEVO_VALIDATOR_TOKEN": validator_token}, start_at=now)
+        )
+        command = [sys.executable, "-m", "jatevo.local.demo_gateway", "--console", console_url]
+        command += ["--gateway-id", GATEWAY, "--listen", str(gateway_port)]
+        self.members.append(
+            DemoProcess(GATEWAY, command, env | {"JATEVO_GATEWAY_TOKEN": gateway_token}, start_at=now)
         )
 
     def tick(self, *, at: float) -> None:
@@ -199,18 +211,21 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
             agents.append(
                 PastNode(node.node_id, node.region, node.runtime, node.models, folder / "state", endpoint)
             )
-    invent_history(agents, org=org, by=by, console_url=console_url, validator=VALIDATOR, at=at)
+    invent_history(
+        agents, org=org, by=by, console_url=console_url, validator=VALIDATOR, gateway=GATEWAY, at=at
+    )
     write_private(home / HISTORY, json.dumps({"until": at.isoformat()}))
 
 
-def _agent_command(node: DemoNode, config: Path) -> list[str]:
+def _agent_command(node: DemoNode, router: str, config: Path) -> list[str]:
     command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
     # The nodes share this machine, but each represents a machine of its own.
     command += ["--simulate", str(node.requests_per_second), "--stand-for", node.node_id]
     hardware = config.with_name(HARDWARE_FILE)
     if hardware.exists():
         command += ["--attest", str(hardware)]
-    return [*command, "--fault", node.fault] if node.fault else command
+    # The one that misbehaves makes up its requests: no gateway has sent them.
+    return [*command, *(["--fault", node.fault] if node.fault else ["--router", router])]
 
 
 def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: User) -> Path:

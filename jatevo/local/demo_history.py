@@ -33,10 +33,12 @@ from nodes.figures import refresh_standings
 from nodes.models import Exemption, ExemptionKind, Node, NodeAttestation, SweeperClock, Validator
 from nodes.rules.lifecycle import Reason, Status
 from nodes.tokens import node_token
+from receipts.models import Gateway
 from receipts.partitions import ensure_partitions
 
 DAYS = 14
 RECEIPTS_PER_NODE_DAY = 200.0
+DISPATCHED_SHARE = 0.8  # of the requests, by the gateway
 # Typical for probes over loopback, which the demo's validator sends after the start.
 TYPICAL_P95_MS = 40.0
 MARKS = {"demo": True}  # a signed member of every invented receipt
@@ -91,7 +93,14 @@ class PastNode:
 
 
 def invent_history(
-    agents: Sequence[PastNode], *, org: Org, by: User, console_url: str, validator: str, at: datetime
+    agents: Sequence[PastNode],
+    *,
+    org: Org,
+    by: User,
+    console_url: str,
+    validator: str,
+    gateway: str,
+    at: datetime,
 ) -> None:
     """Writes the nodes and their history up to `at`, and a state file for each agent.
 
@@ -104,6 +113,7 @@ def invent_history(
     first = _whole_hour(now) - DAYS * DAY
     ensure_partitions(at=moment(now - 32 * DAY))
     create_sender(Validator, name=validator, by=by, at=at)
+    create_sender(Gateway, name=gateway, by=by, at=at)
     with transaction.atomic():
         registry.write_nodes(fleet, [org.pk], now=now)
         observations.write_beats(fleet, now=now)
@@ -117,6 +127,8 @@ def invent_history(
             seed=_seed(),
             now=now,
             marks=MARKS,
+            gateway=gateway,
+            dispatched_share=DISPATCHED_SHARE,
         )
         _write_hours(fleet, facts, first=first, until=_whole_hour(now))
         _write_incident(now, by=by.email)

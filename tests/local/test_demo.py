@@ -13,11 +13,12 @@ from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import actor_of
 from jatevo.local.children import Children
-from jatevo.local.demo import LONGEST_PAUSE_SECONDS, NODES, DemoFleet, DemoNode, DemoProcess
+from jatevo.local.demo import GATEWAY, LONGEST_PAUSE_SECONDS, NODES, DemoFleet, DemoNode, DemoProcess
 from jatevo.local.seed import seed_users
 from nodes.actions import find_fraud, relate
 from nodes.models import Enrollment, FraudCause, Node, NodeMark
-from nodes.tokens import node_token
+from nodes.tokens import node_token, sender_token
+from receipts.models import Gateway
 from tests.factories import NodeFactory
 
 CONSOLE = "http://127.0.0.1:8000"
@@ -114,6 +115,21 @@ def test_each_node_represents_its_own_machine(
     agents = [member._command for member in fleet.members if "jatevo_agent" in member._command]
     assert len({command[command.index("--stand-for") + 1] for command in agents}) == len(NODES)
     assert len({config_of(tmp_path, node)["listen"] for node in NODES}) == len(NODES)
+
+
+def test_honest_nodes_take_their_requests_from_the_gateway_and_the_rogue_makes_its_own_up(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
+    commands = {member.name: member._command for member in fleet.members}
+    port = commands[GATEWAY][commands[GATEWAY].index("--listen") + 1]
+    for node in NODES:
+        command = commands[node.node_id]
+        assert ("--router" in command) is not bool(node.fault)
+        assert node.fault or command[command.index("--router") + 1] == f"http://127.0.0.1:{port}"
+    (member,) = (member for member in fleet.members if member.name == GATEWAY)
+    assert member.env["JATEVO_GATEWAY_TOKEN"] == sender_token(Gateway.objects.get(pk=GATEWAY))
+    assert "--gateway-id" in member._command
 
 
 def test_registered_node_comes_back_with_its_token_at_the_new_port(

@@ -21,7 +21,7 @@ from jatevo.web import notices
 from nodes.models import Exemption, ExemptionKind, Node, NodeKey
 from nodes.rules.lifecycle import Status
 from nodes.tokens import node_token
-from receipts.models import Receipt
+from receipts.models import Dispatch, Receipt, UnjudgedReceipt
 from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory
@@ -71,6 +71,18 @@ def test_the_history_is_whole_and_agrees_with_itself(
     assert (counted["requests"], counted["tokens"]) == (of_them.count(), sums["tokens"])
     ((in_store,),) = chdb_store.execute("SELECT count() FROM receipt_facts")
     assert in_store == receipts.count()
+
+    waiting = UnjudgedReceipt.objects.values_list("id", "accepted_at", "node_id", "request_id")
+    assert set(waiting) == set(receipts.values_list("id", "accepted_at", "node_id", "request_id"))
+    for node in nodes:
+        facts = set(node.receipts.values_list("org_id", "concurrency", "key_since", "key_until"))
+        assert facts == {(node.org_id, node.concurrency, node.keys.get().valid_from, None)}
+        assert {offer.model for offer in node.offers.filter(offered_until=None)} == set(node.models_offered)
+        assert not node.receipts.filter(ts_end__lt=node.created_at).exists()
+    dispatched = set(Dispatch.objects.values_list("request_id", "node_id", "model", "tokens_input"))
+    agreeing = dispatched & set(receipts.values_list("request_id", "node_id", "model_id", "tokens_input"))
+    assert dispatched == agreeing
+    assert 0.75 < len(dispatched) / receipts.count() < 0.85
 
     incident = Incident.objects.get()
     assert "Demo data" in incident.description

@@ -28,8 +28,10 @@ from nodes.actions import recompute
 from nodes.figures import refresh_standings
 from nodes.models import Node, SweeperClock, Validator
 from nodes.rules.lifecycle import Status
+from receipts.models import Gateway
 from receipts.partitions import ensure_partitions
 
+GATEWAY, DISPATCHED_SHARE = "load-gateway", 0.8
 VALIDATORS = ["load-validator-1", "load-validator-2"]
 # The summariser itself sums up the last hours, as many as a day's trend needs. A formula gives earlier ones.
 SUMMED_UP_HOURS = 25
@@ -133,6 +135,7 @@ class Loading:
         wish, per_day, now = self._wish, self._wish.receipts_per_node_day, self._wish.now
         for name in VALIDATORS:
             Validator.objects.get_or_create(pk=name, defaults={"last_seen_at": moment(now)})
+        Gateway.objects.get_or_create(pk=GATEWAY, defaults={"last_seen_at": moment(now)})
         with self._step("nodes, attestations, keys, transitions"):
             registry.write_nodes(fleet, [org.pk for org in orgs], now=now)
         with self._step("minutes of heartbeats"):
@@ -151,6 +154,8 @@ class Loading:
                 per_node_day=per_day,
                 seed=wish.seed,
                 now=now,
+                gateway=GATEWAY,
+                dispatched_share=DISPATCHED_SHARE,
             )
         SweeperClock.objects.update_or_create(
             pk=1, defaults={"last_run_at": moment(now), "counting_from": moment(now)}

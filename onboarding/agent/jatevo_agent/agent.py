@@ -23,6 +23,7 @@ from .heartbeat import Heartbeat
 from .key_change import CurrentKey, KeyChange
 from .machine import MachineFigures
 from .registration import Registrar, identity
+from .routed import RoutedRequests, RouterClient
 from .simulate import SyntheticRequests
 from .spool import Spool, SpoolClosed
 from .state import NodeState, StateFolder
@@ -40,11 +41,13 @@ class Agent:
         fault: Fault | None = None,
         stands_for: str = "",
         attest: Mapping[str, Any] | None = None,
+        router: str = "",
     ) -> None:
         self._config = config
         self._fault = fault
         self._stands_for = stands_for
         self._attest = attest
+        self._router = router
         self._folder = StateFolder(config.state_dir)
         self._stopping = threading.Event()
         self._clock = ConsoleClock()
@@ -143,14 +146,26 @@ class Agent:
         self._start("key change", lambda: change.run(registered))
         if self._config.simulate_per_second > 0:
             recorder = Recorder(self._config, self._receipt_key(key), spool, delivery.wake)
-            requests = SyntheticRequests(
+            self._start("requests", self._simulation(registered.node_id, recorder).run)
+
+    def _simulation(self, node_id: str, recorder: "Recorder") -> SyntheticRequests | RoutedRequests:
+        if not self._router:
+            return SyntheticRequests(
                 rate_per_second=self._config.simulate_per_second,
                 models=self._config.models,
                 clock=self._clock,
                 record=recorder.record,
                 stopping=self._stopping,
             )
-            self._start("requests", requests.run)
+        return RoutedRequests(
+            rate_per_second=self._config.simulate_per_second,
+            models=self._config.models,
+            concurrency=self._config.concurrency,
+            clock=self._clock,
+            router=RouterClient(self._router, node_id, self._config.models),
+            record=recorder.record,
+            stopping=self._stopping,
+        )
 
     def _health_server(self, state: NodeState, key: CurrentKey) -> HealthServer:
         if self._fault is Fault.BAD_HEALTH:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from . import __version__, logs
 from .agent import Agent
@@ -47,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
         "--simulate", type=float, metavar="RATE", help="complete made-up requests, RATE per second on average"
     )
     run.add_argument(
+        "--router",
+        default="",
+        metavar="URL",
+        help="take the simulated requests from this router instead of making them up",
+    )
+    run.add_argument(
         "--fault",
         type=Fault,
         choices=list(Fault),
@@ -81,12 +88,21 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     logs.start_logging()
     config = _with_rate(load_config(options.config), options.simulate)
-    agent = Agent(config, options.fault, options.stand_for, _hardware(options.attest))
+    agent = Agent(
+        config, options.fault, options.stand_for, _hardware(options.attest), _router(options.router)
+    )
     agent.stop_on_signals()
     logs.info("starting", version=__version__, node=config.node_id, console=config.console)
     if options.fault:
         logs.warning("misbehaving on request", fault=options.fault)
     return agent.run()
+
+
+def _router(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ConfigError("--router: must be an http or https URL.")
+    return url
 
 
 def _hardware(file: Path | None) -> dict[str, Any] | None:
