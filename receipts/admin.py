@@ -18,7 +18,7 @@ class DispatchAdmin(ReadOnlyAdmin):
 
     list_display = ("received_at", "request_id", "node_id", "model_id", "ts", "hedged", "gateway")
     list_filter = ("gateway",)
-    search_fields = ("=request_id",)
+    search_fields = ("request_id__exact",)
     show_full_result_count = False
 
 
@@ -28,7 +28,7 @@ class DispatchWinnerAdmin(ReadOnlyAdmin):
 
     list_display = ("received_at", "request_id", "node_id", "gateway")
     list_filter = ("gateway",)
-    search_fields = ("=request_id",)
+    search_fields = ("request_id__exact",)
     show_full_result_count = False
 
 
@@ -38,7 +38,7 @@ class DispatchConflictAdmin(ReadOnlyAdmin):
 
     list_display = ("received_at", "gateway", "request_id", "node_id", "before", "now", "times")
     list_filter = ("gateway",)
-    search_fields = ("=request_id", "=node_id")
+    search_fields = ("request_id__exact", "node_id__exact")
 
 
 @admin.register(ForgedReceipt)

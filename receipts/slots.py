@@ -27,9 +27,7 @@ class PaymentState:
     rule: str = ""
 
 
-NOT_JUDGED = PaymentState(
-    "pending", "Not judged yet", Tone.IDLE, "Earnings have not judged this receipt yet."
-)
+NOT_JUDGED = PaymentState("pending", "Pending", Tone.IDLE, "Not judged yet.")
 
 # The states of receipts by receipt id. Receipts that it does not know are left out. It is called once for a
 # page, with all of its receipts, and answers with a constant number of queries.

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from nacl.signing import SigningKey
 
+from earnings.rules.wallets import check_address
 from jatevo.accounts.models import Role, User
 from jatevo.local.demo import NODES, ensure_history, history_until
 from jatevo.local.demo_history import DAYS, PASTS, notice
@@ -76,6 +77,7 @@ def test_the_history_is_whole_and_agrees_with_itself(
     assert set(waiting) == set(receipts.values_list("id", "accepted_at", "node_id", "request_id"))
     for node in nodes:
         facts = set(node.receipts.values_list("org_id", "concurrency", "key_since", "key_until"))
+        assert check_address(node.wallet_chain, node.wallet_address) == node.wallet_address
         assert facts == {(node.org_id, node.concurrency, node.keys.get().valid_from, None)}
         assert {offer.model for offer in node.offers.filter(offered_until=None)} == set(node.models_offered)
         assert not node.receipts.filter(ts_end__lt=node.created_at).exists()

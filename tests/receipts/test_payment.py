@@ -55,7 +55,7 @@ def test_without_a_source_nothing_is_judged(
     monkeypatch.setattr(slots, "_sources", [])
     ReceiptFactory(node=node, request_id="r_1")
     assert "Not judged yet" in text_of(operator.get("/receipts/"))
-    assert "have not judged this receipt yet" in text_of(operator.get("/receipts/macbook-001/r_1/"))
+    assert "Not judged yet." in text_of(operator.get("/receipts/macbook-001/r_1/"))
     user = UserFactory.create(org=org)
     (line,) = Client().get("/v1/receipts", headers=bearer(user)).json()["results"]
     assert line["payment"] == {"state": "pending", "rule": None}

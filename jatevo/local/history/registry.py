@@ -13,6 +13,7 @@ from jatevo.wire.names import normal_model
 from nodes.rules.lifecycle import Phase, Reason, Status
 
 OFFLINE_AFTER = 5 * MINUTE
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _NODE = (
     "id", "org_id", "region", "runtime", "status", "probing_since", "status_since", "status_reason", "failed_probes",
     "passed_audits", "fraud", "token_version", "models_offered", "endpoint", "agent_version", "wallet_chain",
@@ -71,7 +72,7 @@ def _node(member: InventedNode, org: UUID, now: int) -> tuple[Any, ...]:
         member.endpoint,
         member.agent_version,
         "solana",
-        f"So1{member.digest('wallet').hex()[:40]}",
+        _solana_address(member.digest("wallet")),
         member.asn,
         member.green,
         member.shared,
@@ -87,6 +88,15 @@ def _node(member: InventedNode, org: UUID, now: int) -> tuple[Any, ...]:
         6 if heard else 0,
         moment(member.joined),
     )
+
+
+def _solana_address(key: bytes) -> str:
+    """The base58 text of 32 bytes, as Solana writes addresses."""
+    number, digits = int.from_bytes(key), ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = _BASE58[digit] + digits
+    return "1" * (len(key) - len(key.lstrip(b"\0"))) + digits
 
 
 def _attestation(member: InventedNode) -> tuple[Any, ...]:
