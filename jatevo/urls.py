@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("jatevo.accounts.urls")),
     path("nodes/", include("nodes.urls")),
     path("receipts/", include("receipts.urls")),
+    path("earnings/run/", include("earnings.run.urls")),
     path("run-a-node/", include("onboarding.urls")),
     path("v1/", include("jatevo.overview.api_urls")),
     path("v1/", include("jatevo.accounts.api_urls")),
