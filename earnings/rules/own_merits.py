@@ -135,17 +135,15 @@ def _dispatch(item: ItemFacts, request: RequestFacts, at: datetime) -> RuleOutco
     to_it = request.dispatches_to(item)
     expires_at = item.ts_end + DISPATCH_COUNTS
     # of several dispatches to the node the one that agrees best
-    wrong = min((disagreements(item, dispatch) for dispatch in to_it), key=len, default=[])
-    if any_node and not to_it:
-        wrong = ["node"]
+    said = min(to_it, key=lambda dispatch: len(disagreements(item, dispatch)), default=None)
+    wrong = disagreements(item, said) if said else ["node"] if any_node else []
     numbers: dict[str, str | int | bool | Sequence[str] | None] = {
         "dispatched": bool(to_it),
         "disagrees": list(wrong),
         "required": item.require_dispatch,
         "expires_at": rfc3339(expires_at),
     }
-    if to_it and wrong:
-        said = min(to_it, key=lambda dispatch: len(disagreements(item, dispatch)))
+    if said and wrong:
         numbers |= {
             "model": item.model,
             "said_model": said.model,

@@ -243,6 +243,15 @@ def test_tokenisers_may_differ_by_a_tenth_and_fifty(counted: int, agrees: bool) 
     assert judge(one, alone(one, dispatch(tokens_input=100)), at=NOW).confirmed is agrees
 
 
+def test_of_several_dispatches_to_a_node_the_one_that_agrees_best_counts() -> None:
+    bad, worse = dispatch(max_tokens=50), dispatch(max_tokens=40, model="qwen3")
+    assert verdict(item(), bad, dispatch(), worse) == (PAYABLE, "", "")
+    for order in ((bad, worse), (worse, bad)):
+        assert said(PayRule.DISPATCH, item(), *order).startswith(
+            "The receipt counts 100 output tokens, and the gateway allowed 50."
+        )
+
+
 def test_a_disagreement_says_both_sides() -> None:
     told = said(PayRule.DISPATCH, item(), dispatch(model="qwen3", max_tokens=50, tokens_input=10))
     assert told.startswith(
