@@ -3,11 +3,9 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Min
-
+from earnings.accrual.run import judged_until as accrual_has_judged_until
 from earnings.models import Rate
 from jatevo.web.figures import Amount
-from receipts.models import UnjudgedReceipt
 
 # Accrual runs every ten seconds. Figures older than this are shown as stale.
 STALE_AFTER = timedelta(minutes=10)
@@ -18,8 +16,7 @@ BEHIND = "Newer receipts have not been judged yet."
 
 def judged_until(at: datetime) -> datetime:
     """The newest moment up to which every accepted receipt has been judged."""
-    oldest: datetime | None = UnjudgedReceipt.objects.aggregate(oldest=Min("accepted_at"))["oldest"]
-    return at if oldest is None else min(at, oldest)
+    return accrual_has_judged_until(at=at)
 
 
 def rates_are_set() -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import F, QuerySet, Sum
 
 from earnings.figures.scope import Scope
+from earnings.figures.sums import EXACT
 from earnings.models import NodeBalance
 
 
@@ -23,6 +24,9 @@ class Balances:
     ready: Decimal = Decimal(0)
     exported: Decimal = Decimal(0)
     carried: Decimal = Decimal(0)
+
+    def __add__(self, other: "Balances") -> "Balances":
+        return Balances(*(EXACT.add(getattr(self, name), getattr(other, name)) for name in _ACCOUNTS))
 
     @property
     def available(self) -> Decimal:

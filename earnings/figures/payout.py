@@ -1,13 +1,16 @@
 """The next payout: when, from how much on, and what is missing. And what one day counts as."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import date, datetime
+from decimal import ROUND_CEILING, Context, Decimal
 
 from earnings.figures.balances import Balances
 from earnings.figures.sums import EXACT
 from earnings.models import Policy
+from earnings.rules.rounding import CENT
 from earnings.rules.schedule import PayoutInterval, Schedule, next_payout
+
+EXACT_ENOUGH = Context(prec=100)
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,16 @@ class NextPayout:
     available_usd: Decimal
     missing_usd: Decimal
     hold_days: int
+
+    @property
+    def day(self) -> date:
+        """The UTC day of the payout."""
+        return self.at.date()
+
+    @property
+    def missing_to_show(self) -> Decimal:
+        """What is missing, rounded up, so that it never reads as less than it is."""
+        return self.missing_usd.quantize(CENT, rounding=ROUND_CEILING, context=EXACT_ENOUGH)
 
     @property
     def reached(self) -> bool:

@@ -50,6 +50,11 @@ PLACES = (
         "/receipts/",
         _permitted(Permission.VIEW_RECEIPTS),
     ),
+    _Place(
+        NavItem("Earnings", "earnings:home", "earnings", "e"),
+        "/earnings/",
+        _permitted(Permission.VIEW_EARNINGS),
+    ),
     _Place(NavItem("Status", "overview:status", "heartbeat", "t"), "/status/", _network_open),
     _Place(
         NavItem("Run a node", "onboarding:start", "run", "a"),

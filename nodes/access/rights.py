@@ -17,6 +17,7 @@ class Rights:
     named: bool  # sees the node's id, its keys and its receipts
     owns: bool  # may manage the node: an admin, or an operator of its organisation
     wallet: bool
+    earnings: bool
     evidence: bool
     moderate: bool
     manage: bool
@@ -32,6 +33,7 @@ def rights_of(user: object, node: Node, names: NodeNames) -> Rights:
         named=names.named(node),
         owns=owns,
         wallet=owns and allowed(user, Permission.VIEW_WALLETS),
+        earnings=owns and allowed(user, Permission.VIEW_EARNINGS),
         evidence=owns or allowed(user, Permission.VIEW_QUARANTINE_EVIDENCE),
         moderate=allowed(user, Permission.QUARANTINE_NODES),
         manage=owns and allowed(user, Permission.MANAGE_NODES),

@@ -16,11 +16,11 @@ from nodes.detail.correlation import correlation
 from nodes.detail.history import history_of
 from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.metrics_tab import charts_context, excused_of, heard_context, regularity_in_words
-from nodes.detail.receipts_so_far import receipts_so_far
 from nodes.detail.reputation_tab import reputation_panel
 from nodes.maintenance import maintenance_of
 from nodes.models import Exemption, ExemptionKind, FindingState, Node
 from nodes.rules.explanations import Explanation, explain
+from nodes.slots import earnings_source
 
 RECEIPTS_SHOWN = 10
 # how long before its start announced maintenance is shown
@@ -40,10 +40,6 @@ class Tab(StrEnum):
         return self.value.capitalize()
 
 
-# Tabs that would reveal the node's identity, or concern only its owner.
-_NAMED_TABS = {Tab.RECEIPTS, Tab.EARNINGS}
-
-
 @dataclass(frozen=True)
 class Banner:
     """An exemption of the node that is `under_way` or announced."""
@@ -57,7 +53,9 @@ class Banner:
 
 def tabs_for(rights: Rights) -> list[Tab]:
     """The tabs that a reader may open."""
-    return [tab for tab in Tab if rights.named or tab not in _NAMED_TABS]
+    # receipts reveal the node's identity; earnings concern its owner alone
+    opened = {Tab.RECEIPTS: rights.named, Tab.EARNINGS: rights.earnings}
+    return [tab for tab in Tab if opened.get(tab, True)]
 
 
 def explanation_of(node: Node, *, at: datetime) -> Explanation:
@@ -105,7 +103,7 @@ def tab_context(
         case Tab.HARDWARE:
             return _hardware(node, rights)
         case Tab.EARNINGS:
-            return {"so_far": receipts_so_far(node, at=at)}
+            return _earnings(node, reader, at)
         case Tab.REPUTATION:
             return {"reputation": reputation_panel(node, at=at)}
         case Tab.HISTORY:
@@ -161,6 +159,13 @@ def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
     for each in forged:
         groups.setdefault(each.detail, []).append(each)
     return list(groups.items())
+
+
+def _earnings(node: Node, reader: object, at: datetime) -> dict[str, Any]:
+    if not isinstance(reader, User):
+        raise TypeError("visitors have no tab of earnings")
+    content = earnings_source().tab(node, reader, at)
+    return {"earnings_template": content.template, **content.context}
 
 
 def _hardware(node: Node, rights: Rights) -> dict[str, Any]:

@@ -7,17 +7,20 @@ templates/nodes/list/cells.html.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from operator import attrgetter
 
 from django.db.models import F, OrderBy, Value
 from django.db.models.functions import NullIf
 
 from jatevo.accounts.models import Role, User
+from jatevo.accounts.permissions import Permission, allowed
 from jatevo.web.csv_export import Cell
 from nodes.access.names import NodeNames
 from nodes.access.versions import plain_version
 from nodes.figures import NodeFigures, standing_figures
 from nodes.models import Node, NodeQuerySet
+from nodes.slots import earnings_source
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class Row:
     figures: NodeFigures
 
     @property
+    def earnings_usd(self) -> Decimal | None:
+        """The node's earnings to date, for its owner. None where they are unknown."""
+        return getattr(self.node, EARNINGS, None) if self.named else None
+
+    @property
+    def earnings_unknown(self) -> str:
+        """Why they are unknown."""
+        return earnings_source().unknown
+
+    @property
     def agent_version(self) -> str:
         """The agent's version, as far as this reader may see it."""
         return self.node.agent_version if self.named else plain_version(self.node.agent_version)
@@ -44,6 +57,8 @@ class Row:
         return attestation.gpu_model if attestation else ""
 
 
+# the annotation with a node's earnings to date
+EARNINGS = "earnings_usd"
 # A CSV heading and how to get its value: text, a number, a moment, or None for unknown.
 CsvValue = tuple[str, Callable[[Row], Cell]]
 
@@ -53,7 +68,7 @@ class Column:
     """A column. `fields` are the fields of Node that its cell and CSV values read.
 
     `order` is the field to sort by, '' if it cannot be sorted. `identity`: shown only to those who may know
-    the node's identity. `blank`: an empty text means unknown. `help` is the key of its definition. Without
+    the node's identity; `money`: only to those who may see earnings. `blank`: an empty text means unknown. `help` is the key of its definition. Without
     `csv`, the CSV has the field under the column's key.
     """
 
@@ -66,6 +81,7 @@ class Column:
     default: bool = True
     identity: bool = False
     blank: bool = False
+    money: bool = False
     help: str = ""
 
     @property
@@ -127,12 +143,13 @@ COLUMNS: tuple[Column, ...] = (
         number=True,
         help="uptime_7d",
     ),
-    # not sortable until there are earnings; until then they are unknown, which is not 0
     Column(
         "earnings",
         "Earnings to date",
-        csv=(("earnings_usd", lambda row: None),),
+        order=EARNINGS,
+        csv=(("earnings_usd", attrgetter("earnings_usd")),),
         number=True,
+        money=True,
         help="earnings_to_date",
     ),
     Column(
@@ -223,12 +240,14 @@ DEFAULT_SORT = Sort(_BY_KEY["name"])
 
 def columns_for(user: object) -> list[Column]:
     """The columns that a person can choose from. Only admins can choose the organisation."""
+    sees_money = allowed(user, Permission.VIEW_EARNINGS)
     sees_names = isinstance(user, User) and user.role in (Role.ADMIN, Role.OPERATOR)
     is_admin = isinstance(user, User) and user.role == Role.ADMIN
     return [
         column
         for column in COLUMNS
-        if not column.identity or (sees_names and (column.key != "org" or is_admin))
+        if (not column.identity or (sees_names and (column.key != "org" or is_admin)))
+        and (not column.money or sees_money)
     ]
 
 
@@ -261,17 +280,25 @@ def ordered(nodes: NodeQuerySet, sort: Sort) -> NodeQuerySet:
     return nodes.order_by(OrderBy(known, descending=sort.down, nulls_last=True), F("shown_name"))
 
 
-def with_fields(nodes: NodeQuerySet, columns: Iterable[Column]) -> NodeQuerySet:
+def with_earnings(nodes: NodeQuerySet, reader: object) -> NodeQuerySet:
+    """The nodes with their earnings to date, as far as the reader may see them."""
+    earned = earnings_source().to_date(reader)
+    return nodes if earned is None else nodes.annotate(**{EARNINGS: earned})
+
+
+def with_fields(nodes: NodeQuerySet, columns: Sequence[Column], reader: object) -> NodeQuerySet:
     """The nodes with only the fields that these columns read, in one query."""
+    if any(column.money for column in columns):
+        nodes = with_earnings(nodes, reader)
     fields = {*_EVERY_ROW, *(field for column in columns for field in column.fields)}
     related = {field.partition("__")[0] for field in fields if "__" in field}
     return nodes.select_related(*sorted(related)).only(*sorted(fields))
 
 
-def in_that_order(node_ids: Iterable[str], columns: Sequence[Column]) -> list[Node]:
+def in_that_order(node_ids: Iterable[str], columns: Sequence[Column], reader: object) -> list[Node]:
     """These nodes, in the order of `node_ids`, with the fields that the columns read. One query."""
     ids = list(node_ids)
-    found = {node.pk: node for node in with_fields(Node.objects.filter(pk__in=ids), columns)}
+    found = {node.pk: node for node in with_fields(Node.objects.filter(pk__in=ids), columns, reader)}
     return [found[node_id] for node_id in ids if node_id in found]
 
 

@@ -17,9 +17,9 @@ def csv_header(columns: Sequence[Column]) -> list[str]:
 
 
 def csv_rows(
-    nodes: NodeQuerySet, columns: Sequence[Column], names: NodeNames, *, at: datetime
+    nodes: NodeQuerySet, columns: Sequence[Column], names: NodeNames, *, reader: object, at: datetime
 ) -> Iterator[list[Cell]]:
     """The CSV rows of the nodes, in the list's order."""
     values = [value for column in columns for _, value in column.csv_values]
-    for row in rows_of(with_fields(nodes, columns).iterator(chunk_size=_AT_ONCE), names, at=at):
+    for row in rows_of(with_fields(nodes, columns, reader).iterator(chunk_size=_AT_ONCE), names, at=at):
         yield [value(row) for value in values]

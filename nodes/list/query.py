@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from nodes.access.names import NodeNames
-from nodes.list.columns import Column, Sort, chosen_columns, ordered, parse_sort
+from nodes.list.columns import Column, Sort, chosen_columns, ordered, parse_sort, with_earnings
 from nodes.list.facets import Facets
 from nodes.list.filters import NodeFilter
 from nodes.models import Node, NodeQuerySet
@@ -66,6 +66,7 @@ class ListQuery:
     def __init__(self, query: QueryDict, user: Any, names: NodeNames, *, default_columns: str = "") -> None:
         self.query = canonical(query)
         self.names = names
+        self.reader = user
         self.org = getattr(user, "org", None) if names.everything else None
         self.visible: NodeQuerySet = names.annotated(Node.objects.visible_to(user))
         self._filter = NodeFilter(self.query, queryset=self.visible, names=names, org=self.org)
@@ -92,6 +93,8 @@ class ListQuery:
     def nodes(self) -> NodeQuerySet:
         """The matching nodes, in the order asked for."""
         found: NodeQuerySet = self.visible.none() if self.problems else self._filter.qs
+        if self.sort.column.money:
+            found = with_earnings(found, self.reader)
         return ordered(found, self.sort)
 
     def url(self, **changes: str | None) -> str:

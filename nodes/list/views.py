@@ -54,7 +54,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     paginator = Paginator(wanted.nodes().values_list("pk", flat=True), PER_PAGE)
     paginator.count = facets.total  # already counted with the facets
     page = paginator.get_page(wanted.query.get("page"))
-    rows = rows_of(in_that_order(page.object_list, wanted.columns), names, at=now)
+    rows = rows_of(in_that_order(page.object_list, wanted.columns, request.user), names, at=now)
     rights = [rights_of(request.user, row.node, names) for row in rows]
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
@@ -108,7 +108,7 @@ def export_nodes(request: HttpRequest) -> HttpResponseBase:
                 subject_id="list",
                 query=wanted.suffix(),
             )
-    rows = csv_rows(wanted.nodes(), wanted.columns, names, at=now)
+    rows = csv_rows(wanted.nodes(), wanted.columns, names, reader=request.user, at=now)
     zone = zone_of(request)
     name = f"jatevo-nodes-{now.astimezone(zone):%Y-%m-%d}.csv"
     return csv_answer(csv_header(wanted.columns), rows, name=name, zone=zone)

@@ -13,14 +13,15 @@ from tests.accounts.people import make_user
 
 EVERYBODY = ["Overview", "Nodes", "Status"]
 SIGNED_IN = ["Overview", "Nodes", "Receipts", "Status"]
+EARNING = ["Overview", "Nodes", "Receipts", "Earnings", "Status"]
 
 
 @pytest.mark.parametrize(
     ("role", "labels"),
     [
         (Role.VIEWER, SIGNED_IN),
-        (Role.OPERATOR, [*SIGNED_IN, "Run a node"]),
-        (Role.ADMIN, [*SIGNED_IN, "Run a node", "Admin"]),
+        (Role.OPERATOR, [*EARNING, "Run a node"]),
+        (Role.ADMIN, [*EARNING, "Run a node", "Admin"]),
     ],
 )
 def test_each_role_finds_its_places(visitor: Browser, org: Org, role: Role, labels: list[str]) -> None:
@@ -42,6 +43,7 @@ def test_the_place_one_is_at_is_marked() -> None:
 
     assert active("/") == ["Overview"]
     assert active("/nodes/macbook-001/") == ["Nodes"]
+    assert active("/earnings/receipts/") == ["Earnings"]
     assert active("/run-a-node/") == ["Run a node"]
     assert active("/password/") == []
 

@@ -158,7 +158,6 @@ def test_the_last_measured_p95_and_uptime_are_in_the_list(operator: Browser, org
     assert "287 ms" in page
     assert "99.5 %" in page
     assert "No probe has measured it in the past hour." in page
-    assert "not yet" in page  # earnings
     assert "is not responding" not in page
 
 
@@ -230,7 +229,7 @@ def four(org: Org) -> None:
 def test_the_columns_that_sort_are_all_but_those_without_a_figure() -> None:
     admin = UserFactory.build(role=Role.ADMIN)
     sortable = {column.key for column in columns_for(admin) if column.order}
-    assert {column.key for column in COLUMNS} - sortable == {"earnings"}
+    assert {column.key for column in COLUMNS} == sortable
     assert {*ORDERS, "org"} == sortable
 
 
@@ -244,7 +243,7 @@ def test_a_column_sorts_both_ways_and_what_is_unknown_is_last(operator: Browser,
 
 
 @pytest.mark.usefixtures("four")
-@pytest.mark.parametrize("sort", ["earnings", "org", "wallet_address", "-bogus", "models_offered"])
+@pytest.mark.parametrize("sort", ["org", "wallet_address", "-bogus", "models_offered"])
 def test_what_is_no_column_of_ones_own_sorts_by_name(operator: Browser, sort: str) -> None:
     assert names_in(text_of(operator.get(f"/nodes/?sort={sort}"))) == ["a", "b", "c", "d"]
 

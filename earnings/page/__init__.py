@@ -1,0 +1,1 @@
+"""The page of earnings, the receipts behind its figures, and the tab of a node."""

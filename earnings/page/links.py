@@ -1,0 +1,95 @@
+"""Where figures lead, and what is said beside them."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from django.urls import reverse
+
+from earnings.figures.periods import Period
+from earnings.figures.query import EarningsQuery
+from earnings.page.node_rows import EarnerRow
+from earnings.page.summary import Summary
+from jatevo.web.templatetags.money import usd_words
+
+_STATES = ("payable", "held", "excluded")
+
+
+def receipts_url(query: EarningsQuery, **changes: str | date | None) -> str:
+    """The receipts behind a figure. A chart's step and split are no part of it; the days always are."""
+    days = {"from_": query.first, "to": query.last, "step": None, "by": None}
+    return f"{reverse('earnings:receipts')}{query.suffix(**{**days, **changes})}"
+
+
+def summary_links(query: EarningsQuery, summary: Summary) -> dict[str, Any]:
+    """Links of the figures at the top, and the words below them."""
+    month = summary.month
+    sums = summary.sums
+    links: dict[str, str] = {
+        state: receipts_url(query, state=state) if getattr(sums, f"{state}_receipts") else ""
+        for state in _STATES
+    }
+    links["month"] = receipts_url(query, state="payable", from_=month.start, to=month.end)
+    days = f"{query.days} day{'s' if query.days != 1 else ''}"
+    hints = {
+        "fees": f"{days}. To date {usd_words(summary.to_date.value)}",
+        "held": _receipts(sums.held_receipts, "waiting"),
+        "excluded": _receipts(sums.excluded_receipts, "not paid"),
+        "paid_out": f"{usd_words(summary.carried_usd)} carried to the next"
+        if summary.carried_usd
+        else "In export files",
+        "month": f"{month.start:%B %Y} (UTC), running",
+        "confirmed": _confirmed(summary),
+    }
+    return {
+        "links": links,
+        "hints": hints,
+        "missing_words": usd_words(summary.next_payout.missing_to_show),
+        "held_links": [
+            {"line": line, "url": receipts_url(query, state="held", rule=line.rule, cause=line.cause)}
+            for line in summary.held_lines
+        ],
+    }
+
+
+def day_links(query: EarningsQuery, periods: Iterable[Period]) -> list[tuple[Period, dict[str, str]]]:
+    """The periods, each with links to its receipts."""
+    return [
+        (
+            period,
+            {"all": receipts_url(query, from_=period.start, to=period.end)}
+            | {
+                state: receipts_url(query, state=state, from_=period.start, to=period.end)
+                for state in _STATES
+            },
+        )
+        for period in periods
+    ]
+
+
+def earner_links(query: EarningsQuery, rows: Iterable[EarnerRow]) -> list[tuple[EarnerRow, dict[str, str]]]:
+    """The rows, each with links to its own page and its receipts."""
+    found = []
+    for row in rows:
+        narrowed = {"node" if row.node else "org": row.key}
+        links = {state: receipts_url(query, state=state, **narrowed) for state in _STATES}
+        found.append((row, {"self": query.suffix(**narrowed), **links}))
+    return found
+
+
+def _receipts(number: int, words: str) -> str:
+    return f"{number:,} receipt{'s' if number != 1 else ''} {words}"
+
+
+def _confirmed(summary: Summary) -> str:
+    """Which part of the fees rests on the node's word alone."""
+    sums = summary.sums
+    if not summary.known or not sums.fees_usd:
+        return ""
+    if not sums.unconfirmed_usd:
+        return f"A gateway confirms all of the fees of {usd_words(sums.fees_usd)}."
+    if not sums.confirmed_usd:
+        return f"No gateway confirms any of the fees of {usd_words(sums.fees_usd)}."
+    return (
+        f"Of the fees of {usd_words(sums.fees_usd)}, no gateway confirms {usd_words(sums.unconfirmed_usd)}."
+    )

@@ -1,0 +1,115 @@
+"""The table of nodes, or for all organisations of organisations: what each earned in the chosen days."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from earnings.figures.balances import Balances, balances_by_node, balances_by_org
+from earnings.figures.query import EarningsQuery
+from earnings.figures.sums import Sums, sums_by_node, sums_by_org
+from jatevo.accounts.models import Org
+from nodes.models import Node
+
+
+@dataclass(frozen=True)
+class EarnerRow:
+    """A node or an organisation. `status` and `region` are '' for organisations."""
+
+    key: str
+    name: str
+    sums: Sums
+    balance: Balances
+    status: str = ""
+    region: str = ""
+    node: bool = True
+
+
+@dataclass(frozen=True)
+class SortColumn:
+    """A column to sort by, with its value."""
+
+    key: str
+    label: str
+    value: Callable[[EarnerRow], Any]
+    number: bool = True
+
+
+COLUMNS = (
+    SortColumn("name", "Name", lambda row: row.name, number=False),
+    SortColumn("receipts", "Receipts", lambda row: row.sums.receipts),
+    SortColumn("fees", "Fees", lambda row: row.sums.fees_usd),
+    SortColumn("unconfirmed", "Unconfirmed part", lambda row: row.sums.unconfirmed_usd),
+    SortColumn("held", "Held", lambda row: row.sums.held_usd),
+    SortColumn("excluded", "Excluded", lambda row: row.sums.excluded_usd),
+    SortColumn("available", "Available", lambda row: row.balance.available),
+    SortColumn("ready", "Ready", lambda row: row.balance.ready),
+    SortColumn("paid", "Paid out", lambda row: row.balance.exported),
+)
+_BY_KEY = {column.key: column for column in COLUMNS}
+DEFAULT = "-fees"
+
+
+@dataclass(frozen=True)
+class Earners:
+    """All rows, sorted, with their total."""
+
+    rows: list[EarnerRow]
+    total: EarnerRow
+    sort: str
+    of_nodes: bool
+
+    def aria_sort(self, key: str) -> str:
+        """How the rows are sorted by that column, '' if they are not."""
+        if self.sort.removeprefix("-") != key:
+            return ""
+        return "descending" if self.sort.startswith("-") else "ascending"
+
+    def turned(self, key: str) -> str:
+        """The order that a click on the column gives."""
+        column = _BY_KEY[key]
+        first = f"-{key}" if column.number else key
+        other = key if column.number else f"-{key}"
+        return other if self.sort == first else first
+
+
+def earners_of(query: EarningsQuery, sort: str) -> Earners:
+    """The nodes of the organisation (of the chosen one); without one, the organisations of the network."""
+    scope = query.scope
+    of_nodes = scope.org_id is not None or scope.node_id is not None
+    if of_nodes:
+        rows = _nodes(query)
+    else:
+        found, held = sums_by_org(scope), balances_by_org(scope)
+        rows = [
+            EarnerRow(
+                str(org.pk), org.name, found.get(org.pk, Sums()), held.get(org.pk, Balances()), node=False
+            )
+            for org in Org.objects.all()
+        ]
+    wanted = sort if sort.removeprefix("-") in _BY_KEY else DEFAULT
+    column = _BY_KEY[wanted.removeprefix("-")]
+    rows.sort(key=lambda row: row.name)
+    rows.sort(key=column.value, reverse=wanted.startswith("-"))
+    whole = EarnerRow("", "Total", Sums(), Balances())
+    for row in rows:
+        whole = replace(whole, sums=whole.sums + row.sums, balance=whole.balance + row.balance)
+    return Earners(rows, whole, wanted, of_nodes)
+
+
+def _nodes(query: EarningsQuery) -> list[EarnerRow]:
+    scope = query.scope
+    found, balances = sums_by_node(scope), balances_by_node(scope)
+    nodes = Node.objects.order_by("pk").values_list("pk", "status", "region", "org_id")
+    own = nodes.filter(org_id=scope.org_id) if scope.org_id is not None else nodes
+    if scope.node_id is not None:
+        own = own.filter(pk=scope.node_id)
+    known = {node_id: (status, region) for node_id, status, region, _ in own}
+    # nodes that changed hands still have earnings of their former organisation
+    former = nodes.filter(pk__in=[key for key in {*found, *balances} if key not in known])
+    gone = {node_id: ("", "") for node_id, *_ in former} if {*found, *balances} - set(known) else {}
+    return [
+        EarnerRow(
+            node_id, node_id, found.get(node_id, Sums()), balances.get(node_id, Balances()), status, region
+        )
+        for node_id, (status, region) in {**known, **gone}.items()
+    ]

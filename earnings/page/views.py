@@ -1,0 +1,228 @@
+"""The page of earnings, the receipts behind its figures, and one receipt as an amount."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from earnings.figures.as_of import judged_until
+from earnings.figures.periods import Period, day_periods
+from earnings.figures.query import EarningsQuery, read_query
+from earnings.figures.region import region_median
+from earnings.figures.scope import NotYours
+from earnings.figures.series import By, Step
+from earnings.figures.verdicts import cause_label
+from earnings.page.chart import chart_of
+from earnings.page.item import shown_item
+from earnings.page.links import day_links, earner_links, summary_links
+from earnings.page.node_rows import COLUMNS, earners_of
+from earnings.page.nothing import why_nothing
+from earnings.page.receipts_behind import receipts_behind
+from earnings.page.summary import summary_of
+from earnings.page.wallet_card import wallet_card
+from jatevo.accounts.models import Org
+from jatevo.accounts.permissions import Permission, require, user_of
+from jatevo.flags.registry import Flag, enabled
+from jatevo.web.fragments import page_or_fragment, wanted_fragment
+from nodes.models import Node
+
+POLL_SECONDS = 15
+CHART_POLL_SECONDS = 60
+ROWS_PER_PAGE = 25
+DAYS_PER_PAGE = 31
+_FRAGMENTS = {"earnings-summary": "summary", "earnings-chart": "chart", "earnings-tables": "tables"}
+_STEPS = {Step.HOUR: "Hours", Step.DAY: "Days", Step.WEEK: "Weeks", Step.MONTH: "Months"}
+_BYS = {By.ALL: "All", By.NODE: "By node", By.MODEL: "By model", By.ORG: "By organisation"}
+
+
+@require_safe
+@require(Permission.VIEW_EARNINGS)
+def home(request: HttpRequest) -> HttpResponse:
+    """An organisation's earnings; for an admin any organisation's, or the whole network's."""
+    now = timezone.now()
+    query = _query(request, now)
+    part = wanted_fragment(request, _FRAGMENTS)
+    node = _the_node(query)
+    context: dict[str, Any] = {
+        "query": query,
+        "is_admin": user_of(request).is_admin,
+        "here": f"{request.path}{query.suffix(sort=request.GET.get('sort'), page=request.GET.get('page'), rows=request.GET.get('rows'))}",
+        "node": node,
+        "poll_seconds": POLL_SECONDS,
+        "chart_poll_seconds": CHART_POLL_SECONDS,
+    }
+    if part in (None, "summary"):
+        context |= _summary(query, node, now)
+    if part in (None, "chart"):
+        context |= _chart(query, now)
+    if part in (None, "tables"):
+        context |= _tables(request, query, now)
+    if part is None:
+        context |= {
+            "presets": _presets(query, now),
+            "orgs": Org.objects.all() if context["is_admin"] else (),
+            "has_nodes": query.org is None or Node.objects.filter(org=query.org).exists(),
+        }
+    return page_or_fragment(request, "earnings/home.html", context, fragments=_FRAGMENTS)
+
+
+@require_safe
+@require(Permission.VIEW_EARNINGS)
+def receipts(request: HttpRequest) -> HttpResponse:
+    """The receipts behind a figure, with their sums."""
+    query = _query(request, timezone.now())
+    cursor = request.GET.get("cursor", "")
+    behind = receipts_behind(query, cursor)
+    context = {
+        "query": query,
+        "behind": behind,
+        "cause_words": cause_label(query.rule, query.cause),
+        "sums_hint": "Summed from these receipts just now"
+        if behind.singly
+        else "From the sums of their lines",
+        "back": query.suffix(state=None, rule=None, cause=None, line=None),
+        "states": [
+            (state, label, query.suffix(state=state, rule=None, cause=None))
+            for state, label in (
+                ("", "All"),
+                ("payable", "Payable"),
+                ("held", "Held"),
+                ("excluded", "Excluded"),
+            )
+        ],
+    }
+    return page_or_fragment(request, "earnings/receipts.html", context, fragments={})
+
+
+@require_safe
+@require(Permission.VIEW_EARNINGS)
+def item(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
+    """One receipt as an amount: its price, its verdicts, and what each rule found."""
+    shown = shown_item(user_of(request), node_id, request_id, at=timezone.now())
+    if shown is None:
+        raise Http404
+    return page_or_fragment(
+        request,
+        "earnings/item.html",
+        {"shown": shown},
+        fragments={"drawer-body": "drawer"},
+    )
+
+
+def _query(request: HttpRequest, at: datetime) -> EarningsQuery:
+    try:
+        return read_query(request.GET, request.user, at=at)
+    except NotYours as error:
+        raise Http404 from error
+
+
+def _the_node(query: EarningsQuery) -> Node | None:
+    """The chosen node, or the only one that the organisation has."""
+    if query.scope.org_id is None and query.scope.node_id is None:
+        return None
+    nodes = Node.objects.select_related("org").order_by("pk")
+    if query.scope.org_id is not None:
+        nodes = nodes.filter(org_id=query.scope.org_id)
+    if query.scope.node_id is not None:
+        return nodes.filter(pk=query.scope.node_id).first()
+    found = list(nodes[:2])
+    return found[0] if len(found) == 1 else None
+
+
+def _summary(query: EarningsQuery, node: Node | None, at: datetime) -> dict[str, Any]:
+    summary = summary_of(query.scope, at=at)
+    earns_nothing = node is not None and not summary.sums.fees_usd
+    return summary_links(query, summary) | {
+        "summary": summary,
+        "wallet": wallet_card(query.scope, at=at),
+        "region": region_median(node.region, without_org=node.org_id, at=at) if node is not None else None,
+        "nothing": why_nothing(node, query.scope, at=at) if node is not None and earns_nothing else None,
+    }
+
+
+def _chart(query: EarningsQuery, at: datetime) -> dict[str, Any]:
+    splits = [By.ALL, By.MODEL, By.NODE if query.scope.org_id or query.scope.node_id else By.ORG]
+    return {
+        "chart": chart_of(query, at=at, judged_until=judged_until(at)),
+        "steps": [
+            (step, label, query.suffix(step=step.value, **_fitting(query, step)))
+            for step, label in _STEPS.items()
+        ],
+        "bys": [(by, _BYS[by], query.suffix(by=by.value if by is not By.ALL else None)) for by in splits],
+    }
+
+
+def _fitting(query: EarningsQuery, step: Step) -> dict[str, str | None]:
+    """Hours begin with the last two days, and leaving them leads back to thirty days."""
+    if (step is Step.HOUR) != (query.step is Step.HOUR):
+        return {"from": None, "to": None}
+    return {}
+
+
+def _tables(request: HttpRequest, query: EarningsQuery, at: datetime) -> dict[str, Any]:
+    earners = earners_of(query, request.GET.get("sort", ""))
+    rows = Paginator(earners.rows, ROWS_PER_PAGE).get_page(request.GET.get("rows"))
+    days, history = _history(query, request.GET.get("page", ""), at)
+    # a page of the one list keeps the place in the other
+    place = {"page": request.GET.get("page"), "rows": request.GET.get("rows")}
+    return {
+        "earners": earners,
+        "earner_rows_linked": earner_links(query, rows),
+        "earners_title": "Nodes" if earners.of_nodes else "Organisations",
+        "earners_hint": f"{len(earners.rows):,} in all; available, ready and paid out are as of now",
+        "rows_links": _links(rows, request.path, query, "rows", place | {"sort": request.GET.get("sort")}),
+        "columns": [
+            (column, query.suffix(sort=earners.turned(column.key)), earners.aria_sort(column.key))
+            for column in COLUMNS
+        ],
+        "history_linked": day_links(query, history),
+        "history_links": _links(days, request.path, query, "page", place | {"sort": request.GET.get("sort")}),
+        "show_jtvo": enabled(Flag.SHOW_JTVO_ESTIMATES) and any(period.jtvo.rates for period in history),
+    }
+
+
+def _history(query: EarningsQuery, page: str, at: datetime) -> tuple[Page[date], list[Period]]:
+    """One page of the chosen days, newest first."""
+    days = [query.last - timedelta(days=n) for n in range(query.days)]
+    shown = Paginator(days, DAYS_PER_PAGE).get_page(page)
+    return shown, day_periods(query.scope, shown.object_list[-1], shown.object_list[0], at=at)
+
+
+def _links(
+    page: Page[Any], path: str, query: EarningsQuery, name: str, place: dict[str, str | None]
+) -> dict[str, str]:
+    """The previous and the next page, '' for none."""
+    numbers = {
+        "previous": page.previous_page_number() if page.has_previous() else None,
+        "next": page.next_page_number() if page.has_next() else None,
+    }
+    return {
+        word: f"{path}{query.suffix(**{**place, name: str(number)})}" if number else ""
+        for word, number in numbers.items()
+    }
+
+
+def _presets(query: EarningsQuery, at: datetime) -> list[dict[str, Any]]:
+    today = timezone.localtime(at, timezone=timezone.get_fixed_timezone(0)).date()
+    this_month = today.replace(day=1)
+    last_month = (this_month - timedelta(days=1)).replace(day=1)
+    ranges = [
+        ("7 days", today - timedelta(days=6), today),
+        ("30 days", today - timedelta(days=29), today),
+        ("90 days", today - timedelta(days=89), today),
+        ("This month", this_month, today),
+        ("Last month", last_month, this_month - timedelta(days=1)),
+    ]
+    return [
+        {
+            "label": label,
+            "url": query.suffix(
+                from_=first, to=last, step=None if query.step is Step.HOUR else query.step.value
+            ),
+            "chosen": (query.first, query.last) == (first, last),
+        }
+        for label, first, last in ranges
+    ]

@@ -1,0 +1,50 @@
+"""What earnings add to the pages of nodes: the column "Earnings to date" and the tab "Earnings".
+
+The app `earnings` lies above this one, so it registers both here when it starts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Expression
+
+from jatevo.accounts.models import User
+from nodes.models import Node
+
+
+@dataclass(frozen=True)
+class TabContent:
+    """A template and its context."""
+
+    template: str
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EarningsSource:
+    """`to_date` gives what a reader may see of each node's earnings, to annotate a queryset of nodes with; None for
+    nothing at all. The annotation is null where it is unknown, for the reason `unknown`.
+
+    `tab` gives the content of the tab of a node that the reader owns.
+    """
+
+    to_date: Callable[[object], Expression | None]
+    unknown: str
+    tab: Callable[[Node, User, datetime], TabContent]
+
+
+_sources: list[EarningsSource] = []
+
+
+def register_earnings(source: EarningsSource) -> None:
+    """Sets the source. A second one takes the place of the first."""
+    _sources[:] = [source]
+
+
+def earnings_source() -> EarningsSource:
+    """The source. Raises LookupError if none is registered."""
+    if not _sources:
+        raise LookupError("no app has registered earnings")
+    return _sources[0]
