@@ -15,6 +15,7 @@ from nodes.models import Node
 from nodes.rules.lifecycle import Status
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
+from tests.earnings.rows import earn
 from tests.factories import NodeFactory, OrgFactory, UserFactory
 from tests.nodes.list.node_list import names_in, stand
 
@@ -186,6 +187,7 @@ ORDERS = {
     "since": ("cdab", "badc"),
     "registered": ("cdba", "abdc"),
     "asn": ("cbad", "bcad"),  # a, d
+    "earnings": ("bcda", "adcb"),
 }
 
 
@@ -224,6 +226,8 @@ def four(org: Org) -> None:
         Node.objects.filter(pk=node.pk).update(created_at=now - ages[node.pk] * day)
         p95_ms, uptime_7d = figures[node.pk]
         stand(node, p95_ms=p95_ms, uptime_7d=uptime_7d)
+        if tokens := {"a": 3000, "c": 1000, "d": 2000}.get(node.pk):
+            earn(node, now, tokens_input=tokens)
 
 
 def test_the_columns_that_sort_are_all_but_those_without_a_figure() -> None:
