@@ -120,6 +120,31 @@ def test_ids_taken_long_before_cost_the_node_that_is_dispatched_later_nothing() 
     assert verdicts([final(1, org_id=2), newcomer(2)], *both) == [PAID, DISPUTED]
 
 
+def test_a_newcomer_that_was_dispatched_does_not_displace_one_that_was_dispatched_before_it() -> None:
+    first, second = final(1, org_id=1), newcomer(2, org_id=2, final_at=LATER + timedelta(days=9))
+    third_ended = LATER + timedelta(days=20)
+    third = newcomer(
+        3, org_id=3, ts_start=third_ended, ts_end=third_ended, accepted_at=third_ended + seconds(2)
+    )
+    sent = [
+        dispatch("node-2", at=LATER, received_at=LATER),
+        dispatch("node-3", at=third_ended, received_at=third_ended),
+    ]
+    assert verdicts([first, second, third], *sent) == [PAID, PAID, DISPUTED]
+
+
+def test_what_a_newcomer_is_told() -> None:
+    disputed = judge_request([final(1), newcomer(2, org_id=2)], at=NOW)[2]
+    assert disputed.sentence.startswith("2 receipts claim this request")
+    assert disputed.numbers["settled_before"] is True
+    own = judge_request([final(1), newcomer(2)], at=NOW)[2]
+    assert own.sentence == "Each request is paid once, and node-1 is paid for this one."
+    late = item(3, org_id=2, accepted_at=ENDED + timedelta(hours=3), decision=released())
+    behind_both = judge_request([final(1), late, newcomer(2, org_id=2)], at=NOW)[2]
+    assert behind_both.sentence == "An admin decided that another receipt is paid for this request."
+    assert behind_both.numbers["settled_before"] is False
+
+
 def test_final_days_of_both_keep_what_was_decided() -> None:
     settled = newcomer(2, org_id=2, final_at=LATER + timedelta(days=9))
     assert verdicts([final(1), settled]) == [PAID, DISPUTED]
