@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("nodes/", include("nodes.urls")),
     path("receipts/", include("receipts.urls")),
     path("earnings/run/", include("earnings.run.urls")),
+    path("earnings/review/", include("earnings.review.urls")),
     path("earnings/", include("earnings.urls")),
     path("run-a-node/", include("onboarding.urls")),
     path("v1/", include("jatevo.overview.api_urls")),

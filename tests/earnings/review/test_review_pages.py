@@ -1,0 +1,273 @@
+"""/earnings/review/: what is held by node and cause, deciding about many, and disputes, as the accrual left them."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from earnings.accrual import accrue_all
+from earnings.models import HeldItem, Verdict
+from jatevo.accounts.models import Org, Role, User
+from jatevo.audit.models import AuditEvent
+from nodes.models import Node
+from tests.accounts.browser import Browser, text_of
+from tests.accounts.people import make_user
+from tests.earnings.accrual.test_accrue import active_node, receipt
+from tests.earnings.rows import make_rate
+
+pytestmark = pytest.mark.django_db
+QUEUE = "/earnings/review/"
+DISPUTES = f"{QUEUE}disputes/"
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    return make_user(Role.ADMIN)
+
+
+@pytest.fixture
+def desk(admin: User) -> Browser:
+    return Browser().hold_session(admin)
+
+
+def accrue() -> None:
+    accrue_all(at=timezone.now())
+
+
+def node_of(org: Org, node_id: str) -> Node:
+    return active_node(node_id, timezone.now() - timedelta(days=40), org=org)
+
+
+def hurried(node: Node, number: int = 1, **changes: Any) -> None:
+    """Receipts of the node that claim too many tokens a second."""
+    ended = timezone.now() - timedelta(minutes=5)
+    for _ in range(number):
+        receipt(node, ended, seconds=1, tokens_output=50_000, **changes)
+
+
+def plain(answer: Any) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
+
+
+def groups(page: str) -> list[str]:
+    return re.findall(r'name="group" value="([^"]+)"', page)
+
+
+@pytest.fixture
+def org(db: None) -> Org:
+    make_rate()
+    return Org.objects.create(name="Alpine Compute")
+
+
+@pytest.fixture
+def rival(db: None) -> Org:
+    return Org.objects.create(name="Rival")
+
+
+def test_groups_have_count_amount_and_the_numbers_of_an_example(org: Org, desk: Browser) -> None:
+    hurried(node_of(org, "fast"), 3)
+    accrue()
+    page = desk.get(QUEUE)
+    words = plain(page)
+    assert "Too many tokens per second 3" in words and "$0.0603" in text_of(page)
+    assert "50,000 output tokens in at most 2 seconds; the limit for the model is 1,000" in words
+    assert 'href="/nodes/fast/"' in text_of(page) and "state=held&amp;cause=speed" in text_of(page)
+    assert f'href="/receipts/fast/{HeldItem.objects.order_by("pk")[0].request_id}/"' in text_of(page)
+
+
+def test_filters_are_in_the_address_and_strict(org: Org, rival: Org, desk: Browser) -> None:
+    hurried(node_of(org, "fast"))
+    hurried(node_of(rival, "other"))
+    receipt(node_of(org, "late-one"), timezone.now() - timedelta(hours=9), after=7 * 3600)
+    accrue()
+
+    def shown(query: str) -> set[str]:
+        return {each.split("|")[0] for each in groups(text_of(desk.get(QUEUE + query)))}
+
+    assert shown("") == {"fast", "other", "late-one"}
+    assert shown("?cause=late&q=&org=") == {"late-one"}
+    assert shown(f"?org={rival.pk}") == {"other"}
+    assert shown("?q=FA") == {"fast"}
+    for wrong in ("?cause=disputed", "?cause=x", "?sort=up", "?q=a&q=b", "?q=%00", "?org=1"):
+        assert 'role="alert"' in text_of(desk.get(QUEUE + wrong)), wrong
+    part = desk.get(QUEUE, headers={"HX-Request": "true", "HX-Target": "review-found"}).content.decode()
+    assert "<html" not in part and len(groups(part)) == 3
+
+
+def decide(desk: Browser, keys: list[str], **sent: str) -> Any:
+    fields: dict[str, Any] = {"group": keys, "until": timezone.now().isoformat(), **sent}
+    return desk.submit_to(f"{QUEUE}decide/", fields, page="/password/")
+
+
+def test_many_groups_are_decided_with_one_reason(org: Org, rival: Org, desk: Browser, admin: User) -> None:
+    hurried(node_of(org, "fast"), 2)
+    hurried(node_of(rival, "other"))
+    accrue()
+    keys = groups(text_of(desk.get(QUEUE)))
+    asked = decide(desk, keys)
+    assert "Decide about 3 held receipts" in plain(asked) and HeldItem.objects.count() == 3
+    done = plain(decide(desk, keys, state="payable", reason="benchmarked, it is real"))
+    assert "Released fast 2 receipts" in done and not HeldItem.objects.exists()
+    verdicts = Verdict.objects.filter(actor=admin.email)
+    assert {(each.state, each.reason) for each in verdicts} == {("payable", "benchmarked, it is real")}
+    assert len(verdicts) == 3
+    events = AuditEvent.objects.filter(verb="earnings.release").order_by("subject_id")
+    assert [(each.subject_id, each.org_id, each.details["receipts"]) for each in events] == [
+        ("fast", org.pk, 2), ("other", rival.pk, 1),
+    ]  # fmt: skip
+
+
+def test_excluded_receipts_stay_excluded(org: Org, desk: Browser) -> None:
+    hurried(node_of(org, "fast"))
+    accrue()
+    keys = groups(text_of(desk.get(QUEUE)))
+    assert "Excluded fast 1 receipt" in plain(decide(desk, keys, state="excluded", reason="not possible"))
+    accrue()
+    assert not HeldItem.objects.exists()
+    assert "Nothing of it is held any more" in plain(decide(desk, keys, state="payable", reason="again"))
+    assert "Nothing of what you selected" in plain(decide(desk, keys))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"state": "payable", "reason": " "}, {"reason": "because"}, {"state": "held", "reason": "because"}],
+)
+def test_decision_needs_a_reason_and_a_choice(org: Org, desk: Browser, sent: dict[str, str]) -> None:
+    hurried(node_of(org, "fast"))
+    accrue()
+    answer = decide(desk, groups(text_of(desk.get(QUEUE))), **sent)
+    assert answer.status_code == 422 and HeldItem.objects.count() == 1
+
+
+def test_what_came_after_the_page_was_shown_is_not_decided(org: Org, desk: Browser) -> None:
+    node = node_of(org, "fast")
+    hurried(node)
+    accrue()
+    keys, until = groups(text_of(desk.get(QUEUE))), timezone.now().isoformat()
+    hurried(node)
+    accrue()
+    assert "Released fast 1 receipt" in plain(
+        decide(desk, keys, state="payable", reason="seen it", until=until)
+    )
+    assert HeldItem.objects.count() == 1
+
+
+@pytest.mark.parametrize("key", ["", "x", "a|b|c", "fast|x|speed", "a\x00|b|speed", "|||||"])
+def test_nonsense_selects_nothing(org: Org, desk: Browser, key: str) -> None:
+    assert decide(desk, [key], state="payable", reason="because").status_code in (200, 302, 422)
+
+
+def dispute(org: Org, rival: Org) -> list[int]:
+    """Both claim one request; no gateway knows of it."""
+    for owner, name in ((org, "ours"), (rival, "theirs")):
+        receipt(
+            node_of(owner, name),
+            timezone.now() - timedelta(minutes=5),
+            request_id="r_1",
+            output_hash=f"blake3:{name}",
+        )
+    accrue()
+    return list(HeldItem.objects.filter(cause="disputed").order_by("node_id").values_list("pk", flat=True))
+
+
+def test_dispute_shows_both_sides_and_what_each_says(org: Org, rival: Org, desk: Browser) -> None:
+    dispute(org, rival)
+    assert not groups(text_of(desk.get(QUEUE))) and "Disputes (1)" in plain(desk.get(QUEUE))
+    page = plain(desk.get(DISPUTES))
+    for words in (
+        "r_1",
+        "ours",
+        "theirs",
+        "Alpine Compute",
+        "Rival",
+        "blake3:ours",
+        "blake3:theirs",
+        "1,000 / 500",
+    ):
+        assert words in page
+
+
+def settle(desk: Browser, winner: str, reason: str = "their logs agree") -> str:
+    sent = {"request_id": "r_1", "winner": winner, "reason": reason}
+    assert desk.submit_to(f"{DISPUTES}decide/", sent, page="/password/").status_code == 302
+    return plain(desk.get(DISPUTES))
+
+
+def state_of(receipt_id: int) -> str:
+    return Verdict.objects.filter(receipt_id=receipt_id).order_by("-id")[0].state
+
+
+def test_admin_decides_for_one_side_and_the_other_is_excluded(
+    org: Org, rival: Org, desk: Browser, admin: User
+) -> None:
+    ours, theirs = dispute(org, rival)
+    assert "One side is paid for r_1" in settle(desk, str(theirs))
+    assert (state_of(ours), state_of(theirs)) == ("excluded", "payable")
+    accrue()
+    assert (state_of(ours), state_of(theirs)) == ("excluded", "payable")
+    assert Verdict.objects.filter(receipt_id=theirs, actor=admin.email, reason="their logs agree").exists()
+    assert {each.org_id for each in AuditEvent.objects.filter(verb__startswith="earnings.")} == {
+        org.pk,
+        rival.pk,
+    }
+    assert "has been decided meanwhile" in settle(desk, str(ours))
+
+
+def test_admin_decides_for_nobody(org: Org, rival: Org, desk: Browser) -> None:
+    sides = dispute(org, rival)
+    assert "Nobody is paid for r_1" in settle(desk, "none")
+    assert {state_of(each) for each in sides} == {"excluded"}
+
+
+@pytest.mark.parametrize(
+    ("winner", "reason"), [("", "because"), ("none", ""), ("999", "because"), ("x", "because")]
+)
+def test_dispute_is_not_decided_without_a_side_and_a_reason(
+    org: Org, rival: Org, desk: Browser, winner: str, reason: str
+) -> None:
+    dispute(org, rival)
+    settle(desk, winner, reason)
+    assert HeldItem.objects.count() == 2
+
+
+def test_outsiders_learn_nothing_and_decide_nothing(org: Org, rival: Org, desk: Browser) -> None:
+    ours, _ = dispute(org, rival)
+    hurried(node_of(org, "fast"))
+    accrue()
+    keys = groups(text_of(desk.get(QUEUE)))
+    outsiders = {
+        "operator": Browser().hold_session(make_user(Role.OPERATOR, org=org)),
+        "viewer": Browser().hold_session(make_user(Role.VIEWER)),
+        "visitor": Browser(),
+    }
+    for name, browser in outsiders.items():
+        for path in (QUEUE, DISPUTES):
+            answer = browser.get(path)
+            assert answer.status_code == (302 if name == "visitor" else 403)
+            assert "fast" not in answer.content.decode()
+        sent: dict[str, Any] = {
+            "group": keys,
+            "state": "payable",
+            "reason": "mine",
+            "until": timezone.now().isoformat(),
+        }
+        assert browser.post(f"{QUEUE}decide/", sent, headers=browser.csrf).status_code in (302, 403)
+        sent = {"request_id": "r_1", "winner": str(ours), "reason": "mine"}
+        assert browser.post(f"{DISPUTES}decide/", sent, headers=browser.csrf).status_code in (302, 403)
+    assert HeldItem.objects.count() == 3
+
+
+def test_queries_do_not_grow_with_the_groups(org: Org, desk: Browser) -> None:
+    counts = []
+    for start in (0, 10):
+        for number in range(start, start + 10):
+            hurried(node_of(org, f"fast-{number}"))
+        accrue()
+        with CaptureQueriesContext(connection) as captured:
+            text_of(desk.get(QUEUE))
+        counts.append(len(captured))
+    assert counts[0] == counts[1] <= 16
