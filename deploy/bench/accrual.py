@@ -54,9 +54,9 @@ WITH stored AS (
 )
 INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id) SELECT * FROM stored ORDER BY id;
 INSERT INTO receipts_dispatch (gateway_id, request_id, node_id, model, model_id, ts, hedged, tokens_input, max_tokens,
-    received_at, judged)
+    received_at)
 SELECT %(gateway)s, request_id, node_id, regexp_replace(lower(model COLLATE "C"), '(.):latest$', '\\1'), model,
-       ended - make_interval(secs => seconds), hedged, tokens_input, 100000, ended, false
+       ended - make_interval(secs => seconds), hedged, tokens_input, 100000, ended
 FROM bench_new WHERE number %% 5 <> 3
 ON CONFLICT DO NOTHING;
 DROP TABLE bench_new;
@@ -94,7 +94,11 @@ def _accrued(name: str, receipts: int) -> dict[str, Any]:
     done = accrue_all(at=timezone.now())
     seconds = time.perf_counter() - begun
     print(f"{name}: {receipts:,} receipts in {seconds:.1f} s", file=sys.stderr)
-    return {f"{name}, s": round(seconds, 1), f"{name}, items": done.items, f"{name}, days closed": done.days_closed}
+    return {
+        f"{name}, s": round(seconds, 1),
+        f"{name}, items": done.items,
+        f"{name}, days closed": done.days_closed,
+    }
 
 
 def _prepare(since: datetime) -> None:

@@ -16,8 +16,7 @@ SELECT DISTINCT day FROM earnings_line WHERE final_at IS NULL AND day <= %s ORDE
 # A receipt or a dispatch that waits may still belong to the day, and so may a verdict that is to be judged again.
 _WAITING = """
 SELECT EXISTS (SELECT FROM receipts_unjudged WHERE accepted_at < %(closes)s)
-    OR EXISTS (SELECT FROM receipts_dispatch WHERE NOT judged AND received_at < %(closes)s)
-    OR EXISTS (SELECT FROM receipts_dispatchwinner WHERE NOT judged AND received_at < %(closes)s)
+    OR EXISTS (SELECT FROM receipts_unjudgedrequest WHERE told_at < %(closes)s)
     OR EXISTS (SELECT FROM earnings_recheckday WHERE day = %(day)s)
 """
 _LOCK = "SELECT id FROM earnings_line WHERE day = %s AND final_at IS NULL ORDER BY id FOR NO KEY UPDATE"

@@ -1,8 +1,8 @@
 """Itemising: accepted receipts with the facts by which they are judged, in set-based SQL.
 
 The steps fill temporary tables, which live as long as the connection and are emptied by each commit:
-`accrual_taken` (receipts from the queue), `accrual_phase` and `accrual_silence` (their nodes' status over time),
-and `accrual_fresh` (the items to be).
+`accrual_taken` and `accrual_receipt` (from the queue), `accrual_terms` (what they are paid by), `accrual_phase` and
+`accrual_silence` (the status of their nodes over time), and `accrual_fresh` (the items to be).
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,16 @@ from earnings.accrual.months import ensure_months
 
 WORK_TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS accrual_taken (id bigint PRIMARY KEY, accepted_at timestamptz) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS accrual_receipt (
+    id bigint, accepted_at timestamptz, node_id varchar, request_id varchar, sha256 bytea, ts_start timestamptz,
+    ts_end timestamptz, tokens_input bigint, tokens_output bigint, failed boolean, hedged boolean, cache_hit boolean,
+    day date, model text, org_id uuid, node_since timestamptz, key_since timestamptz, key_until timestamptz,
+    concurrency integer, active_since timestamptz
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS accrual_terms (
+    model text, since timestamptz, until timestamptz, rate_id bigint, input_usd numeric, output_usd numeric,
+    cache_hit_discount numeric, output_per_second numeric, context_tokens bigint, require_dispatch boolean
+) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_phase (
     node_id varchar, since timestamptz, until timestamptz, active boolean, silent boolean
 ) ON COMMIT DELETE ROWS;
@@ -27,13 +37,13 @@ CREATE TEMP TABLE IF NOT EXISTS accrual_fresh (LIKE earnings_item) ON COMMIT DEL
 """
 
 # A batch may follow another in one transaction, as in tests.
-_EMPTY = (
-    "TRUNCATE accrual_taken, accrual_phase, accrual_silence, accrual_fresh, accrual_running, accrual_judged"
-)
+_EMPTY = """
+TRUNCATE accrual_taken, accrual_receipt, accrual_terms, accrual_phase, accrual_silence, accrual_fresh,
+    accrual_running, accrual_short, accrual_judged
+"""
 
 _EARLIEST = timedelta(days=8)  # a receipt comes at most seven days after its request
 
-# Receipts whose model has no rate yet stay in the queue.
 _TAKE = """
 INSERT INTO accrual_taken (id, accepted_at)
 SELECT id, accepted_at FROM receipts_unjudged
@@ -44,22 +54,68 @@ FOR UPDATE SKIP LOCKED
 
 _BOUNDS = "SELECT count(*), max(id), min(accepted_at), max(accepted_at) FROM accrual_taken"
 
-# One row per transition of the batch's nodes, from the last `active` before the batch on. `silent`: since the
-# node was last active, only silence or announced maintenance took it out of service.
+# Receipts from before acceptance recorded these facts get them from the node and its keys.
+_RECEIPTS = """
+INSERT INTO accrual_receipt
+SELECT r.id, r.accepted_at, r.node_id, r.request_id, r.sha256, r.ts_start, r.ts_end, r.tokens_input, r.tokens_output,
+       r.failed, r.hedged, r.cache_hit, (r.ts_end AT TIME ZONE 'UTC')::date,
+       regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\\1'),
+       COALESCE(r.org_id, n.org_id), n.created_at,
+       COALESCE(r.key_since, (SELECT k.valid_from FROM nodes_nodekey k
+                              WHERE k.node_id = r.node_id AND k.public_key = r.public_key)),
+       CASE WHEN r.key_since IS NULL
+            THEN (SELECT k.valid_to FROM nodes_nodekey k WHERE k.node_id = r.node_id AND k.public_key = r.public_key)
+            ELSE r.key_until END,
+       COALESCE(r.concurrency, n.concurrency), CASE WHEN n.status = 'active' THEN n.status_since END
+FROM accrual_taken t
+JOIN receipts_receipt r ON r.accepted_at = t.accepted_at AND r.id = t.id
+JOIN nodes_node n ON n.id = r.node_id
+WHERE r.accepted_at BETWEEN %(first)s AND %(last)s
+"""
+
+# For each model of the batch, the rate, limits and policy in force, with the span in which all three hold. A model
+# without a rate at a time has no row for it, and its receipts stay in the queue.
+_TERMS = """
+INSERT INTO accrual_terms
+SELECT span.model, span.since, span.until, rate.id, rate.input_usd, rate.output_usd, rate.cache_hit_discount,
+       allowed.output_per_second, allowed.context_tokens, policy.require_dispatch
+FROM (
+    SELECT m.model, s.holds_from AS since, lead(s.holds_from) OVER (PARTITION BY m.model ORDER BY s.holds_from) AS until
+    FROM (SELECT DISTINCT model FROM accrual_receipt) m
+    JOIN (SELECT model, holds_from FROM earnings_rate UNION SELECT model, holds_from FROM earnings_modellimit
+          UNION SELECT '', holds_from FROM earnings_policy) s ON s.model IN (m.model, '')
+    GROUP BY m.model, s.holds_from
+) span
+CROSS JOIN LATERAL (
+    SELECT * FROM earnings_rate WHERE model IN (span.model, '') AND holds_from <= span.since
+    ORDER BY (model = span.model) DESC, holds_from DESC LIMIT 1) rate
+CROSS JOIN LATERAL (
+    SELECT * FROM earnings_modellimit WHERE model IN (span.model, '') AND holds_from <= span.since
+    ORDER BY (model = span.model) DESC, holds_from DESC LIMIT 1) allowed
+CROSS JOIN LATERAL (
+    SELECT * FROM earnings_policy WHERE holds_from <= span.since ORDER BY holds_from DESC LIMIT 1) policy
+"""
+
+# The history of the nodes of which the current status does not tell enough: one row per transition, from the last
+# `active` before the batch on. `silent`: since the node was last active, only silence or announced maintenance took
+# it out of service.
 _PHASES = """
 INSERT INTO accrual_phase (node_id, since, until, active, silent)
-WITH node AS (
-    SELECT DISTINCT q.node_id FROM receipts_unjudged q JOIN accrual_taken USING (id)
+WITH node AS MATERIALIZED (
+    SELECT node_id FROM accrual_receipt
+    GROUP BY node_id
+    HAVING bool_or(active_since IS NULL) OR min(ts_end) < min(active_since) - interval '300 seconds'
+        OR bool_or(accepted_at - ts_end > interval '900 seconds')
+), anchor AS MATERIALIZED (
+    SELECT t.node_id, max(t.id) AS id FROM nodes_nodetransition t JOIN node USING (node_id)
+    WHERE t.to_status = 'active' AND t.at < %(before)s
+    GROUP BY t.node_id
 ), story AS (
     SELECT t.node_id, t.id, t.at, t.to_status, t.from_status, t.reason,
            lead(t.at) OVER w AS until,
            count(*) FILTER (WHERE t.to_status = 'active') OVER w AS stint
-    FROM node JOIN LATERAL (
-        SELECT * FROM nodes_nodetransition
-        WHERE node_id = node.node_id AND id >= COALESCE((
-            SELECT max(id) FROM nodes_nodetransition
-            WHERE node_id = node.node_id AND to_status = 'active' AND at < %(before)s), 0)
-    ) t ON true
+    FROM node JOIN nodes_nodetransition t USING (node_id) LEFT JOIN anchor ON anchor.node_id = t.node_id
+    WHERE t.id >= COALESCE(anchor.id, 0)
     WINDOW w AS (PARTITION BY t.node_id ORDER BY t.id)
 )
 SELECT node_id, at, until, to_status = 'active',
@@ -95,61 +151,20 @@ LEFT JOIN LATERAL (
 
 _FRESH = """
 INSERT INTO accrual_fresh
-WITH receipt AS MATERIALIZED (
-    SELECT r.id, r.accepted_at, r.node_id, r.request_id, r.sha256, r.ts_start, r.ts_end, r.tokens_input,
-           r.tokens_output, r.failed, r.hedged, r.cache_hit, (r.ts_end AT TIME ZONE 'UTC')::date AS day,
-           regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\\1') AS model,
-           COALESCE(r.org_id, n.org_id) AS org_id, n.created_at AS node_since,
-           COALESCE(r.key_since, k.valid_from) AS key_since,
-           CASE WHEN r.key_since IS NULL THEN k.valid_to ELSE r.key_until END AS key_until,
-           COALESCE(r.concurrency, n.concurrency) AS concurrency
-    FROM accrual_taken t
-    JOIN receipts_receipt r ON r.accepted_at = t.accepted_at AND r.id = t.id
-    JOIN nodes_node n ON n.id = r.node_id
-    LEFT JOIN nodes_nodekey k ON r.key_since IS NULL AND k.node_id = r.node_id AND k.public_key = r.public_key
-    WHERE r.accepted_at BETWEEN %(first)s AND %(last)s
-), model AS (
-    SELECT DISTINCT model FROM receipt
-), price AS MATERIALIZED (
-    SELECT span.model, span.since, span.until, r.*
-    FROM (SELECT m.model, s.holds_from AS since,
-                 lead(s.holds_from) OVER (PARTITION BY m.model ORDER BY s.holds_from) AS until
-          FROM model m JOIN (SELECT DISTINCT model, holds_from FROM earnings_rate) s ON s.model IN (m.model, '')
-          GROUP BY m.model, s.holds_from) span
-    CROSS JOIN LATERAL (
-        SELECT id, input_usd, output_usd, cache_hit_discount FROM earnings_rate
-        WHERE model IN (span.model, '') AND holds_from <= span.since
-        ORDER BY (model = span.model) DESC, holds_from DESC LIMIT 1) r
-), allowed AS MATERIALIZED (
-    SELECT span.model, span.since, span.until, l.*
-    FROM (SELECT m.model, s.holds_from AS since,
-                 lead(s.holds_from) OVER (PARTITION BY m.model ORDER BY s.holds_from) AS until
-          FROM model m JOIN (SELECT DISTINCT model, holds_from FROM earnings_modellimit) s
-               ON s.model IN (m.model, '')
-          GROUP BY m.model, s.holds_from) span
-    CROSS JOIN LATERAL (
-        SELECT output_per_second, context_tokens FROM earnings_modellimit
-        WHERE model IN (span.model, '') AND holds_from <= span.since
-        ORDER BY (model = span.model) DESC, holds_from DESC LIMIT 1) l
-), policy AS MATERIALIZED (
-    SELECT holds_from AS since, lead(holds_from) OVER (ORDER BY holds_from) AS until, require_dispatch
-    FROM earnings_policy
-), known AS MATERIALIZED (
-    SELECT n.node_id, (SELECT min(o.offered_from) FROM nodes_nodeoffer o WHERE o.node_id = n.node_id) AS since
-    FROM (SELECT DISTINCT node_id FROM receipt) n
-)
-SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, 0, r.model, r.ts_start, r.ts_end,
-       r.tokens_input, r.tokens_output, r.failed, r.hedged, r.cache_hit, price.id,
-       (r.tokens_input * price.input_usd * CASE WHEN r.cache_hit THEN 1 - price.cache_hit_discount ELSE 1 END
-        + r.tokens_output * price.output_usd) * 0.000001,
+SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, l.id, r.model, r.ts_start, r.ts_end,
+       r.tokens_input, r.tokens_output, r.failed, r.hedged, r.cache_hit, t.rate_id,
+       (r.tokens_input * t.input_usd * CASE WHEN r.cache_hit THEN 1 - t.cache_hit_discount ELSE 1 END
+        + r.tokens_output * t.output_usd) * 0.000001,
        r.node_since, r.key_since, r.key_until,
-       -- the stint that began last before the end of the grace reaches furthest
-       COALESCE((SELECT p.until IS NULL OR p.until >= r.ts_end - interval '300 seconds'
-                 FROM accrual_phase p
-                 WHERE p.node_id = r.node_id AND p.active AND p.since <= r.ts_end + interval '300 seconds'
-                 ORDER BY p.since DESC LIMIT 1), false),
-       COALESCE((SELECT p.silent FROM accrual_phase p
-                 WHERE p.node_id = r.node_id AND p.since <= r.ts_end ORDER BY p.since DESC LIMIT 1), false),
+       -- of the stints that began before the end of the grace, the last one reaches furthest
+       CASE WHEN r.active_since <= r.ts_end + interval '300 seconds' THEN true ELSE COALESCE((
+           SELECT p.until IS NULL OR p.until >= r.ts_end - interval '300 seconds'
+           FROM accrual_phase p
+           WHERE p.node_id = r.node_id AND p.active AND p.since <= r.ts_end + interval '300 seconds'
+           ORDER BY p.since DESC LIMIT 1), false) END,
+       CASE WHEN r.active_since <= r.ts_end THEN false ELSE COALESCE((
+           SELECT p.silent FROM accrual_phase p
+           WHERE p.node_id = r.node_id AND p.since <= r.ts_end ORDER BY p.since DESC LIMIT 1), false) END,
        CASE WHEN r.accepted_at - r.ts_end > interval '900 seconds' THEN COALESCE((
            SELECT floor(extract(epoch FROM sum(upper(part) - lower(part))))::integer
            FROM unnest(tstzmultirange(tstzrange(r.ts_end, r.accepted_at)) * (
@@ -160,36 +175,38 @@ SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, 
                    WHERE e.kind = 'outage' AND e.starts_at < r.accepted_at
                      AND (e.ends_at IS NULL OR e.ends_at > r.ts_end)) away
            )) AS part), 0) ELSE 0 END,
+       -- unknown where the history of the node's models does not reach back far enough
        CASE WHEN EXISTS (
                 SELECT FROM nodes_nodeoffer o
                 WHERE o.node_id = r.node_id AND o.model = r.model
                   AND o.offered_from <= r.ts_end + interval '300 seconds'
                   AND (o.offered_until IS NULL OR o.offered_until >= r.ts_start - interval '24 hours')) THEN true
-            WHEN known.since <= GREATEST(r.ts_start - interval '24 hours', r.node_since + interval '1 minute')
-                THEN false END,
-       1, 0, r.concurrency, allowed.output_per_second, allowed.context_tokens, policy.require_dispatch
-FROM receipt r
-JOIN price ON price.model = r.model AND r.ts_end >= price.since
-          AND (price.until IS NULL OR r.ts_end < price.until)
-JOIN allowed ON allowed.model = r.model AND r.ts_end >= allowed.since
-            AND (allowed.until IS NULL OR r.ts_end < allowed.until)
-JOIN policy ON r.ts_end >= policy.since AND (policy.until IS NULL OR r.ts_end < policy.until)
-JOIN known ON known.node_id = r.node_id
+            WHEN (SELECT min(o.offered_from) FROM nodes_nodeoffer o WHERE o.node_id = r.node_id)
+                 <= GREATEST(r.ts_start - interval '24 hours', r.node_since + interval '1 minute') THEN false END,
+       COALESCE(running.running, 1), COALESCE(short.tokens, 0), r.concurrency, t.output_per_second, t.context_tokens, t.require_dispatch
+FROM accrual_receipt r
+JOIN accrual_terms t ON t.model = r.model AND r.ts_end >= t.since AND (t.until IS NULL OR r.ts_end < t.until)
+JOIN earnings_line l ON l.node_id = r.node_id AND l.org_id = r.org_id AND l.day = r.day AND l.model = r.model
+     AND l.rate_id = t.rate_id
+LEFT JOIN accrual_running running ON running.receipt_id = r.id AND running.fresh
+LEFT JOIN accrual_short short ON short.receipt_id = r.id
 """
 
 _LINES = """
 INSERT INTO earnings_line (node_id, org_id, day, model, rate_id, receipts, tokens_input, tokens_output,
     payable_receipts, payable_usd, confirmed_usd, held_receipts, held_usd, excluded_receipts, excluded_usd)
 SELECT node_id, org_id, day, model, rate_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-FROM (SELECT DISTINCT node_id, org_id, day, model, rate_id FROM accrual_fresh) wanted
+FROM (SELECT DISTINCT r.node_id, r.org_id, r.day, r.model, t.rate_id FROM accrual_receipt r
+      JOIN accrual_terms t ON t.model = r.model AND r.ts_end >= t.since AND (t.until IS NULL OR r.ts_end < t.until)
+) wanted
 ORDER BY day, node_id, org_id, model, rate_id
 ON CONFLICT DO NOTHING
 """
 
-_PLACE = """
-UPDATE accrual_fresh f SET line_id = l.id
-FROM earnings_line l
-WHERE l.node_id = f.node_id AND l.org_id = f.org_id AND l.day = f.day AND l.model = f.model AND l.rate_id = f.rate_id
+# What gateways have said of these requests is taken into account by the verdicts that follow. What they say after
+# this statement stays in the queue.
+_TOLD = """
+DELETE FROM receipts_unjudgedrequest u USING accrual_fresh f WHERE u.request_id = f.request_id
 """
 _STORE = """
 INSERT INTO earnings_item SELECT * FROM accrual_fresh;
@@ -227,18 +244,20 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
         if not count:
             return Taken(0, 0, after)
         cursor.execute("ANALYZE accrual_taken")
-        # receipts are of the seven days before their acceptance
+        cursor.execute(_RECEIPTS, {"first": first, "last": last})
+        cursor.execute("ANALYZE accrual_receipt (id, node_id, org_id, day, model)")
+        cursor.execute(_TERMS)
+        cursor.execute("ANALYZE accrual_terms")
         cursor.execute(_PHASES, {"before": first - _EARLIEST})
         cursor.execute("ANALYZE accrual_phase")
         cursor.execute(_SILENCES)
-        cursor.execute(_FRESH, {"first": first, "last": last})
-        cursor.execute("ANALYZE accrual_fresh")
         simultaneous.count_simultaneous(cursor)
+        cursor.execute(_LINES)
+        cursor.execute(_FRESH)
+        itemised = int(cursor.rowcount)
+        cursor.execute("ANALYZE accrual_fresh (receipt_id, request_id, node_id)")
         cursor.execute("SELECT DISTINCT day FROM accrual_fresh")
         ensure_months(day for (day,) in cursor.fetchall())
-        cursor.execute(_LINES)
-        cursor.execute(_PLACE)
-        cursor.execute("SELECT count(*) FROM accrual_fresh")
-        ((itemised,),) = cursor.fetchall()
         cursor.execute(_STORE)
+        cursor.execute(_TOLD)
     return Taken(count, itemised, last_id)

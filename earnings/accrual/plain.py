@@ -54,6 +54,6 @@ def judge_plain(*, covered: Sequence[str]) -> set[str]:
     """
     with connection.cursor() as cursor:
         cursor.execute(_JUDGE, {"covered": list(covered)})
-        cursor.execute("ANALYZE accrual_judged")
+        cursor.execute("ANALYZE accrual_judged (receipt_id, line_id)")
         cursor.execute(_REST)
         return {request_id for (request_id,) in cursor.fetchall()}

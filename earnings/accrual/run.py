@@ -18,8 +18,9 @@ from earnings.rules.facts import DISPATCH_COUNTS
 
 log = structlog.get_logger(__name__)
 
-BATCH = 20_000
+BATCH = 50_000
 REQUESTS_AT_ONCE = 5_000
+TOLD_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _run(*, at: datetime, batch: int, stop_at: float) -> Accrued:
                 verdicts += recording.record_verdicts(at=at)
         items += taken.itemised
         after, left = taken.last_id, taken.receipts == batch
-    for again in (_newly_dispatched, _expired, _rechecked):
+    for again in (_newly_told, _expired, _rechecked):
         more = True
         while more:
             if time.monotonic() >= stop_at:
@@ -95,22 +96,21 @@ def _judge_again(find: Callable[[datetime], tuple[set[str], bool]], *, at: datet
         return more, recording.record_verdicts(at=at)
 
 
-def _newly_dispatched(at: datetime) -> tuple[set[str], bool]:
-    """Requests about which a gateway said something new. A dispatch without a receipt needs no verdict."""
-    found: set[str] = set()
-    more = False
+def _newly_told(at: datetime) -> tuple[set[str], bool]:
+    """Requests about which a gateway said something new, as far as there are receipts of them.
+
+    The receipt of another request finds what was said when it comes.
+    """
     with connection.cursor() as cursor:
-        for table, key in (("receipts_dispatch", "id"), ("receipts_dispatchwinner", "request_id")):
-            cursor.execute(
-                f"UPDATE {table} SET judged = true WHERE {key} IN ("  # noqa: S608 - constants
-                f"SELECT {key} FROM {table} WHERE NOT judged ORDER BY {key} LIMIT %s FOR UPDATE SKIP LOCKED)"
-                " RETURNING request_id",
-                [REQUESTS_AT_ONCE],
-            )
-            rows = cursor.fetchall()
-            found |= {request_id for (request_id,) in rows}
-            more = more or len(rows) == REQUESTS_AT_ONCE
-    return found, more
+        cursor.execute(
+            "WITH told AS (DELETE FROM receipts_unjudgedrequest WHERE id IN ("
+            "SELECT id FROM receipts_unjudgedrequest ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING request_id)"
+            " SELECT count(*), array_agg(DISTINCT request_id) FILTER (WHERE EXISTS ("
+            "SELECT FROM receipts_receiptidentity i WHERE i.request_id = told.request_id)) FROM told",
+            [TOLD_AT_ONCE],
+        )
+        ((count, known),) = cursor.fetchall()
+    return set(known or ()), count == TOLD_AT_ONCE
 
 
 def _expired(at: datetime) -> tuple[set[str], bool]:

@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from earnings.rules.concurrency import concurrent_counts
 
 WORK_TABLE = """
+CREATE TEMP TABLE IF NOT EXISTS accrual_short (receipt_id bigint PRIMARY KEY, tokens bigint) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_running (
     receipt_id bigint, node_id varchar, ts_start timestamptz, ts_end timestamptz, fresh boolean, running integer,
     concurrency integer
@@ -25,10 +26,10 @@ CREATE TEMP TABLE IF NOT EXISTS accrual_running (
 _RUNNING = """
 INSERT INTO accrual_running
 WITH reach AS MATERIALIZED (
-    SELECT node_id, min(ts_start) AS since, max(ts_end) AS until FROM accrual_fresh
+    SELECT node_id, min(ts_start) AS since, max(ts_end) AS until FROM accrual_receipt
     WHERE ts_end > ts_start GROUP BY node_id
 ), known AS (
-    SELECT receipt_id, node_id, ts_start, ts_end, true AS fresh, concurrency FROM accrual_fresh
+    SELECT id AS receipt_id, node_id, ts_start, ts_end, true AS fresh, concurrency FROM accrual_receipt
     WHERE ts_end > ts_start
     UNION ALL
     SELECT i.receipt_id, i.node_id, i.ts_start, i.ts_end, false, NULL
@@ -47,12 +48,6 @@ FROM (SELECT *, sum(step) OVER (PARTITION BY node_id ORDER BY at, step
 WHERE step = 1
 """
 
-_MODEST = """
-UPDATE accrual_fresh f SET concurrent = r.running
-FROM accrual_running r
-WHERE r.fresh AND r.receipt_id = f.receipt_id
-"""
-
 _BUSY = """
 SELECT node_id, receipt_id, ts_start, ts_end, fresh FROM accrual_running
 WHERE node_id IN (
@@ -61,45 +56,36 @@ ORDER BY node_id, receipt_id
 """
 
 _EXACT = """
-UPDATE accrual_fresh f SET concurrent = exact.count
+UPDATE accrual_running r SET running = exact.count
 FROM unnest(%s::bigint[], %s::integer[]) AS exact (receipt_id, count)
-WHERE exact.receipt_id = f.receipt_id
+WHERE r.fresh AND exact.receipt_id = r.receipt_id
 """
 
 # Requests that begin and end in one second: the node's output tokens of that second, in order of acceptance.
-_SECONDS = """
-UPDATE accrual_fresh f SET second_tokens = s.tokens
-FROM (
-    SELECT receipt_id, tokens + COALESCE((
-        SELECT sum(i.tokens_output) FROM earnings_item i
-        WHERE i.node_id = short.node_id AND i.ts_end = short.ts_end AND i.ts_start = i.ts_end
-          AND i.day = short.day AND i.receipt_id < short.receipt_id), 0) AS tokens
-    FROM (SELECT receipt_id, node_id, ts_end, day,
-                 sum(tokens_output) OVER (PARTITION BY node_id, ts_end ORDER BY receipt_id) AS tokens
-          FROM accrual_fresh WHERE ts_end = ts_start) short
-) s
-WHERE s.receipt_id = f.receipt_id
+_SHORT = """
+INSERT INTO accrual_short
+SELECT id, tokens + COALESCE((
+    SELECT sum(i.tokens_output) FROM earnings_item i
+    WHERE i.node_id = short.node_id AND i.ts_end = short.ts_end AND i.ts_start = i.ts_end
+      AND i.day = short.day AND i.receipt_id < short.id), 0)
+FROM (SELECT id, node_id, ts_end, day, sum(tokens_output) OVER (PARTITION BY node_id, ts_end ORDER BY id) AS tokens
+      FROM accrual_receipt WHERE ts_end = ts_start) short
 """
 
 
 def count_simultaneous(cursor: CursorWrapper) -> None:
-    """Fills `concurrent` and `second_tokens` of accrual_fresh, before its items are stored."""
-    cursor.execute(
-        "SELECT min((ts_start AT TIME ZONE 'UTC')::date), max(day) + 1, bool_or(ts_end = ts_start) FROM accrual_fresh"
-    )
-    ((first_day, last_day, short),) = cursor.fetchall()
-    if first_day is None:
-        return
+    """Fills accrual_running and accrual_short for the receipts of accrual_receipt, before their items are stored."""
+    cursor.execute("SELECT min((ts_start AT TIME ZONE 'UTC')::date), max(day) + 1 FROM accrual_receipt")
+    ((first_day, last_day),) = cursor.fetchall()
     cursor.execute(_RUNNING, {"first_day": first_day, "last_day": last_day})
-    cursor.execute(_MODEST)
     cursor.execute(_BUSY)
     counted: list[tuple[int, int]] = []
     for _, rows in groupby(cursor.fetchall(), key=itemgetter(0)):
         counted += _exact(list(rows))
     if counted:
         cursor.execute(_EXACT, [[receipt for receipt, _ in counted], [count for _, count in counted]])
-    if short:
-        cursor.execute(_SECONDS)
+    cursor.execute(_SHORT)
+    cursor.execute("ANALYZE accrual_running (receipt_id, fresh)")
 
 
 def _exact(rows: Sequence[tuple[str, int, datetime, datetime, bool]]) -> list[tuple[int, int]]:

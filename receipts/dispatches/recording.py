@@ -35,9 +35,8 @@ _WINNER: Final = ""
 _SQL = """
 WITH sent AS (
     INSERT INTO receipts_dispatch (
-        gateway_id, request_id, node_id, model, model_id, ts, hedged, tokens_input, max_tokens, received_at,
-        judged)
-    SELECT %(gateway)s, request_id, node_id, model, model_id, ts, hedged, tokens_input, max_tokens, %(at)s, false
+        gateway_id, request_id, node_id, model, model_id, ts, hedged, tokens_input, max_tokens, received_at)
+    SELECT %(gateway)s, request_id, node_id, model, model_id, ts, hedged, tokens_input, max_tokens, %(at)s
     FROM unnest(
         %(request_id)s::varchar[], %(node_id)s::varchar[], %(model)s::varchar[], %(model_id)s::varchar[],
         %(ts)s::timestamptz[], %(hedged)s::boolean[], %(tokens_input)s::bigint[], %(max_tokens)s::bigint[]
@@ -46,8 +45,8 @@ WITH sent AS (
     ON CONFLICT DO NOTHING
     RETURNING request_id, node_id
 ), won AS (
-    INSERT INTO receipts_dispatchwinner (request_id, node_id, gateway_id, received_at, judged)
-    SELECT request_id, node_id, %(gateway)s, %(at)s, false
+    INSERT INTO receipts_dispatchwinner (request_id, node_id, gateway_id, received_at)
+    SELECT request_id, node_id, %(gateway)s, %(at)s
     FROM unnest(%(won_request_id)s::varchar[], %(won_node_id)s::varchar[]) AS t (request_id, node_id)
     ORDER BY request_id
     ON CONFLICT DO NOTHING

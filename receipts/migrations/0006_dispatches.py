@@ -4,6 +4,25 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+# Whatever a gateway says is queued for earnings, whoever writes it.
+QUEUE = """
+CREATE FUNCTION receipts_queue_request() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO receipts_unjudgedrequest (request_id) SELECT request_id FROM told ORDER BY request_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER dispatch_queued AFTER INSERT ON receipts_dispatch
+    REFERENCING NEW TABLE AS told FOR EACH STATEMENT EXECUTE FUNCTION receipts_queue_request();
+CREATE TRIGGER winner_queued AFTER INSERT ON receipts_dispatchwinner
+    REFERENCING NEW TABLE AS told FOR EACH STATEMENT EXECUTE FUNCTION receipts_queue_request();
+"""
+NO_QUEUE = """
+DROP TRIGGER dispatch_queued ON receipts_dispatch;
+DROP TRIGGER winner_queued ON receipts_dispatchwinner;
+DROP FUNCTION receipts_queue_request;
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -39,7 +58,6 @@ class Migration(migrations.Migration):
                 ("request_id", models.CharField(max_length=128, primary_key=True, serialize=False)),
                 ("node_id", models.CharField(max_length=64)),
                 ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("judged", models.BooleanField(db_default=False, default=False)),
                 (
                     "gateway",
                     models.ForeignKey(
@@ -52,13 +70,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-received_at"],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("judged", False)),
-                        fields=["request_id"],
-                        name="dispatch_winner_unjudged",
-                    )
-                ],
             },
         ),
         migrations.CreateModel(
@@ -106,7 +117,6 @@ class Migration(migrations.Migration):
                 ("tokens_input", models.BigIntegerField(null=True)),
                 ("max_tokens", models.BigIntegerField(null=True)),
                 ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("judged", models.BooleanField(db_default=False, default=False)),
                 (
                     "gateway",
                     models.ForeignKey(
@@ -120,11 +130,6 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "dispatches",
                 "ordering": ["-id"],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("judged", False)), fields=["id"], name="dispatch_unjudged"
-                    )
-                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("request_id", "node_id"), name="dispatch_once"),
                     models.CheckConstraint(
@@ -142,4 +147,17 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="UnjudgedRequest",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("request_id", models.CharField(max_length=128)),
+                ("told_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                "ordering": ["id"],
+                "indexes": [models.Index(fields=["request_id"], name="unjudged_request")],
+            },
+        ),
+        migrations.RunSQL(QUEUE, NO_QUEUE),
     ]

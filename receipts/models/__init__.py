@@ -2,7 +2,7 @@
 
 from receipts.models.dispatch import Dispatch, DispatchConflict, DispatchWinner, Gateway
 from receipts.models.forgery import ForgedReceipt
-from receipts.models.queue import UnjudgedReceipt
+from receipts.models.queue import UnjudgedReceipt, UnjudgedRequest
 from receipts.models.receipt import Receipt, ReceiptIdentity, ReceiptQuerySet
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "ReceiptIdentity",
     "ReceiptQuerySet",
     "UnjudgedReceipt",
+    "UnjudgedRequest",
 ]

@@ -15,7 +15,7 @@ class Gateway(Sender):
 
 
 class Dispatch(models.Model):
-    """A request that a gateway sent to a node. What it says never changes; `judged` is for earnings.
+    """A request that a gateway sent to a node. What it says never changes.
 
     `node_id` is not a foreign key, because a gateway may name a node that is not registered yet.
     """
@@ -33,14 +33,10 @@ class Dispatch(models.Model):
     tokens_input = models.BigIntegerField(null=True)
     max_tokens = models.BigIntegerField(null=True)
     received_at = models.DateTimeField(db_default=Now())
-    judged = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         verbose_name_plural = "dispatches"
         ordering = ["-id"]
-        indexes = [
-            models.Index(fields=["id"], name="dispatch_unjudged", condition=models.Q(judged=False)),
-        ]
         constraints = [
             models.UniqueConstraint(fields=["request_id", "node_id"], name="dispatch_once"),
             models.CheckConstraint(
@@ -58,21 +54,15 @@ class Dispatch(models.Model):
 
 
 class DispatchWinner(models.Model):
-    """Whose answer to a hedged request the gateway used. It never changes; `judged` is for earnings."""
+    """Whose answer to a hedged request the gateway used. It never changes."""
 
     request_id = models.CharField(primary_key=True, max_length=128)
     node_id = models.CharField(max_length=64)
     gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, related_name="winners", db_index=False)
     received_at = models.DateTimeField(db_default=Now())
-    judged = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["-received_at"]
-        indexes = [
-            models.Index(
-                fields=["request_id"], name="dispatch_winner_unjudged", condition=models.Q(judged=False)
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.request_id}: {self.node_id}"

@@ -1,6 +1,7 @@
-"""The queue of accepted receipts for earnings."""
+"""The queues of accepted receipts and of gateways' statements for earnings."""
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class UnjudgedReceipt(models.Model):
@@ -21,3 +22,21 @@ class UnjudgedReceipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}/{self.request_id}"
+
+
+class UnjudgedRequest(models.Model):
+    """A request about which a gateway said something that earnings have not taken into account yet.
+
+    The database inserts it with each dispatch and each winner (migration 0006).
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    request_id = models.CharField(max_length=128)
+    told_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["request_id"], name="unjudged_request")]
+
+    def __str__(self) -> str:
+        return self.request_id

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Gateway
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Gateway, UnjudgedRequest
 from tests.factories import GatewayFactory, NodeFactory, ValidatorFactory
 from tests.machines import Answer, SignedSender
 
@@ -63,7 +63,7 @@ def test_dispatch_is_kept_as_the_gateway_said_it(machine: SignedSender, gateway:
     assert (row.gateway_id, row.request_id, row.node_id) == ("gw-1", "r_1", "macbook-001")
     assert (row.model, row.model_id) == ("llama3.1-8b", "Llama3.1-8B:latest")
     assert row.ts == datetime.fromtimestamp(1_790_000_000.25, UTC)
-    assert (row.hedged, row.tokens_input, row.max_tokens, row.judged) == (True, 128, 512, False)
+    assert (row.hedged, row.tokens_input, row.max_tokens) == (True, 128, 512)
     assert row.received_at == datetime.fromtimestamp(1_790_000_001, UTC)
     gateway.refresh_from_db()
     assert gateway.last_seen_at == row.received_at
@@ -80,7 +80,6 @@ def test_optional_members_may_be_left_out_and_the_node_may_be_unknown(machine: S
 def test_repeats_are_answered_200_and_change_nothing(machine: SignedSender) -> None:
     batch = {"dispatches": [dispatch(), {"request_id": "r_1", "winner": "macbook-001"}]}
     assert statuses(machine.send(URL, batch)) == [201, 201]
-    Dispatch.objects.update(judged=True)
     before = list(Dispatch.objects.values())
     assert statuses(machine.send(URL, batch)) == [200, 200]
     again = dispatch(model_id="LLAMA3.1-8b:latest", ts=1_790_000_000.25)
@@ -272,3 +271,11 @@ def test_gateways_have_a_limit_of_their_own(machine: SignedSender, settings: Set
     assert int(answer["Retry-After"]) > 0
     other = SignedSender.gateway(GatewayFactory.create())
     assert other.send(URL, {"dispatches": [dispatch()]}).status_code == 200
+
+
+def test_what_is_new_is_queued_for_earnings_once(machine: SignedSender) -> None:
+    batch = {"dispatches": [dispatch(), {"request_id": "r_1", "winner": "macbook-001"}]}
+    machine.send(URL, batch)
+    assert list(UnjudgedRequest.objects.values_list("request_id", flat=True)) == ["r_1", "r_1"]
+    machine.send(URL, batch)
+    assert UnjudgedRequest.objects.count() == 2
