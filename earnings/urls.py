@@ -2,14 +2,19 @@
 
 from django.urls import path, re_path
 
+from earnings.exports import views as exports
+from earnings.exports.tables import What
 from earnings.page import views
 from nodes.converters import NodeIdConverter, RequestIdConverter
 
 ITEM = rf"^receipts/(?P<node_id>{NodeIdConverter.regex})/(?P<request_id>{RequestIdConverter.regex})/$"
+EXPORT = rf"^export/(?P<what>{'|'.join(What)})\.(?P<file_format>csv|jsonl)$"
 
 app_name = "earnings"
 urlpatterns = [
     path("", views.home, name="home"),
     path("receipts/", views.receipts, name="receipts"),
     re_path(ITEM, views.item, name="item"),
+    path("export/", exports.choose, name="export"),
+    re_path(EXPORT, exports.file, name="export-file"),
 ]

@@ -65,7 +65,10 @@ def _cell(value: Cell, zone: tzinfo) -> str | int | float | Decimal:
         case datetime():
             text = value.astimezone(zone).isoformat(timespec="seconds")
             return text.replace("+00:00", "Z") if zone is UTC or text.endswith("+00:00") else text
-        case float() | Decimal():
+        case Decimal():
+            # all digits and no exponent; 0 has no sign
+            return f"{value if value else value.copy_abs():f}" if value.is_finite() else ""
+        case float():
             return value + 0 if isfinite(value) else ""  # adding 0 turns -0 into 0
     return value
 

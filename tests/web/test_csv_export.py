@@ -55,6 +55,16 @@ def test_harmless_text_is_unchanged(text: str) -> None:
     assert written("before", text) == ["before", text]
 
 
+def test_amounts_keep_every_digit_and_have_no_exponent() -> None:
+    row = written(
+        Decimal("123456789012345678901234.0000000000000001"),
+        Decimal("1E-16"),
+        Decimal("-0.00"),
+        Decimal("NaN"),
+    )
+    assert row == ["123456789012345678901234.0000000000000001", "0.0000000000000001", "0.00", ""]
+
+
 def test_numbers_are_numbers_and_what_is_not_known_is_empty() -> None:
     row = written(-5, -1.5, Decimal("-0.10"), -0.0, float("nan"), float("inf"), None, 0)
     assert row == ["-5", "-1.5", "-0.10", "0.0", "", "", "", "0"]

@@ -1,0 +1,1 @@
+"""Earnings as files: CSV and JSON Lines by period, node, model, line or receipt."""
