@@ -51,6 +51,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "is_admin": user_of(request).is_admin,
         "here": f"{request.path}{query.suffix(sort=request.GET.get('sort'), page=request.GET.get('page'), rows=request.GET.get('rows'))}",
         "node": node,
+        # a file covers the same days, whatever the chart shows
+        "export_suffix": query.suffix(from_=query.first, to=query.last, step=None, by=None),
         "poll_seconds": POLL_SECONDS,
         "chart_poll_seconds": CHART_POLL_SECONDS,
     }
