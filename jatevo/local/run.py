@@ -75,9 +75,12 @@ class OneMachineConsole:
         claimed = self._check()
         self._start_stores()
         self._load_django()
+        has_demo = os.environ.get("JATEVO_DEMO", "1").lower() not in {"0", "false", "no", "off"}
         logins = self._fill()
+        if has_demo:
+            self._seed_prices()
         self._serve(claimed)
-        if os.environ.get("JATEVO_DEMO", "1").lower() not in {"0", "false", "no", "off"}:
+        if has_demo:
             self._start_demo(logins)
         self._say_what_is_invented()
         self._take_figures()
@@ -173,6 +176,12 @@ class OneMachineConsole:
         with self._step("Users"):
             return seed_users(self.home)
 
+    def _seed_prices(self) -> None:
+        """Before the worker starts to accrue, because prices from the past are refused from then on."""
+        from jatevo.local.demo_prices import seed_prices
+
+        seed_prices()
+
     def _serve(self, claimed: socket.socket) -> None:
         with self._step("Web application"):
             # Imported after the static files, because its middleware lists them once.
@@ -228,6 +237,10 @@ class OneMachineConsole:
             while kpis.take(at=timezone.now()).trouble and time.monotonic() < until:
                 if self._asked_to_stop.wait(WATCH_SECONDS):
                     raise StopRequested
+        with self._step("Earnings"):
+            from earnings.accrual import accrue
+
+            accrue(at=timezone.now(), seconds=FIGURES_SECONDS)
 
     def _say_what_is_invented(self) -> None:
         """Shows the notice about invented history. The history stays even if the demo fleet is off."""
