@@ -137,3 +137,9 @@ def test_the_holding_period_holds_back_only_its_own_amounts() -> None:
         "$4.50 is still in the holding period of 7 days after it became final, the first of it until"
         " 5 Jun 2026, 12:00:00 UTC."
     )
+
+
+def test_nothing_in_the_holding_period_is_no_reason_to_wait() -> None:
+    rule = answer(EligibilityKey.HOLD_DAYS, available_usd=Decimal(0), hold_days=7)
+    assert (rule.ok, rule.detail) == (True, "The holding period of 7 days is over for every final amount.")
+    assert answer(EligibilityKey.HOLD_DAYS).detail == "Amounts are paid as soon as they are final."

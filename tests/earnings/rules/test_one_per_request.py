@@ -106,6 +106,15 @@ def test_a_newcomer_reopens_no_final_day(org: int, expected: tuple[str, str]) ->
     assert verdicts([final(1, hedged=True), newcomer(2, org_id=org, hedged=True)]) == [PAID, expected]
 
 
+def test_whatever_is_accepted_from_the_moment_of_finality_on_is_a_newcomer() -> None:
+    closed = ENDED + timedelta(days=9)
+    assert verdicts([final(1), newcomer(2, org_id=2, accepted_at=closed)]) == [PAID, DISPUTED]
+    assert verdicts([final(1), newcomer(2, org_id=2, accepted_at=closed - seconds(1))]) == [
+        DISPUTED,
+        DISPUTED,
+    ]
+
+
 def test_a_newcomer_joins_a_dispute_that_is_still_open() -> None:
     items = [final(1), final(2, org_id=2), newcomer(3, org_id=3), newcomer(4, org_id=2)]
     assert verdicts(items) == [DISPUTED, DISPUTED, DISPUTED, LOSES]
