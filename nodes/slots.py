@@ -1,6 +1,6 @@
-"""What earnings add to the pages of nodes: the column "Earnings to date" and the tab "Earnings".
+"""What earnings add to the pages of nodes: the column "Earnings to date", the tab "Earnings", and actions.
 
-The app `earnings` lies above this one, so it registers both here when it starts.
+The app `earnings` lies above this one, so it registers them here when it starts.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,3 +48,31 @@ def earnings_source() -> EarningsSource:
     if not _sources:
         raise LookupError("no app has registered earnings")
     return _sources[0]
+
+
+@dataclass(frozen=True)
+class NodeAction:
+    """An action on nodes that belongs to another app: an entry beside a node, and a button for selected nodes.
+
+    `page` gives the page that asks about one node. `many` is the page to which the nodes that were selected are
+    posted as `node`. Both ask before they change anything. `open_to` says who may.
+    """
+
+    label: str
+    icon: str
+    open_to: Callable[[object], bool]
+    page: Callable[[str], str]
+    many: Callable[[], str]
+
+
+_actions: dict[str, NodeAction] = {}
+
+
+def register_action(action: NodeAction) -> None:
+    """Adds the action. A second one with the same label takes its place."""
+    _actions[action.label] = action
+
+
+def actions_for(user: object) -> list[NodeAction]:
+    """The actions that the person may take."""
+    return [action for action in _actions.values() if action.open_to(user)]

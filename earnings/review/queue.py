@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, QuerySet, Sum
 
-from earnings.models import HeldItem, Verdict
+from earnings.figures.verdicts import newest_verdicts, sentence_of
+from earnings.models import HeldItem
 from earnings.review.forms import REVIEWED, ReviewFilter
-from earnings.rules.verdicts import Cause, Failure, PayRule, RuleOutcome, VerdictState
-from earnings.rules.wording import sentence
+from earnings.rules.verdicts import Cause, PayRule
 from jatevo.accounts.models import Org
 
 
@@ -126,23 +126,8 @@ def _examples(rows: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, str]]:
     held = {
         each.receipt_id: each for each in HeldItem.objects.filter(pk__in=[row["example"] for row in rows])
     }
-    wanted = Q(pk__in=[])
-    for each in held.values():
-        wanted |= Q(day=each.day, receipt_id=each.receipt_id)
-    newest: dict[int, Verdict] = {}
-    for verdict in Verdict.objects.filter(wanted).order_by("id"):
-        newest[verdict.receipt_id] = verdict
-    return {
-        receipt_id: (held[receipt_id].request_id, _found(verdict)) for receipt_id, verdict in newest.items()
-    }
-
-
-def _found(verdict: Verdict) -> str:
-    failure = Failure(VerdictState(verdict.state), Cause(verdict.cause))
-    try:
-        return sentence(RuleOutcome(PayRule(verdict.rule), verdict.numbers or {}, failure))
-    except KeyError:  # recorded without its numbers
-        return failure.cause.label
+    verdicts = newest_verdicts((each.day, each.receipt_id) for each in held.values())
+    return {key: (held[key].request_id, sentence_of(verdict)) for key, verdict in verdicts.items()}
 
 
 def _is_uuid(text: str) -> bool:

@@ -16,6 +16,7 @@ from nodes.access.rights import Rights, rights_of
 from nodes.detail.latency_charts import ChartWindow
 from nodes.detail.tabs import Tab, banners_of, explanation_of, tab_context, tabs_for
 from nodes.models import Node
+from nodes.slots import actions_for
 
 POLL_SECONDS = 10
 _FRAGMENTS = {
@@ -54,6 +55,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "node": node,
         "rights": rights,
+        "other_actions": [(act, act.page(node.pk)) for act in actions_for(request.user)],
         "explanation": explanation,
         "banners": banners,
         "tab": tab,

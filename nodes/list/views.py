@@ -31,6 +31,7 @@ from nodes.list.facets import Facets
 from nodes.list.forms import BulkForm, SavedViewForm
 from nodes.list.query import COLUMNS_COOKIE, ListQuery, canonical, in_address
 from nodes.models import NODE_ID_PATTERN, Node, SavedView
+from nodes.slots import actions_for
 
 PER_PAGE = 25
 POLL_SECONDS = 10
@@ -57,6 +58,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     rows = rows_of(in_that_order(page.object_list, wanted.columns, request.user), names, at=now)
     rights = [rights_of(request.user, row.node, names) for row in rows]
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
+    acts = actions_for(request.user)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
     context = {
         "wanted": wanted,
@@ -65,7 +67,10 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "facets": facets,
         "applied": wanted.applied(_words(facets)),
         "page": page,
-        "rows": list(zip(rows, rights, strict=True)),
+        "rows": [
+            (row, may, [(act, act.page(row.node.pk)) for act in acts])
+            for row, may in zip(rows, rights, strict=True)
+        ],
         "has_actions": any(each.moderate or each.manage for each in rights),
         "columns": wanted.columns,
         "headers": _headers(wanted),
@@ -76,6 +81,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
         "old": next((row.figures.p95_ms.as_of for row in rows if row.figures.old), None),
         "may_enrol": allowed(request.user, Permission.ENROL_NODES),
         "may_moderate": may_moderate,
+        "other_actions": [(act, act.many()) for act in acts] if may_moderate else [],
         "bulk_actions": BulkForm.ACTIONS if may_moderate else (),
         "poll_seconds": POLL_SECONDS,
     }

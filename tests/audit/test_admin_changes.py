@@ -13,12 +13,14 @@ from django.contrib import admin as django_admin
 from django.contrib.admin import ModelAdmin
 from django.http import HttpRequest
 from django.test import RequestFactory
+from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 from waffle.models import Switch
 
+from earnings.models import JtvoRate, ModelLimit, Policy, Rate
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.flags.registry import Flag
@@ -272,6 +274,48 @@ def abort_job(browser: Browser) -> Taken:
     row = job()
     chosen(browser, "abort", row)
     return Taken(str(row.pk))
+
+
+def next_year() -> dict[str, str]:
+    return {"holds_from_0": f"{timezone.now().year + 1}-01-01", "holds_from_1": "00:00:00"}
+
+
+DATED: dict[Any, dict[str, str]] = {
+    Rate: {"model": "", "input_usd": "0.1", "output_usd": "0.4", "cache_hit_discount": "0.5"},
+    JtvoRate: {"jtvo_per_usd": "12.5", "source": "market"},
+    Policy: {
+        "threshold_usd": "10",
+        "hold_days": "0",
+        "schedule": "monthly",
+        "schedule_day": "1",
+        "minimum_reputation": "50",
+    },
+    ModelLimit: {"model": "", "output_per_second": "100", "context_tokens": "1000"},
+}
+
+
+def dated_row(browser: Browser, model: Any) -> Any:
+    """A row that holds from next year, made through the front door."""
+    browser.submit("/account/confirm/", {"identity-current": PASSWORD})
+    sent(browser.submit(url(model, "add/"), {**DATED[model], **next_year()}))
+    return model.objects.order_by("-pk")[0]
+
+
+def add_and_delete(model: Any) -> None:
+    @way(model._meta.label, "add")
+    def add(browser: Browser) -> Taken:
+        return Taken(str(dated_row(browser, model).pk), f"{timezone.now().year + 1}-01-01")
+
+    @way(model._meta.label, "delete")
+    def delete(browser: Browser) -> Taken:
+        row = dated_row(browser, model)
+        sent(browser.submit(url(row, f"{row.pk}/delete/"), {"post": "yes"}))
+        assert not model.objects.filter(pk=row.pk).exists()
+        return Taken(str(row.pk), str(row))
+
+
+for dated in DATED:
+    add_and_delete(dated)
 
 
 # --- the walk

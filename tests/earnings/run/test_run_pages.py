@@ -244,3 +244,19 @@ def test_queries_do_not_grow_with_the_nodes(org: Org, desk: Browser) -> None:
             text_of(desk.get(RUN))
         counts.append(len(captured))
     assert counts[0] == counts[1] <= 16
+
+
+def test_node_page_and_table_lead_here_for_admins_alone(
+    org: Org, desk: Browser, outsiders: dict[str, Browser]
+) -> None:
+    wallet(org)
+    earner(org, "50", id="good")
+    link = f'href="{RUN}preview/?node=good"'
+    button = f'formaction="{RUN}preview/"'
+    assert link in text_of(desk.get("/nodes/good/")) and link in text_of(desk.get("/nodes/"))
+    assert button in text_of(desk.get("/nodes/"))
+    operator = outsiders["operator"]
+    for page in ("/nodes/good/", "/nodes/"):
+        assert RUN not in text_of(operator.get(page))
+    asked = desk.submit_to(f"{RUN}preview/", {"node": "good", "query": "?q=x"}, page="/nodes/")
+    assert "Mark 1 node payout-ready" in plain(asked)
