@@ -4,7 +4,7 @@ from django.urls import path, re_path
 
 from earnings.exports import views as exports
 from earnings.exports.tables import What
-from earnings.page import views
+from earnings.page import views, wallet_views
 from nodes.converters import NodeIdConverter, RequestIdConverter
 
 ITEM = rf"^receipts/(?P<node_id>{NodeIdConverter.regex})/(?P<request_id>{RequestIdConverter.regex})/$"
@@ -17,4 +17,7 @@ urlpatterns = [
     re_path(ITEM, views.item, name="item"),
     path("export/", exports.choose, name="export"),
     re_path(EXPORT, exports.file, name="export-file"),
+    path("wallet/", wallet_views.wallet, name="wallet"),
+    path("wallet/<int:wallet_id>/confirm/", wallet_views.confirm_wallet, name="confirm_wallet"),
+    path("wallet/<int:wallet_id>/stop/", wallet_views.stop_change, name="stop_wallet"),
 ]

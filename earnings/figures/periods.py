@@ -8,10 +8,12 @@ from enum import StrEnum
 
 from django.db.models import Sum
 
+from earnings.figures.as_of import judged_until
 from earnings.figures.jtvo import JtvoEstimate, JtvoRates
 from earnings.figures.scope import Scope
 from earnings.figures.sums import EXACT, Sums, final_days, lines, sums_by_day
 from earnings.models import Line
+from earnings.rules.periods import closes_at, may_be_final
 
 _DAY = timedelta(days=1)
 
@@ -58,7 +60,8 @@ def day_periods(
     of_days = sums_by_day(scope.within(first, last))
     final, paid, known = final_days(first, last), _paid(scope.within(first, last)), rates or JtvoRates()
     days = [last - n * _DAY for n in range((last - first).days + 1)]
-    return [_period(day, day, [day], of_days, final, paid, known, today) for day in days]
+    judged = judged_until(at)
+    return [_period(day, day, [day], of_days, final, paid, known, today, judged) for day in days]
 
 
 def month_so_far(scope: Scope, *, at: datetime, rates: JtvoRates | None = None) -> Period:
@@ -68,7 +71,7 @@ def month_so_far(scope: Scope, *, at: datetime, rates: JtvoRates | None = None) 
     end = (first + timedelta(days=32)).replace(day=1) - _DAY
     days = [first + n * _DAY for n in range((today - first).days + 1)]
     of_days = sums_by_day(scope.within(first, today))
-    return _period(first, end, days, of_days, {}, {}, rates or JtvoRates(), today)
+    return _period(first, end, days, of_days, {}, {}, rates or JtvoRates(), today, at)
 
 
 def _period(
@@ -80,10 +83,16 @@ def _period(
     paid: Mapping[date, "_Paid"],
     rates: JtvoRates,
     today: date,
+    judged: datetime,
 ) -> Period:
     known = {day: of_days[day] for day in days if day in of_days}
     summed = sum(known.values(), Sums())
-    finals = [final[day] for day in days if day in final]
+    # nothing happened on a quiet day, so that it is final once its time is over
+    finals = [
+        final.get(day, closes_at(day))
+        for day in days
+        if day in final or (day not in known and may_be_final(day, judged))
+    ]
     whole = len(finals) == len(days)
     moved = sum((paid[day] for day in days if day in paid), _Paid())
     return Period(

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from django.db.models import F, Min, Q, Sum
+from django.db.models import F, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncHour
 
 from earnings.figures.items import items
 from earnings.figures.scope import Scope
-from earnings.figures.sums import sums, sums_by, total
+from earnings.figures.sums import first_day, sums, sums_by, total
 from earnings.models import VerdictState
 from jatevo.accounts.models import Org
 from nodes.models import Node
@@ -106,7 +107,7 @@ def series(
     scope = scope.within(first, last)
     amounts = _by_hour(scope, by) if step is Step.HOUR else _by_day(scope, step, by)
     starts = list(_starts(step, first, last, at))
-    since = _since(scope)
+    since = known_since(scope)
     keys = sorted({key for key, _ in amounts}) or ([""] if by is By.ALL else [])
     found = [
         Series(
@@ -203,11 +204,18 @@ def _point(
     return Point(start, end, Decimal(0), Decimal(0), running=running)
 
 
-def _since(scope: Scope) -> datetime | None:
-    """From when on nothing is zero: the node's registration, or the organisation's or network's first one."""
+def known_since(scope: Scope) -> datetime | None:
+    """From when on a quiet time is zero: since the node, the organisation or the network was there, and at the
+    latest since its first receipt. None if there is nothing of it.
+    """
     if scope.node_id is not None:
-        # a node that changed hands earned for its former organisation before
-        return Node.objects.filter(pk=scope.node_id).aggregate(first=Min("created_at"))["first"]
-    if scope.org_id is not None:
-        return Org.objects.filter(pk=scope.org_id).aggregate(first=Min("created_at"))["first"]
-    return Org.objects.aggregate(first=Min("created_at"))["first"]
+        there: QuerySet[Any] = Node.objects.filter(pk=scope.node_id)
+    elif scope.org_id is not None:
+        there = Org.objects.filter(pk=scope.org_id)
+    else:
+        there = Org.objects.all()
+    since: datetime | None = there.aggregate(first=Min("created_at"))["first"]
+    worked: date | None = first_day(scope.within(None, None))
+    if worked is None or since is None:
+        return since
+    return min(since, datetime.combine(worked, time.min, tzinfo=UTC))

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Context, Decimal, Inexact
 from typing import Any, Self
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Min, QuerySet, Sum
 from django.db.models.functions import TruncMonth, TruncWeek
 
 from earnings.figures.scope import Scope
@@ -116,6 +116,12 @@ def lines(scope: Scope) -> QuerySet[Line]:
     if scope.node_id is not None:
         found = found.filter(node_id=scope.node_id)
     return _narrowed(found, scope)
+
+
+def first_day(scope: Scope) -> date | None:
+    """The first day of the scope that has receipts."""
+    found: date | None = _of_days(scope).aggregate(first=Min("day"))["first"]
+    return found
 
 
 def final_days(first: date, last: date) -> dict[date, datetime]:

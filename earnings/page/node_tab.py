@@ -8,6 +8,7 @@ from earnings.figures.query import EarningsQuery, read_query
 from earnings.figures.region import region_median
 from earnings.page.links import day_links, summary_links
 from earnings.page.nothing import why_nothing
+from earnings.page.payable_now import hint_of, payable_now
 from earnings.page.summary import summary_of
 from earnings.page.wallet_card import wallet_card
 from jatevo.accounts.models import User
@@ -22,6 +23,7 @@ def tab_of(node: Node, reader: User, at: datetime) -> dict[str, Any]:
     query: EarningsQuery = read_query({"node": node.pk}, reader, at=at)
     scope = query.scope
     summary = summary_of(scope, at=at)
+    payable = payable_now(scope, node, at=at)
     today = at.astimezone(UTC).date()
     return summary_links(query, summary) | {
         "query": query,
@@ -30,6 +32,8 @@ def tab_of(node: Node, reader: User, at: datetime) -> dict[str, Any]:
             query, day_periods(scope, today - timedelta(days=DAYS_SHOWN - 1), today, at=at)
         ),
         "wallet": wallet_card(scope, at=at),
+        "payable": payable,
+        "eligibility_hint": hint_of(payable),
         "region": region_median(node.region, without_org=node.org_id, at=at),
         "nothing": why_nothing(node, scope, at=at) if not summary.sums.fees_usd else None,
     }

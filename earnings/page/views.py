@@ -1,6 +1,6 @@
 """The page of earnings, the receipts behind its figures, and one receipt as an amount."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
@@ -13,13 +13,14 @@ from earnings.figures.periods import Period, day_periods
 from earnings.figures.query import EarningsQuery, read_query
 from earnings.figures.region import region_median
 from earnings.figures.scope import NotYours
-from earnings.figures.series import By, Step
+from earnings.figures.series import By, Step, known_since
 from earnings.figures.verdicts import cause_label
 from earnings.page.chart import chart_of
 from earnings.page.item import shown_item
 from earnings.page.links import day_links, earner_links, summary_links
 from earnings.page.node_rows import COLUMNS, earners_of
 from earnings.page.nothing import why_nothing
+from earnings.page.payable_now import hint_of, payable_now
 from earnings.page.receipts_behind import receipts_behind
 from earnings.page.summary import summary_of
 from earnings.page.wallet_card import wallet_card
@@ -137,8 +138,11 @@ def _the_node(query: EarningsQuery) -> Node | None:
 def _summary(query: EarningsQuery, node: Node | None, at: datetime) -> dict[str, Any]:
     summary = summary_of(query.scope, at=at)
     earns_nothing = node is not None and not summary.sums.fees_usd
+    payable = payable_now(query.scope, node, at=at)
     return summary_links(query, summary) | {
         "summary": summary,
+        "payable": payable,
+        "eligibility_hint": hint_of(payable),
         "wallet": wallet_card(query.scope, at=at),
         "region": region_median(node.region, without_org=node.org_id, at=at) if node is not None else None,
         "nothing": why_nothing(node, query.scope, at=at) if node is not None and earns_nothing else None,
@@ -188,7 +192,12 @@ def _tables(request: HttpRequest, query: EarningsQuery, at: datetime) -> dict[st
 
 def _history(query: EarningsQuery, page: str, at: datetime) -> tuple[Page[date], list[Period]]:
     """One page of the chosen days, newest first."""
-    days = [query.last - timedelta(days=n) for n in range(query.days)]
+    # days before there was anything are not listed
+    since = known_since(query.scope)
+    first = max(query.first, since.astimezone(UTC).date()) if since is not None else query.first
+    days = [query.last - timedelta(days=n) for n in range((query.last - first).days + 1)]
+    if not days:
+        return Paginator(days, DAYS_PER_PAGE).get_page(1), []
     shown = Paginator(days, DAYS_PER_PAGE).get_page(page)
     return shown, day_periods(query.scope, shown.object_list[-1], shown.object_list[0], at=at)
 

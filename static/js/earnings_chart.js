@@ -9,7 +9,7 @@ function stacked([times, ...parts]) {
   return [times, ...sums.toReversed()];
 }
 
-const dollars = (value) => `$${value.toLocaleString("en-GB", { maximumFractionDigits: 6 })}`;
+const dollars = (value) => `$${value.toLocaleString("en-GB", { minimumFractionDigits: Number.isInteger(value) ? 0 : 2, maximumFractionDigits: 6 })}`;
 
 export default function earningsChart(host) {
   const data = JSON.parse(host.dataset.series);

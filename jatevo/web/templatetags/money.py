@@ -47,12 +47,12 @@ def usd(amount: Decimal | None) -> SafeString:
     return format_html('<span class="whitespace-nowrap" title="{}">{}</span>', exact, shown)
 
 
-def jtvo(value: Decimal | None) -> SafeString:
-    """`{{ estimate.value|jtvo }}`: '1,234.56 JTVO est.', with every digit on hover."""
+def jtvo(value: Decimal | None, form: str = "") -> SafeString:
+    """`{{ estimate.value|jtvo }}`: '1,234.56 JTVO est.', with every digit on hover; `|jtvo:"bare"` is the number alone."""
     if value is None:
         return format_html('<span class="text-muted">{}</span>', UNKNOWN)
     exact = f"{value.normalize(_ENOUGH):,f}"
     small = 0 < value.copy_abs() < _CENT
     rounded = value.quantize(_LEAST if small else _CENT, rounding=ROUND_FLOOR, context=_ENOUGH)
-    shown = f"{rounded:,f} JTVO est."
+    shown = f"{rounded:,f}" if form == "bare" else f"{rounded:,f} JTVO est."
     return format_html('<span class="whitespace-nowrap" title="{} JTVO est.">{}</span>', exact, shown)

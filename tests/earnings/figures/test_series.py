@@ -115,3 +115,22 @@ def test_the_month_so_far_runs(node: Node) -> None:
     assert found.state is PeriodState.RUNNING and not found.final
     assert found.sums.receipts == 1
     assert last_month.day == date(2026, 2, 28)
+
+
+def test_a_quiet_day_is_final_once_its_time_is_over(node: Node) -> None:
+    Node.objects.filter(pk=node.pk).update(created_at=AT - 30 * DAY)
+    first = AT.date() - 10 * DAY
+    states = [
+        period.state for period in day_periods(Scope(node.org_id, node.pk), first, first + 2 * DAY, at=AT)
+    ]
+    assert states == [PeriodState.SETTLING, PeriodState.FINAL, PeriodState.FINAL]
+
+
+def test_a_quiet_day_after_the_first_receipt_is_zero(node: Node) -> None:
+    earn(node, AT - 6 * DAY)
+    (found,) = series(
+        Scope(node.org_id, node.pk), Step.DAY, By.ALL,
+        first=AT.date() - 7 * DAY, last=AT.date() - 4 * DAY, at=AT, judged_until=AT,
+    )  # fmt: skip
+    assert [point.fees_usd is None for point in found.points] == [True, False, False, False]
+    assert found.points[2].fees_usd == 0

@@ -221,3 +221,19 @@ def test_paid_out_amounts_come_from_the_ledger(operator: Browser, node: Node) ->
     page = words(text(operator, "/earnings/"))
     assert "The threshold of $10.00 is reached" in page
     assert Decimal(20) < item.fee_usd
+
+
+def test_the_eligibility_rules_say_what_is_missing(operator: Browser, node: Node, org: Org) -> None:
+    item = earn(node, NOW - timedelta(days=12), tokens_input=20_000_000)
+    finalise(item.day)
+    page = words(text(operator, "/earnings/"))
+    assert "Payout eligibility" in page and "Not eligible yet" in page
+    assert "There is no wallet to pay to." in page and "Payout threshold" in page
+    NodeFactory.create(id="mac-2", org=org)
+    page = words(text(operator, "/earnings/"))
+    assert "0 of 2 nodes eligible now" in page and "0 of 2 nodes pass. Not: mac-1, mac-2." in page
+
+
+def test_an_admin_finds_the_queue_and_the_run(admin: Browser, operator: Browser) -> None:
+    assert "/earnings/review/" in text(admin, "/earnings/") and "/earnings/run/" in text(admin, "/earnings/")
+    assert "/earnings/run/" not in text(operator, "/earnings/")
