@@ -125,7 +125,12 @@ def _write(count: int, *, since: datetime, until: datetime, run: str) -> None:
 
     step = (until - since) / count
     for first in range(0, count, PER_STATEMENT):
-        asked = {"first": first, "last": min(first + PER_STATEMENT, count) - 1, "step": step, "run": run}
+        asked: dict[str, Any] = {
+            "first": first,
+            "last": min(first + PER_STATEMENT, count) - 1,
+            "step": step,
+            "run": run,
+        }
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_INVENT, {**asked, "since": since + first * step})
             cursor.execute(_WRITE.replace("%(gateway)s", f"'{GATEWAY}'").replace("%%", "%"))

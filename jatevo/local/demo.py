@@ -19,6 +19,7 @@ from django.utils import timezone
 from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
+from jatevo.local.demo_earnings import invent_wallet
 from jatevo.local.demo_history import HARDWARE_FILE, PastNode, invent_history
 from jatevo.local.keys import write_private
 from nodes.actions import create_sender, enrol, move
@@ -214,6 +215,7 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
     invent_history(
         agents, org=org, by=by, console_url=console_url, validator=VALIDATOR, gateway=GATEWAY, at=at
     )
+    invent_wallet(org, by=by, at=at)
     write_private(home / HISTORY, json.dumps({"until": at.isoformat()}))
 
 

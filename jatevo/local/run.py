@@ -178,7 +178,7 @@ class OneMachineConsole:
 
     def _seed_prices(self) -> None:
         """Before the worker starts to accrue, because prices from the past are refused from then on."""
-        from jatevo.local.demo_prices import seed_prices
+        from jatevo.local.demo_earnings import seed_prices
 
         seed_prices()
 

@@ -1,13 +1,15 @@
-"""The demo's prices: added once, before anything is accrued."""
+"""The demo's prices and wallet: added once, and never in place of somebody's own."""
 
 from decimal import Decimal
 
 import pytest
+from django.utils import timezone
 
-from earnings.models import JtvoRate, ModelLimit, Rate
+from earnings.models import JtvoRate, ModelLimit, Rate, Wallet
 from jatevo.local.demo import NODES
-from jatevo.local.demo_prices import RATES, seed_prices
+from jatevo.local.demo_earnings import RATES, invent_wallet, seed_prices
 from jatevo.wire.names import normal_model
+from tests.factories import OrgFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -31,3 +33,14 @@ def test_prices_that_an_admin_set_are_left_alone() -> None:
     )
     assert not seed_prices()
     assert Rate.objects.count() == 1
+
+
+def test_the_demos_wallet_is_ready_for_payouts_and_is_made_once() -> None:
+    org = OrgFactory.create()
+    person = UserFactory.create(org=org)
+    at = timezone.now()
+    assert invent_wallet(org, by=person, at=at)
+    assert not invent_wallet(org, by=person, at=at)
+    wallet = Wallet.objects.get()
+    assert wallet.payouts_from is not None
+    assert wallet.payouts_from < at
