@@ -178,6 +178,7 @@ RETENTION_DAYS = {
     "raw_minutes": env.int("JATEVO_KEEP_RAW_MINUTES_DAYS", default=30),
     "rollups": env.int("JATEVO_KEEP_ROLLUPS_DAYS", default=365),
     "receipts": env.int("JATEVO_KEEP_RECEIPTS_DAYS", default=400),
+    "earnings": env.int("JATEVO_KEEP_EARNINGS_DAYS", default=1827),  # items and verdicts: five years
     "probes": env.int("JATEVO_KEEP_PROBES_DAYS", default=30),
     "reputation": env.int("JATEVO_KEEP_REPUTATION_DAYS", default=16),
     "heartbeat_minutes": env.int("JATEVO_KEEP_HEARTBEAT_MINUTES_DAYS", default=2),

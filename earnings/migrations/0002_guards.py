@@ -126,7 +126,7 @@ INSERT INTO earnings_policy (holds_from, created_by, note, require_dispatch, thr
     schedule_day, minimum_reputation, confirm_from_usd, confirm_unconfirmed, confirm_overrides)
 VALUES ('2000-01-01T00:00:00Z', 'console', 'as installed', false, 10, 0, 'monthly', 1, 50, 1000, true, true);
 INSERT INTO earnings_modellimit (holds_from, created_by, note, model, output_per_second, context_tokens)
-VALUES ('2000-01-01T00:00:00Z', 'console', 'as installed', '', 1000, 2000000);
+VALUES ('2000-01-01T00:00:00Z', 'console', 'as installed', '', 1000, 262144);
 """
 
 
