@@ -5,14 +5,20 @@ from datetime import datetime
 
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.retention_policy import Dropped, RetentionRule, old_rows, register
-from receipts.models import Dispatch, DispatchConflict, DispatchWinner
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner, UnjudgedReceipt
 from receipts.partitions import count_rows, drop_month, months
 
 
 def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
-    """Drops the months that ended before that moment. Rows in the default partition are never dropped."""
+    """Drops the months that ended before that moment. Rows in the default partition are never dropped.
+
+    A month in which receipts still wait for earnings is kept, because what they earned would be lost.
+    """
     for month in months():
-        if month.ends_at <= before:
+        waiting = UnjudgedReceipt.objects.filter(
+            accepted_at__gte=month.starts_at, accepted_at__lt=month.ends_at
+        )
+        if month.ends_at <= before and not waiting.exists():
             rows = count_rows(month) if dry_run else drop_month(month, by=SYSTEM)
             yield Dropped(month.name, rows)
 

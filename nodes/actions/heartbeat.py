@@ -8,27 +8,21 @@ import orjson
 from django.db import connection
 
 from jatevo.audit.record import Actor
-from jatevo.wire.names import normal_model
 from nodes.actions.errors import StaleHeartbeat
 from nodes.actions.fraud import relate
+from nodes.actions.offers import record_offers
 from nodes.actions.transition import happen
 from nodes.rules.lifecycle import Event, Status
 from nodes.rules.marks import endpoint_mark
-
-MOST_OFFERS = 1000  # that begin within a day
 
 # `old` locks the row. A heartbeat that is not later than the last one changes nothing, even if the replay
 # guard was lost with the cache. When a new minute begins, the count of the previous minute is stored (for the
 # missed-heartbeats rule) and queued for the metrics store. A changed endpoint is stored as a mark, which
 # findings of fraud use.
-#
-# The history of offers follows the models. It is compared when the models differ and once a minute: a second
-# heartbeat at the same moment does not see the rows that the first one writes, and is put right then.
-# MOST_OFFERS within a day keep a faulty or hostile agent from filling the history.
+# Changed models put the history of offers behind, and `record_offers` brings it up to date.
 _SQL = """
 WITH old AS MATERIALIZED (
-    SELECT id, last_heartbeat_ts, beat_minute, beats, endpoint, models_offered
-    FROM nodes_node WHERE id = %(node)s FOR UPDATE
+    SELECT id, last_heartbeat_ts, beat_minute, beats, endpoint FROM nodes_node WHERE id = %(node)s FOR UPDATE
 ), changed AS (
     UPDATE nodes_node n SET
         first_heard_at = COALESCE(n.first_heard_at, %(at)s),
@@ -36,6 +30,7 @@ WITH old AS MATERIALIZED (
         last_heartbeat_ts = %(ts)s,
         last_metrics = %(metrics)s::jsonb,
         models_offered = COALESCE(%(models)s::varchar[], n.models_offered),
+        offers_behind = n.offers_behind OR COALESCE(%(models)s::varchar[] <> n.models_offered, false),
         endpoint = COALESCE(%(endpoint)s, n.endpoint),
         asn_hint = COALESCE(%(network)s, n.asn_hint),
         beat_minute = %(minute)s,
@@ -43,32 +38,7 @@ WITH old AS MATERIALIZED (
     FROM old
     WHERE n.id = old.id AND (old.last_heartbeat_ts IS NULL OR old.last_heartbeat_ts < %(ts)s)
     RETURNING n.status, n.probing_since, old.beat_minute AS ended_minute, old.beats AS ended_beats,
-              n.endpoint <> old.endpoint AS moved,
-              %(offers)s::varchar[] IS NOT NULL AND (
-                  n.models_offered <> old.models_offered OR old.beat_minute IS DISTINCT FROM %(minute)s
-              ) AS compare_offers
-), withdrawn AS (
-    UPDATE nodes_nodeoffer o SET offered_until = GREATEST(%(at)s, o.offered_from) FROM changed
-    WHERE changed.compare_offers AND o.node_id = %(node)s AND o.offered_until IS NULL
-      AND o.model <> ALL (%(offers)s::varchar[])
-), missing AS MATERIALIZED (
-    SELECT offer.model FROM changed CROSS JOIN unnest(%(offers)s::varchar[]) AS offer (model)
-    WHERE changed.compare_offers AND NOT EXISTS (
-        SELECT FROM nodes_nodeoffer o
-        WHERE o.node_id = %(node)s AND o.model = offer.model AND o.offered_until IS NULL)
-), resumed AS (
-    UPDATE nodes_nodeoffer o SET offered_until = NULL FROM missing
-    WHERE o.offered_until >= %(at)s::timestamptz - interval '1 day' AND o.id = (
-        SELECT max(id) FROM nodes_nodeoffer WHERE node_id = %(node)s AND model = missing.model)
-    RETURNING o.model
-), offered AS (
-    INSERT INTO nodes_nodeoffer (node_id, model, offered_from)
-    SELECT %(node)s, missing.model, %(at)s FROM missing
-    WHERE missing.model NOT IN (SELECT model FROM resumed)
-    LIMIT GREATEST(0, %(most_offers)s - (
-        SELECT count(*) FROM nodes_nodeoffer
-        WHERE node_id = %(node)s AND offered_from > %(at)s::timestamptz - interval '1 day'))
-    ON CONFLICT (node_id, model) WHERE offered_until IS NULL DO NOTHING
+              n.endpoint <> old.endpoint AS moved, n.offers_behind
 ), mark AS (
     INSERT INTO nodes_nodemark (node_id, kind, value, gained_at)
     SELECT %(node)s, 'endpoint', %(endpoint_mark)s, %(at)s FROM changed
@@ -87,7 +57,7 @@ WITH old AS MATERIALIZED (
                                         'minute', extract(epoch FROM ended_minute)::bigint)
     FROM changed WHERE ended_minute < %(minute)s
 )
-SELECT status, probing_since IS NOT NULL, EXISTS (SELECT FROM mark) FROM changed
+SELECT status, probing_since IS NOT NULL, EXISTS (SELECT FROM mark), offers_behind FROM changed
 """
 
 
@@ -121,8 +91,6 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = N
                 "minute": at.replace(second=0, microsecond=0),
                 "metrics": orjson.dumps(beat.metrics).decode(),
                 "models": None if beat.models is None else list(beat.models),
-                "offers": None if beat.models is None else [normal_model(name) for name in beat.models],
-                "most_offers": MOST_OFFERS,
                 "endpoint": beat.endpoint,
                 "endpoint_mark": endpoint_mark(beat.endpoint or ""),
                 "network": network,
@@ -131,7 +99,9 @@ def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = N
         row = cursor.fetchone()
     if row is None:
         raise StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
-    status, probing, gained_mark = Status(row[0]), row[1], row[2]
+    status, probing, gained_mark, offers_behind = Status(row[0]), row[1], row[2], row[3]
+    if offers_behind:  # if it fails, the next heartbeat does it
+        record_offers(node_id=node_id, at=at)
     if gained_mark and relate(at=at, node_id=node_id):  # if it fails, the sweeper does it
         return Status.QUARANTINE
     if status is Status.OFFLINE or (status is Status.PENDING and not probing):

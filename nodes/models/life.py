@@ -76,7 +76,10 @@ class NodeOffer(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["node", "model", "offered_from"], name="offer_by_node_model")]
+        indexes = [
+            models.Index(fields=["node", "model", "offered_from"], name="offer_by_node_model"),
+            models.Index(fields=["node", "offered_until"], name="offer_by_end"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["node", "model"],

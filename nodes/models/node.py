@@ -93,6 +93,8 @@ class Node(models.Model):
     pardoned_reputation = models.DecimalField(max_digits=5, decimal_places=2, null=True)
     token_version = models.PositiveIntegerField(default=1)
     models_offered = ArrayField(models.CharField(max_length=names.MAX_NAME_CHARACTERS), default=list)
+    # the models have changed, and their history does not show it yet
+    offers_behind = models.BooleanField(default=False, db_default=False, editable=False)
     concurrency = models.PositiveSmallIntegerField(
         default=DEFAULT_CONCURRENCY,
         db_default=DEFAULT_CONCURRENCY,

@@ -19,7 +19,14 @@ from jatevo.metrics.retention_policy import RuleOutcome, apply, rules
 from jatevo.metrics.store import MetricsUnavailable, Store
 from nodes.models import HeartbeatMinute, NodeHour, NodeOffer, Probe, ReputationDay, Validator
 from nodes.rules.probes import ProbeKind
-from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Receipt, ReceiptIdentity
+from receipts.models import (
+    Dispatch,
+    DispatchConflict,
+    DispatchWinner,
+    Receipt,
+    ReceiptIdentity,
+    UnjudgedReceipt,
+)
 from receipts.partitions import ensure_partitions, months
 from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory
 from tests.metrics.wrappers import HOUR, NOON, Intercepted, deliver, latency, receipt, uptime
@@ -197,6 +204,10 @@ def test_months_of_receipts_go_whole_and_their_identities_stay(chdb_store: Store
         ReceiptFactory(node=node, at=at)
     identities = ReceiptIdentity.objects.count()
     limit = datetime(2024, 4, 1, tzinfo=UTC) + 400 * DAY - timedelta(seconds=1)
+    waiting = UnjudgedReceipt.objects.filter(accepted_at=old)
+    (early,) = [line for line in apply(at=limit, dry_run=True) if line.rule.name == "receipts_receipt"]
+    assert [dropped.partition for dropped in early.dropped] == ["receipts_receipt_2024_01"], "it earns yet"
+    waiting.delete()
     (dry,) = [line for line in apply(at=limit, dry_run=True) if line.rule.name == "receipts_receipt"]
     (done,) = [line for line in apply(at=limit) if line.rule.name == "receipts_receipt"]
     assert dry == done

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
+from unittest import mock
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -66,33 +67,25 @@ def test_a_model_that_returns_within_a_day_continues_and_later_starts_again(node
     assert offers(node) == [("llama3.1-8b", FIRST_KEY_SINCE, gone), ("llama3.1-8b", back, None)]
 
 
-def test_what_crossing_heartbeats_left_open_is_ended_in_the_next_minute(node: Node) -> None:
-    beat(node, ["llama3.1-8b"])
-    NodeOffer.objects.create(node=node, model="stray", offered_from=timezone.now())
-    NodeOffer.objects.filter(model="llama3.1-8b").delete()
-    beat(node, ["llama3.1-8b"], after=timedelta(minutes=1))
-    assert set(NodeOffer.objects.filter(offered_until=None).values_list("model", flat=True)) == {
-        "llama3.1-8b"
-    }
+def test_history_that_was_left_behind_is_brought_up_to_date_by_the_next_heartbeat(node: Node) -> None:
+    with mock.patch("nodes.actions.heartbeat.record_offers", side_effect=OperationalError("down")):
+        assert SignedSender.node(node).beat(models=["mistral"]).status_code == 503
+    assert offers(node) == [("llama3.1-8b", FIRST_KEY_SINCE, None)]
+    at = beat(node, None, after=timedelta(seconds=10))
+    assert offers(node) == [("llama3.1-8b", FIRST_KEY_SINCE, at), ("mistral", at, None)]
 
 
-def test_heartbeat_needs_no_further_query_for_it(node: Node) -> None:
-    beat(node, ["llama3.1-8b"])
-
-    def queries(models: list[str], minutes: int) -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as caught:
-            beat(node, models, after=timedelta(minutes=minutes))
-        return len(caught)
-
-    assert queries(["llama3.1-8b"], 1) == queries(["mistral"], 2)
+def test_heartbeat_with_the_same_models_is_one_statement(node: Node) -> None:
+    with CaptureQueriesContext(connection) as caught:
+        beat(node, ["llama3.1-8b"], after=timedelta(minutes=1))
+    assert not [query["sql"] for query in caught if "nodeoffer" in query["sql"]]
+    assert Node.objects.values_list("offers_behind", flat=True).get() is False
 
 
 def test_agent_that_invents_models_cannot_fill_the_history(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("nodes.actions.heartbeat"), "MOST_OFFERS", 5)
+    monkeypatch.setattr(import_module("nodes.actions.offers"), "MOST_OFFERS", 5)
     for number in range(4):
         beat(node, [f"m{number}-{one}" for one in range(3)], after=timedelta(minutes=number))
     assert NodeOffer.objects.filter(node=node).count() == 1 + 5
