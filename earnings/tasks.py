@@ -8,6 +8,8 @@ from procrastinate.contrib.django import app
 
 from earnings import notices
 from earnings.accrual import accrue
+from earnings.statements import storing
+from earnings.statements.mail import mail_statement
 from earnings.wallets import mail as wallet_mail
 
 # A mail server that is down for some hours delays mail and loses none: after 5 s, 25 s, 2, 10, 52 minutes, 4 h
@@ -41,3 +43,16 @@ def tell_members(timestamp: int) -> int:
 def mail_digest(user_id: str, since: str, until: str) -> bool:
     """Mails one member what happened. Returns whether there was somebody and something to tell."""
     return notices.mail_digest(user_id=user_id, since=since, until=until)
+
+
+@app.periodic(cron="41 4 * * *", periodic_id="earnings-statements")
+@app.task(name="earnings.make_statements", queueing_lock="earnings.make_statements", pass_context=False)
+def make_statements(timestamp: int) -> int:
+    """Stores the statements whose months are final, daily. Returns how many."""
+    return storing.store_due(at=timezone.now())
+
+
+@app.task(name=storing.MAIL_TASK, retry=MAIL_RETRIES)
+def mail_new_statement(user_id: str, statement_id: int) -> bool:
+    """Mails a statement to one member. Returns whether they may still see it."""
+    return mail_statement(user_id=user_id, statement_id=statement_id)

@@ -300,21 +300,31 @@ WHOLE: Final = (
     ),
     SqlCheck(
         "payments",
-        "every payment is the sum of what was exported to it, and its parts of a cent are carried",
+        "every payment is the sum of what was exported to it, and a returned one came back whole",
         """
         SELECT 'payment ' || p.id || ' of export ' || p.export_id,
                'says ' || concat_ws(' ', p.sum_usd, p.carried_in_usd, p.paid_usd, p.carried_out_usd)
                || ' (sum, carried in, paid, carried out), its movements '
-               || concat_ws(' ', m.exported, m.carried_in, m.carried_out) || ' (exported, carried in, carried out)'
+               || concat_ws(' ', m.exported, m.carried_in, m.carried_out, m.returned)
+               || ' (exported, carried in, carried out, returned)'
         FROM earnings_payment p LEFT JOIN LATERAL (
             SELECT COALESCE(sum(amount_usd) FILTER (WHERE kind = 'export' AND to_account = 'exported'), 0)
                    - COALESCE(sum(amount_usd) FILTER (WHERE kind = 'export' AND from_account = 'exported'), 0) AS exported,
                    COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_in'), 0) AS carried_in,
-                   COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_out'), 0) AS carried_out
-            FROM earnings_movement WHERE payment_id = p.id AND (p.returned_at IS NULL OR at < p.returned_at)
+                   COALESCE(sum(amount_usd) FILTER (WHERE kind = 'carry_out'), 0) AS carried_out,
+                   COALESCE(sum(amount_usd) FILTER (WHERE kind = 'return' AND from_account = 'exported'), 0)
+                   - COALESCE(sum(amount_usd) FILTER (WHERE kind = 'return' AND to_account = 'exported'), 0) AS returned
+            FROM earnings_movement WHERE payment_id = p.id
         ) m ON true
+        -- a return carries on the part by which the payment took up more than it left
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN p.returned_at IS NULL THEN 0
+                        ELSE GREATEST(p.carried_in_usd - p.carried_out_usd, 0) END AS amount
+        ) again
         WHERE p.sum_usd + p.carried_in_usd <> p.paid_usd + p.carried_out_usd
-           OR (p.sum_usd, p.carried_in_usd, p.carried_out_usd) <> (m.exported, m.carried_in, m.carried_out)
+           OR (p.sum_usd, p.carried_in_usd, p.carried_out_usd + again.amount)
+              <> (m.exported, m.carried_in, m.carried_out)
+           OR m.returned + again.amount <> CASE WHEN p.returned_at IS NULL THEN 0 ELSE p.paid_usd END
         """,
     ),
     SqlCheck(
@@ -369,6 +379,26 @@ WHOLE: Final = (
             LIMIT 1
         ) running ON true
         WHERE sha256(s.body) <> s.sha256 OR late.id IS NOT NULL OR running.day IS NOT NULL
+        """,
+    ),
+    SqlCheck(
+        "statement_balances",
+        "stored statements print the balances that the ledger has",
+        """
+        SELECT 'statement of organisation ' || s.org_id || ', ' || to_char(s.month, 'YYYY-MM'),
+               'prints ' || COALESCE(s.balances -> side.name ->> account.name, 'no') || ' ' || account.name || ' at its '
+               || side.words || ', the ledger ' || ledger.amount
+        FROM earnings_statement s
+        CROSS JOIN LATERAL (
+            VALUES ('opening', 'start', s.month::timestamp), ('closing', 'end', s.month + interval '1 month')
+        ) side(name, words, until)
+        CROSS JOIN (VALUES ('accrued'), ('held'), ('ready'), ('exported'), ('carried')) account(name)
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(sum(CASE WHEN to_account = account.name THEN amount_usd ELSE -amount_usd END), 0) AS amount
+            FROM earnings_movement WHERE org_id = s.org_id AND at < side.until AT TIME ZONE 'UTC'
+              AND account.name IN (to_account, from_account)
+        ) ledger
+        WHERE (s.balances -> side.name ->> account.name)::numeric IS DISTINCT FROM ledger.amount
         """,
     ),
     SqlCheck(

@@ -13,6 +13,7 @@ from earnings.models.items import (
 from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, MovementKind, NodeBalance
 from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
 from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
+from earnings.models.statements import StatementPreference
 from earnings.models.totals import DayTotal, NodeTotal
 from earnings.models.wallets import Chain, Wallet, WalletState
 from earnings.rules.verdicts import VerdictState
@@ -44,6 +45,7 @@ __all__ = [
     "Rate",
     "RecheckDay",
     "Statement",
+    "StatementPreference",
     "Verdict",
     "VerdictState",
     "Wallet",

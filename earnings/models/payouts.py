@@ -133,6 +133,7 @@ class Statement(models.Model):
     body = models.BinaryField()
     sha256 = models.BinaryField(max_length=32)
     root_hash = models.BinaryField(max_length=32, help_text="of the receipts' hashes")
+    balances = models.JSONField(help_text="opening and closing amounts by account, as printed")
 
     class Meta:
         ordering = ["-month", "org"]

@@ -192,6 +192,7 @@ def move(
     """A movement of a line, at `at`. The database keeps the balances."""
     return Movement.objects.create(
         at=at,
+        recorded_at=at,
         kind=kind,
         from_account=source,
         to_account=target,
@@ -258,6 +259,7 @@ def _carry(payment: Payment, kind: str, source: str, target: str, amount: Decima
     if amount:
         Movement.objects.create(
             at=at,
+            recorded_at=at,
             kind=kind,
             from_account=source,
             to_account=target,

@@ -3,7 +3,6 @@
 The corruptions are made as somebody could who owns the database: with its triggers off.
 """
 
-import hashlib
 import json
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -15,7 +14,9 @@ from django.db import connection
 
 from earnings.accrual.fsck import examine
 from earnings.accrual.fsck_checks import MONTHLY, WHOLE
-from earnings.models import Line, Statement
+from earnings.models import Line
+from earnings.rules.periods import Month
+from earnings.statements.storing import store_statement
 from nodes.models import Node
 from tests.earnings.rows import earn, finalise, judge, make_rate, move, pay_out
 from tests.factories import NodeFactory, ReceiptFactory
@@ -48,11 +49,7 @@ def books() -> Node:
     pay_out(Line.objects.filter(node=node), at=MARCH + timedelta(days=27))
     earn(node, MARCH + timedelta(days=40), request_id="r_running")
     ReceiptFactory(node=node, at=MARCH + timedelta(days=41), request_id="r_waiting")
-    body = b"<html>"
-    Statement.objects.create(
-        org=node.org, month=date(2026, 2, 1), made_at=datetime(2026, 3, 12, tzinfo=UTC), body=body,
-        sha256=hashlib.sha256(body).digest(), root_hash=b"r" * 32,
-    )  # fmt: skip
+    store_statement(org=node.org, month=Month(2026, 2), at=datetime(2026, 3, 14, tzinfo=UTC))
     return node
 
 
@@ -169,8 +166,15 @@ CORRUPTIONS = {
     ],
     "statements": [
         ("UPDATE earnings_statement SET body = 'x'", ", 2026-02: its SHA-256"),
-        ("UPDATE earnings_movement SET at = '2026-02-28 12:00Z' WHERE kind = 'accrue'", "was dated into it afterwards"),
+        ("UPDATE earnings_movement SET at = '2026-02-28 12:00Z', recorded_at = now() WHERE kind = 'accrue'", "was dated into it afterwards"),
         ("UPDATE earnings_line SET final_at = NULL WHERE day = '2026-02-27'", "its month was not final"),
+    ],
+    "statement_balances": [
+        ("UPDATE earnings_statement SET balances = jsonb_set(balances, '{closing,held}', '\"7\"')",
+         ", 2026-02: prints 7 held at its end, the ledger"),
+        ("UPDATE earnings_statement SET balances = jsonb_set(balances, '{opening,accrued}', '\"7\"')",
+         ", 2026-02: prints 7 accrued at its start, the ledger 0"),
+        ("UPDATE earnings_statement SET balances = '{}'", ", 2026-02: prints no accrued at its start"),
     ],
     "months": [
         ("UPDATE earnings_movement SET amount_usd = amount_usd * 2 WHERE kind = 'hold'", "the months close with"),

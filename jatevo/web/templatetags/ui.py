@@ -40,6 +40,7 @@ register.filter(numbers.percent)
 register.filter(numbers.milliseconds)
 register.filter(money.usd)
 register.filter(money.usd_words)
+register.filter(money.exact_usd)
 register.filter(money.jtvo)
 
 THEMES = ("dark", "light", "system")
