@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from earnings.models import Account, MovementKind, Payment
+from earnings.models import Account, MovementKind
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ JOIN earnings_line line ON line.id = entry.line_id
 WHERE entry.amount_usd <> 0
 ORDER BY line.id
 """
-_POST_SQL = """
+_POST_CARRIED_SQL = """
 INSERT INTO earnings_movement (at, kind, from_account, to_account, amount_usd, line_id, node_id, org_id,
     payout_id, payment_id, actor, reason)
-VALUES (%(at)s, %(kind)s, %(source)s, %(target)s, %(amount)s, NULL, %(node)s, %(org)s, NULL, %(payment)s,
-    %(actor)s, '')
+SELECT %(at)s, %(kind)s, %(source)s, %(target)s, entry.amount_usd, NULL, p.node_id, p.org_id, NULL, p.id,
+       %(actor)s, ''
+FROM unnest(%(payments)s::bigint[], %(amounts)s::numeric[]) AS entry (payment_id, amount_usd)
+JOIN earnings_payment p ON p.id = entry.payment_id
+WHERE entry.amount_usd > 0
+ORDER BY p.id
 """
 
 
@@ -83,25 +87,21 @@ def post_lines(
         return cursor.rowcount
 
 
-def post_carried(route: Route, amount_usd: Decimal, *, payment: Payment, at: datetime, actor: str) -> None:
-    """Posts a part of a cent that a payment leaves (CARRY_OUT) or takes up (CARRY_IN). 0 posts nothing.
+def post_carried(route: Route, amounts_usd: Mapping[int, Decimal], *, at: datetime, actor: str) -> None:
+    """Posts the part of a cent that each payment leaves (CARRY_OUT) or takes up (CARRY_IN). 0 posts nothing.
 
     It belongs to the wallet: to the payment's node, or to the organisation as a whole.
     """
-    if amount_usd == 0:
-        return
     with connection.cursor() as cursor:
         cursor.execute(
-            _POST_SQL,
+            _POST_CARRIED_SQL,
             {
                 "at": at,
                 "kind": route.kind,
                 "source": route.source,
                 "target": route.target,
-                "amount": amount_usd,
-                "node": payment.node_id,
-                "org": payment.org_id,
-                "payment": payment.pk,
+                "payments": list(amounts_usd),
+                "amounts": list(amounts_usd.values()),
                 "actor": actor,
             },
         )

@@ -12,8 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Max
+from django.db import connection, transaction
+from django.db.models import Max, Q
 
 from earnings import ledger
 from earnings.accrual.locking import wait_for_lock
@@ -129,8 +129,10 @@ def _split_by_wallet(
 
 def _carried(wallets: Iterable[_ToWallet]) -> dict[tuple[UUID, str | None], Decimal]:
     """What each wallet's owner has carried from its last payment, locked."""
-    orgs = {each.org_id for each in wallets}
-    rows = NodeBalance.objects.filter(org_id__in=orgs).order_by("pk").select_for_update(of=("self",))
+    owners = list(wallets)
+    own = Q(node__isnull=True) | Q(node_id__in=[each.node_id for each in owners if each.node_id])
+    rows = NodeBalance.objects.filter(own, org_id__in={each.org_id for each in owners})
+    rows = rows.order_by("pk").select_for_update(of=("self",))
     return {(row.org_id, row.node_id): row.carried for row in rows}
 
 
@@ -153,9 +155,15 @@ def _write(
     Payment.objects.bulk_create(payments)
     _post(wallets, payments, at=at, actor=actor_of(by).id)
     exported = [payout for each in wallets for payout in each.payouts]
-    for payout in exported:
-        payout.state = PayoutState.EXPORTED
-    Payout.objects.bulk_update(exported, ["state", "amount_usd", "unconfirmed_usd"], batch_size=500)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _EXPORTED_SQL,
+            {
+                "payouts": [each.pk for each in exported],
+                "amounts": [each.amount_usd for each in exported],
+                "unconfirmed": [each.unconfirmed_usd for each in exported],
+            },
+        )
     record(
         "payout.export",
         by=actor_of(by),
@@ -185,6 +193,13 @@ def _payment(to: _ToWallet, number: int) -> Payment:
     )
 
 
+# bulk_update would build an expression for each row
+_EXPORTED_SQL = """
+UPDATE earnings_payout p SET state = 'exported', amount_usd = paid.amount_usd, unconfirmed_usd = paid.unconfirmed_usd
+FROM unnest(%(payouts)s::bigint[], %(amounts)s::numeric[], %(unconfirmed)s::numeric[])
+     AS paid (id, amount_usd, unconfirmed_usd)
+WHERE p.id = paid.id
+"""
 _READY_TO_PAYMENTS_SQL = """
 SELECT b.line_id, b.ready, p.id, paid.payment_id
 FROM unnest(%(payouts)s::bigint[], %(payments)s::bigint[]) AS paid (payout_id, payment_id)
@@ -208,9 +223,7 @@ def _post(wallets: Sequence[_ToWallet], payments: Sequence[Payment], *, at: date
         at=at,
         actor=actor,
     )
-    for payment in payments:
-        for route, amount in (
-            (ledger.CARRY_IN, payment.carried_in_usd),
-            (ledger.CARRY_OUT, payment.carried_out_usd),
-        ):
-            ledger.post_carried(route, amount, payment=payment, at=at, actor=actor)
+    carried_in = {each.pk: each.carried_in_usd for each in payments}
+    carried_out = {each.pk: each.carried_out_usd for each in payments}
+    ledger.post_carried(ledger.CARRY_IN, carried_in, at=at, actor=actor)
+    ledger.post_carried(ledger.CARRY_OUT, carried_out, at=at, actor=actor)

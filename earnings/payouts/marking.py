@@ -126,12 +126,13 @@ def take_debts(payout_ids: Collection[int], *, at: datetime, actor: str) -> None
 
 def take_back(payouts: Sequence[Payout], *, why: dict[int, str], at: datetime, by: str) -> None:
     """Makes the amounts of these open payouts available again, each with its reason. The caller records it."""
+    by_reason: dict[str, list[int]] = {}
     for each in payouts:
         each.state, each.ended_at, each.ended_by = PayoutState.WITHDRAWN, at, by
         each.end_reason = why[each.pk]
-        ledger.post_lines(
-            ledger.UNREADY, _READY_SQL, {"payouts": [each.pk]}, at=at, actor=by, reason=each.end_reason
-        )
+        by_reason.setdefault(each.end_reason, []).append(each.pk)
+    for reason, ids in by_reason.items():
+        ledger.post_lines(ledger.UNREADY, _READY_SQL, {"payouts": ids}, at=at, actor=by, reason=reason)
     Payout.objects.bulk_update(payouts, ["state", "ended_at", "ended_by", "end_reason"])
 
 

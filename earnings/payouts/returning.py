@@ -53,7 +53,7 @@ def return_payment(*, payment: Payment, by: User, at: datetime, reason: str) -> 
             reason=reason,
         )
         if carried < 0:  # the payment took up more than it left
-            ledger.post_carried(ledger.CARRY_OUT, -carried, payment=payment, at=at, actor=actor)
+            ledger.post_carried(ledger.CARRY_OUT, {payment.pk: -carried}, at=at, actor=actor)
         payouts = Payout.objects.filter(movements__payment=payment).distinct()
         Payout.objects.filter(pk__in=list(payouts.values_list("pk", flat=True))).update(
             state=PayoutState.RETURNED, ended_at=at, ended_by=actor, end_reason=reason
