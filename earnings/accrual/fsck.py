@@ -5,16 +5,21 @@ PostgreSQL compares, and only contradictions and samples come here.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, Inexact
+from itertools import islice
 from typing import Any, Final
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from earnings.accrual.contested import REQUESTS_AT_ONCE, load_requests
+from earnings.accrual.coverage import Covered
 from earnings.accrual.fsck_checks import MONTHLY, WHOLE, SqlCheck
+from earnings.rules.facts import DISPATCH_COUNTS, Coverage
 
 MOST_SHOWN: Final = 20  # findings of one check; the others are counted
 SAMPLE: Final = 10_000  # items whose fees are computed again, unless all are
@@ -58,6 +63,7 @@ def examine(*, since: date | None = None, full: bool = False) -> Iterator[Examin
         for check in WHOLE:
             yield _run(check, [{"first": since or date.min}])
         yield _fees(since or date.min, full)
+        yield _rejudged(since or date.min, full)
 
 
 def _run(check: SqlCheck, spans: Sequence[dict[str, date]]) -> Examined:
@@ -89,7 +95,9 @@ def _fees(first: date, full: bool) -> Examined:
     started = time.monotonic()
     findings: list[Contradiction] = []
     count = 0
-    for node_id, request_id, *numbers, fee_usd, input_usd, output_usd, discount in _fee_rows(first, full):
+    for node_id, request_id, *numbers, fee_usd, input_usd, output_usd, discount in _sampled(
+        _FEE_ROWS, first, full
+    ):
         tokens_input, tokens_output, cache_hit = numbers
         price = input_usd
         if cache_hit:
@@ -107,17 +115,75 @@ def _fees(first: date, full: bool) -> Examined:
     return Examined("fees", promise, tuple(findings), count, time.monotonic() - started)
 
 
-def _fee_rows(first: date, full: bool) -> Iterator[Any]:
+def _sampled(sql: str, first: date, full: bool, more: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """The rows of the query, a part at a time: of all items, or of SAMPLE at random."""
     chosen = "true"
-    with connection.cursor() as cursor:
-        if not full:
+    if not full:
+        with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM earnings_item WHERE day >= %s", [first])
             ((items,),) = cursor.fetchall()
             chosen = f"random() < {SAMPLE / items if items > SAMPLE else 2}"
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_FEE_ROWS.format(chosen=chosen), {"first": first})
+        cursor.execute(sql.format(chosen=chosen), {"first": first, **(more or {})})
         while rows := cursor.fetchmany(_AT_ONCE):
             yield from rows
+
+
+# Requests about which something waits for the accrual, which will judge them again, are left out.
+_REQUEST_ROWS: Final = """
+SELECT DISTINCT i.request_id FROM earnings_item i
+WHERE i.day >= %(first)s AND ({chosen})
+  AND NOT EXISTS (SELECT FROM receipts_unjudged q WHERE q.request_id = i.request_id)
+  AND NOT EXISTS (SELECT FROM receipts_unjudgedrequest t WHERE t.request_id = i.request_id)
+  AND NOT EXISTS (SELECT FROM earnings_helditem h WHERE h.request_id = i.request_id AND h.rule = 'dispatch'
+                  AND h.ts_end < %(expired)s)
+  AND NOT EXISTS (SELECT FROM earnings_item o JOIN earnings_recheckday r ON r.node_id = o.node_id AND r.day = o.day
+                  WHERE o.request_id = i.request_id)
+"""
+
+
+def _rejudged(first: date, full: bool) -> Examined:
+    """Verdicts judged again by the pure rules, from the facts on the items and the findings last taken into account."""
+    started, at = time.monotonic(), timezone.now()
+    covered = _covered_when_judged()
+    findings: list[Contradiction] = []
+    count = 0
+    rows = _sampled(_REQUEST_ROWS, first, full, {"expired": at - DISPATCH_COUNTS})
+    while some := [request_id for (request_id,) in islice(rows, REQUESTS_AT_ONCE)]:
+        for request in load_requests(some).values():
+            verdicts = request.judged(covered, at=at)
+            for item in request.items:
+                verdict = verdicts[item.facts.receipt_id]
+                stored = item.old_state, item.old_rule, item.old_cause, item.old_confirmed, item.old_actor
+                now = verdict.state, verdict.rule, verdict.cause, verdict.confirmed, verdict.actor
+                if stored != now and stored[0] is not None:  # without any verdict: see `verdicts`
+                    count += 1
+                    if len(findings) < MOST_SHOWN:
+                        subject = f"{item.facts.node_id}/{item.facts.request_id}"
+                        detail = f"was judged {_told(stored)}, by the rules it is {_told(now)}"
+                        findings.append(Contradiction(subject, detail))
+    which = "all requests" if full else f"requests of up to {SAMPLE:,} items, taken at random,"
+    promise = f"the verdicts on {which} are those of the rules"
+    return Examined("rules", promise, tuple(findings), count, time.monotonic() - started)
+
+
+def _told(verdict: tuple[object, ...]) -> str:
+    """The state, the rule and the cause, whether a gateway confirms it, and who decided."""
+    state, rule, cause, confirmed, actor = verdict
+    words = [state, rule, cause, "confirmed" if confirmed else "unconfirmed", f"by {actor or 'the rules'}"]
+    return " ".join(str(word) for word in words if word)
+
+
+def _covered_when_judged() -> Covered:
+    by_node: dict[str, list[Coverage]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT node_id, finding_id, state, CASE WHEN isfinite(since) THEN since END"
+            " FROM earnings_judgedcoverage ORDER BY finding_id, node_id"
+        )
+        for node_id, finding, state, since in cursor.fetchall():
+            by_node.setdefault(node_id, []).append(Coverage(finding, state == "confirmed", since))
+    return Covered({node_id: tuple(found) for node_id, found in by_node.items()})
 
 
 def _months(since: date | None) -> Iterator[dict[str, date]]:

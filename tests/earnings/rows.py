@@ -31,8 +31,8 @@ from earnings.models import (
 from jatevo.accounts.models import Org
 from jatevo.wire.names import normal_model
 from nodes.models import Node
-from receipts.models import UnjudgedReceipt
-from tests.factories import ReceiptFactory
+from receipts.models import Dispatch, Gateway, UnjudgedReceipt, UnjudgedRequest
+from tests.factories import GatewayFactory, ReceiptFactory
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 MILLION = Decimal(1_000_000)
@@ -91,10 +91,13 @@ def earn(
 ) -> Item:
     """A receipt of the node with its item and one verdict. `state` other than payable needs a `rule`.
 
+    The facts on the item are such that the rules late, in_service and implausible (speed) do fail, and a gateway
+    dispatched what is confirmed.
+
     Without a `rate` it takes the one in force at `ended`, and makes a default if there is none.
     """
     ended = ended.replace(microsecond=0)
-    accepted_at = accepted_at or ended + timedelta(seconds=2)
+    accepted_at = accepted_at or ended + (timedelta(hours=1) if rule == "late" else timedelta(seconds=2))
     name = normal_model(model)
     price = rate or _in_force(name, ended)
     changes: dict[str, Any] = {"request_id": request_id} if request_id else {}
@@ -136,15 +139,15 @@ def earn(
         node_since=LONG_AGO,
         key_since=LONG_AGO,
         key_until=None,
-        in_service=True,
+        in_service=rule != "in_service",
         silent_only=False,
         outage_seconds=0,
         offered=True,
         concurrent=1,
         second_tokens=0,
         concurrency=4,
-        limit_output_per_second=Decimal(1000),
-        limit_context=2_000_000,
+        limit_output_per_second=Decimal(1 if rule == "implausible" else 1_000_000),
+        limit_context=1_000_000_000,
         require_dispatch=False,
     )
     UnjudgedReceipt.objects.filter(pk=receipt.id).delete()
@@ -153,7 +156,22 @@ def earn(
     whole: Change = {"receipts": 1, "tokens_input": tokens_input, "tokens_output": tokens_output}
     _add(line.pk, whole, _sums(item, state, confirmed, 1))
     _append(item, state, rule=rule, cause=cause, confirmed=confirmed, at=accepted_at)
+    if confirmed:
+        _dispatch(item)
     return item
+
+
+def _dispatch(item: Item) -> None:
+    Dispatch.objects.create(
+        gateway=Gateway.objects.first() or GatewayFactory.create(),
+        request_id=item.request_id,
+        node_id=item.node_id,
+        model=item.model,
+        model_id=item.model,
+        ts=item.ts_start,
+        received_at=item.ts_end,
+    )
+    UnjudgedRequest.objects.filter(request_id=item.request_id).delete()
 
 
 def judge(

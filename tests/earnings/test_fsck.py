@@ -42,7 +42,7 @@ def books() -> Node:
     wrong = earn(node, FEBRUARY, state="held", rule="implausible", cause="speed", with_receipt=False)
     judge(wrong, "excluded", rule="implausible", at=MARCH, actor="admin@example.org", reason="impossible")
     finalise(date(2026, 2, 27))
-    freed = earn(node, MARCH, state="held", rule="late", request_id="r_freed")
+    freed = earn(node, MARCH, state="held", rule="late", cause="late", request_id="r_freed")
     finalise(MARCH.date())
     judge(freed, "payable", at=MARCH + timedelta(days=20), actor="admin@example.org", reason="explained")
     move(freed.line, "release", "held", "accrued", freed.fee_usd, at=MARCH + timedelta(days=20))
@@ -51,6 +51,13 @@ def books() -> Node:
     ReceiptFactory(node=node, at=MARCH + timedelta(days=41), request_id="r_waiting")
     store_statement(org=node.org, month=Month(2026, 2), at=datetime(2026, 3, 14, tzinfo=UTC))
     return node
+
+
+def test_what_waits_for_the_accrual_is_not_judged_again(books: Node) -> None:
+    corrupt("UPDATE earnings_item SET in_service = false WHERE request_id = 'o_1'")
+    assert "rules" in failures()
+    corrupt("INSERT INTO earnings_recheckday (node_id, day) VALUES ('node-b', '2026-03-04')")
+    assert "rules" not in failures()
 
 
 def failures(**options: Any) -> dict[str, str]:
@@ -179,6 +186,15 @@ CORRUPTIONS = {
     "months": [
         ("UPDATE earnings_movement SET amount_usd = amount_usd * 2 WHERE kind = 'hold'", "the months close with"),
     ],
+    "rules": [
+        ("UPDATE earnings_verdict SET state = 'excluded', rule = 'outcome', cause = 'failed' WHERE receipt_id ="
+         " (SELECT receipt_id FROM earnings_item WHERE request_id = 'o_1')",
+         "node-b/o_1: was judged excluded outcome failed unconfirmed by the rules, by the rules it is payable"),
+        ("UPDATE earnings_item SET in_service = false WHERE request_id = 'o_1'",
+         "by the rules it is excluded in_service not_in_service unconfirmed by the rules"),
+        ("UPDATE earnings_verdict SET actor = '' WHERE actor <> '' AND state = 'payable'",
+         "node-a/r_freed: was judged payable unconfirmed by the rules, by the rules it is held late late"),
+    ],
     "fees": [
         ("UPDATE earnings_item SET fee_usd = fee_usd + 0.0000000000000001 WHERE request_id = 'o_1'", "node-b/o_1: costs"),
     ],
@@ -197,7 +213,7 @@ def test_each_corruption_is_found_and_named(books: Node, check: str, sql: str, f
 
 
 def test_every_check_has_a_corruption() -> None:
-    assert {check.key for check in (*MONTHLY, *WHOLE)} | {"fees"} == set(CORRUPTIONS)
+    assert {check.key for check in (*MONTHLY, *WHOLE)} | {"fees", "rules"} == set(CORRUPTIONS)
 
 
 def test_since_leaves_out_items_of_earlier_days(books: Node) -> None:

@@ -155,7 +155,7 @@ def test_amounts_that_are_not_final_are_in_their_own_section_and_in_no_balance(
     before = content(operator)
     assert before.running.payable_usd == running.fee_usd
     text = text_of(preliminary(org=node.org, month=MARCH_MONTH, at=AFTER))
-    assert f"{exact_usd(running.fee_usd)} in fees and $0.00 held, of 1 receipts, are not final" in text
+    assert f"{exact_usd(running.fee_usd)} in fees and $0.00 held, of 1 receipt, are not final" in text
     assert "Preliminary" in text
     assert not Movement.objects.filter(line=running.line).exists()
 
