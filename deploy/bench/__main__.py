@@ -127,7 +127,7 @@ def _accrue(env: dict[str, str], options: argparse.Namespace, report: BenchRepor
             check=True,
             stdout=subprocess.PIPE,
         ).stdout
-    report.facts |= {name: str(value) for name, value in json.loads(said).items()}
+    report.facts |= {name: str(value) for name, value in json.loads(said.splitlines()[-1]).items()}
 
 
 def _measure_earnings(
