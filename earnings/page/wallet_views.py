@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from earnings.figures.query import read_query
 from earnings.figures.scope import NotYours
-from earnings.models import Chain, Wallet, WalletState
+from earnings.models import Wallet, WalletState
 from earnings.page.wallet_forms import ChangeForm, DecideForm
 from earnings.wallets import WalletError, change, changes_on_hold, confirm, stop, wallets_of_agents
 from jatevo.accounts.actions import OneTimePasswordRequired, WrongCredentials, has_second_factor
@@ -145,11 +145,16 @@ def _change_form(request: HttpRequest, org: Org, user: User) -> ChangeForm:
     asks = has_second_factor(user)
     if request.method == "POST":
         return ChangeForm(request.POST, asks_for_code=asks, nodes=nodes)
-    # an address that an agent registered comes with the link that offers it
-    initial = {name: request.GET.get(name, "") for name in ("chain", "address", "node")}
-    if initial["chain"] not in Chain.values:
-        initial.pop("chain")
-    return ChangeForm(initial=initial, asks_for_code=asks, nodes=nodes)
+    return ChangeForm(initial=_offered(request, org), asks_for_code=asks, nodes=nodes)
+
+
+def _offered(request: HttpRequest, org: Org) -> dict[str, str]:
+    """What the link fills in. Only addresses that agents of the organisation registered: anybody can make a link."""
+    asked = request.GET.get("chain", ""), request.GET.get("address", "")
+    initial = {"node": request.GET.get("node", "")}
+    if any(asked) and asked in {(each.chain, each.address) for each in wallets_of_agents(org)}:
+        initial |= {"chain": asked[0], "address": asked[1]}
+    return initial
 
 
 def _decide_form(request: HttpRequest, user: User) -> DecideForm:

@@ -81,6 +81,13 @@ def test_an_agents_address_fills_the_form_and_changes_nothing_by_itself(operator
     assert not Wallet.objects.exists()
 
 
+def test_a_link_does_not_fill_in_an_address_that_no_agent_registered(operator: Browser, org: Org) -> None:
+    NodeFactory.create(id="mac-1", org=org, wallet_chain="solana", wallet_address=ADDRESS)
+    NodeFactory.create(id="rivals-node", wallet_chain="solana", wallet_address=OTHER)
+    page = operator.get(f"{PAGE}?chain=solana&address={OTHER}").content.decode()
+    assert 'name="address"' in page and f'value="{OTHER}"' not in page
+
+
 def test_a_proposal_is_confirmed_with_the_password(operator: Browser, org: Org) -> None:
     proposed = Wallet.objects.create(org=org, chain="solana", address=ADDRESS, state="proposed", set_by="x")
     url = f"{PAGE}{proposed.pk}/confirm/"
