@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from earnings.accrual import decide
+from earnings.accrual.locking import wait_for_lock
 from earnings.models import HeldItem, Item, VerdictState
 from earnings.rules.verdicts import Cause
 from jatevo.accounts.models import User
@@ -83,6 +84,7 @@ def settle(*, request_id: str, winner: int | None, by: User, reason: str, at: da
     Returns how many were decided. Raises DisputeOver, and NotPossible without a reason.
     """
     with transaction.atomic():
+        wait_for_lock()  # of two admins at once, the slower one is told
         sides = disputed().filter(request_id=request_id)
         winning = sides.filter(pk=winner) if winner is not None else sides.none()
         if not sides.exists() or (winner is not None and not winning.exists()):
