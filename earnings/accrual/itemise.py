@@ -13,10 +13,8 @@ from django.db import connection
 from earnings.accrual import recording, simultaneous
 from earnings.accrual.months import ensure_months
 
-WORK_MEMORY = "64MB"  # for each sort and hash of a batch
-
 WORK_TABLES = """
-CREATE TEMP TABLE IF NOT EXISTS accrual_taken (id bigint, accepted_at timestamptz) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS accrual_taken (id bigint PRIMARY KEY, accepted_at timestamptz) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_receipt (
     id bigint, accepted_at timestamptz, node_id varchar, request_id varchar, sha256 bytea, ts_start timestamptz,
     ts_end timestamptz, tokens_input bigint, tokens_output bigint, failed boolean, hedged boolean, cache_hit boolean,
@@ -56,12 +54,15 @@ FOR UPDATE SKIP LOCKED
 
 _BOUNDS = "SELECT count(*), max(id), min(accepted_at), max(accepted_at) FROM accrual_taken"
 
+# The model of a receipt `r` as jatevo.wire.names.normal_model spells it.
+NORMAL_MODEL = r"""regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\1')"""
+
 # Receipts from before acceptance recorded these facts get them from the node and its keys.
-_RECEIPTS = """
+_RECEIPTS = f"""
 INSERT INTO accrual_receipt
 SELECT r.id, r.accepted_at, r.node_id, r.request_id, r.sha256, r.ts_start, r.ts_end, r.tokens_input, r.tokens_output,
        r.failed, r.hedged, r.cache_hit, (r.ts_end AT TIME ZONE 'UTC')::date,
-       regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\\1'),
+       {NORMAL_MODEL},
        COALESCE(r.org_id, n.org_id), n.created_at,
        COALESCE(r.key_since, (SELECT k.valid_from FROM nodes_nodekey k
                               WHERE k.node_id = r.node_id AND k.public_key = r.public_key)),
@@ -73,7 +74,7 @@ FROM accrual_taken t
 JOIN receipts_receipt r ON r.accepted_at = t.accepted_at AND r.id = t.id
 JOIN nodes_node n ON n.id = r.node_id
 WHERE r.accepted_at BETWEEN %(first)s AND %(last)s
-"""
+"""  # noqa: S608 - constants
 
 # For each model of the batch, the rate, limits and policy in force, with the span in which all three hold. A model
 # without a rate at a time has no row for it, and its receipts stay in the queue.
@@ -239,7 +240,6 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
     The items are also in `accrual_fresh` until the transaction ends. Receipts without a rate stay in the queue.
     """
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
         cursor.execute(_EMPTY)
         cursor.execute(_TAKE, {"after": after, "until": until, "limit": limit})
         cursor.execute(_BOUNDS)

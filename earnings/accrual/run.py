@@ -51,7 +51,11 @@ def _run(*, at: datetime, batch: int, stop_at: float) -> Accrued:
     itemise.make_work_tables()
     items = verdicts = 0
     until = _horizon(at)
-    note_changes()
+    with transaction.atomic():
+        # under the lock: the lines of a batch that another run judged by the findings of before must be visible
+        if not try_lock():
+            return Accrued(left=True)
+        note_changes()
     after, left = 0, True
     while left:
         if time.monotonic() >= stop_at:

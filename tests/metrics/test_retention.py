@@ -190,7 +190,11 @@ def test_old_dispatches_and_ended_offers_go(chdb_store: Store) -> None:
         DispatchConflict.objects.create(**statement, before={}, now={})
     NodeOffer.objects.create(node=node, model="gone", offered_from=old - DAY, offered_until=old)
     list(apply(at=AT))
-    for model in (Dispatch, DispatchWinner, DispatchConflict):
+    assert [row.received_at for row in DispatchConflict.objects.all()] == [kept]
+    assert Dispatch.objects.count() == DispatchWinner.objects.count() == 2
+    # as long as there can be items of earnings, which a finding of fraud judges again
+    list(apply(at=old + (1827 + 40) * DAY + timedelta(seconds=1)))
+    for model in (Dispatch, DispatchWinner):
         assert [row.received_at for row in model.objects.all()] == [kept]
     assert [offer.offered_until for offer in NodeOffer.objects.all()] == [None]
 
