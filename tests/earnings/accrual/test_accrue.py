@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from earnings.accrual import accrue_all, decide
@@ -16,11 +17,12 @@ from earnings.models import (
     LineBalance,
     ModelLimit,
     Movement,
+    Rate,
     Verdict,
     VerdictState,
 )
 from jatevo.accounts.models import Role
-from nodes.models import FindingState, FraudCause, FraudFinding, Node, NodeOffer, NodeTransition
+from nodes.models import FindingState, FraudCause, FraudFinding, Node, NodeOffer, NodeTransition, SweeperClock
 from receipts.models import Dispatch, DispatchWinner, Gateway, Receipt, UnjudgedReceipt
 from tests.earnings.rows import make_rate
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, UserFactory
@@ -112,10 +114,6 @@ def test_a_cache_hit_costs_less_for_its_input() -> None:
 def test_a_receipt_without_a_rate_waits() -> None:
     node = active_node()
     receipt(node, model_id="other")
-    from django.db import connection
-
-    from earnings.models import Rate
-
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
     Rate.objects.all().delete()
@@ -124,6 +122,32 @@ def test_a_receipt_without_a_rate_waits() -> None:
     assert UnjudgedReceipt.objects.count() == 1
     make_rate("other", holds_from=NOW - timedelta(days=1))
     assert accrue_all(at=NOW).items == 1
+
+
+def test_a_receipt_without_a_rate_holds_up_nobodys_days() -> None:
+    """Else any node could keep all others from their pay, with the name of a model that nobody has priced."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
+    Rate.objects.all().delete()
+    make_rate("llama3.1-8b")
+    ended = NOW - timedelta(days=9)
+    receipt(active_node("rival"), ended, model_id="nobody-priced-it")
+    honest = receipt(active_node("honest"), ended, model_id="Llama3.1-8B:latest")
+    assert accrue_all(at=NOW).days_closed == 1
+    assert newest(honest) == PAYABLE
+    assert Line.objects.get().final_at == NOW
+    assert UnjudgedReceipt.objects.count() == 1
+
+
+def test_a_day_waits_for_receipts_that_are_still_to_be_judged() -> None:
+    SweeperClock.objects.create(pk=1, last_run_at=NOW - timedelta(days=9), counting_from=NOW)
+    ended = NOW - timedelta(days=9, hours=1)
+    receipt(active_node(), ended)
+    waiting = receipt(active_node("other"), ended, after=3 * 3600)
+    assert accrue_all(at=NOW).days_closed == 0
+    SweeperClock.objects.update(last_run_at=NOW)
+    assert accrue_all(at=NOW).days_closed == 1
+    assert newest(waiting)[:3] == ("held", "late", "late")
 
 
 def test_the_rate_in_force_at_the_end_counts() -> None:
