@@ -23,7 +23,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     """Replaces pytest-django's fixture, which would create a second database on this run's server."""
     with django_db_blocker.unblock():
         call_command("migrate", interactive=False, verbosity=0)
-        _copy(connection.settings_dict["NAME"], _AS_MIGRATED)
+        copy_database(connection.settings_dict["NAME"], _AS_MIGRATED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", _make_anew)
         yield
@@ -32,10 +32,10 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
 
 
 def _make_anew(_: TransactionTestCase) -> None:
-    _copy(_AS_MIGRATED, connection.settings_dict["NAME"])
+    copy_database(_AS_MIGRATED, connection.settings_dict["NAME"])
 
 
-def _copy(source: str, target: str) -> None:
+def copy_database(source: str, target: str) -> None:
     """Replace a database by a copy of another, even if clients are connected to it."""
     connections.close_all()
     with psycopg.connect(host=os.environ["PGHOST"], dbname="postgres", autocommit=True) as server:

@@ -8,7 +8,7 @@ import time_machine
 from nacl.signing import SigningKey
 
 from earnings.accrual import accrue_all, decide
-from earnings.models import HeldItem, Item, Line, Policy, Verdict, VerdictState
+from earnings.models import HeldItem, Item, Policy, Verdict, VerdictState
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.record import SYSTEM
 from jatevo.wire import signing
@@ -122,10 +122,6 @@ class Stage:
         if newest.state == "payable":
             return "payable, confirmed" if newest.confirmed else "payable"
         return f"{newest.state}: {newest.cause}"
-
-    def earned(self, *names: str) -> int:
-        """How many receipts of the nodes are paid, over all lines."""
-        return sum(line.payable_receipts for line in Line.objects.filter(node_id__in=names))
 
 
 def rotate(stage: Stage, name: str) -> SigningKey:

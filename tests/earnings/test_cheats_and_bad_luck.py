@@ -280,3 +280,29 @@ def test_verdicts(scene: Scene, clock: time_machine.Traveller) -> None:
     scene.play(stage)
     stage.accrue()
     assert {which: stage.verdict(*which.split(" ", 1)) for which in scene.verdicts} == scene.verdicts
+
+
+THEFTS = [
+    cheats.thief_first,
+    cheats.thief_last,
+    cheats.thief_before_the_dispatch_is_known,
+    cheats.thief_after_the_victims_day_is_final,
+    cheats.thief_waits_until_its_own_day_is_final,
+    cheats.theft_then_nothing_for_a_week,
+    cheats.thief_is_dispatched_something_else,
+]
+
+
+@pytest.mark.parametrize("theft", THEFTS, ids=lambda theft: theft.__name__)
+def test_where_dispatches_are_required_no_theft_pays(
+    theft: Callable[[Stage], None], clock: time_machine.Traveller
+) -> None:
+    stage = Stage(clock, require_dispatch=True)
+    theft(stage)
+    stage.accrue()
+    assert stage.verdict("victim") == "payable, confirmed"
+    assert stage.verdict("thief") in {"held: contradicts", "excluded: contradicts", "excluded: unconfirmed"}
+    stage.later(days=10)
+    stage.accrue()
+    assert stage.verdict("victim") == "payable, confirmed"
+    assert stage.verdict("thief").startswith("excluded")
