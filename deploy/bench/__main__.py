@@ -63,6 +63,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="send a tenth of the requests, to check that it works"
     )
+    parser.add_argument(
+        "--earnings",
+        type=int,
+        default=0,
+        metavar="RECEIPTS",
+        help="instead: accrue so many invented receipts from nothing, then measure the pages of earnings over them",
+    )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()
 
@@ -86,6 +93,8 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
             url = running.enter_context(consoles.clickhouse(home))
             env |= {"CLICKHOUSE_URL": url, "JATEVO_EMBEDDED": "0", "JATEVO_STATIC_ROOT": str(home / "static")}
         _fill(env, options, report, steps)
+        if options.earnings:
+            _accrue(env, options, report, steps)
         inside = [sys.executable, "-m", "bench.inside"]
         with steps.step("Sizes of the stores"):
             said = subprocess.run(
@@ -95,8 +104,49 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
         with steps.step("The console starts"):
             base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
         logins = json.loads((home / "credentials.json").read_text())
-        _measure(base, logins, env, options, report, steps)
+        measured = _measure_earnings if options.earnings else _measure
+        measured(base, logins, env, options, report, steps)
     return report
+
+
+def _accrue(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
+    """Invents receipts and times their accrual. What it says as it goes, goes to the terminal."""
+    with steps.step(f"Accruing {options.earnings:,} receipts"):
+        said = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "bench.accrual",
+                "--receipts",
+                str(options.earnings),
+                "--days",
+                str(options.days),
+            ],
+            cwd=consoles.BASE_DIR,
+            env=env,
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+    report.facts |= {name: str(value) for name, value in json.loads(said.splitlines()[-1]).items()}
+
+
+def _measure_earnings(
+    base: str,
+    logins: dict[str, dict[str, str]],
+    env: dict[str, str],
+    options: argparse.Namespace,
+    report: BenchReport,
+    steps: Steps,
+) -> None:
+    draw = random.Random(options.seed)  # noqa: S311
+    me = RoleClients(base, logins)
+    asked = [*cases.earnings(_some_nodes(env, 10, draw)), cases.yardstick()]
+    with steps.step("Warming up"):
+        measure(me, asked, rounds=2, draw=draw)
+    with steps.step("Pages and API of earnings"):
+        report.add(measure(me, asked, rounds=4 if options.quick else 40, draw=draw))
+    me.close()
+    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
 
 def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
@@ -105,6 +155,8 @@ def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport,
         consoles.django_command("migrate", "-v0", env=env)
         consoles.django_command("metrics_migrate", env=env)
     wish = ["--days", str(options.days), "--seed", str(options.seed), "--ahead-hours", "1", "--i-know"]
+    if options.earnings:  # the receipts that count are written by bench.accrual
+        wish += ["--receipts-per-node-day", "1"]
     with psycopg.connect(env["DATABASE_URL"]) as connection:
         row = connection.execute("SELECT count(*) FROM nodes_node").fetchone()
     begun = time.perf_counter()

@@ -82,7 +82,7 @@ def main() -> None:
     figures |= _accrued("from nothing", options.receipts)
     _write(DAY_RECEIPTS, since=now - timedelta(days=1), until=now - timedelta(hours=1), run="day")
     figures |= _accrued("a day more", DAY_RECEIPTS)
-    print(json.dumps(figures, indent=2))
+    print(json.dumps(figures))
 
 
 def _accrued(name: str, receipts: int) -> dict[str, Any]:

@@ -85,6 +85,29 @@ def drawers(node_ids: Sequence[str]) -> list[Case]:
     return found
 
 
+def earnings(node_ids: Sequence[str]) -> list[Case]:
+    """The pages and the API of earnings: an organisation's for its operator, the network's for an admin."""
+    org = [
+        Case("earnings", f"{path}, {role}", path, role, LIST_MS)
+        for role in ("admin", "operator")
+        for path in ("/earnings/", "/earnings/?by=model", "/v1/earnings?by=node,model&step=day")
+    ]
+    admin = [
+        Case("earnings", path, path, "admin", LIST_MS)
+        for path in ("/earnings/run/", "/earnings/review/", "/nodes/?sort=-earnings")
+    ]
+    nodes = [
+        Case("earnings", name, path.format(node_id), "admin", LIST_MS)
+        for node_id in node_ids
+        for name, path in (
+            ("a node", "/earnings/?node={}"),
+            ("a node's API", "/v1/earnings/{}"),
+            ("a node's receipts", "/earnings/receipts/?node={}"),
+        )
+    ]
+    return [*org, *admin, *nodes]
+
+
 def others() -> list[Case]:
     """Pages without a limit."""
     return [

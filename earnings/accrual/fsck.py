@@ -18,7 +18,9 @@ from django.utils import timezone
 
 from earnings.accrual.contested import REQUESTS_AT_ONCE, load_requests
 from earnings.accrual.coverage import Covered
-from earnings.accrual.fsck_checks import MONTHLY, WHOLE, SqlCheck
+from earnings.accrual.fsck_checks import SqlCheck
+from earnings.accrual.fsck_items import ITEM_CHECKS
+from earnings.accrual.fsck_ledger import LEDGER_CHECKS
 from earnings.rules.facts import DISPATCH_COUNTS, Coverage
 
 MOST_SHOWN: Final = 20  # findings of one check; the others are counted
@@ -58,9 +60,9 @@ def examine(*, since: date | None = None, full: bool = False) -> Iterator[Examin
     """
     with _snapshot():
         months = list(_months(since))
-        for check in MONTHLY:
+        for check in ITEM_CHECKS:
             yield _run(check, months)
-        for check in WHOLE:
+        for check in LEDGER_CHECKS:
             yield _run(check, [{"first": since or date.min}])
         yield _fees(since or date.min, full)
         yield _rejudged(since or date.min, full)

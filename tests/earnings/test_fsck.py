@@ -13,7 +13,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from earnings.accrual.fsck import examine
-from earnings.accrual.fsck_checks import MONTHLY, WHOLE
+from earnings.accrual.fsck_items import ITEM_CHECKS
+from earnings.accrual.fsck_ledger import LEDGER_CHECKS
 from earnings.models import Line
 from earnings.rules.periods import Month
 from earnings.statements.storing import store_statement
@@ -213,7 +214,7 @@ def test_each_corruption_is_found_and_named(books: Node, check: str, sql: str, f
 
 
 def test_every_check_has_a_corruption() -> None:
-    assert {check.key for check in (*MONTHLY, *WHOLE)} | {"fees", "rules"} == set(CORRUPTIONS)
+    assert {check.key for check in (*ITEM_CHECKS, *LEDGER_CHECKS)} | {"fees", "rules"} == set(CORRUPTIONS)
 
 
 def test_since_leaves_out_items_of_earlier_days(books: Node) -> None:
