@@ -1,6 +1,8 @@
 """A person's verdict on held items: released or excluded, with a reason, many at once."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -30,6 +32,15 @@ JOIN LATERAL (
     SELECT * FROM earnings_verdict WHERE day = i.day AND receipt_id = i.receipt_id ORDER BY id DESC LIMIT 1
 ) v ON v.state = 'held'
 WHERE h.receipt_id = ANY (%(receipts)s)
+"""
+
+# A decision about a request's only receipt is the last word on it, unless a finding of fraud covers the node.
+_CONCERN_OTHERS = """
+SELECT DISTINCT request_id
+FROM unnest(%(requests)s::varchar[], %(nodes)s::varchar[]) AS decided (request_id, node_id)
+WHERE node_id = ANY (%(covered)s::varchar[])
+   OR EXISTS (SELECT FROM receipts_receiptidentity o
+              WHERE o.request_id = decided.request_id AND o.node_id <> decided.node_id)
 """
 
 
@@ -68,7 +79,8 @@ def decide(held: QuerySet[HeldItem], *, state: VerdictState, by: User, reason: s
                 },
             )
         decided = recording.record_verdicts(at=at)
-        judge_contested({row[1] for row in chosen}, covered=current_coverage(), at=at)
+        covered = current_coverage()
+        judge_contested(_concern_others(chosen, covered.node_ids), covered=covered, at=at)
         recording.record_verdicts(at=at)
         for node_id, org_id in sorted({(row[2], row[3]) for row in chosen}):
             of_node = [row for row in chosen if row[2] == node_id and row[3] == org_id]
@@ -84,3 +96,17 @@ def decide(held: QuerySet[HeldItem], *, state: VerdictState, by: User, reason: s
                 first=of_node[0][1],
             )
     return decided
+
+
+def _concern_others(chosen: Sequence[tuple[Any, ...]], covered: Sequence[str]) -> set[str]:
+    """The requests among these that must be judged again. They are few, and thousands may be decided at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CONCERN_OTHERS,
+            {
+                "requests": [row[1] for row in chosen],
+                "nodes": [row[2] for row in chosen],
+                "covered": list(covered),
+            },
+        )
+        return {request_id for (request_id,) in cursor.fetchall()}

@@ -1,17 +1,20 @@
 """What is judged again long after a request, and while another accrual is under way."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from earnings.accrual import accrue, accrue_all, run
-from earnings.models import FinalDay, JudgedCoverage, Movement
+from earnings.accrual import accrue, accrue_all, decisions, run
+from earnings.models import FinalDay, HeldItem, JudgedCoverage, Movement, VerdictState
+from jatevo.accounts.models import Role
 from jatevo.metrics import retention_policy
 from nodes.models import FindingState, FraudCause, FraudFinding, Node
 from receipts.models import UnjudgedReceipt
-from tests.earnings.accrual.test_accrue import CONFIRMED, NOW, active_node, dispatch, newest, receipt
+from tests.earnings.accrual.test_accrue import CONFIRMED, NOW, PAYABLE, active_node, dispatch, newest, receipt
 from tests.earnings.rows import make_rate
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -72,3 +75,40 @@ def test_a_receipt_from_before_the_first_rate_keeps_no_day_from_becoming_final()
     assert FinalDay.objects.get().day == (NOW - timedelta(days=10)).date()
     assert Movement.objects.count() == 1
     assert UnjudgedReceipt.objects.get().pk == unpriced.id
+
+
+def test_a_decision_about_many_does_not_judge_each_request_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page has five seconds for all of its queries, and a node may have tens of thousands of such receipts."""
+    node, admin = active_node(), UserFactory.create(role=Role.ADMIN)
+    alone = [receipt(node, NOW - timedelta(hours=1 + n), after=20 * 60) for n in range(3)]
+    shared = receipt(node, NOW - timedelta(hours=5), request_id="r_shared", after=20 * 60, hedged=True)
+    other = receipt(active_node("macbook-002", org=node.org), request_id="r_shared", hedged=True)
+    accrue_all(at=NOW)
+    assert newest(other) == PAYABLE
+    asked: list[set[str]] = []
+    judge = decisions.judge_contested
+
+    def listening(requests: set[str], **rest: Any) -> None:
+        asked.append(requests)
+        judge(requests, **rest)
+
+    monkeypatch.setattr(decisions, "judge_contested", listening)
+    decided = decisions.decide(
+        HeldItem.objects.all(), state=VerdictState.PAYABLE, by=admin, reason="An outage.", at=NOW
+    )
+    assert (decided, asked) == (4, [{"r_shared"}])
+    assert {newest(each) for each in [*alone, shared]} == {PAYABLE}
+    assert newest(other)[:3] == ("excluded", "one_per_request", "hedged_loser")
+
+
+def test_a_release_does_not_outweigh_a_finding_of_fraud() -> None:
+    node, admin = active_node(), UserFactory.create(role=Role.ADMIN)
+    late = receipt(node, NOW - timedelta(hours=1), after=20 * 60)
+    accrue_all(at=NOW)
+    suspect(node)
+    decisions.decide(
+        HeldItem.objects.all(), state=VerdictState.PAYABLE, by=admin, reason="An outage.", at=NOW
+    )
+    assert newest(late)[:3] == ("held", "fraud", "fraud_suspected")
