@@ -53,11 +53,10 @@ FROM receipts_dispatch WHERE request_id = ANY (%(requests)s) ORDER BY id
 _WINNERS = "SELECT request_id, node_id, received_at FROM receipts_dispatchwinner WHERE request_id = ANY (%(requests)s)"
 
 _WRITE = """
-INSERT INTO accrual_judged (receipt_id, day, line_id, node_id, org_id, request_id, ts_end, fee_usd, tokens_input,
-    tokens_output, is_new, old_state, old_rule, old_cause, old_confirmed, old_actor, state, rule, cause, confirmed,
-    numbers, actor, reason)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (receipt_id) DO NOTHING
+COPY accrual_judged (receipt_id, day, line_id, node_id, org_id, request_id, ts_end, fee_usd, tokens_input, tokens_output,
+    is_new, old_state, old_rule, old_cause, old_confirmed, old_actor, state, rule, cause, confirmed, numbers, actor,
+    reason)
+FROM STDIN
 """
 
 
@@ -92,7 +91,7 @@ class KnownRequest:
 
 
 def judge_contested(requests: Iterable[str], *, covered: Covered, at: datetime) -> None:
-    """Judges all items of those requests, into accrual_judged. Items that are there already are left alone."""
+    """Judges all items of those requests, into accrual_judged. None of them may be there already."""
     wanted = sorted(requests)
     for first in range(0, len(wanted), REQUESTS_AT_ONCE):
         known = load_requests(wanted[first : first + REQUESTS_AT_ONCE])
@@ -102,8 +101,9 @@ def judge_contested(requests: Iterable[str], *, covered: Covered, at: datetime) 
             for verdicts in [request.judged(covered, at=at)]
             for item in request.items
         ]
-        with connection.cursor() as cursor:
-            cursor.executemany(_WRITE, rows)
+        with connection.cursor() as cursor, cursor.copy(_WRITE) as copy:
+            for row in rows:
+                copy.write_row(row)
 
 
 def load_requests(requests: Sequence[str]) -> dict[str, KnownRequest]:

@@ -13,8 +13,10 @@ from django.db import connection
 from earnings.accrual import recording, simultaneous
 from earnings.accrual.months import ensure_months
 
+WORK_MEMORY = "64MB"  # for each sort and hash of a batch
+
 WORK_TABLES = """
-CREATE TEMP TABLE IF NOT EXISTS accrual_taken (id bigint PRIMARY KEY, accepted_at timestamptz) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS accrual_taken (id bigint, accepted_at timestamptz) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_receipt (
     id bigint, accepted_at timestamptz, node_id varchar, request_id varchar, sha256 bytea, ts_start timestamptz,
     ts_end timestamptz, tokens_input bigint, tokens_output bigint, failed boolean, hedged boolean, cache_hit boolean,
@@ -240,6 +242,7 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
     The items are also in `accrual_fresh` until the transaction ends. Receipts without a rate stay in the queue.
     """
     with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
         cursor.execute(_EMPTY)
         cursor.execute(_TAKE, {"after": after, "until": until, "limit": limit})
         cursor.execute(_BOUNDS)

@@ -9,7 +9,7 @@ from django.db import connection
 
 WORK_TABLE = """
 CREATE TEMP TABLE IF NOT EXISTS accrual_judged (
-    receipt_id bigint PRIMARY KEY, day date, line_id bigint, node_id varchar, org_id uuid, request_id varchar,
+    receipt_id bigint, day date, line_id bigint, node_id varchar, org_id uuid, request_id varchar,
     ts_end timestamptz, fee_usd numeric, tokens_input bigint, tokens_output bigint, is_new boolean,
     old_state varchar, old_rule varchar, old_cause varchar, old_confirmed boolean, old_actor varchar,
     state varchar, rule varchar, cause varchar, confirmed boolean, numbers jsonb, actor varchar, reason text
