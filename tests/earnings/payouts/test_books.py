@@ -21,9 +21,9 @@ def test_books_agree_after_marking_withdrawing_exporting_and_returning(org: Org,
     wallet(org)
     nodes = [NodeFactory.create(org=org, status="active", reputation=90) for _ in range(3)]
     start = timezone.now() - timedelta(days=40)
-    for day in range(3):
+    for number in range(3):
         for node in nodes:
-            earn(node, start + timedelta(days=day), confirmed=True, tokens_input=1_234_567 + day)
+            earn(node, start + timedelta(days=number), confirmed=True, tokens_input=1_234_567 + number)
     days = sorted(set(Item.objects.values_list("day", flat=True)))
     for day in days:
         finalise(day)
