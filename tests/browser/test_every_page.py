@@ -47,6 +47,9 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
     for place in operators_places(busy_node, receipt):
         problems += problems_of(page, place, widths)
     problems += problems_of_the_enrolment(page, widths)
+    admin = visitors.sign_in("admin", theme=theme)
+    for place in admins_places():
+        problems += problems_of(admin, place, widths)
     visitors.expect_complaint("404")  # the page that says so is one of the pages
     problems += problems_of(page, Place("404", "/nodes/no-such-node/", "Page not found"), widths)
     return problems
@@ -70,7 +73,7 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Latest receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
     yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "by hour: median p50")
-    yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Receipts so far")
+    yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Fees to date")
     yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100, over 14 days")
     yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
     yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What viewers and visitors see")
@@ -81,6 +84,15 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Run a Node, platform", "/run-a-node/", "Pick a platform")
     yield Place("Run a Node, form", "/run-a-node/?platform=nvidia", "Create agent.yaml")
     yield Place("Password", "/password/", "Confirm new password")
+
+
+def admins_places() -> Iterator[Place]:
+    yield Place("Confirm it is you", "/account/confirm/", "Confirm and continue")
+    yield Place("Payout run", "/earnings/run/", "The console itself pays nobody")
+    yield Place("Open payouts", "/earnings/run/?part=open", "Waiting for a second admin")
+    yield Place("Export files", "/earnings/run/?part=files", "An export file lists what each wallet is paid")
+    yield Place("Review", "/earnings/review/", "held until an admin decides")
+    yield Place("Disputes", "/earnings/review/disputes/", "where no gateway says")
 
 
 def problems_of(page: Page, place: Place, widths: Sequence[int]) -> list[str]:
