@@ -89,11 +89,12 @@ def earnings(request: Request) -> Response:
         )
     except TooManyReceipts:
         raise _refused("from", "too many receipts to sum by hour: ask for fewer days, or one node") from None
+    shown = enabled(Flag.SHOW_JTVO_ESTIMATES)
     return Response(
         {
             "from": scope.first,
             "to": scope.last,
-            "results": [_step_answer(step) for step in page.steps],
+            "results": [_step_answer(step, shown) for step in page.steps],
             "next": page.next,
         }
     )
@@ -130,7 +131,8 @@ def earnings_of_node(request: Request, node_id: str) -> Response:
     )
     earned, balance = sums(scope), balances(scope)
     payout = next_payout_of(balance, at=at)
-    estimate = rates.estimate(sums_by_day(scope)).value if enabled(Flag.SHOW_JTVO_ESTIMATES) else None
+    shown = enabled(Flag.SHOW_JTVO_ESTIMATES)
+    estimate = rates.estimate(sums_by_day(scope)).value if shown else None
     return Response(
         {
             "node_id": node_id,
@@ -141,7 +143,7 @@ def earnings_of_node(request: Request, node_id: str) -> Response:
             "payout_ready": balance.ready > 0,
             "threshold_usd": exact(payout.threshold_usd),
             "eligibility": _eligibility(node, scope, at=at),
-            "periods": [_period_answer(step) for step in page.steps],
+            "periods": [_period_answer(step, shown) for step in page.steps],
             "next": page.next,
         }
     )
@@ -209,27 +211,26 @@ def _month_end(query: EarningsQuery) -> date:
     return Month.of(query.last).last_day
 
 
-def _period_answer(step: EarnedStep) -> dict[str, Any]:
-    return {**_common(step), "state": step.stage}
+def _period_answer(step: EarnedStep, jtvo_shown: bool) -> dict[str, Any]:
+    return {**_common(step, jtvo_shown), "state": step.stage}
 
 
-def _step_answer(step: EarnedStep) -> dict[str, Any]:
+def _step_answer(step: EarnedStep, jtvo_shown: bool) -> dict[str, Any]:
     return {
-        **_common(step),
+        **_common(step, jtvo_shown),
         "node_id": step.node_id,
         "model": step.model,
         "held_usd": exact(step.held_usd),
     }
 
 
-def _common(step: EarnedStep) -> dict[str, Any]:
-    shown = enabled(Flag.SHOW_JTVO_ESTIMATES)
+def _common(step: EarnedStep, jtvo_shown: bool) -> dict[str, Any]:
     return {
         "start": step.start,
         "end": step.end,
         "fees_usd": exact(step.fees_usd),
-        "jtvo_est": exact_or_none(step.jtvo) if shown else None,
-        "jtvo_rate": exact_or_none(step.jtvo_rate) if shown else None,
+        "jtvo_est": exact_or_none(step.jtvo) if jtvo_shown else None,
+        "jtvo_rate": exact_or_none(step.jtvo_rate) if jtvo_shown else None,
         "receipts": step.receipts,
         "final": step.final,
     }

@@ -207,3 +207,15 @@ def test_viewers_and_visitors_see_no_earnings(role: Role | None, status: int) ->
 def test_reads_are_limited(operator: User, settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "reads": "1/minute"}
     assert [get(operator).status_code for _ in range(2)] == [200, 429]
+
+
+def test_queries_do_not_grow_with_the_rows(
+    operator: User, node: Node, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(20):
+        a_million(node, MARCH + timedelta(days=number), 1)
+    with django_assert_max_num_queries(8):
+        assert len(rows(operator, "start", to="2026-03-31", **{"from": "2026-03-01"})) == 20
+    with django_assert_max_num_queries(14):
+        answer = Client().get("/v1/earnings/node-a", headers=bearer(operator))
+    assert len(answer.json()["periods"]) == 20

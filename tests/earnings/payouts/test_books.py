@@ -25,8 +25,8 @@ def test_books_agree_after_marking_withdrawing_exporting_and_returning(org: Org,
         for node in nodes:
             earn(node, start + timedelta(days=number), confirmed=True, tokens_input=1_234_567 + number)
     days = sorted(set(Item.objects.values_list("day", flat=True)))
-    for day in days:
-        finalise(day)
+    for worked in days:
+        finalise(worked)
     now = timezone.now()
 
     def mark() -> None:
