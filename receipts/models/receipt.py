@@ -33,11 +33,15 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, user: object) -> Self:
         """The receipts a person may see: all for an admin, else those of nodes whose id the person may know.
 
-        The signed content of a receipt contains the node's id, so it cannot be shown under a pseudonym.
+        The signed content of a receipt contains the node's id, so it cannot be shown under a pseudonym. What a node
+        did for its former organisation, operators of its present one do not see: it tells what that one earned.
         """
         if isinstance(user, User) and user.is_active and user.role == Role.ADMIN:
             return self
-        return self.filter(node_id__in=Node.objects.named_to(user).values("pk"))
+        found = self.filter(node_id__in=Node.objects.named_to(user).values("pk"))
+        if isinstance(user, User) and user.role == Role.OPERATOR:
+            found = found.filter(models.Q(org_id=user.org_id) | models.Q(org_id=None))
+        return found
 
 
 class Receipt(models.Model):

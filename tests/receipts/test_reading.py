@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from jatevo.accounts.models import Role, User
+from nodes.actions import move
 from nodes.models import Node, NodeKey
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
@@ -168,3 +169,16 @@ def test_key_that_is_not_the_nodes_is_found_out(operator: User, node: Node) -> N
     NodeKey.objects.filter(node=node).update(public_key=bytes(32))
     checks = verification(operator, receipt)
     assert (checks["signature"], checks["key"]) == (True, False)
+
+
+def test_who_takes_over_a_node_does_not_see_what_it_did_before(operator: User) -> None:
+    admin, seller = UserFactory.create(role=Role.ADMIN), UserFactory.create()
+    sold = NodeFactory.create(org=seller.org)
+    before = ReceiptFactory(node=sold)
+    assert ids(get(seller)) == [before.request_id]
+    assert operator.org is not None
+    move(node=sold, org=operator.org, by=admin, at=timezone.now())
+    after = ReceiptFactory(node=sold)
+    assert ids(get(operator)) == [after.request_id]
+    assert get(operator, f"/v1/receipts/{sold.pk}/{before.request_id}").status_code == 404
+    assert len(ids(get(admin))) == 2
