@@ -209,13 +209,16 @@ def known_since(scope: Scope) -> datetime | None:
     latest since its first receipt. None if there is nothing of it.
     """
     if scope.node_id is not None:
-        there: QuerySet[Any] = Node.objects.filter(pk=scope.node_id)
+        # another organisation's node is like one that does not exist
+        of_org = {} if scope.org_id is None else {"org_id": scope.org_id}
+        there: QuerySet[Any] = Node.objects.filter(pk=scope.node_id, **of_org)
     elif scope.org_id is not None:
         there = Org.objects.filter(pk=scope.org_id)
     else:
         there = Org.objects.all()
     since: datetime | None = there.aggregate(first=Min("created_at"))["first"]
     worked: date | None = first_day(scope.within(None, None))
-    if worked is None or since is None:
+    if worked is None:
         return since
-    return min(since, datetime.combine(worked, time.min, tzinfo=UTC))
+    first = datetime.combine(worked, time.min, tzinfo=UTC)
+    return first if since is None else min(since, first)

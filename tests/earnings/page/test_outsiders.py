@@ -1,5 +1,6 @@
 """Nobody sees another organisation's earnings, by any route."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -113,3 +114,16 @@ def test_a_node_that_changed_hands_tells_its_new_owner_nothing_of_before(rich: N
         page = owner.get(path).content.decode()
         assert exact not in page
     assert owner.get("/earnings/receipts/rich-node/r_secret/").status_code == 404
+
+
+@pytest.mark.parametrize("part", ["earnings-summary", "earnings-chart", "earnings-tables"])
+def test_an_unknown_node_reads_like_another_organisations(rich: Node, org: Org, part: str) -> None:
+    Node.objects.filter(pk=rich.pk).update(created_at=NOW - timedelta(days=12))
+    rival = outsiders()["rival"]
+
+    def shown(node_id: str) -> str:
+        answer = rival.get(f"/earnings/?node={node_id}", headers={"HX-Request": "true", "HX-Target": part})
+        assert answer.status_code == 200
+        return re.sub(r"\d\d:\d\d(:\d\d)?(\.\d+)?", "", answer.content.decode()).replace(node_id, "")
+
+    assert shown(rich.pk) == shown("none-node")
