@@ -6,6 +6,7 @@ Only people of the organisation change its wallets. An admin of another one read
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -93,8 +94,13 @@ def stop_change(request: HttpRequest, wallet_id: int) -> HttpResponse:
         proof = _proof(request, form, at)
         reason = form.cleaned_data["reason"]
         if _acted(form, lambda: stop(wallet=changed, by=user, reason=reason, **proof)):
-            messages.success(request, "The change was stopped. The former wallet holds again.")
-            return redirect("earnings:wallet")
+            holds = Wallet.objects.filter(
+                org=changed.org, node=changed.node, state=WalletState.CONFIRMED
+            ).exists()
+            after = "The former wallet holds again." if holds else "There is no wallet now."
+            messages.success(request, f"The change was stopped. {after}")
+            sees = holds or allowed(user, Permission.VIEW_WALLETS)
+            return redirect("earnings:wallet" if sees else settings.LOGIN_REDIRECT_URL)
     return _ask(request, form, changed, "Stop this change", "Stop the change")
 
 

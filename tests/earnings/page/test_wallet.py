@@ -112,6 +112,15 @@ def test_any_member_stops_a_change_also_one_who_sees_no_wallets(org: Org) -> Non
     assert viewer.get(PAGE).status_code in (200, 403)
 
 
+def test_a_stop_that_leaves_no_wallet_says_so_and_leads_to_a_page_that_its_reader_may_see(org: Org) -> None:
+    only = held_wallet(org)
+    viewer = Browser().hold_session(make_user(Role.VIEWER, org=org))
+    answer = viewer.submit(f"{PAGE}{only.pk}/stop/", {"current": PASSWORD, "reason": "not us"})
+    page = viewer.get(answer.url)
+    assert page.status_code == 200
+    assert "The change was stopped. There is no wallet now." in page.content.decode()
+
+
 def test_after_72_hours_there_is_nothing_to_stop(operator: Browser, org: Org) -> None:
     changed = held_wallet(org, days=4)
     answer = operator.submit(f"{PAGE}{changed.pk}/stop/", {"current": PASSWORD, "reason": ""})
