@@ -15,6 +15,7 @@ from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models import Count, Sum
 from django.template.loader import render_to_string
+from django.urls import reverse
 from procrastinate.contrib.django import app
 
 from earnings.models import HeldItem, Payment
@@ -100,7 +101,11 @@ def mail_digest(*, user_id: str, since: str, until: str) -> bool:
     news = news_between(datetime.fromisoformat(since), datetime.fromisoformat(until), org=user.org)
     if user.org.pk not in news:
         return False
-    context = {"org": user.org.name, "news": news[user.org.pk], "page": f"{settings.BASE_URL}/earnings/"}
+    context = {
+        "org": user.org.name,
+        "news": news[user.org.pk],
+        "page": f"{settings.BASE_URL}{reverse('earnings:home')}",
+    }
     send_mail(SUBJECT, render_to_string("earnings/mail/digest.txt", context), None, [user.email])
     return True
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.urls import reverse
 
 from earnings.figures.verdicts import newest_verdicts, sentence_of
 from earnings.models import HeldItem
@@ -50,7 +51,7 @@ class HeldGroup:
             "from": self.first_day.isoformat(),
             "to": self.last_day.isoformat(),
         }
-        return f"/earnings/receipts/?{urlencode(query)}"
+        return f"{reverse('earnings:receipts')}?{urlencode(query)}"
 
 
 def held_rows(filters: ReviewFilter | None = None) -> QuerySet[HeldItem]:

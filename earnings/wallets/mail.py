@@ -11,13 +11,13 @@ from uuid import UUID
 from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
+from django.urls import reverse
 from procrastinate.contrib.django import app
 
 from earnings.models import Wallet
 from jatevo.accounts.models import User
 
 MAIL_TASK: Final = "earnings.mail_wallet_change"  # in earnings/tasks.py
-PAGE: Final = "/earnings/wallet/"
 
 
 def tell_members(wallet: Wallet, *, former: Wallet | None, by: str, stopped: bool = False) -> None:
@@ -52,7 +52,7 @@ def mail_change(*, user_id: str, wallet_id: int, former_id: int | None, by: str,
         "by": by,
         "when": _spelt(wallet.ended_at if stopped else wallet.confirmed_at),
         "payouts_from": _spelt(wallet.payouts_from),
-        "page": f"{settings.BASE_URL}{PAGE}",
+        "page": f"{settings.BASE_URL}{reverse('earnings:wallet')}",
     }
     template = "wallet_stopped" if stopped else "wallet_changed"
     subject = "A change of your Jatevo wallet was stopped" if stopped else "Your Jatevo wallet was changed"

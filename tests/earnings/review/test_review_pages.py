@@ -271,3 +271,14 @@ def test_queries_do_not_grow_with_the_groups(org: Org, desk: Browser) -> None:
             text_of(desk.get(QUEUE))
         counts.append(len(captured))
     assert counts[0] == counts[1] <= 16
+
+
+def test_count_of_a_group_opens_exactly_its_receipts(org: Org, desk: Browser) -> None:
+    hurried(node_of(org, "fast"), 3)
+    accrue()
+    found = re.search(r'href="(/earnings/receipts/[^"]+)"', text_of(desk.get(QUEUE)))
+    assert found
+    page = text_of(desk.get(found[1].replace("&amp;", "&")))
+    for held in HeldItem.objects.all():
+        assert held.request_id in page
+    assert "$0.0603" in page
