@@ -52,15 +52,24 @@ class Period:
 
 
 def day_periods(
-    scope: Scope, first: date, last: date, *, at: datetime, rates: JtvoRates | None = None
+    scope: Scope,
+    first: date,
+    last: date,
+    *,
+    at: datetime,
+    rates: JtvoRates | None = None,
+    judged: datetime | None = None,
 ) -> list[Period]:
-    """The days from `first` to `last`, newest first. Quiet days are included, days ahead are not."""
+    """The days from `first` to `last`, newest first. Quiet days are included, days ahead are not.
+
+    `rates` and `judged` (until when everything is judged) are read unless the caller has them.
+    """
     today = at.astimezone(UTC).date()
     last = min(last, today)
     of_days = sums_by_day(scope.within(first, last))
     final, paid, known = final_days(first, last), _paid(scope.within(first, last)), rates or JtvoRates()
     days = [last - n * _DAY for n in range((last - first).days + 1)]
-    judged = judged_until(at)
+    judged = judged or judged_until(at)
     return [_period(day, day, [day], of_days, final, paid, known, today, judged) for day in days]
 
 

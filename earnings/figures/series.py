@@ -16,7 +16,7 @@ from django.db.models.functions import TruncHour
 
 from earnings.figures.items import items
 from earnings.figures.scope import Scope
-from earnings.figures.sums import first_day, sums, sums_by, total
+from earnings.figures.sums import fees_and_held, first_day, sums, total
 from earnings.models import VerdictState
 from jatevo.accounts.models import Org
 from nodes.models import Node
@@ -148,12 +148,11 @@ Found = Mapping[tuple[str, datetime], tuple[Decimal, Decimal]]
 
 
 def _by_day(scope: Scope, step: Step, by: By) -> Found:
-    keys = (*([_KEYS[by]] if by is not By.ALL else []), str(step))
-    rows: dict[tuple[str, datetime], tuple[Decimal, Decimal]] = {}
-    for key, of_step in sums_by(scope, *keys).items():
-        name = str(key[0]) if by is not By.ALL else ""
-        rows[name, datetime.combine(key[-1], time.min, tzinfo=UTC)] = (of_step.fees_usd, of_step.held_usd)
-    return rows
+    keys = [_KEYS[by]] if by is not By.ALL else []
+    return {
+        (str(key[0]) if keys else "", datetime.combine(day, time.min, tzinfo=UTC)): (fees, held)
+        for *key, day, fees, held in fees_and_held(scope, keys, str(step))
+    }
 
 
 def _by_hour(scope: Scope, by: By) -> Found:

@@ -4,7 +4,7 @@ They are read from the smallest table that has them: lines, the totals of days w
 the totals of nodes where all days are. All three have the same columns and the same sums.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Context, Decimal, Inexact
@@ -96,16 +96,18 @@ def sums_by_day(scope: Scope) -> dict[date, Sums]:
     return _grouped(_of_days(scope), "day")
 
 
-def sums_by(scope: Scope, *keys: str) -> dict[tuple[Any, ...], Sums]:
-    """By several of `node_id`, `org_id`, `model`, `day`, `week` (its Monday) and `month` (its first day)."""
+def fees_and_held(scope: Scope, keys: Sequence[str], step: str) -> Iterable[tuple[Any, ...]]:
+    """Rows of the keys (`node_id`, `org_id`, `model`), the first day of the step (`day`, `week` from its Monday, or
+    `month`), the fees and what is held.
+    """
     rows = lines(scope) if "node_id" in keys else _of_days(scope)
-    wanted = {"step" if key in ("week", "month") else key: key for key in keys}
-    if "week" in keys:
-        rows = rows.annotate(step=TruncWeek("day"))
-    elif "month" in keys:
-        rows = rows.annotate(step=TruncMonth("day"))
-    found = rows.order_by().values(*wanted).annotate(**_renamed())
-    return {tuple(row[name] for name in wanted): Sums.of(_own(row)) for row in found}
+    starts = {"day": F("day"), "week": TruncWeek("day"), "month": TruncMonth("day")}[step]
+    return (
+        rows.order_by()
+        .annotate(step=starts)
+        .values_list(*keys, "step")
+        .annotate(fees=Sum("payable_usd"), held=Sum("held_usd"))
+    )
 
 
 def lines(scope: Scope) -> QuerySet[Line]:

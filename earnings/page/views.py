@@ -33,7 +33,7 @@ from nodes.models import Node
 POLL_SECONDS = 15
 CHART_POLL_SECONDS = 60
 ROWS_PER_PAGE = 25
-DAYS_PER_PAGE = 31
+DAYS_PER_PAGE = 14
 _FRAGMENTS = {"earnings-summary": "summary", "earnings-chart": "chart", "earnings-tables": "tables"}
 _STEPS = {Step.HOUR: "Hours", Step.DAY: "Days", Step.WEEK: "Weeks", Step.MONTH: "Months"}
 _BYS = {By.ALL: "All", By.NODE: "By node", By.MODEL: "By model", By.ORG: "By organisation"}
@@ -86,6 +86,9 @@ def receipts(request: HttpRequest) -> HttpResponse:
         "sums_hint": "Summed from these receipts just now"
         if behind.singly
         else "From the sums of their lines",
+        "export_suffix": query.suffix(step=None, by=None)
+        if query.scope.line_id
+        else query.suffix(from_=query.first, to=query.last, step=None, by=None),
         "back": query.suffix(state=None, rule=None, cause=None, line=None),
         "states": [
             (state, label, query.suffix(state=state, rule=None, cause=None))
