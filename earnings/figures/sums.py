@@ -96,6 +96,16 @@ def sums_by_day(scope: Scope) -> dict[date, Sums]:
     return _grouped(_of_days(scope), "day")
 
 
+def sums_by(scope: Scope, *keys: str) -> dict[tuple[Any, ...], Sums]:
+    """By several of `node_id`, `org_id`, `model`, `day` and `month` (its first day)."""
+    rows = lines(scope) if "node_id" in keys else _of_days(scope)
+    wanted = ["step" if key == "month" else key for key in keys]
+    if "month" in keys:
+        rows = rows.annotate(step=TruncMonth("day"))
+    found = rows.order_by().values(*wanted).annotate(**_renamed())
+    return {tuple(row[name] for name in wanted): Sums.of(_own(row)) for row in found}
+
+
 def fees_and_held(scope: Scope, keys: Sequence[str], step: str) -> Iterable[tuple[Any, ...]]:
     """Rows of the keys (`node_id`, `org_id`, `model`), the first day of the step (`day`, `week` from its Monday, or
     `month`), the fees and what is held.

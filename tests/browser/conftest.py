@@ -20,7 +20,7 @@ from tests.browser.agent import AgentAtWork, MakeAgent, agent_yaml
 from tests.browser.console import RunningConsole
 from tests.browser.measuring import Measure
 from tests.browser.processes import Program
-from tests.browser.staff import make_validator
+from tests.browser.staff import make_validator, set_default_rate
 from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -92,8 +92,17 @@ def validator(
 
 
 @pytest.fixture(scope="package")
+def rates(chromium: Browser, console: RunningConsole) -> None:
+    """A price for all models, which the admin has set in Django admin."""
+    visitors = Visitors(chromium, console)
+    visitors.expect_complaint("403")  # the page that asks for the password again
+    set_default_rate(visitors.sign_in("admin"), password=console.login("admin")["password"])
+    assert visitors.close() == []
+
+
+@pytest.fixture(scope="package")
 def busy_node(
-    console: RunningConsole, validator: str, tmp_path_factory: pytest.TempPathFactory
+    console: RunningConsole, validator: str, rates: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """An active node that completes a request a second, so that pages have data to show."""
     region, runtime = "eu-central", "vllm"

@@ -38,3 +38,17 @@ def make_operator(page: Page, *, email: str, password: str, org: str) -> None:
     page.get_by_label("New password:").fill(password)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".messagelist .success")).to_contain_text(email)
+
+
+def set_default_rate(page: Page, *, password: str) -> None:
+    """Sets the price of all models from long ago, which is possible while nothing has been accrued yet."""
+    page.goto("/admin/earnings/rate/add/")
+    page.locator("#id_input_usd").fill("0.5")
+    page.locator("#id_output_usd").fill("1.5")
+    page.locator("#id_cache_hit_discount").fill("0.5")
+    page.locator("#id_holds_from_0").fill("2026-01-01")
+    page.locator("#id_holds_from_1").fill("00:00:00")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Confirm and continue").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()

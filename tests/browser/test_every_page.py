@@ -43,7 +43,8 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
     page = visitors.sign_in("operator", theme=theme)
     page.goto(f"/receipts/?node_id={busy_node}")
     expect(page.locator("[data-list] [data-open]").first).to_be_visible(timeout=2 * PAGE_TIMEOUT_MS)
-    receipt = str(page.locator("[data-list] [data-open]").first.get_attribute("href"))
+    receipt = str(page.locator("[data-list] [data-open]").last.get_attribute("href"))
+    expect_judged(page, receipt)
     for place in operators_places(busy_node, receipt):
         problems += problems_of(page, place, widths)
     problems += problems_of_the_enrolment(page, widths)
@@ -53,6 +54,18 @@ def problems_of_all_pages(theme: str, widths: Sequence[int], busy_node: str, vis
     visitors.expect_complaint("404")  # the page that says so is one of the pages
     problems += problems_of(page, Place("404", "/nodes/no-such-node/", "Page not found"), widths)
     return problems
+
+
+def expect_judged(page: Page, receipt: str) -> None:
+    """Waits until the receipt is judged: accrual runs every ten seconds."""
+    page.goto(receipt)
+    payment = page.get_by_role("link", name="Details")
+    for _ in range(6):
+        if payment.count():
+            return
+        page.wait_for_timeout(PAGE_TIMEOUT_MS / 4)
+        page.reload()
+    expect(payment).to_be_visible()
 
 
 def strangers_places() -> Iterator[Place]:
@@ -73,7 +86,7 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Node, receipts", f"/nodes/{node}/?tab=receipts", "Latest receipts")
     yield Place("Node, hardware", f"/nodes/{node}/?tab=hardware", "Public keys")
     yield Place("Node, a week of metrics", f"/nodes/{node}/?window=7d", "by hour: median p50")
-    yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Fees to date")
+    yield Place("Node, earnings", f"/nodes/{node}/?tab=earnings", "Latest days")
     yield Place("Node, reputation", f"/nodes/{node}/?tab=reputation", "From 0 to 100, over 14 days")
     yield Place("Node, maintenance", f"/nodes/{node}/maintenance/", "Announce maintenance")
     yield Place("Node, sharing", f"/nodes/{node}/sharing/", "What viewers and visitors see")
@@ -81,6 +94,11 @@ def operators_places(node: str, receipt: str) -> Iterator[Place]:
     yield Place("Node, history", f"/nodes/{node}/?tab=history", "First heartbeat")
     yield Place("Receipts", "/receipts/", node)
     yield Place("Receipt", receipt, "checked just now")
+    yield Place("Earnings", "/earnings/", "This month so far")
+    yield Place("Earnings by hour and node", "/earnings/?step=hour&by=node", "Over time")
+    yield Place("Receipts behind a figure", "/earnings/receipts/", "Sums")
+    yield Place("Receipt as an amount", f"/earnings{receipt}", "Rules")
+    yield Place("Wallet", "/earnings/wallet/", "Change the wallet")
     yield Place("Run a Node, platform", "/run-a-node/", "Pick a platform")
     yield Place("Run a Node, form", "/run-a-node/?platform=nvidia", "Create agent.yaml")
     yield Place("Password", "/password/", "Confirm new password")

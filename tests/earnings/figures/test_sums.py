@@ -18,6 +18,7 @@ from earnings.figures.sums import (
     Sums,
     fees_and_held,
     sums,
+    sums_by,
     sums_by_day,
     sums_by_model,
     sums_by_node,
@@ -132,6 +133,7 @@ def test_weeks_and_months_are_sums_of_their_days(earned: list[Item]) -> None:
     assert list(fees_and_held(Scope(None), [], "month")) == [
         (date(2026, 3, 1), whole.fees_usd, whole.held_usd)
     ]
+    assert sums_by(Scope(None), "month") == {(date(2026, 3, 1),): whole}
     weeks = list(fees_and_held(Scope(None), ["node_id"], "week"))
     assert {row[1] for row in weeks} <= {date(2026, 3, 2), date(2026, 3, 9)}
     assert total(row[2] for row in weeks) == whole.fees_usd
