@@ -31,8 +31,8 @@ def test_a_figure_opens_its_receipts_and_each_its_rules(earning_node: str, visit
     expect(page.locator('[data-sum="payable"]')).to_contain_text("$")
     page.locator("[data-list] [data-open]").first.click()
     drawer = page.get_by_role("dialog")
-    expect(drawer.get_by_text("Request succeeded")).to_be_visible()
-    expect(drawer.get_by_text("No finding of fraud")).to_be_visible()
+    expect(drawer.get_by_text("Request succeeded", exact=True)).to_be_visible()
+    expect(drawer.get_by_text("No finding of fraud", exact=True)).to_be_visible()
     drawer.get_by_role("link", name="The signed receipt").click()
     expect(page.get_by_text("checked just now")).to_be_visible()
 
