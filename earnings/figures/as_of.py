@@ -25,11 +25,14 @@ def rates_are_set() -> bool:
 
 
 class Amounts:
-    """Makes exact sums into figures with their as-of time: known, stale, or unknown without a rate."""
+    """Makes exact sums into figures with their as-of time: known, stale, or unknown without a rate.
 
-    def __init__(self, *, at: datetime) -> None:
+    `judged`, until when everything is judged, is read unless the caller has it.
+    """
+
+    def __init__(self, *, at: datetime, judged: datetime | None = None) -> None:
         self.known = rates_are_set()
-        self.as_of = judged_until(at) if self.known else at
+        self.as_of = (judged or judged_until(at)) if self.known else at
         self.stale = at - self.as_of > STALE_AFTER
 
     def of(self, value: Decimal | None, *, if_none: str = "") -> Amount:

@@ -107,6 +107,7 @@ class HeldItem(models.Model):
         ordering = ["since", "receipt_id"]
         indexes = [
             models.Index(fields=["node", "rule", "cause"], name="held_item_by_cause"),
+            models.Index(fields=["org", "rule", "cause"], name="held_item_by_org"),
             models.Index(fields=["request_id"], name="held_item_by_request"),
             models.Index(fields=["rule", "ts_end"], name="held_item_expiry"),
         ]

@@ -62,9 +62,9 @@ class Summary:
     stale: bool
 
 
-def summary_of(scope: Scope, *, at: datetime) -> Summary:
+def summary_of(scope: Scope, *, at: datetime, judged: datetime | None = None) -> Summary:
     """The figures of the scope. A constant number of queries."""
-    amounts = Amounts(at=at)
+    amounts = Amounts(at=at, judged=judged)
     by_day = sums_by_day(scope)
     chosen = sum(by_day.values(), Sums())
     balance = balances(scope)

@@ -46,7 +46,7 @@ def home(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     query = _query(request, now)
     part = wanted_fragment(request, _FRAGMENTS)
-    node = _the_node(query)
+    node, judged = _the_node(query), judged_until(now)
     context: dict[str, Any] = {
         "query": query,
         "is_admin": user_of(request).is_admin,
@@ -58,11 +58,11 @@ def home(request: HttpRequest) -> HttpResponse:
         "chart_poll_seconds": CHART_POLL_SECONDS,
     }
     if part in (None, "summary"):
-        context |= _summary(query, node, now)
+        context |= _summary(query, node, now, judged)
     if part in (None, "chart"):
-        context |= _chart(query, now)
+        context |= _chart(query, now, judged)
     if part in (None, "tables"):
-        context |= _tables(request, query, now)
+        context |= _tables(request, query, now, judged)
     if part is None:
         context |= {
             "presets": _presets(query, now),
@@ -138,8 +138,8 @@ def _the_node(query: EarningsQuery) -> Node | None:
     return found[0] if len(found) == 1 else None
 
 
-def _summary(query: EarningsQuery, node: Node | None, at: datetime) -> dict[str, Any]:
-    summary = summary_of(query.scope, at=at)
+def _summary(query: EarningsQuery, node: Node | None, at: datetime, judged: datetime) -> dict[str, Any]:
+    summary = summary_of(query.scope, at=at, judged=judged)
     earns_nothing = node is not None and not summary.sums.fees_usd
     payable = payable_now(query.scope, node, at=at)
     return summary_links(query, summary) | {
@@ -152,10 +152,10 @@ def _summary(query: EarningsQuery, node: Node | None, at: datetime) -> dict[str,
     }
 
 
-def _chart(query: EarningsQuery, at: datetime) -> dict[str, Any]:
+def _chart(query: EarningsQuery, at: datetime, judged: datetime) -> dict[str, Any]:
     splits = [By.ALL, By.MODEL, By.NODE if query.scope.org_id or query.scope.node_id else By.ORG]
     return {
-        "chart": chart_of(query, at=at, judged_until=judged_until(at)),
+        "chart": chart_of(query, at=at, judged_until=judged),
         "steps": [
             (step, label, query.suffix(step=step.value, **_fitting(query, step)))
             for step, label in _STEPS.items()
@@ -171,16 +171,17 @@ def _fitting(query: EarningsQuery, step: Step) -> dict[str, str | None]:
     return {}
 
 
-def _tables(request: HttpRequest, query: EarningsQuery, at: datetime) -> dict[str, Any]:
+def _tables(request: HttpRequest, query: EarningsQuery, at: datetime, judged: datetime) -> dict[str, Any]:
     earners = earners_of(query, request.GET.get("sort", ""))
     rows = Paginator(earners.rows, ROWS_PER_PAGE).get_page(request.GET.get("rows"))
-    days, history = _history(query, request.GET.get("page", ""), at)
+    days, history = _history(query, request.GET.get("page", ""), at, judged)
     # a page of the one list keeps the place in the other
     place = {"page": request.GET.get("page"), "rows": request.GET.get("rows")}
     return {
         "earners": earners,
         "earner_rows_linked": earner_links(query, rows),
         "earners_title": "Nodes" if earners.of_nodes else "Organisations",
+        "earners_caption": "Earnings by node" if earners.of_nodes else "Earnings by organisation",
         "earners_hint": f"{len(earners.rows):,} in all; available, ready and paid out are as of now",
         "rows_links": _links(rows, request.path, query, "rows", place | {"sort": request.GET.get("sort")}),
         "columns": [
@@ -193,7 +194,9 @@ def _tables(request: HttpRequest, query: EarningsQuery, at: datetime) -> dict[st
     }
 
 
-def _history(query: EarningsQuery, page: str, at: datetime) -> tuple[Page[date], list[Period]]:
+def _history(
+    query: EarningsQuery, page: str, at: datetime, judged: datetime
+) -> tuple[Page[date], list[Period]]:
     """One page of the chosen days, newest first."""
     # days before there was anything are not listed
     since = known_since(query.scope)
@@ -202,7 +205,7 @@ def _history(query: EarningsQuery, page: str, at: datetime) -> tuple[Page[date],
     if not days:
         return Paginator(days, DAYS_PER_PAGE).get_page(1), []
     shown = Paginator(days, DAYS_PER_PAGE).get_page(page)
-    return shown, day_periods(query.scope, shown.object_list[-1], shown.object_list[0], at=at)
+    return shown, day_periods(query.scope, shown.object_list[-1], shown.object_list[0], at=at, judged=judged)
 
 
 def _links(

@@ -70,13 +70,13 @@ def test_a_wallet_is_changed_and_the_change_is_stopped(
     page = visitors.sign_in("operator")
     password = console.login("operator")["password"]
     page.goto("/earnings/wallet/")
-    page.get_by_label("Address").fill("So1111")
+    page.get_by_role("textbox", name="Address").fill("So1111")
     page.get_by_label("Password").fill(password)
     visitors.expect_complaint("422")
     page.get_by_role("button", name="Change wallet").click()
     expect(page.locator("#id_address_error")).to_be_visible()
     for address in (ADDRESS, "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"):
-        page.get_by_label("Address").fill(address)
+        page.get_by_role("textbox", name="Address").fill(address)
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Change wallet").click()
         expect(page.get_by_role("region", name="Wallets in use")).to_contain_text(address)
