@@ -5,7 +5,7 @@ from datetime import date, datetime
 import structlog
 from django.db import connection, transaction
 
-from earnings.accrual.itemise import NORMAL_MODEL
+from earnings.accrual.itemise import PRICED_IN_QUEUE
 from earnings.accrual.locking import wait_for_lock
 from earnings.rules.periods import closes_at, last_closed_day
 
@@ -17,11 +17,7 @@ SELECT DISTINCT day FROM earnings_line WHERE final_at IS NULL AND day <= %s ORDE
 # A receipt or a dispatch that waits may still belong to the day, and so may a verdict that is to be judged again.
 # A receipt that no rate prices is not waited for: it may never get one, and would stop every later day of everybody.
 _WAITING = f"""
-SELECT EXISTS (
-        SELECT FROM receipts_unjudged u JOIN receipts_receipt r ON r.accepted_at = u.accepted_at AND r.id = u.id
-        WHERE u.accepted_at < %(closes)s AND EXISTS (
-            SELECT FROM earnings_rate
-            WHERE model IN ('', {NORMAL_MODEL}) AND holds_from <= r.ts_end))
+SELECT EXISTS (SELECT FROM {PRICED_IN_QUEUE} WHERE u.accepted_at < %(closes)s)
     OR EXISTS (SELECT FROM receipts_unjudgedrequest WHERE told_at < %(closes)s)
     OR EXISTS (SELECT FROM earnings_recheckday WHERE day = %(day)s)
 """  # noqa: S608 - constants

@@ -59,6 +59,17 @@ _BOUNDS = "SELECT count(*), max(id), min(accepted_at), max(accepted_at) FROM acc
 # The model of a receipt `r` as jatevo.wire.names.normal_model spells it.
 NORMAL_MODEL = r"""regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\1')"""
 
+# The rows `u` of the queue that have a rate. OFFSET 0 makes the database look up one receipt after the other, since few
+# wait. The others may never get a rate, so that nothing may wait for them.
+PRICED_IN_QUEUE = f"""
+receipts_unjudged u CROSS JOIN LATERAL (
+    SELECT FROM receipts_receipt r
+    WHERE r.accepted_at = u.accepted_at AND r.id = u.id
+      AND EXISTS (SELECT FROM earnings_rate WHERE model IN ('', {NORMAL_MODEL}) AND holds_from <= r.ts_end)
+    OFFSET 0
+) priced
+"""  # noqa: S608 - constants
+
 # Receipts from before acceptance recorded these facts get them from the node and its keys.
 _RECEIPTS = f"""
 INSERT INTO accrual_receipt

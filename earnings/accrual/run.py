@@ -146,8 +146,8 @@ def _rechecked(at: datetime) -> tuple[set[str], bool]:
 
 
 def judged_until(*, at: datetime) -> datetime:
-    """The moment up to which everything accepted has been judged."""
+    """The moment up to which everything accepted that has a rate has been judged."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT min(accepted_at) FROM receipts_unjudged")
-        ((oldest,),) = cursor.fetchall()
-    return min(_horizon(at), oldest - timedelta(microseconds=1)) if oldest else _horizon(at)
+        cursor.execute(f"SELECT u.accepted_at FROM {itemise.PRICED_IN_QUEUE} ORDER BY u.id LIMIT 1")  # noqa: S608
+        oldest = cursor.fetchone()
+    return min(_horizon(at), oldest[0] - timedelta(microseconds=1)) if oldest else _horizon(at)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from earnings.accrual import accrue, accrue_all, decisions, run
+from earnings.accrual import accrue, accrue_all, contested, decisions, run
+from earnings.accrual.run import judged_until
 from earnings.models import FinalDay, HeldItem, JudgedCoverage, Movement, VerdictState
 from jatevo.accounts.models import Role
 from jatevo.metrics import retention_policy
@@ -75,6 +76,7 @@ def test_a_receipt_from_before_the_first_rate_keeps_no_day_from_becoming_final()
     assert FinalDay.objects.get().day == (NOW - timedelta(days=10)).date()
     assert Movement.objects.count() == 1
     assert UnjudgedReceipt.objects.get().pk == unpriced.id
+    assert judged_until(at=NOW) == NOW  # what statements wait for, and as of when pages are
 
 
 def test_a_decision_about_many_does_not_judge_each_request_again(
@@ -88,7 +90,7 @@ def test_a_decision_about_many_does_not_judge_each_request_again(
     accrue_all(at=NOW)
     assert newest(other) == PAYABLE
     asked: list[set[str]] = []
-    judge = decisions.judge_contested
+    judge = contested.judge_contested
 
     def listening(requests: set[str], **rest: Any) -> None:
         asked.append(requests)

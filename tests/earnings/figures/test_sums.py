@@ -28,10 +28,9 @@ from earnings.figures.sums import (
 from earnings.models import Item
 from jatevo.accounts.models import Role
 from jatevo.web.figures import Knowledge
-from receipts.models import UnjudgedReceipt
 from tests.accounts.people import make_user
 from tests.earnings.rows import earn, finalise, make_jtvo, make_rate, move
-from tests.factories import NodeFactory, OrgFactory
+from tests.factories import NodeFactory, OrgFactory, ReceiptFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -206,7 +205,7 @@ def test_amounts_say_as_of_when_they_are_known() -> None:
     make_rate()
     assert Amounts(at=now).of(Decimal(1)).as_of == now
     late = now - STALE_AFTER - timedelta(seconds=1)
-    UnjudgedReceipt.objects.create(id=1, accepted_at=late, node_id="n", request_id="r")
+    ReceiptFactory(node=NodeFactory.create(), at=late)
     stale = Amounts(at=now).of(Decimal(1))
     assert (stale.value, stale.state, stale.reason) == (1, Knowledge.STALE, BEHIND)
     assert stale.as_of == late - timedelta(microseconds=1)

@@ -21,11 +21,10 @@ from earnings.statements.storing import NotFinalYet, store_due, store_statement
 from jatevo.accounts.models import Role, User
 from jatevo.audit.models import AuditEvent
 from nodes.models import Node
-from receipts.models import UnjudgedReceipt
 from tests.accounts.browser import Browser
 from tests.earnings.rows import earn, finalise
 from tests.earnings.statements.conftest import AFTER, MARCH
-from tests.factories import NodeFactory, OrgFactory, UserFactory
+from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +91,7 @@ def test_a_month_that_may_change_is_not_stored(operator: User, node: Node, why: 
     elif why == "line":
         Line.objects.filter(day=date(2026, 3, 31)).update(final_at=None)
     else:
-        UnjudgedReceipt.objects.create(id=5, accepted_at=MARCH, node_id=node.pk, request_id="r_waits")
+        ReceiptFactory(node=node, at=MARCH)
     with pytest.raises(NotFinalYet):
         store_statement(org=node.org, month=MONTH, at=at)
     assert not Statement.objects.exists()
