@@ -29,7 +29,7 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
-chaos: setup  ## The fault runs: kill -9 under load, again and again, and each store stopped (minutes)
+chaos: setup  ## The fault runs: kill -9 under load and of the accrual, again and again, and each store stopped (minutes)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
 
 bench: setup  ## Measure the pages over 10,000 nodes and 30 days (minutes); BENCH_HOME keeps what was seeded

@@ -49,7 +49,7 @@ class Offer:
     until: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outage:
     region: str  # '' is every region
     since: datetime

@@ -79,6 +79,10 @@ class Story:
         self.numbers = 0
         self.slots: dict[str, int] = {}
         self.rows: dict[type[models.Model], list[Any]] = {}
+        self.late_rows: dict[type[models.Model], list[Any]] = {}
+        self.arrived: list[Accepted] = []
+        self.late: list[Accepted] = []
+        self.receipts: list[Accepted] = []
         self.phases: dict[str, str] = {}
         self.keys: dict[str, list[tuple[datetime, datetime | None]]] = {}
         self.requests: list[str] = ["shared-0"]
@@ -110,14 +114,18 @@ class Story:
             self.now += timedelta(days=days)
             self.accrue()
 
-    def _keep(self, row: models.Model) -> None:
-        self.rows.setdefault(type(row), []).append(row)
+    def _keep(self, row: models.Model, *, late: bool = False) -> None:
+        rows = self.late_rows if late else self.rows
+        rows.setdefault(type(row), []).append(row)
 
     def store(self) -> None:
-        """What came since the last time, all at once."""
+        """What came since the last time, all at once, but for receipts whose commit is late: those come next time."""
         for kind, rows in self.rows.items():
             kind._default_manager.bulk_create(rows)
-        self.rows.clear()
+        for receipt in self.arrived:
+            self.books.accept(receipt)
+        self.rows, self.arrived = self.late_rows, self.late
+        self.late_rows, self.late = {}, []
 
     def accrue(self) -> None:
         self.store()
@@ -258,13 +266,16 @@ class Story:
         Node.objects.filter(pk=node).update(concurrency=self.slots[node])
 
     def outage(self) -> None:
+        """An outage of the console ends, or one begins, or one is noted that is over."""
+        going_on = [outage for outage in self.books.outages if outage.until is None]
+        if going_on:
+            going_on[0].until = self.now
+            Exemption.objects.filter(ends_at=None).update(ends_at=self.now)
+            return
         since = self.now - _seconds(self.random.choice((60, 1800, 40_000)))
-        region = ""  # outages of the console are everybody's
-        until = None if self.random.randint(0, 5) == 5 else self.now
-        Exemption.objects.create(
-            kind="outage", region=region, starts_at=since, ends_at=until, created_by="console"
-        )
-        self.books.outages.append(Outage(region, since, until))
+        outage = Outage("", since, None if self.random.randint(0, 2) == 2 else self.now)
+        Exemption.objects.create(kind="outage", starts_at=since, ends_at=outage.until, created_by="console")
+        self.books.outages.append(outage)
 
     # Requests
 
@@ -282,11 +293,11 @@ class Story:
             node_id = self.random.choice(active)
         node = self.books.nodes[node_id]
         request = self._request()
-        if any(one.node == node.id and one.request == request for one in self.books.receipts):
+        if any(one.node == node.id and one.request == request for one in self.receipts):
             return
         delay = self.random.choice((0, 5, 5, 5, 5, 60, 60, 900, 901, -300, 4000, 90_000, 600_000))
         end = self.now - _seconds(delay)
-        for other in self.books.receipts[-8:]:  # at the same time as another one, as nested work is
+        for other in self.receipts[-8:]:  # at the same time as another one, as nested work is
             if self.random.randint(0, 3) == 3 and other.end >= self.now - timedelta(days=7):
                 end = other.end
         seconds = self.random.choice((0, 0, 1, 10, 10, 60, 600, self.random.choice((600, 86_400, 86_401))))
@@ -302,13 +313,16 @@ class Story:
         if self.random.randint(0, 9) == 9:
             key = self.random.choice(self.keys[node.id][-3:])
         failed, hedged, cache_hit = (self.random.randint(0, 19) < chance for chance in (1, 12, 6))
-        number = len(self.books.receipts) + 1
+        number = len(self.receipts) + 1
         sha256 = hashlib.sha256(str(number).encode()).digest()
         accepted = Accepted(
             number, self.now, node.id, node.org, request, model, end - _seconds(seconds), end, tokens_input,
             tokens_output, failed, hedged, cache_hit, self.slots[node.id], *key,
         )  # fmt: skip
-        self._keep(Receipt(
+        late = self.random.randint(0, 24) == 24
+        self.receipts.append(accepted)
+        (self.late if late else self.arrived).append(accepted)
+        self._keep(late=late, row=Receipt(
             id=number, accepted_at=self.now, node_id=node.id, request_id=request, region=node.region, model_id=model,
             ts_start=accepted.start, ts_end=accepted.end, tokens_input=tokens_input, tokens_output=tokens_output,
             p95_ms=1, hedged=hedged, cache_hit=cache_hit, failed=failed, node_status="active",
@@ -316,13 +330,12 @@ class Story:
             org_id=node.org, concurrency=self.slots[node.id], sha256=sha256, raw=b"{}", payload={},
         ))  # fmt: skip
         known = {"node_id": node.id, "request_id": request, "accepted_at": self.now}
-        self._keep(ReceiptIdentity(sha256=sha256, **known))
-        self._keep(UnjudgedReceipt(id=number, **known))
-        self.books.accept(accepted)
+        self._keep(ReceiptIdentity(sha256=sha256, **known), late=late)
+        self._keep(UnjudgedReceipt(id=number, **known), late=late)
 
     def dispatch(self) -> None:
         request = self._request()
-        receipts = [one for one in self.books.receipts if one.request == request]
+        receipts = [one for one in self.receipts if one.request == request]
         node = self._node()
         model = self.random.choice(MODELS)
         ts = self.now - _seconds(self.random.choice((0, 10, 301)))
@@ -350,7 +363,7 @@ class Story:
         request = self.random.choice(self.requests[-12:])
         if request in self.books.winners:
             return
-        nodes = [one.node for one in self.books.receipts if one.request == request] or [self._node()]
+        nodes = [one.node for one in self.receipts if one.request == request] or [self._node()]
         node = self.random.choice(nodes)
         self._keep(
             DispatchWinner(request_id=request, node_id=node, gateway=self.gateway, received_at=self.now)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from random import Random
 
 import pytest
+import time_machine
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,8 +35,8 @@ from tests.earnings.story import Story
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES = 25
-LONG_EVENTS = 3000
+EXAMPLES = 40
+LONG_EVENTS = 5000
 COMPARE_EVERY = 20
 SEED = 10
 
@@ -167,6 +168,7 @@ def test_a_long_story_comes_to_the_same() -> None:
     story.end()
     compare_all(story)
     assert seen == {"", *Cause}
-    assert all(result.ok for result in examine(full=True))
+    with time_machine.travel(story.now, tick=False):  # what is held expires by the clock
+        assert [result for result in examine(full=True) if not result.ok] == []
     assert any(entry.person for entry in story.books.entries.values())
     assert Movement.objects.exclude(kind__in=["accrue", "hold"]).exists()
