@@ -72,6 +72,14 @@ class DatedForm(forms.ModelForm):
 
 
 class RateForm(DatedForm):
+    def clean_holds_from(self) -> Any:
+        """A default that is earlier than all others prices only receipts that wait without a rate."""
+        holds_from = self.cleaned_data["holds_from"]
+        default = not self.data.get(self.add_prefix("model"), "").strip()
+        if default and not Rate.objects.filter(model="", holds_from__lte=holds_from).exists():
+            return holds_from
+        return super().clean_holds_from()
+
     def clean_input_usd(self) -> Decimal:
         return self._checked("input_usd", price_problem)
 

@@ -85,6 +85,13 @@ def test_past_date_is_refused_once_something_is_accrued(desk: Browser, accrued: 
     assert add(desk, **SOUND, **holds_from(11)) == ""
 
 
+def test_default_before_all_others_prices_what_waits(desk: Browser, accrued: None) -> None:
+    first = Rate.objects.get(model="").holds_from
+    before = {"holds_from_0": f"{first - timedelta(days=1):%Y-%m-%d}", "holds_from_1": "00:00:00"}
+    assert "at least 10 minutes from now" in add(desk, **{**SOUND, "model": "qwen3"}, **before)
+    assert add(desk, **SOUND, **before) == ""
+
+
 def test_new_network_sets_rates_from_any_date(desk: Browser) -> None:
     assert not Item.objects.exists()
     assert add(desk, **SOUND, **holds_from(-60 * 24 * 30)) == ""

@@ -140,6 +140,16 @@ def test_a_negative_or_absurd_price_is_refused(price: str) -> None:
         rate(input_usd=Decimal(price))
 
 
+def test_a_default_that_is_earlier_than_all_others_may_lie_in_the_past(line: Line) -> None:
+    """It prices only what waits without a rate. Nothing else helps receipts from before the first rate."""
+    an_item(line)
+    rate(LONG_AGO - timedelta(days=1))
+    for changes in ({"holds_from": LONG_AGO + timedelta(days=1)}, {"holds_from": LONG_AGO, "model": "m"}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            rate(**changes)
+    assert Rate.objects.count() == 2
+
+
 def test_once_receipts_are_itemised_rows_hold_from_the_future_only(line: Line) -> None:
     an_item(line)
     soon = timezone.now() + timedelta(minutes=9)
