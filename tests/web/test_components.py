@@ -109,12 +109,17 @@ def sources() -> list[Path]:
     return sorted(TEMPLATES.rglob("*.html"))
 
 
+# A file of its own, which carries its style and is served with a policy that allows just that
+# (tests/earnings/statements holds it).
+DOCUMENTS = {"earnings/statements/document.html"}
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(TEMPLATES)))
 def test_no_template_needs_what_the_content_security_policy_forbids(path: Path) -> None:
     source = path.read_text()
     assert not re.search(r"\sstyle\s*=", source)
     assert not re.search(r"\son[a-z]+\s*=|\bhx-on|javascript:", source)
-    assert "<style" not in source
+    assert "<style" not in source or str(path.relative_to(TEMPLATES)) in DOCUMENTS
     assert all("src=" in tag or "application/json" in tag for tag in re.findall(r"<script[^>]*>", source))
     assert not re.search(r"""(src|href)="(https?:)?//""", source)
 

@@ -96,7 +96,7 @@ def test_a_decision_about_many_does_not_judge_each_request_again(
         asked.append(requests)
         judge(requests, **rest)
 
-    monkeypatch.setattr(decisions, "judge_contested", listening)
+    monkeypatch.setattr("earnings.accrual.decisions.judge_contested", listening)
     decided = decisions.decide(
         HeldItem.objects.all(), state=VerdictState.PAYABLE, by=admin, reason="An outage.", at=NOW
     )
