@@ -297,10 +297,18 @@ class Story:
             return
         delay = self.random.choice((0, 5, 5, 5, 5, 60, 60, 900, 901, -300, 4000, 90_000, 600_000))
         end = self.now - _seconds(delay)
-        for other in self.receipts[-8:]:  # at the same time as another one, as nested work is
-            if self.random.randint(0, 3) == 3 and other.end >= self.now - timedelta(days=7):
+        if self.receipts and self.random.randint(0, 3) == 3:  # at the time of another one, as nested work is
+            other = self.random.choice(self.receipts[-8:])
+            if other.end >= self.now - timedelta(days=7):
                 end = other.end
-        seconds = self.random.choice((0, 0, 1, 10, 10, 60, 600, self.random.choice((600, 86_400, 86_401))))
+        elif (
+            self.random.randint(0, 5) == 5
+        ):  # as long after a change of the node's phase as clocks may differ
+            passages = [passage.at for passage in self.books.passages if passage.node == node_id]
+            at = passages[-1] + _seconds(self.random.choice((-301, -300, 300, 301)))
+            if self.now - timedelta(days=7) <= at <= self.now + _seconds(300):
+                end = at
+        seconds = self.random.choice((0, 0, 0, 1, 10, 10, 60, 600, self.random.choice((600, 86_400, 86_401))))
         model = self.random.choice(MODELS)
         most = 100 * (seconds + 1)
         tokens_output = self.random.choice((0, 1, 33, 33, 67, 92, 33 * (seconds + 1), most, most + 1))
@@ -384,7 +392,7 @@ class Story:
         self.books.decide(chosen, state.value, self.now)
 
     def finding(self) -> None:
-        deed = self.random.choice(("open", "clear", "clear", "clear", "confirm", "relate", "lift", "extend"))
+        deed = self.random.choice(("open", "clear", "clear", "confirm", "relate", "lift", "extend"))
         if deed == "open":
             self._open_finding()
             return
