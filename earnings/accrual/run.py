@@ -19,6 +19,8 @@ from earnings.rules.facts import DISPATCH_COUNTS
 log = structlog.get_logger(__name__)
 
 BATCH = 50_000
+# Of the worker: what a person decides waits for a batch, and a page waits two seconds for a lock.
+SMALL_BATCH = 5_000
 REQUESTS_AT_ONCE = 5_000
 TOLD_AT_ONCE = 20_000
 
@@ -33,7 +35,7 @@ class Accrued:
     left: bool = False
 
 
-def accrue(*, at: datetime, seconds: float = 5.0, batch: int = BATCH) -> Accrued:
+def accrue(*, at: datetime, seconds: float = 5.0, batch: int = SMALL_BATCH) -> Accrued:
     """Itemises and judges what waits, for about so many seconds, and closes days whose time is over.
 
     It can run anywhere and be killed at any point. Receipts accepted after the sweeper's last run wait for the

@@ -237,3 +237,8 @@ def test_the_eligibility_rules_say_what_is_missing(operator: Browser, node: Node
 def test_an_admin_finds_the_queue_and_the_run(admin: Browser, operator: Browser) -> None:
     assert "/earnings/review/" in text(admin, "/earnings/") and "/earnings/run/" in text(admin, "/earnings/")
     assert "/earnings/run/" not in text(operator, "/earnings/")
+
+
+def test_a_nodes_tab_names_why_receipts_are_held(operator: Browser, node: Node) -> None:
+    earn(node, timezone.now() - timedelta(hours=2), state="held", rule="implausible", cause="speed")
+    assert "Too many tokens per second" in words(text(operator, f"/nodes/{node.pk}/?tab=earnings"))
