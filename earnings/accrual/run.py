@@ -78,7 +78,10 @@ def _run(*, at: datetime, batch: int, stop_at: float) -> Accrued:
         while more:
             if time.monotonic() >= stop_at:
                 return Accrued(items, verdicts, left=True)
-            more, appended = _judge_again(again, at=at)
+            found = _judge_again(again, at=at)
+            if found is None:
+                return Accrued(items, verdicts, left=True)
+            more, appended = found
             verdicts += appended
     return Accrued(items, verdicts, close_days(at=at))
 
@@ -90,11 +93,16 @@ def _horizon(at: datetime) -> datetime:
     return at if row is None else min(at, row[0])
 
 
-def _judge_again(find: Callable[[datetime], tuple[set[str], bool]], *, at: datetime) -> tuple[bool, int]:
-    """Judges the requests that `find` gives once more. Returns whether there are more, and the new verdicts."""
+def _judge_again(
+    find: Callable[[datetime], tuple[set[str], bool]], *, at: datetime
+) -> tuple[bool, int] | None:
+    """Judges the requests that `find` gives once more. Returns whether there are more, and the new verdicts.
+
+    None if another run or a person's decision has the lock.
+    """
     with transaction.atomic():
         if not try_lock():
-            return False, 0
+            return None
         requests, more = find(at)
         if not requests:
             return more, 0

@@ -413,3 +413,16 @@ def test_what_was_ready_goes_back_before_a_verdict_takes_it() -> None:
     balance = LineBalance.objects.get()
     assert (balance.ready, balance.accrued, balance.held) == (0, 0, Decimal("0.0006"))
     assert newest(one)[0] == newest(two)[0] == "held"
+
+
+def test_a_run_that_misses_the_lock_says_that_work_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = active_node()
+    one = receipt(node)
+    accrue_all(at=NOW)
+    dispatch(one.request_id, node.pk)
+    answers = iter([True, True, False])
+    monkeypatch.setattr("earnings.accrual.run.try_lock", lambda: next(answers))
+    assert accrue_all(at=NOW).left
+    monkeypatch.undo()
+    assert not accrue_all(at=NOW).left
+    assert newest(one) == CONFIRMED
