@@ -74,6 +74,15 @@ document.addEventListener("change", (event) => {
   if (form && event.target.matches("select, [type=checkbox], [type=radio], [type=date]")) form.requestSubmit();
 });
 
+// The second click of a double click does not send a form again: its answer would say that there was nothing to do.
+const sentAt = new WeakMap();
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.getAttribute("method") !== "post") return;
+  if (Date.now() - (sentAt.get(form) ?? 0) < 1500) event.preventDefault();
+  else sentAt.set(form, Date.now());
+});
+
 // A search that runs while it is typed: the address changes with it, but Back does not go letter by letter. What is
 // typed while an answer comes is kept, and searched for next.
 let typed = null;

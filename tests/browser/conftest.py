@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser import measuring
 from tests.browser.agent import AgentAtWork, MakeAgent, agent_yaml
 from tests.browser.console import RunningConsole
+from tests.browser.earned import Earned
 from tests.browser.measuring import Measure
 from tests.browser.processes import Program
 from tests.browser.staff import make_validator, set_default_rate
@@ -98,6 +99,13 @@ def rates(chromium: Browser, console: RunningConsole) -> None:
     visitors.expect_complaint("403")  # the page that asks for the password again
     set_default_rate(visitors.sign_in("admin"), password=console.login("admin")["password"])
     assert visitors.close() == []
+
+
+@pytest.fixture(scope="package")
+def earned(console: RunningConsole, rates: None) -> Earned:
+    """Three organisations with a month that is final, a second admin, and an operator."""
+    found: Earned = console.work("tests.browser.earned")
+    return found
 
 
 @pytest.fixture(scope="package")

@@ -1,6 +1,8 @@
 """The console of the browser tests: `make run` without the demo fleet."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from tests.browser.processes import LOOPBACK, Program, free_port, wait_until
+from jatevo.local import keys
+from tests.browser.processes import BASE_DIR, LOOPBACK, Program, free_port, wait_until
 
 UP_TIMEOUT_SECONDS = 120.0
 # Shortened, so that a node is seen to go offline within a test. Heartbeats must come faster than that, too.
@@ -77,6 +80,22 @@ class RunningConsole:
         )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["token"])
+
+    def work(self, module: str) -> Any:
+        """Runs a module of these tests with the console's database and secrets. Returns the JSON that it prints."""
+        env = {
+            **{name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ},
+            **keys.load_or_make(self.home),
+            "DJANGO_SETTINGS_MODULE": "jatevo.settings",
+            "DATABASE_URL": f"postgres://jatevo@/jatevo?host={self.home.resolve()}/run/pg",
+            "JATEVO_EMBEDDED": "1",
+            "JATEVO_HOME": str(self.home),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", module], cwd=BASE_DIR, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
 
     def _bearer(self, role: str) -> dict[str, str]:
         token, until = self._bearers.get(role, ("", 0.0))

@@ -46,7 +46,7 @@ def set_default_rate(page: Page, *, password: str) -> None:
     page.locator("#id_input_usd").fill("0.5")
     page.locator("#id_output_usd").fill("1.5")
     page.locator("#id_cache_hit_discount").fill("0.5")
-    page.locator("#id_holds_from_0").fill("2026-01-01")
+    page.locator("#id_holds_from_0").fill("2025-01-01")
     page.locator("#id_holds_from_1").fill("00:00:00")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_label("Password").fill(password)

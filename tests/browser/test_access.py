@@ -63,14 +63,15 @@ def test_an_operator_of_another_organisation_finds_nothing_of_ours(
     console: RunningConsole, busy_node: str, visitors: Visitors
 ) -> None:
     staff = visitors.sign_in("admin")
-    assert navigation(staff) == ["Overview", "Nodes", "Receipts", "Status", "Run a node", "Admin"]
+    shared = ["Overview", "Nodes", "Receipts", "Earnings", "Status", "Run a node"]
+    assert navigation(staff) == [*shared, "Admin"]
     rival = {"email": "rival@example.org", "password": secrets.token_urlsafe(18)}
     make_org(staff, "Rival Compute")
     make_operator(staff, **rival, org="Rival Compute")
 
     page = visitors.open()
     sign_in(page, **rival)
-    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Status", "Run a node"]
+    assert navigation(page) == shared
     page.goto("/nodes/")
     expect(page.get_by_text("No nodes yet")).to_be_visible()
     page.goto(f"/receipts/?node_id={busy_node}")
@@ -79,6 +80,7 @@ def test_an_operator_of_another_organisation_finds_nothing_of_ours(
     visitors.expect_complaint("404")
     newest = console.get_json(f"/v1/receipts?node_id={busy_node}&limit=1")["results"][0]["request_id"]
     ours = [f"/nodes/{busy_node}/", f"/nodes/{busy_node}/token/", f"/receipts/{busy_node}/{newest}/"]
+    ours.append(f"/earnings/receipts/{busy_node}/{newest}/")
     for path in ours:
         page.goto(path)
         expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
