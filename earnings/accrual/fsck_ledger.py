@@ -84,6 +84,29 @@ LEDGER_CHECKS: Final = (
         """,
     ),
     SqlCheck(
+        "open_balances",
+        "what a node owes, and what no gateway confirms of its amounts, are the sums over its lines",
+        """
+        SELECT 'organisation ' || COALESCE(n.org_id, s.org_id) || COALESCE(', node ' || COALESCE(n.node_id, s.node_id), ''),
+               'balance ' || concat_ws(' ', n.owed, n.unconfirmed, n.ready_unconfirmed)
+               || ' (owed, unconfirmed, ready and unconfirmed), its lines '
+               || concat_ws(' ', s.owed, s.unconfirmed, s.ready_unconfirmed)
+        FROM earnings_nodebalance n FULL JOIN (
+            SELECT l.org_id, l.node_id, sum(LEAST(b.accrued, 0)) AS owed,
+                   sum(GREATEST(LEAST(b.accrued, l.payable_usd - l.confirmed_usd), 0)) AS unconfirmed,
+                   sum(GREATEST(LEAST(b.ready, l.payable_usd - l.confirmed_usd), 0)) AS ready_unconfirmed
+            FROM earnings_linebalance b JOIN earnings_line l ON l.id = b.line_id GROUP BY l.org_id, l.node_id
+        ) s ON s.org_id = n.org_id AND s.node_id = n.node_id
+        WHERE (COALESCE(n.owed, 0), COALESCE(n.unconfirmed, 0), COALESCE(n.ready_unconfirmed, 0))
+              <> (COALESCE(s.owed, 0), COALESCE(s.unconfirmed, 0), COALESCE(s.ready_unconfirmed, 0))
+        UNION ALL
+        SELECT 'line ' || l.id || ' (' || l.node_id || ', ' || l.day || ')',
+               'balance ' || b.unconfirmed || ' unconfirmed, the line ' || l.payable_usd - l.confirmed_usd
+        FROM earnings_linebalance b JOIN earnings_line l ON l.id = b.line_id
+        WHERE b.unconfirmed <> l.payable_usd - l.confirmed_usd
+        """,
+    ),
+    SqlCheck(
         "routes",
         "every movement goes a known way and belongs to its line's node and organisation",
         """

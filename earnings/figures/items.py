@@ -1,8 +1,10 @@
 """The receipts behind a figure. Their fees sum to it, to the last digit."""
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 
 from earnings.figures.scope import Scope
 from earnings.figures.sums import Sums, lines
@@ -39,21 +41,30 @@ def with_verdicts(found: QuerySet[Any]) -> QuerySet[Any]:
 
 def item_sums(found: QuerySet[Any]) -> Sums:
     """The sums of items that carry their verdicts. Reads every one of them."""
-
-    def of(state: VerdictState) -> Q:
-        return Q(state=state)
-
-    payable, held, excluded = (of(state) for state in VerdictState)
-    row = found.order_by().aggregate(
-        sum_receipts=Count("receipt_id"),
-        sum_tokens_input=Sum("tokens_input"),
-        sum_tokens_output=Sum("tokens_output"),
-        sum_payable_receipts=Count("receipt_id", filter=payable),
-        sum_payable_usd=Sum(F("fee_usd"), filter=payable),
-        sum_confirmed_usd=Sum(F("fee_usd"), filter=payable & Q(confirmed=True)),
-        sum_held_receipts=Count("receipt_id", filter=held),
-        sum_held_usd=Sum(F("fee_usd"), filter=held),
-        sum_excluded_receipts=Count("receipt_id", filter=excluded),
-        sum_excluded_usd=Sum(F("fee_usd"), filter=excluded),
+    # grouped, so that PostgreSQL looks each verdict up once and not once for every sum
+    groups = (
+        found.order_by()
+        .values("state", "confirmed")
+        .annotate(
+            number=Count("receipt_id"),
+            fees=Sum("fee_usd"),
+            sum_input=Sum("tokens_input"),
+            sum_output=Sum("tokens_output"),
+        )
     )
-    return Sums.of({name.removeprefix("sum_"): value for name, value in row.items()})
+    return sum((_sums_of(row) for row in groups), Sums())
+
+
+def _sums_of(row: dict[str, Any]) -> Sums:
+    """The sums of items that share the state, and whether a gateway confirms them."""
+    all_of_it = Sums(row["number"], int(row["sum_input"]), int(row["sum_output"]))
+    number, fees = row["number"], row["fees"]
+    match row["state"]:
+        case VerdictState.PAYABLE:
+            confirmed = fees if row["confirmed"] else Decimal(0)
+            return replace(all_of_it, payable_receipts=number, payable_usd=fees, confirmed_usd=confirmed)
+        case VerdictState.HELD:
+            return replace(all_of_it, held_receipts=number, held_usd=fees)
+        case VerdictState.EXCLUDED:
+            return replace(all_of_it, excluded_receipts=number, excluded_usd=fees)
+    return all_of_it  # without a verdict

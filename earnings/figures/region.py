@@ -39,25 +39,24 @@ def region_median(region: str, *, without_org: Any, at: datetime) -> RegionMedia
     """The median over the active nodes of other organisations in the region. Cached for ten minutes."""
     last = at.astimezone(UTC).date() - timedelta(days=1)
     first = last - timedelta(days=DAYS - 1)
-    key = f"earnings-region:{region}:{without_org}:{last}"
-    known: RegionMedian | None = cache.get(key)
-    if known is not None:
-        return known
-    found = RegionMedian(region, _median(region, without_org, first, last), first, last)
-    cache.set(key, found, timeout=KEEP_SECONDS)
-    return found
+    key = f"earnings-region-orgs:{region}:{last}"
+    typical: dict[Any, Decimal] | None = cache.get(key)
+    if typical is None:
+        typical = _typical(region, first, last)
+        cache.set(key, typical, timeout=KEEP_SECONDS)
+    others = [fees for org_id, fees in typical.items() if org_id != without_org]
+    found = _TWO_DIGITS.plus(_middle(others)) if len(others) >= FEWEST_ORGS else None
+    return RegionMedian(region, found, first, last)
 
 
-def _median(region: str, without_org: Any, first: date, last: date) -> Decimal | None:
-    nodes = Node.objects.filter(region=region, status=Status.ACTIVE).exclude(org_id=without_org)
+def _typical(region: str, first: date, last: date) -> dict[Any, Decimal]:
+    """The fees of the median node of each organisation in the region."""
     orgs: dict[Any, dict[str, Decimal]] = defaultdict(dict)
+    nodes = Node.objects.filter(region=region, status=Status.ACTIVE)
     for node_id, org_id in nodes.values_list("pk", "org_id"):
         orgs[org_id][node_id] = Decimal(0)
-    if len(orgs) < FEWEST_ORGS:
-        return None
     fees = (
         Line.objects.filter(day__range=(first, last), node__region=region, node__status=Status.ACTIVE)
-        .exclude(org_id=without_org)
         .order_by()
         .values_list("org_id", "node_id")
         .annotate(fees=Sum("payable_usd"))
@@ -65,8 +64,7 @@ def _median(region: str, without_org: Any, first: date, last: date) -> Decimal |
     for org_id, node_id, of_node in fees:
         if node_id in orgs.get(org_id, {}):
             orgs[org_id][node_id] = of_node
-    typical = [_middle(list(of_org.values())) for of_org in orgs.values()]
-    return _TWO_DIGITS.plus(_middle(typical))
+    return {org_id: _middle(list(of_org.values())) for org_id, of_org in orgs.items()}
 
 
 def _middle(amounts: list[Decimal]) -> Decimal:

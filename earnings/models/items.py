@@ -145,6 +145,10 @@ class Line(models.Model):
         ordering = ["-day", "node", "model", "rate"]
         indexes = [
             models.Index(fields=["org", "day"], name="line_by_org_day"),
+            models.Index(fields=["day", "node", "model"], name="line_by_day"),
+            models.Index(
+                fields=["final_at"], name="line_by_final", condition=models.Q(final_at__isnull=False)
+            ),
             models.Index(fields=["day"], name="line_running", condition=models.Q(final_at__isnull=True)),
         ]
         constraints = [

@@ -104,13 +104,17 @@ class Movement(models.Model):
 
 
 class LineBalance(models.Model):
-    """What a final line has in each account. The database keeps it."""
+    """What a final line has in each account. The database keeps it.
+
+    `unconfirmed` is the part of the line's fees that no gateway confirms.
+    """
 
     line = models.OneToOneField("Line", on_delete=models.PROTECT, primary_key=True, related_name="balance")
     accrued = usd(default=0)
     held = usd(default=0)
     ready = usd(default=0)
     exported = usd(default=0)
+    unconfirmed = usd(db_default=0)
 
     class Meta:
         indexes = [
@@ -126,7 +130,9 @@ class LineBalance(models.Model):
 class NodeBalance(models.Model):
     """What a node has earned for an organisation, by account. The database keeps it.
 
-    Parts of a cent of an organisation's wallet are in a row without a node.
+    `owed` is the sum of those lines whose `accrued` is negative. `unconfirmed` and `ready_unconfirmed` are the parts
+    of what is accrued and ready that no gateway confirms. Parts of a cent of an organisation's wallet are in a row
+    without a node.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -137,6 +143,9 @@ class NodeBalance(models.Model):
     ready = usd(default=0)
     exported = usd(default=0)
     carried = usd(default=0)
+    owed = usd(db_default=0)
+    unconfirmed = usd(db_default=0)
+    ready_unconfirmed = usd(db_default=0)
 
     class Meta:
         constraints = [

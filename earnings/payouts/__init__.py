@@ -12,11 +12,13 @@ from earnings.payouts.errors import (
     SecondPersonNeeded,
 )
 from earnings.payouts.exporting import Exported, TakenBack, export
+from earnings.payouts.judged_in_bulk import BulkJudged
 from earnings.payouts.marking import Marked, confirm, mark_ready, withdraw
-from earnings.payouts.previews import Preview, preview, preview_of
+from earnings.payouts.previews import Preview, judge_all, preview, preview_judged, preview_of
 from earnings.payouts.returning import return_payment
 
 __all__ = [
+    "BulkJudged",
     "Candidate",
     "Conflict",
     "Exported",
@@ -30,8 +32,10 @@ __all__ = [
     "candidates",
     "confirm",
     "export",
+    "judge_all",
     "mark_ready",
     "preview",
+    "preview_judged",
     "preview_of",
     "return_payment",
     "withdraw",

@@ -58,20 +58,19 @@ def waited_since(policy: Policy, at: datetime) -> datetime:
 
 
 _SQL = """
-WITH money AS (
-    SELECT l.node_id, l.org_id,
-           COALESCE(sum(b.accrued) FILTER (WHERE b.accrued < 0 OR l.final_at <= %(waited)s), 0) AS available,
-           COALESCE(sum(b.accrued) FILTER (WHERE b.accrued < 0), 0) AS owed,
-           COALESCE(sum(b.accrued) FILTER (WHERE b.accrued > 0 AND l.final_at > %(waited)s), 0) AS waiting,
-           min(l.final_at) FILTER (WHERE b.accrued > 0 AND l.final_at > %(waited)s) + %(hold)s AS waiting_until,
-           COALESCE(sum(LEAST(b.accrued, l.payable_usd - l.confirmed_usd))
-               FILTER (WHERE b.accrued > 0 AND l.final_at <= %(waited)s), 0) AS unconfirmed,
-           COALESCE(sum(b.ready), 0) AS ready,
-           COALESCE(sum(LEAST(b.ready, l.payable_usd - l.confirmed_usd)) FILTER (WHERE b.ready > 0), 0)
-               AS ready_unconfirmed
-    FROM earnings_linebalance b JOIN earnings_line l ON l.id = b.line_id
-    WHERE (b.accrued <> 0 OR b.ready <> 0) {of_nodes}
+WITH recent AS (
+    SELECT l.node_id, l.org_id, sum(b.accrued) AS waiting, min(l.final_at) + %(hold)s AS waiting_until,
+           sum(LEAST(b.accrued, b.unconfirmed)) AS unconfirmed
+    FROM earnings_line l JOIN earnings_linebalance b ON b.line_id = l.id
+    WHERE l.final_at > %(waited)s AND b.accrued > 0 {of_nodes}
     GROUP BY l.node_id, l.org_id
+), money AS (
+    SELECT l.node_id, l.org_id, l.accrued - COALESCE(r.waiting, 0) AS available, l.owed,
+           COALESCE(r.waiting, 0) AS waiting, r.waiting_until,
+           l.unconfirmed - COALESCE(r.unconfirmed, 0) AS unconfirmed, l.ready, l.ready_unconfirmed
+    FROM earnings_nodebalance l
+    LEFT JOIN recent r ON r.node_id = l.node_id AND r.org_id = l.org_id
+    WHERE l.node_id IS NOT NULL AND (l.accrued <> 0 OR l.owed <> 0 OR l.ready <> 0) {of_nodes}
 ), wanted AS (
     SELECT node_id, org_id FROM money
     UNION SELECT l.node_id, l.org_id FROM earnings_payout l WHERE l.state IN ('proposed', 'ready') {of_nodes}
@@ -85,19 +84,21 @@ WITH money AS (
           JOIN nodes_fraudfinding f ON f.id = r.finding_id
           WHERE r.lifted_at IS NULL AND f.state <> 'cleared') AS binding
     GROUP BY node_id
-), proposed AS (
-    SELECT DISTINCT org_id, node_id FROM earnings_wallet WHERE state = 'proposed'
 )
-SELECT n.id, w.org_id, o.name, n.region, n.status, n.reputation,
-       COALESCE(m.available, 0), COALESCE(m.owed, 0), COALESCE(m.waiting, 0), m.waiting_until,
-       COALESCE(m.unconfirmed, 0), COALESCE(m.ready, 0), COALESCE(m.ready_unconfirmed, 0),
-       COALESCE(f.open, 0), COALESCE(f.confirmed, 0),
-       COALESCE(own.id, whole.id), own.id IS NOT NULL,
-       COALESCE(own.chain, whole.chain, ''), COALESCE(own.address, whole.address, ''),
-       CASE WHEN own.id IS NULL THEN whole.payouts_from ELSE own.payouts_from END,
+SELECT n.id AS node_id, w.org_id, o.name AS org_name, n.region, n.status, n.reputation,
+       COALESCE(m.available, 0) AS available, COALESCE(m.owed, 0) AS owed, COALESCE(m.waiting, 0) AS waiting,
+       m.waiting_until, COALESCE(m.unconfirmed, 0) AS unconfirmed, COALESCE(m.ready, 0) AS ready,
+       COALESCE(m.ready_unconfirmed, 0) AS ready_unconfirmed,
+       COALESCE(f.open, 0) AS open_findings, COALESCE(f.confirmed, 0) AS confirmed_findings,
+       COALESCE(own.id, whole.id) AS wallet_id, own.id IS NOT NULL AS wallet_of_node,
+       COALESCE(own.chain, whole.chain, '') AS chain, COALESCE(own.address, whole.address, '') AS address,
+       CASE WHEN own.id IS NULL THEN whole.payouts_from ELSE own.payouts_from END AS payouts_from,
        n.wallet_address <> ''
-           OR EXISTS (SELECT FROM proposed WHERE org_id = w.org_id AND (node_id IS NULL OR node_id = w.node_id)),
-       p.id, COALESCE(p.state, '')
+           OR w.org_id IN (SELECT org_id FROM earnings_wallet WHERE state = 'proposed' AND node_id IS NULL)
+           OR (w.org_id, w.node_id) IN (SELECT org_id, node_id FROM earnings_wallet
+                                        WHERE state = 'proposed' AND node_id IS NOT NULL)
+           AS wallet_proposed,
+       p.id AS open_payout_id, COALESCE(p.state, '') AS open_state
 FROM wanted w
 JOIN nodes_node n ON n.id = w.node_id
 JOIN accounts_org o ON o.id = w.org_id
@@ -106,10 +107,21 @@ LEFT JOIN finding f ON f.node_id = w.node_id
 LEFT JOIN earnings_wallet own ON own.node_id = w.node_id AND own.org_id = w.org_id AND own.state = 'confirmed'
 LEFT JOIN earnings_wallet whole ON whole.org_id = w.org_id AND whole.node_id IS NULL AND whole.state = 'confirmed'
 LEFT JOIN earnings_payout p ON p.node_id = w.node_id AND p.org_id = w.org_id AND p.state IN ('proposed', 'ready')
-ORDER BY n.id, w.org_id
 """
 _OF_NODES = "AND l.node_id = ANY(%(nodes)s)"
 _AND_NODES = "UNION SELECT id, org_id FROM nodes_node WHERE id = ANY(%(nodes)s)"
+
+
+def facts_of_all(*, policy: Policy, at: datetime) -> tuple[str, dict[str, Any]]:
+    """A query, with its parameters, for the facts of all nodes with any balance.
+
+    Its columns are named like the fields of a Candidate, amounts without `_usd`.
+    """
+    return _SQL.format(of_nodes="", and_nodes=""), _moments(policy, at)
+
+
+def _moments(policy: Policy, at: datetime) -> dict[str, Any]:
+    return {"waited": waited_since(policy, at), "hold": timedelta(days=policy.hold_days)}
 
 
 def candidates(
@@ -119,12 +131,12 @@ def candidates(
 
     A node that earned for two organisations appears once for each. `org_id` leaves out the other ones.
     """
-    params: dict[str, Any] = {"waited": waited_since(policy, at), "hold": timedelta(days=policy.hold_days)}
-    sql = _SQL.format(of_nodes="", and_nodes="")
-    if node_ids is not None:
-        params["nodes"] = sorted(node_ids)
-        sql = _SQL.format(of_nodes=_OF_NODES, and_nodes=_AND_NODES)
+    if node_ids is None:
+        facts, params = facts_of_all(policy=policy, at=at)
+    else:
+        facts = _SQL.format(of_nodes=_OF_NODES, and_nodes=_AND_NODES)
+        params = _moments(policy, at) | {"nodes": sorted(node_ids)}
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+        cursor.execute(f"{facts} ORDER BY node_id, org_id", params)
         found = [Candidate(*row) for row in cursor.fetchall()]
     return found if org_id is None else [each for each in found if each.org_id == org_id]

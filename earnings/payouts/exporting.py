@@ -201,10 +201,14 @@ FROM unnest(%(payouts)s::bigint[], %(amounts)s::numeric[], %(unconfirmed)s::nume
 WHERE p.id = paid.id
 """
 _READY_TO_PAYMENTS_SQL = """
-SELECT b.line_id, b.ready, p.id, paid.payment_id
-FROM unnest(%(payouts)s::bigint[], %(payments)s::bigint[]) AS paid (payout_id, payment_id)
-JOIN earnings_payout p ON p.id = paid.payout_id
-JOIN earnings_line l ON l.node_id = p.node_id AND l.org_id = p.org_id
+WITH paid AS MATERIALIZED (  -- first the payouts, then the lines of each: new payouts have no statistics yet
+    SELECT p.id, p.node_id, p.org_id, going.payment_id
+    FROM unnest(%(payouts)s::bigint[], %(payments)s::bigint[]) AS going (payout_id, payment_id)
+    JOIN earnings_payout p ON p.id = going.payout_id
+)
+SELECT b.line_id, b.ready, paid.id, paid.payment_id
+FROM paid
+JOIN earnings_line l ON l.node_id = paid.node_id AND l.org_id = paid.org_id
 JOIN earnings_linebalance b ON b.line_id = l.id
 WHERE b.ready <> 0
 """

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 from earnings.figures.payout import policy_at
 from earnings.models import Payout, PayoutState, Policy
+from earnings.payouts import judged_in_bulk as in_bulk
 from earnings.payouts.candidates import Candidate, candidates
+from earnings.payouts.judged_in_bulk import BulkJudged
 from earnings.payouts.judging import may_override, rules_of, second_admin, wallet_totals
 from earnings.rules.eligibility import EligibilityKey, EligibilityRule
 from earnings.rules.second_person import SecondPerson
@@ -56,10 +58,29 @@ def preview(
         for each in found
     }
     totals = wallet_totals([*((each, amounts[each.key]) for each in found), *_other_open(found, policy, at)])
-    admins = User.objects.filter(role=Role.ADMIN, is_active=True).count()
+    admins = _admins()
     return [
         _preview(each, amounts[each.key], totals[each.chain, each.address], override, policy, admins, at)
         for each in found
+    ]
+
+
+def judge_all(*, at: datetime) -> list[BulkJudged]:
+    """Every node with a balance and without an open payout, judged like `preview` but without sentences.
+
+    Eligible ones come first, then larger amounts.
+    """
+    return in_bulk.judge_all(policy=policy_at(at), at=at, admins=_admins())
+
+
+def preview_judged(judged: Sequence[BulkJudged], *, at: datetime) -> list[Preview]:
+    """The previews of these nodes, in their order. One that has no balance any more is left out."""
+    policy, admins = policy_at(at), _admins()
+    found = {each.key: each for each in candidates({each.node_id for each in judged}, policy=policy, at=at)}
+    return [
+        _preview(found[each.node_id, each.org_id], each.amount_usd, each.wallet_usd, (), policy, admins, at)
+        for each in judged
+        if (each.node_id, each.org_id) in found
     ]
 
 
@@ -112,6 +133,10 @@ def _preview(
         ),
         problem=problem,
     )
+
+
+def _admins() -> int:
+    return User.objects.filter(role=Role.ADMIN, is_active=True).count()
 
 
 def _overriding(now: Preview, overridden: Collection[str]) -> Preview:

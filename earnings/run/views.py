@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from earnings.models import ExportFile, Payout, PayoutState
-from earnings.payouts import PayoutError, mark_ready, preview
+from earnings.payouts import PayoutError, mark_ready, preview, preview_judged
 from earnings.run.candidates_table import Totals, run_table
 from earnings.run.forms import MarkForm, RunFilter
 from jatevo.accounts.permissions import Permission, require, user_of
@@ -67,7 +67,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     if "all" in request.POST:
         filters = RunFilter(QueryDict(request.POST.get("query", "")))
         rows = run_table(filters, at=timezone.now()).rows
-        chosen = [each.candidate.node_id for each in rows if each.possible][:MOST_AT_ONCE]
+        chosen = [each.node_id for each in rows if each.possible][:MOST_AT_ONCE]
     else:
         chosen = _chosen(request.POST if request.method == "POST" else request.GET)
     if not chosen:
@@ -110,6 +110,7 @@ def _candidates(request: HttpRequest, filters: RunFilter, now: datetime) -> dict
     return {
         "table": table,
         "page": page,
+        "previews": preview_judged(list(page.object_list), at=now),
         "every": Totals.of(possible[:MOST_AT_ONCE]),
         "more": max(0, len(possible) - MOST_AT_ONCE),
         "any_balance": bool(table.eligible.nodes or table.not_eligible.nodes),

@@ -154,6 +154,11 @@ CORRUPTIONS = {
         ("DELETE FROM earnings_movement WHERE kind = 'carry_out'", "(accrued, held, ready, exported, carried)"),
         ("DELETE FROM earnings_nodebalance WHERE node_id IS NULL", "balance 0 0 0 0 0"),
     ],
+    "open_balances": [
+        ("UPDATE earnings_nodebalance SET owed = -7 WHERE node_id = 'node-b'", "node node-b: balance -7.0"),
+        ("UPDATE earnings_nodebalance SET ready_unconfirmed = 7 WHERE node_id = 'node-b'", "(owed, unconfirmed, ready and"),
+        ("UPDATE earnings_linebalance SET unconfirmed = unconfirmed + 7", "unconfirmed, the line"),
+    ],
     "routes": [
         ("ALTER TABLE earnings_movement DROP CONSTRAINT movement_route_known;"
          "UPDATE earnings_movement SET from_account = 'network' WHERE kind = 'ready'", "ready from network to ready"),
