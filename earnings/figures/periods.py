@@ -12,7 +12,6 @@ from earnings.figures.as_of import judged_until
 from earnings.figures.jtvo import JtvoEstimate, JtvoRates
 from earnings.figures.scope import Scope
 from earnings.figures.sums import EXACT, Sums, final_days, lines, sums_by_day
-from earnings.models import Line
 from earnings.rules.periods import closes_at, may_be_final
 
 _DAY = timedelta(days=1)
@@ -138,8 +137,8 @@ def _paid(scope: Scope) -> dict[date, _Paid]:
     if scope.org_id is None and scope.node_id is None:
         return {}
     found = (
-        Line.objects.filter(pk__in=lines(scope).values("pk"), balance__isnull=False)
-        .order_by()
+        lines(scope)
+        .filter(balance__isnull=False)
         .values("day")
         .annotate(ready=Sum("balance__ready"), exported=Sum("balance__exported"))
     )
