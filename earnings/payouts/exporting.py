@@ -26,7 +26,7 @@ from earnings.rules.rounding import PayoutSplit, split_payout
 from jatevo.accounts.models import Org, User
 from jatevo.audit.record import actor_of, record, record_each
 
-# In one file; the others are left for the next one. With sixty lines of each, it fits the time of a page.
+# In one file, which is made within the time of a page; the others are left for the next one.
 MOST_PAYOUTS = 500
 
 
