@@ -9,6 +9,7 @@ from jatevo.overview.summariser import take_census
 from jatevo.web.definitions import every_definition
 from nodes.models import Node
 from tests.accounts.browser import Browser, text_of
+from tests.earnings.rows import make_jtvo, make_rate
 from tests.factories import UserFactory
 
 
@@ -18,7 +19,14 @@ def test_every_definition_is_behind_a_question_mark_of_some_page(
     take_census(at=timezone.now())  # for the heatmap, which shows regions that have an hour
     browser = Browser().hold_session(UserFactory.create(role=Role.OPERATOR, org=org))
     node = f"/nodes/{fleet[0].pk}/"
-    addresses = ["/", "/nodes/", *(f"{node}?tab={tab}" for tab in ("metrics", "reputation", "earnings"))]
+    make_rate()
+    make_jtvo()
+    addresses = [
+        "/",
+        "/nodes/",
+        "/earnings/",
+        *(f"{node}?tab={tab}" for tab in ("metrics", "reputation", "earnings")),
+    ]
     pages = "".join(text_of(browser.get(address)) for address in addresses)
     hidden = [each.key for each in every_definition() if escape(each.text) not in pages]
     assert not hidden

@@ -242,3 +242,17 @@ def test_an_admin_finds_the_queue_and_the_run(admin: Browser, operator: Browser)
 def test_a_nodes_tab_names_why_receipts_are_held(operator: Browser, node: Node) -> None:
     earn(node, timezone.now() - timedelta(hours=2), state="held", rule="implausible", cause="speed")
     assert "Too many tokens per second" in words(text(operator, f"/nodes/{node.pk}/?tab=earnings"))
+
+
+@pytest.mark.parametrize(
+    ("others", "said"), [(4, "No comparison"), (5, "earned about $0.0006 in the 7 days")]
+)
+def test_a_node_is_compared_with_its_region_from_five_other_organisations_on(
+    operator: Browser, node: Node, others: int, said: str
+) -> None:
+    earn(node, NOW - timedelta(days=2))
+    for number in range(others):
+        rival = NodeFactory.create(region="us-west", status="active", org=OrgFactory.create())
+        for _ in range(number):
+            earn(rival, NOW - timedelta(days=2))
+    assert said in words(text(operator, f"/nodes/{node.pk}/?tab=earnings"))
