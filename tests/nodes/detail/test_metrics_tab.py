@@ -281,7 +281,7 @@ def test_each_part_is_requested_separately(operator: Browser, node: Node) -> Non
 
 @pytest.mark.parametrize(
     ("tab", "queries"),
-    [("metrics", 8), ("receipts", 5), ("hardware", 4), ("earnings", 28), ("reputation", 6), ("history", 10)],
+    [("metrics", 8), ("receipts", 5), ("hardware", 4), ("earnings", 29), ("reputation", 6), ("history", 10)],
 )
 def test_the_drawer_asks_postgresql_a_bounded_number_of_questions(
     operator: Browser,
