@@ -12,6 +12,7 @@ from django.db import connection
 
 from earnings.accrual import recording, simultaneous
 from earnings.accrual.months import ensure_months
+from nodes.models import normal_model_sql
 
 WORK_MEMORY = "64MB"  # for each sort and hash of a batch
 
@@ -57,7 +58,7 @@ FOR UPDATE SKIP LOCKED
 _BOUNDS = "SELECT count(*), max(id), min(accepted_at), max(accepted_at) FROM accrual_taken"
 
 # The model of a receipt `r` as jatevo.wire.names.normal_model spells it.
-NORMAL_MODEL = r"""regexp_replace(lower(r.model_id COLLATE "C"), '(.):latest$', '\1')"""
+NORMAL_MODEL = normal_model_sql("r.model_id")
 
 # The rows `u` of the queue that have a rate. OFFSET 0 makes the database look up one receipt after the other, since few
 # wait. The others may never get a rate, so that nothing may wait for them.

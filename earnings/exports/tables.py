@@ -149,9 +149,7 @@ def nodes(query: EarningsQuery) -> ExportTable[NodeRow]:
 
 def _node_rows(scope: Scope) -> Iterator[NodeRow]:
     earned, balances = sums_by_node(scope), balances_by_node(scope)
-    own = Node.objects.filter(org=scope.org_id) if scope.org_id is not None else Node.objects.all()
-    if scope.node_id is not None:
-        own = own.filter(pk=scope.node_id)
+    own = scope.narrow(Node.objects.all(), node="pk")
     former = Node.objects.filter(pk__in={*earned, *balances})
     names = (own | former).order_by("pk").values_list("pk", "org_id", "org__name")
     for node_id, org_id, org in names:

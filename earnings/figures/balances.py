@@ -52,12 +52,7 @@ def balances_by_org(scope: Scope) -> dict[Any, Balances]:
 
 
 def _rows(scope: Scope) -> QuerySet[NodeBalance]:
-    rows = NodeBalance.objects.order_by()
-    if scope.org_id is not None:
-        rows = rows.filter(org_id=scope.org_id)
-    if scope.node_id is not None:
-        rows = rows.filter(node_id=scope.node_id)
-    return rows
+    return scope.narrow(NodeBalance.objects.order_by(), node="node_id")
 
 
 def _grouped(rows: QuerySet[NodeBalance], key: str) -> dict[Any, Balances]:

@@ -23,19 +23,9 @@ class HeldCause:
 
 def held_by_cause(scope: Scope) -> list[HeldCause]:
     """The causes for which receipts are held, largest amount first."""
-    rows = HeldItem.objects.order_by()
-    if scope.org_id is not None:
-        rows = rows.filter(org_id=scope.org_id)
-    if scope.node_id is not None:
-        rows = rows.filter(node_id=scope.node_id)
-    if scope.model is not None:
-        rows = rows.filter(line__model=scope.model)
-    if scope.line_id is not None:
-        rows = rows.filter(line_id=scope.line_id)
-    if scope.first is not None:
-        rows = rows.filter(day__gte=scope.first)
-    if scope.last is not None:
-        rows = rows.filter(day__lte=scope.last)
+    rows = scope.narrow(
+        HeldItem.objects.order_by(), node="node_id", model="line__model", day="day", line="line_id"
+    )
     found = rows.values("rule", "cause").annotate(
         receipts=Count("receipt_id"), amount=Sum("fee_usd"), first=Min("since")
     )

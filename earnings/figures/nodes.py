@@ -20,9 +20,7 @@ def earnings_to_date(reader: object) -> Expression | None:
         scope = scope_for(reader)
     except NotYours:
         return None
-    totals = NodeTotal.objects.filter(node=OuterRef("pk"))
-    if scope.org_id is not None:
-        totals = totals.filter(org_id=scope.org_id)
+    totals = scope.own(NodeTotal.objects.filter(node=OuterRef("pk")))
     field = DecimalField(max_digits=40, decimal_places=DECIMAL_PLACES)
     fees = Subquery(totals.order_by().values("node").annotate(fees=Sum("payable_usd")).values("fees"))
     known = Coalesce(fees, Value(Decimal(0)), output_field=field)

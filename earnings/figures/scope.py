@@ -6,11 +6,15 @@ A scope is made by `scope_for`, which never lets a person see beyond their own o
 import uuid
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Self
+from typing import Self, TypeVar
+
+from django.db.models import Model, QuerySet
 
 from jatevo.accounts.models import Org, Role, User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.wire.names import normal_model
+
+M = TypeVar("M", bound=Model)
 
 
 class NotYours(Exception):
@@ -40,6 +44,26 @@ class Scope:
 
     def of_model(self, model: str | None) -> Self:
         return replace(self, model=model)
+
+    def own(self, rows: QuerySet[M]) -> QuerySet[M]:
+        """Only the rows of the organisation, by their `org_id`. All of them for every organisation."""
+        return rows if self.org_id is None else rows.filter(org_id=self.org_id)
+
+    def narrow(self, rows: QuerySet[M], **columns: str) -> QuerySet[M]:
+        """The organisation's rows, narrowed by the columns given for `node`, `model`, `day` and `line`."""
+        wanted: tuple[tuple[str, str, object], ...] = (
+            ("node", "", self.node_id),
+            ("model", "", self.model),
+            ("day", "__gte", self.first),
+            ("day", "__lte", self.last),
+            ("line", "", self.line_id),
+        )
+        conditions = {
+            columns[part] + lookup: value
+            for part, lookup, value in wanted
+            if part in columns and value is not None
+        }
+        return self.own(rows).filter(**conditions)
 
     @property
     def to_date(self) -> bool:

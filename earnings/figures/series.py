@@ -209,8 +209,7 @@ def known_since(scope: Scope) -> datetime | None:
     """
     if scope.node_id is not None:
         # another organisation's node is like one that does not exist
-        of_org = {} if scope.org_id is None else {"org_id": scope.org_id}
-        there: QuerySet[Any] = Node.objects.filter(pk=scope.node_id, **of_org)
+        there: QuerySet[Any] = scope.own(Node.objects.filter(pk=scope.node_id))
     elif scope.org_id is not None:
         there = Org.objects.filter(pk=scope.org_id)
     else:

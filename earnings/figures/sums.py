@@ -122,12 +122,7 @@ def fees_and_held(scope: Scope, keys: Sequence[str], step: str) -> Iterable[tupl
 
 def lines(scope: Scope) -> QuerySet[Line]:
     """The lines of the scope."""
-    found = Line.objects.order_by()
-    if scope.line_id is not None:
-        found = found.filter(pk=scope.line_id)
-    if scope.node_id is not None:
-        found = found.filter(node_id=scope.node_id)
-    return _narrowed(found, scope)
+    return scope.narrow(Line.objects.order_by(), node="node_id", model="model", day="day", line="pk")
 
 
 def first_day(scope: Scope) -> date | None:
@@ -144,28 +139,11 @@ def final_days(first: date, last: date) -> dict[date, datetime]:
 def _of_days(scope: Scope) -> QuerySet[Any]:
     if scope.node_id is not None or scope.line_id is not None:
         return lines(scope)
-    return _narrowed(DayTotal.objects.order_by(), scope)
+    return scope.narrow(DayTotal.objects.order_by(), model="model", day="day")
 
 
 def _of_nodes(scope: Scope) -> QuerySet[Any]:
-    found = NodeTotal.objects.order_by()
-    if scope.org_id is not None:
-        found = found.filter(org_id=scope.org_id)
-    if scope.node_id is not None:
-        found = found.filter(node_id=scope.node_id)
-    return found
-
-
-def _narrowed(rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
-    if scope.org_id is not None:
-        rows = rows.filter(org_id=scope.org_id)
-    if scope.model is not None:
-        rows = rows.filter(model=scope.model)
-    if scope.first is not None:
-        rows = rows.filter(day__gte=scope.first)
-    if scope.last is not None:
-        rows = rows.filter(day__lte=scope.last)
-    return rows
+    return scope.narrow(NodeTotal.objects.order_by(), node="node_id")
 
 
 def _grouped(rows: QuerySet[Any], key: str) -> dict[Any, Sums]:

@@ -54,9 +54,7 @@ def shown_item(user: User, node_id: str, request_id: str, *, at: datetime) -> Sh
         scope = scope_for(user)
     except NotYours:
         return None
-    found = with_verdicts(Item.objects.filter(request_id=request_id, node_id=node_id))
-    if scope.org_id is not None:
-        found = found.filter(org_id=scope.org_id)
+    found = with_verdicts(scope.own(Item.objects.filter(request_id=request_id, node_id=node_id)))
     item: Item | None = found.select_related("rate", "line", "node").first()
     if item is None:
         return None

@@ -99,14 +99,13 @@ def earners_of(query: EarningsQuery, sort: str) -> Earners:
 def _nodes(query: EarningsQuery) -> list[EarnerRow]:
     scope = query.scope
     found, balances = sums_by_node(scope), balances_by_node(scope)
-    nodes = Node.objects.order_by("pk").values_list("pk", "status", "region", "org_id")
-    own = nodes.filter(org_id=scope.org_id) if scope.org_id is not None else nodes
-    if scope.node_id is not None:
-        own = own.filter(pk=scope.node_id)
-    known = {node_id: (status, region) for node_id, status, region, _ in own}
+    nodes = Node.objects.order_by("pk")
+    own = scope.narrow(nodes, node="pk").values_list("pk", "status", "region")
+    known = {node_id: (status, region) for node_id, status, region in own}
     # nodes that changed hands still have earnings of their former organisation
-    former = nodes.filter(pk__in=[key for key in {*found, *balances} if key not in known])
-    gone = {node_id: ("", "") for node_id, *_ in former} if {*found, *balances} - set(known) else {}
+    elsewhere = {*found, *balances} - set(known)
+    former = nodes.filter(pk__in=elsewhere).values_list("pk", flat=True) if elsewhere else ()
+    gone = dict.fromkeys(former, ("", ""))
     return [
         EarnerRow(
             node_id, node_id, found.get(node_id, Sums()), balances.get(node_id, Balances()), status, region

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from earnings.figures.as_of import judged_until
+from earnings.figures.as_of import judged_until, rates_are_set
 from earnings.figures.periods import Period, day_periods
 from earnings.figures.query import EarningsQuery, read_query
 from earnings.figures.region import region_median
@@ -198,6 +198,8 @@ def _history(
     query: EarningsQuery, page: str, at: datetime, judged: datetime
 ) -> tuple[Page[date], list[Period]]:
     """One page of the chosen days, newest first."""
+    if not rates_are_set():  # then no amount is known, and a zero would say that it is
+        return Paginator([], DAYS_PER_PAGE).get_page(1), []
     # days before there was anything are not listed
     since = known_since(query.scope)
     first = max(query.first, since.astimezone(UTC).date()) if since is not None else query.first

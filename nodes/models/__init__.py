@@ -18,7 +18,7 @@ from nodes.models.life import (
     NodeTransition,
     PendingJudgement,
 )
-from nodes.models.model_names import NormalModel, OffersModel
+from nodes.models.model_names import NormalModel, OffersModel, normal_model_sql
 from nodes.models.node import (
     NODE_ID_PATTERN,
     REGION_PATTERN,
@@ -68,4 +68,5 @@ __all__ = [
     "Sender",
     "SweeperClock",
     "Validator",
+    "normal_model_sql",
 ]

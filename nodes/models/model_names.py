@@ -6,6 +6,11 @@ from django.db import models
 _NORMAL = r"""regexp_replace(lower(({name}) COLLATE "C"), '(.):latest$', '\1')"""
 
 
+def normal_model_sql(column: str) -> str:
+    """SQL for the normal form of the model name in a column."""
+    return _NORMAL.format(name=column)
+
+
 class NormalModel(models.Func):
     """The normal form of a model name."""
 

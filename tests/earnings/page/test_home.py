@@ -256,3 +256,9 @@ def test_a_node_is_compared_with_its_region_from_five_other_organisations_on(
         for _ in range(number):
             earn(rival, NOW - timedelta(days=2))
     assert said in words(text(operator, f"/nodes/{node.pk}/?tab=earnings"))
+
+
+def test_without_rates_no_day_says_zero(operator: Browser, node: Node) -> None:
+    page = words(text(operator, "/earnings/"))
+    assert "There is nothing to show for these days." in page
+    assert "0.00 JTVO" not in page
