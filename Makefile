@@ -1,7 +1,7 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos bench lighthouse lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos fuzz bench agents lighthouse lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
@@ -29,11 +29,17 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
-chaos: setup  ## The fault runs: kill -9 under load and of the accrual, again and again, and each store stopped (minutes)
+chaos: setup  ## The fault runs: kill -9 of console, accrual, agent and runtime, and each store stopped (minutes)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
+
+fuzz: setup  ## The API as each of its seven callers, with all that schemathesis thinks of (minutes); EXAMPLES and SEED
+	@EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" $(PY) -m pytest tests/web/test_openapi.py -m at_length -s $(ARGS)
 
 bench: setup  ## Measure the pages over 10,000 nodes and 30 days (minutes); BENCH_HOME keeps what was seeded
 	@PYTHONPATH=.:deploy $(PY) -m bench --home "$(BENCH_HOME)" $(ARGS)
+
+agents: setup  ## A thousand agents from one process on a console of this machine, for ten minutes
+	@PYTHONPATH=.:deploy $(PY) -m bench.agents $(ARGS)
 
 lighthouse: deploy/lighthouse/node_modules/.package-lock.json  ## Lighthouse on a console that is up; URL and JATEVO_HOME name it
 	npm start --silent --prefix deploy/lighthouse -- --url "$(or $(URL),http://127.0.0.1:8000)" --home "$(abspath $(or $(JATEVO_HOME),.local))" --out "$(abspath build/lighthouse)" $(ARGS)

@@ -1,9 +1,11 @@
-"""What an organisation's members are told by mail: receipts held or decided on, payouts exported or returned.
+"""What an organisation's members are told by mail: receipts held or decided on, findings of fraud opened or decided,
+payouts exported or returned.
 
 One mail a member and an hour at most, however much happened. What happened is read from the records
 themselves, so nothing has to be noted when it happens. The audit log keeps up to when members were told.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,22 +15,29 @@ from uuid import UUID
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.template.loader import render_to_string
 from django.urls import reverse
 from procrastinate.contrib.django import app
 
+from earnings.accrual.coverage import covered_earners
 from earnings.models import HeldItem, Payment
 from earnings.rules.verdicts import Cause
 from jatevo.accounts.models import Org, User
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import SYSTEM, record
 from jatevo.web.templatetags.money import usd_words
+from nodes.models import FindingState, FraudFinding
 
 DIGEST_TASK: Final = "earnings.mail_digest"  # in earnings/tasks.py
 TOLD: Final = "earnings.notices_sent"
 SUBJECT: Final = "Your Jatevo earnings"
 LONGEST_BACK: Final = timedelta(days=7)  # after an outage of the worker
+_FINDINGS: Final = {
+    FindingState.OPEN: "a finding of fraud was opened, and the earnings that it covers are held",
+    FindingState.CLEARED: "the finding of fraud was cleared, and what it held is released",
+    FindingState.CONFIRMED: "the fraud was confirmed, and what the finding held is excluded",
+}
 _DECISIONS: Final = {"earnings.release": "released", "earnings.exclude": "excluded"}
 
 
@@ -55,12 +64,26 @@ class Decided:
     reason: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A finding of fraud that was opened or decided, and what that means for the node's earnings."""
+
+    node_id: str
+    state: FindingState
+    reason: str
+
+    @property
+    def meaning(self) -> str:
+        return _FINDINGS[self.state]
+
+
 @dataclass
 class News:
     """What happened to an organisation's earnings in a time."""
 
     held: list[Held] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     exported: list[Payment] = field(default_factory=list)
     returned: list[Payment] = field(default_factory=list)
 
@@ -129,12 +152,34 @@ def news_between(since: datetime, until: datetime, *, org: Org | None = None) ->
         of(event.org_id).decided.append(
             Decided(event.subject_id, _DECISIONS[event.verb], event.details.get("receipts", 0), event.reason)
         )
+    for org_id, finding in _findings(since, until):
+        if org is None or org_id == org.pk:
+            of(org_id).findings.append(finding)
     payments = Payment.objects.filter(**whose).order_by("pk")
     for payment in payments.filter(export__created_at__gte=since, export__created_at__lt=until):
         of(payment.org_id).exported.append(payment)
     for payment in payments.filter(returned_at__gte=since, returned_at__lt=until):
         of(payment.org_id).returned.append(payment)
     return news
+
+
+def _findings(since: datetime, until: datetime) -> Iterator[tuple[UUID, Finding]]:
+    """The findings that were opened or decided in the time, for each organisation whose lines they cover.
+
+    A finding that covers no line concerns the node's owner. One that was opened and decided is named once, as decided.
+    An organisation that neither has nor had the finding's node is told of its own nodes that are related to it.
+    """
+    opened = Q(opened_at__gte=since, opened_at__lt=until)
+    decided = Q(decided_at__gte=since, decided_at__lt=until)
+    for finding in FraudFinding.objects.filter(opened | decided).select_related("node").order_by("id"):
+        state, reason = FindingState.OPEN, finding.reason
+        if finding.decided_at is not None and finding.decided_at < until:
+            state, reason = FindingState(finding.state), finding.decision
+        owner, about = finding.node.org_id, finding.node_id
+        for org_id, node_ids in (covered_earners(finding.pk) or {owner: [about]}).items():
+            own = [about] if org_id == owner or about in node_ids else node_ids
+            for node_id in own:
+                yield org_id, Finding(node_id, state, reason)
 
 
 def last_full_hour(at: datetime) -> datetime:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from django.utils import timezone
-from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from earnings import notices
@@ -11,9 +10,7 @@ from earnings.accrual import accrue
 from earnings.statements import storing
 from earnings.statements.mail import mail_statement
 from earnings.wallets import mail as wallet_mail
-
-# A mail server that is down for some hours delays mail and loses none: after 5 s, 25 s, 2, 10, 52 minutes, 4 h
-MAIL_RETRIES = RetryStrategy(max_attempts=7, exponential_wait=5)
+from jatevo.web.mail import MAIL_RETRIES
 
 
 # No `lock`: procrastinate keeps it for a job whose worker was killed. Accruals that overlap wait for each other.

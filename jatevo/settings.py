@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "earnings",
     "onboarding",
     "jatevo.overview",
+    "jatevo.docs",
     "jatevo.local",
 ]
 
@@ -89,6 +90,7 @@ MIDDLEWARE = [
     "jatevo.web.middleware.RequestIdMiddleware",
     "jatevo.web.middleware.LivenessMiddleware",
     "jatevo.web.middleware.BudgetMiddleware",
+    "jatevo.web.machine_requests.MachineRequestsMiddleware",  # what machines post goes no further
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "jatevo.web.middleware.PageGZipMiddleware",
@@ -147,6 +149,8 @@ DATABASES = {
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.
 DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
+# Off for a PgBouncer in transaction mode that does not keep track of prepared statements (before 1.21).
+DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
@@ -179,6 +183,8 @@ RETENTION_DAYS = {
     "rollups": env.int("JATEVO_KEEP_ROLLUPS_DAYS", default=365),
     "receipts": env.int("JATEVO_KEEP_RECEIPTS_DAYS", default=400),
     "earnings": env.int("JATEVO_KEEP_EARNINGS_DAYS", default=1827),  # items and verdicts: five years
+    "refused_receipts": env.int("JATEVO_KEEP_REFUSED_RECEIPTS_DAYS", default=90),  # but for forged ones
+    "exports": env.int("JATEVO_KEEP_EXPORTS_DAYS", default=7),  # files that the worker wrote
     "probes": env.int("JATEVO_KEEP_PROBES_DAYS", default=30),
     "reputation": env.int("JATEVO_KEEP_REPUTATION_DAYS", default=16),
     "heartbeat_minutes": env.int("JATEVO_KEEP_HEARTBEAT_MINUTES_DAYS", default=2),
@@ -292,6 +298,7 @@ SPECTACULAR_SETTINGS = {
 MAX_BODY_BYTES = 256 * 1024
 MAX_BATCH_BODY_BYTES = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BATCH_BODY_BYTES + 1024
+FILE_UPLOAD_HANDLERS = ["jatevo.web.uploads.BoundedUploadHandler"]
 CLOCK_TOLERANCE_SECONDS = 300
 HEARTBEAT_LEAD_SECONDS = 30  # how far a heartbeat's ts may be ahead of our clock
 HEARTBEAT_INTERVAL_SECONDS = env.int("JATEVO_HEARTBEAT_INTERVAL_SECONDS", default=10)
@@ -310,6 +317,7 @@ RATE_LIMITS = {
     "reads": env.str("JATEVO_LIMIT_READS", default="100/second"),
     "pages": env.str("JATEVO_LIMIT_PAGES", default="1200/minute"),
     "exports": env.str("JATEVO_LIMIT_EXPORTS", default="10/minute"),
+    "install": env.str("JATEVO_LIMIT_INSTALL", default="60/minute"),
 }
 
 # Node lifecycle
@@ -323,9 +331,15 @@ P95_TARGETS_MS: dict[str, float] = env.dict("JATEVO_P95_TARGETS_MS", cast={"valu
 SLO_LEAST_PROBES = env.int("JATEVO_SLO_LEAST_PROBES", default=30)
 MAINTENANCE_DAYS_PER_WINDOW = env.int("JATEVO_MAINTENANCE_DAYS", default=7)  # of any 14 days
 ENROLLMENT_TTL = timedelta(hours=24)
+INSTALL_CODE_TTL = timedelta(hours=1)  # the one-line install command of Run a Node
+# Private networks in which the console may prove nodes, besides those of the embedded run.
+PROOF_NETWORKS = env.list("JATEVO_PROOF_NETWORKS", default=[])
 # A MaxMind ASN database, used to find a node's ASN from the address of its heartbeats. Without it, admins
 # set the ASN.
 ASN_DATABASE = env.str("JATEVO_ASN_DATABASE", default="")
+
+# Where a page of the Docs can be edited, with {path} for its file. Without it the pages have no such link.
+DOCS_EDIT_URL = env.str("JATEVO_DOCS_EDIT_URL", default="")
 
 PROCRASTINATE_ON_APP_READY = None
 PROMETHEUS_EXPORT_MIGRATIONS = False

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from jatevo.web import probes
+from receipts.views import verify_any
 
 handler400 = "jatevo.web.pages.bad_request"
 handler403 = "jatevo.web.pages.permission_denied"
@@ -16,12 +17,15 @@ handler500 = "jatevo.web.pages.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("jatevo.overview.urls")),
     path("", include("jatevo.accounts.urls")),
+    path("", include("jatevo.docs.urls")),
     path("nodes/", include("nodes.urls")),
     path("receipts/", include("receipts.urls")),
+    path("verify/", verify_any, name="verify"),
     path("earnings/run/", include("earnings.run.urls")),
     path("earnings/review/", include("earnings.review.urls")),
     path("earnings/", include("earnings.urls")),
     path("run-a-node/", include("onboarding.urls")),
+    path("install/", include("onboarding.install.urls")),
     path("v1/", include("jatevo.overview.api_urls")),
     path("v1/", include("jatevo.accounts.api_urls")),
     path("v1/", include("nodes.api_urls")),

@@ -27,6 +27,7 @@ from jatevo.web.admin import ReadOnlyAdmin
 from jatevo.wire.names import name_problem
 from nodes.actions import create_sender, rotate_sender_token
 from nodes.models import (
+    Challenge,
     Enrollment,
     FraudFinding,
     FraudRelation,
@@ -107,7 +108,7 @@ class SenderAdmin(admin.ModelAdmin):
     token_variable: str  # the environment variable in which its program expects the token
 
     list_display = ("id", "is_active", "last_seen_at", "created_at")
-    fields = ("id", "is_active", "last_seen_at")
+    fields = ("id", "is_active", "networks", "last_seen_at")
     readonly_fields = ("last_seen_at",)
     actions = ("new_token",)
 
@@ -119,7 +120,9 @@ class SenderAdmin(admin.ModelAdmin):
             super().save_model(request, obj, form, change)
             _record_change(request, obj.kind, obj, form)
             return
-        _, token = create_sender(type(obj), name=obj.pk, by=user_of(request), at=timezone.now())
+        _, token = create_sender(
+            type(obj), name=obj.pk, by=user_of(request), at=timezone.now(), networks=obj.networks
+        )
         self._show(request, obj, token)
 
     @admin.action(description="Create new tokens for selected %(verbose_name_plural)s")
@@ -164,6 +167,16 @@ class ProbeAdmin(ReadOnlyAdmin):
     list_display = ("received_at", "node", "validator", "kind", "ok", "fault", "p95_ms", "detail")
     list_filter = ("kind", "ok", "fault", "validator")
     search_fields = ("node__id",)
+
+
+@admin.register(Challenge)
+class ChallengeAdmin(ReadOnlyAdmin):
+    """What the console asked nodes through their heartbeats, and how they answered."""
+
+    list_display = ("created_at", "node_id", "kind", "outcome", "fault", "answer_ms")
+    list_filter = ("kind", "outcome")
+    search_fields = ("node__id__exact",)
+    show_full_result_count = False
 
 
 @admin.register(NodeKey)

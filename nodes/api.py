@@ -26,6 +26,7 @@ from nodes.list.facets import ATTENTION
 from nodes.list.filters import NodeFilter
 from nodes.models import Enrollment, Node, Runtime
 from nodes.rules.lifecycle import Status
+from nodes.rules.reachability import Reachability
 from nodes.serializers import EnrollmentAnswer, EnrollmentLine, EnrollmentRequest, NodeDetail, NodeSummary
 
 _TOKEN_ANSWER = inline_serializer(
@@ -81,6 +82,9 @@ def enrollment(request: Request, enrollment_id: UUID) -> Response:
             "status",
             enum=[*Status, ATTENTION],
             description="one of the statuses, or `attention` for quarantine and offline",
+        ),
+        OpenApiParameter(
+            "reachable", enum=[*Reachability], description="whether validators reach the node's endpoint"
         ),
         text_parameter("region", 32),
         OpenApiParameter("runtime", enum=Runtime.values),

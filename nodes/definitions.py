@@ -21,6 +21,17 @@ NODE_P95 = define(
     source="latency probes of the validators",
 )
 
+# nodes/rules/reachability.py
+REACHABLE = define(
+    "reachable",
+    "Reachable",
+    text="Whether validators reach the node's endpoint, from outside its network. Gateways send requests only to active"
+    " nodes that are reachable. A node behind NAT can be active without being reachable: the console then checks it"
+    " through its heartbeats.",
+    window="the validators' last probe",
+    source="probes of the validators",
+)
+
 # nodes/reputation/formula.py
 REPUTATION = define(
     "reputation",

@@ -79,11 +79,16 @@ class NodeSummary(serializers.ModelSerializer[Node]):
     )
     figures_as_of = serializers.SerializerMethodField(help_text="the moment that they speak of")
     agent_version = serializers.SerializerMethodField()
+    reachable = serializers.BooleanField(
+        allow_null=True,
+        help_text="whether validators, and so gateways, reach it; null: not known yet. Apart from `status`",
+    )
 
     class Meta:
         model = Node
         fields = [
-            "node_id", "region", "runtime", "status", "status_since", "status_reason", "reputation", "p95_ms",
+            "node_id", "region", "runtime", "status", "status_since", "status_reason", "reachable",
+            "reachable_since", "reputation", "p95_ms",
             "figures_state", "figures_as_of", "models", "green_energy", "agent_version", "last_heartbeat_at",
             "created_at",
         ]  # fmt: skip

@@ -1,9 +1,10 @@
-"""What earnings add to the pages of nodes: the column "Earnings to date", the tab "Earnings", and actions.
+"""What the apps above add to the pages of nodes: the column "Earnings to date", the tab "Earnings", actions, notices
+to a node's owner, and flags on its receipts.
 
-The app `earnings` lies above this one, so it registers them here when it starts.
+`earnings` and `onboarding` lie above this app, so they register them here when they start.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,3 +77,46 @@ def register_action(action: NodeAction) -> None:
 def actions_for(user: object) -> list[NodeAction]:
     """The actions that the person may take."""
     return [action for action in _actions.values() if action.open_to(user)]
+
+
+NoticeSource = Callable[[Node], TabContent | None]
+_notices: list[NoticeSource] = []
+
+
+def register_notice(source: NoticeSource) -> None:
+    """Adds a source of notices. Registered twice, it counts once."""
+    if source not in _notices:
+        _notices.append(source)
+
+
+def notices_of(node: Node) -> list[TabContent]:
+    """What the owner of the node should know, above its tabs."""
+    return [notice for source in _notices if (notice := source(node)) is not None]
+
+
+@dataclass(frozen=True)
+class FlaggedReceipts:
+    """What is implausible about some receipts of a node: how many, one of them (`example`), and what was found about
+    it, with the numbers. `url` leads to the example, `all_url` to all of them.
+    """
+
+    label: str
+    receipts: int
+    example: str
+    sentence: str
+    url: str
+    all_url: str
+
+
+FlagSource = Callable[[Node, object], Sequence[FlaggedReceipts]]
+_flag_sources: list[FlagSource] = []
+
+
+def register_flags(source: FlagSource) -> None:
+    """Sets the source of flags: of a node, for a reader. A second one takes the place of the first."""
+    _flag_sources[:] = [source]
+
+
+def flags_of(node: Node, reader: object) -> Sequence[FlaggedReceipts]:
+    """The flags on the node's receipts that the reader may see."""
+    return _flag_sources[0](node, reader) if _flag_sources else []

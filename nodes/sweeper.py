@@ -20,6 +20,7 @@ from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import FactKind, UptimeFact
 from jatevo.metrics.minutes import floor_hour, floor_minute
 from jatevo.metrics.models import Outbox
+from nodes.actions.challenges import expire_challenge, expired_challenges
 from nodes.actions.exemptions import begin_outage, end_outage, note_outage
 from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
@@ -53,8 +54,11 @@ def sweep(*, at: datetime) -> Swept:
     """One run. It can run anywhere and any number of times, because each transition is made only once."""
     counting_from = _counting_from(at)
     offline = 0
-    if not _in_outage(at):
+    if _in_outage(at):
+        _unanswered(at, counting_from=at)  # what could not be answered in an outage is nobody's fault
+    else:
         offline = _silent(at, counting_from)
+        _unanswered(at, counting_from=counting_from)
     quarantined = _missed(at, counting_from) + _reputation_low(at) + _slo_breached(at) + relate(at=at)
     kept = timedelta(days=settings.RETENTION_DAYS["heartbeat_minutes"])
     HeartbeatMinute.objects.filter(minute__lt=at - kept).delete()
@@ -138,6 +142,12 @@ def _silent(at: datetime, counting_from: datetime) -> int:
             row = still.values_list("last_heartbeat_at", "beat_minute", "beats").first()
             moved += row is not None and _take_offline(node_id, *row, at=at)
     return moved
+
+
+def _unanswered(at: datetime, *, counting_from: datetime) -> None:
+    for challenge_id, node_id in expired_challenges(at):
+        with _one_node(node_id):
+            expire_challenge(challenge_id, at=at, counting_from=counting_from)
 
 
 def _take_offline(

@@ -11,7 +11,13 @@ from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
 from jatevo.wire.endpoints import EndpointError, parse_endpoint
 
 HEALTH_PORT = 11435
-SIMULATED_PER_SECOND = 0.2
+# Where each runtime listens by default, as the agent assumes it.
+RUNTIME_URLS = {
+    "ollama": "http://127.0.0.1:11434",
+    "vllm": "http://127.0.0.1:8000",
+    "tensorrtllm": "http://127.0.0.1:8000",
+    "tgi": "http://127.0.0.1:8080",
+}
 
 
 class Platform(StrEnum):
@@ -32,6 +38,7 @@ class AgentConfig:
     region: str
     runtime: str
     endpoint: str = ""
+    runtime_url: str = ""
     models: tuple[str, ...] = ()
     concurrency: int = DEFAULT_CONCURRENCY
     wallet_chain: str = ""
@@ -53,20 +60,23 @@ def render(config: AgentConfig) -> str:
         *_line("node_id", config.node_id, "by default made from the machine's name"),
         *_line("region", config.region, "for example ap-southeast"),
         *_line("runtime", config.runtime, "ollama, vllm, tensorrtllm or tgi"),
+        *_line("runtime_url", config.runtime_url or RUNTIME_URLS.get(config.runtime, ""), "where it answers"),
+        "# Only these of the runtime's models are offered; without names, all of them.",
         f"models: [{', '.join(quoted(model) for model in config.models)}]",
         "# How many requests the runtime serves at once.",
         f"concurrency: {config.concurrency}",
         "",
-        "# Where the health endpoint listens, and the address under which validators reach it.",
+        "# Where the agent listens, and the address under which validators and gateways reach it.",
         f"listen: {quoted(listen_for(config.endpoint))}",
         *_line("endpoint", config.endpoint, f"for example http://203.0.113.7:{HEALTH_PORT}"),
+        "# Who may connect: `console` stands for the networks that the console publishes. Without it, anyone.",
+        "# allow_from: [console]",
         "",
         "# Where earnings are paid.",
         *_wallet_lines(config.wallet_chain, config.wallet_address),
         "",
-        "# Made-up requests a second until a runtime is connected; 0 for none.",
-        # a node in service must not sign simulated receipts because its file was downloaded again
-        f"simulate: {SIMULATED_PER_SECOND if config.models and not config.registered else 0}",
+        "# To try the agent without a runtime: made-up requests a second. They need a name in `models`.",
+        "# simulate: 0.2",
     ]
     return "\n".join(lines) + "\n"
 

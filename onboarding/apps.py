@@ -3,3 +3,8 @@ from django.apps import AppConfig
 
 class OnboardingConfig(AppConfig):
     name = "onboarding"
+
+    def ready(self) -> None:
+        from onboarding import slots
+
+        slots.register()

@@ -7,7 +7,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
-from jatevo.accounts.models import Org, User
+from jatevo.accounts.models import User
+from jatevo.accounts.org_choice import OrgChoiceField
 from jatevo.wire.endpoints import endpoint_problem, is_loopback
 from jatevo.wire.names import (
     NODE_ID_PATTERN,
@@ -22,7 +23,6 @@ from onboarding.agent_config import HEALTH_PORT, AgentConfig, Platform
 # Suggested in addition to the regions of existing nodes.
 COMMON_REGIONS = ("ap-southeast", "ap-northeast", "eu-central", "eu-west", "us-east", "us-west")
 WALLET_CHAINS = ("solana", "ethereum", "base")
-DEFAULT_MODEL = "llama3.1-8b"
 _MAX_MODELS = 50
 _MAX_NUMBER = 999
 
@@ -76,7 +76,7 @@ class EnrolForm(forms.Form):
     platform = forms.ChoiceField(
         choices=[(each.value, each.value) for each in Platform], widget=forms.HiddenInput
     )
-    org = forms.ModelChoiceField(Org.objects.all(), label="Organisation")
+    org = OrgChoiceField()
     node_id = forms.CharField(
         label="Node ID",
         required=False,
@@ -98,16 +98,24 @@ class EnrolForm(forms.Form):
         help_text="Where the machine is, for example ap-southeast.",
     )
     runtime = forms.ChoiceField(label="Runtime", choices=Runtime.choices)
+    runtime_url = forms.CharField(
+        label="Runtime address",
+        required=False,
+        max_length=300,
+        help_text="Only if it does not listen at its usual port on this machine.",
+    )
     models = forms.CharField(
         label="Models",
         required=False,
         max_length=2000,
-        help_text="What the runtime serves, separated by commas.",
+        help_text="Leave it empty to offer every model of the runtime, or name some, separated by commas.",
     )
     endpoint = forms.CharField(
-        label="Health endpoint",
+        label="Public address",
+        required=False,
         max_length=300,
-        help_text=f"The address at which validators reach this machine, for example http://203.0.113.7:{HEALTH_PORT}.",
+        help_text=f"Where validators and gateways reach this machine, for example http://203.0.113.7:{HEALTH_PORT}."
+        " Leave it empty if it is behind a router: the node becomes active, but gets no traffic until it is reachable.",
     )
     wallet_chain = forms.ChoiceField(
         label="Wallet chain", required=False, choices=[(each, each.capitalize()) for each in WALLET_CHAINS]
@@ -154,6 +162,12 @@ class EnrolForm(forms.Form):
             raise ValidationError(f"The endpoint {problem}.")
         return endpoint
 
+    def clean_runtime_url(self) -> str:
+        url: str = self.cleaned_data["runtime_url"].strip().rstrip("/")
+        if url and (problem := endpoint_problem(url)):
+            raise ValidationError(f"The address {problem}.")
+        return url
+
     def clean(self) -> dict[str, Any]:
         """Without a chosen organisation, the node is enrolled for the person's own."""
         if "org" not in self.fields:
@@ -176,7 +190,6 @@ def initial_answers(platform: Platform, *, user: User, console_host: str) -> dic
         "region": newest.region if newest else "",
         "runtime": card.runtime,
         # a console on the same machine (the one-machine run) can reach the agent on loopback
-        "models": DEFAULT_MODEL,
         "endpoint": f"http://127.0.0.1:{HEALTH_PORT}" if is_loopback(console_host) else "",
     }
 
@@ -206,6 +219,7 @@ def config_of(answers: dict[str, Any], *, console: str, token: str, registered: 
         region=answers.get("region", ""),
         runtime=answers.get("runtime", ""),
         endpoint=answers.get("endpoint", ""),
+        runtime_url=answers.get("runtime_url", ""),
         models=tuple(answers.get("models", ())),
         wallet_chain=answers.get("wallet_chain", ""),
         wallet_address=answers.get("wallet_address", ""),

@@ -16,12 +16,14 @@ import orjson
 from django.db import connection, transaction
 
 from jatevo.audit.record import Actor
-from jatevo.metrics.facts import ReceiptFact
+from jatevo.metrics.facts import ReceiptFact, SearchFact
+from jatevo.web.postgresql.statements import fetch
 from jatevo.wire import schema, signing
 from nodes.actions import find_fraud
 from nodes.ingress.authentication import KeySpan, NodeCaller
 from nodes.models import FraudCause
-from receipts.models import ForgedReceipt, ReceiptIdentity
+from receipts.models import ReceiptIdentity, RefusalReason
+from receipts.refused.recording import Refusal, keep, try_to_keep
 
 CLOCK_GRACE_SECONDS: Final = 300.0  # a key that was just replaced may still sign requests that were under way
 
@@ -67,7 +69,8 @@ def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> lis
     """Judges the receipts that a node posted and stores the valid ones. Returns verdicts in the order given.
 
     A receipt that no key of the node has signed is kept as evidence and opens a finding of fraud. This
-    happens in its own transaction, so that a later failure does not undo it.
+    happens in its own transaction, so that a later failure does not undo it. Other refused receipts are kept
+    last, once the answer is certain.
     """
     verdicts: list[Verdict | None] = [None] * len(posted)
     sound: dict[int, _Sound] = {}
@@ -84,7 +87,15 @@ def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> lis
         _keep_evidence(caller, forged, at)
     for number, ruling in _store(caller, sound, at).items():
         verdicts[number] = Verdict(sound[number].posted.payload["request_id"], ruling)
-    return [verdict for verdict in verdicts if verdict is not None]
+    ruled = [verdict for verdict in verdicts if verdict is not None]
+    refused = [
+        _refusal(one, verdict, sound.get(number))
+        for number, (one, verdict) in enumerate(zip(posted, ruled, strict=True))
+        if verdict.ruling in _KEPT_LAST
+    ]
+    if refused:
+        try_to_keep(caller.node_id, refused, at=at)
+    return ruled
 
 
 def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdict":
@@ -118,23 +129,49 @@ def in_key_life(key: KeySpan, ts_end: float) -> bool:
     return key.since - CLOCK_GRACE_SECONDS <= ts_end and not ended
 
 
+_KEPT_LAST: Final = {
+    Ruling.CONFLICT: RefusalReason.CONFLICT,
+    Ruling.MISMATCH: RefusalReason.WRONG_NODE,
+    Ruling.INVALID: RefusalReason.INVALID,
+}
+_DETAILS: Final = {
+    RefusalReason.FORGED: "the ed25519 signature does not verify with any key that the node has or had",
+    RefusalReason.CONFLICT: "the node already had a different receipt with this request_id",
+    RefusalReason.WRONG_NODE: "the receipt names a different node from the one that sent it",
+}
+
+
+def _refusal(posted: Posted, verdict: Verdict, sound: _Sound | None) -> Refusal:
+    reason = _KEPT_LAST[verdict.ruling]
+    detail = "; ".join(f"{problem.field} {problem.message}" for problem in verdict.problems)
+    return Refusal(
+        reason,
+        posted.raw,
+        verdict.request_id,
+        _DETAILS.get(reason, detail),
+        sound.key.public_key if sound else None,
+    )
+
+
 def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -> None:
-    rows = [
-        ForgedReceipt(
-            node_id=caller.node_id,
-            sha256=hashlib.sha256(one.raw).digest(),
-            request_id=one.payload["request_id"],
-            raw=one.raw,
-            public_key=caller.keys[0].public_key,
-            detail="the ed25519 signature does not verify with any key that the node has or had",
-            received_at=at,
+    refusals = [
+        Refusal(
+            RefusalReason.FORGED,
+            one.raw,
+            one.payload["request_id"],
+            _DETAILS[RefusalReason.FORGED],
+            caller.keys[0].public_key,
         )
         for one in forged
     ]
-    evidence = {"count": len(rows), "request_id": rows[0].request_id, "sha256": rows[0].sha256.hex()}
+    first = refusals[0]
+    evidence = {
+        "count": len(refusals),
+        "request_id": first.request_id,
+        "sha256": hashlib.sha256(first.raw).hexdigest(),
+    }
     with transaction.atomic():
-        # a repeated forgery is not stored twice
-        ForgedReceipt.objects.bulk_create(rows, ignore_conflicts=True)
+        keep(caller.node_id, refusals, at=at)
         find_fraud(
             caller.node_id,
             cause=FraudCause.RECEIPT_FORGED,
@@ -159,10 +196,10 @@ WITH input AS MATERIALIZED (
             hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, fact)
     ORDER BY request_id
 ), node AS (
-    SELECT status, region, org_id, concurrency FROM nodes_node WHERE id = %(node)s
+    SELECT status, region, org_id, concurrency FROM nodes_node WHERE id = %(node)s::text
 ), identity AS (
     INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
-    SELECT %(node)s, request_id, sha256, %(at)s FROM input
+    SELECT %(node)s::text, request_id, sha256, %(at)s FROM input
     ON CONFLICT DO NOTHING
     RETURNING request_id
 ), stored AS (
@@ -170,13 +207,13 @@ WITH input AS MATERIALIZED (
         accepted_at, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
         p95_ms, hedged, cache_hit, failed, node_status, node_status_at_end, org_id, concurrency, public_key,
         key_since, key_until, sha256, raw, payload)
-    SELECT %(at)s, %(node)s, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
+    SELECT %(at)s, %(node)s::text, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
            i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, node.status, COALESCE(was.status, ''),
            node.org_id, node.concurrency, i.public_key, i.key_since, i.key_until, i.sha256, i.raw, i.payload
     FROM input i JOIN identity USING (request_id) CROSS JOIN node
     LEFT JOIN LATERAL (
         SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
-        FROM nodes_nodetransition WHERE node_id = %(node)s AND at <= i.ts_end ORDER BY id DESC LIMIT 1
+        FROM nodes_nodetransition WHERE node_id = %(node)s::text AND at <= i.ts_end ORDER BY id DESC LIMIT 1
     ) was ON true
     RETURNING id, accepted_at, node_id, request_id
 ), queued AS (
@@ -185,7 +222,8 @@ WITH input AS MATERIALIZED (
 ), fact AS (
     INSERT INTO metrics_outbox (kind, body)
     -- figures count it for the region that the node is in, whatever its receipt says
-    SELECT 'receipt', i.fact || jsonb_build_object('region', node.region)
+    SELECT 'receipt', i.fact || jsonb_build_object('region', node.region, 'search', i.fact -> 'search'
+        || jsonb_build_object('id', s.id, 'org_id', node.org_id))
     FROM stored s JOIN input i USING (request_id) CROSS JOIN node
 )
 SELECT request_id FROM stored
@@ -198,9 +236,8 @@ def _store(caller: NodeCaller, sound: dict[int, _Sound], at: datetime) -> dict[i
         first.setdefault(receipt.posted.payload["request_id"], number)
     if not first:
         return {}
-    with connection.cursor() as cursor:
-        cursor.execute(_SQL, _columns(caller, [sound[number] for number in first.values()], at))
-        stored = {row[0] for row in cursor.fetchall()}
+    rows = fetch(_SQL, _columns(caller, [sound[number] for number in first.values()], at))
+    stored = {request_id for (request_id,) in rows}
     rulings = {first[request_id]: Ruling.ACCEPTED for request_id in stored}
     known = {number: receipt for number, receipt in sound.items() if number not in rulings}
     if known:
@@ -251,8 +288,17 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
             hedged=payload["hedged"],
             cache_hit=payload["cache_hit"],
             failed=fail,
+            # the statement adds the id that it gives the receipt, and the organisation
+            search=SearchFact(
+                id=0,
+                micros=at.microsecond,
+                org_id=None,
+                region=payload["region"],
+                cancelled=not fail and payload.get("outcome") == schema.RequestOutcome.CANCELLED,
+                former_key=receipt.key.until is not None,
+            ),
         )
-        for payload, fail in zip(payloads, failed, strict=True)
+        for receipt, payload, fail in zip(receipts, payloads, failed, strict=True)
     ]
     plain = (
         "request_id", "region", "model_id", "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit"

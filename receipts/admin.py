@@ -1,10 +1,10 @@
-"""Django admin for gateways, their dispatches and forged receipts."""
+"""Django admin for gateways, their dispatches and refused receipts."""
 
 from django.contrib import admin
 
 from jatevo.web.admin import ReadOnlyAdmin
 from nodes.admin import SenderAdmin
-from receipts.models import Dispatch, DispatchConflict, DispatchWinner, ForgedReceipt, Gateway
+from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Gateway, RefusedReceipt
 
 
 @admin.register(Gateway)
@@ -41,18 +41,28 @@ class DispatchConflictAdmin(ReadOnlyAdmin):
     search_fields = ("request_id__exact", "node_id__exact")
 
 
-@admin.register(ForgedReceipt)
-class ForgedReceiptAdmin(ReadOnlyAdmin):
-    """Forged receipts. Read-only, because they are evidence."""
+@admin.register(RefusedReceipt)
+class RefusedReceiptAdmin(ReadOnlyAdmin):
+    """Refused receipts. Read-only, because they are evidence."""
 
-    list_display = ("received_at", "node", "request_id", "detail")
+    list_display = ("received_at", "node", "request_id", "reason", "detail")
+    list_filter = ("reason",)
     search_fields = ("node__id", "request_id")
-    fields = ("node", "request_id", "received_at", "detail", "bytes_as_text", "sha256_hex")
+    fields = (
+        "node",
+        "request_id",
+        "received_at",
+        "reason",
+        "detail",
+        "bytes_as_text",
+        "whole_size_bytes",
+        "sha256_hex",
+    )
 
     @admin.display(description="Bytes received")
-    def bytes_as_text(self, forged: ForgedReceipt) -> str:
-        return bytes(forged.raw).decode(errors="replace")
+    def bytes_as_text(self, refused: RefusedReceipt) -> str:
+        return bytes(refused.raw).decode(errors="replace")
 
     @admin.display(description="SHA-256")
-    def sha256_hex(self, forged: ForgedReceipt) -> str:
-        return bytes(forged.sha256).hex()
+    def sha256_hex(self, refused: RefusedReceipt) -> str:
+        return bytes(refused.sha256).hex()

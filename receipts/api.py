@@ -21,14 +21,15 @@ from jatevo.web.paging import keyset_page, parse_limit
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
+from jatevo.wire.schema import RequestOutcome
 from nodes.ingress.authentication import NodeCaller, authenticate_node
 from receipts.actions import Posted, Ruling, Verdict, accept
-from receipts.aggregates import aggregate
-from receipts.filters import ReceiptFilter
+from receipts.aggregates import aggregates_of
+from receipts.filters import SHA256_PATTERN, ReceiptFilter, SigningKey
 from receipts.models import Receipt
 from receipts.openapi import ALREADY_OR_BATCH, MOST_IN_A_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
 from receipts.serializers import AggregatesAnswer, ReceiptDetail, ReceiptLine
-from receipts.slots import payments
+from receipts.slots import PAYMENT_STATES, payments
 from receipts.verify import verify
 
 SINGLE_BODY_BYTES = 256 * 1024
@@ -39,6 +40,23 @@ _FILTERS = [
     text_parameter("model_id", 128),
     text_parameter("region", 32),
     OpenApiParameter("hedged", enum=["true", "false"]),
+    OpenApiParameter("cache_hit", enum=["true", "false"]),
+    OpenApiParameter(
+        "outcome",
+        enum=[each.value for each in RequestOutcome],
+        description="`ok` includes receipts that state no outcome",
+    ),
+    OpenApiParameter("payment", enum=list(PAYMENT_STATES), description="the `state` of `payment`"),
+    OpenApiParameter(
+        "key",
+        enum=[each.value for each in SigningKey],
+        description="The key that signed it: the node's `current` one when it was accepted, or a `former` one.",
+    ),
+    OpenApiParameter(
+        "sha256",
+        {"type": "string", "pattern": SHA256_PATTERN},
+        description="the SHA-256 of the receipt's exact bytes, in hex",
+    ),
     moment_parameter("from", "Accepted at or after."),
     moment_parameter("to", "Accepted before that time, or until that day is over."),
     CURSOR,
@@ -171,7 +189,7 @@ def _list(request: Request) -> Response:
         {
             "results": ReceiptLine(page.rows, many=True, context={"payments": payments(page.rows)}).data,
             "next": page.next,
-            "aggregates": asdict(aggregate(chosen.qs)),
+            "aggregates": asdict(aggregates_of(chosen, user, at=timezone.now())),
         }
     )
 
@@ -185,7 +203,10 @@ def receipt_detail(request: Request, node_id: str, request_id: str) -> Response:
     receipt = _visible(request.user, node_id, request_id)
     verification = verify(receipt)
     line = ReceiptLine(receipt, context={"payments": payments([receipt])}).data
-    checks = [asdict(check) for check in verification.checks]
+    checks = [
+        {**asdict(check), "compared": [each._asdict() for each in check.compared]}
+        for check in verification.checks
+    ]
     return Response(
         {
             **line,

@@ -1,15 +1,34 @@
 """The filters of receipts, for the page, the API and exports."""
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 import django_filters
 from django import forms
+from django.core.validators import RegexValidator
+from django.db.models import Q
 
 from jatevo.web.query_values import BadValue, Moment, moment
 from jatevo.wire.names import normal_model
+from jatevo.wire.schema import RequestOutcome
 from nodes.models import NormalModel
 from receipts.models import Receipt, ReceiptQuerySet
+from receipts.slots import PAYMENT_STATES, with_payment_state
+
+SHA256_PATTERN: Final = "^[0-9A-Fa-f]{64}$"
+SHA256_VALIDATOR: Final = RegexValidator(SHA256_PATTERN, "Enter 64 hexadecimal digits.")
+
+
+class SigningKey(StrEnum):
+    """The key that signed a receipt, as acceptance knew it.
+
+    Every receipt was verified when it was accepted, so that is nothing to search for. By which key is.
+    """
+
+    CURRENT = "current"
+    FORMER = "former"  # replaced by the time of acceptance
 
 
 class MomentField(forms.Field):
@@ -43,6 +62,18 @@ class ToFilter(django_filters.Filter):
         return qs if value is None else qs.filter(**{f"{self.field_name}__lt": value.end})
 
 
+def _yes_or_no(column: str) -> django_filters.Filter:
+    return django_filters.TypedChoiceFilter(
+        choices=[("true", "true"), ("false", "false")],
+        coerce=lambda text: text == "true",
+        field_name=column,
+    )
+
+
+def _words(values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(str(value), str(value)) for value in values]
+
+
 class ReceiptFilter(django_filters.FilterSet):
     """`from` and `to` refer to when a receipt was accepted. `to` excludes an instant and includes a day."""
 
@@ -50,10 +81,14 @@ class ReceiptFilter(django_filters.FilterSet):
     request_id = django_filters.CharFilter(field_name="request_id", max_length=128)
     model_id = django_filters.CharFilter(method="of_model", max_length=128)
     region = django_filters.CharFilter(field_name="region", max_length=32)
-    hedged = django_filters.TypedChoiceFilter(
-        choices=[("true", "true"), ("false", "false")],
-        coerce=lambda text: text == "true",
-        field_name="hedged",
+    hedged = _yes_or_no("hedged")
+    cache_hit = _yes_or_no("cache_hit")
+    outcome = django_filters.ChoiceFilter(choices=_words(RequestOutcome), method="of_outcome")
+    payment = django_filters.ChoiceFilter(choices=_words(PAYMENT_STATES), method="of_payment")
+    key = django_filters.ChoiceFilter(choices=_words(SigningKey), method="of_key")
+    sha256 = django_filters.CharFilter(
+        method="of_bytes",
+        validators=[SHA256_VALIDATOR],
     )
 
     class Meta:
@@ -63,6 +98,33 @@ class ReceiptFilter(django_filters.FilterSet):
     def of_model(self, receipts: ReceiptQuerySet, name: str, model_id: str) -> ReceiptQuerySet:
         """Receipts of the model, in any spelling: `QWEN3`, `qwen3` and `qwen3:latest` are the same model."""
         return receipts.alias(model=NormalModel("model_id")).filter(model=normal_model(model_id))
+
+    def of_outcome(self, receipts: ReceiptQuerySet, name: str, outcome: str) -> ReceiptQuerySet:
+        """`ok` includes receipts that state no outcome."""
+        # `@>` is never NULL, also where the member is missing
+        cancelled = Q(payload__contains={"outcome": RequestOutcome.CANCELLED.value})
+        match RequestOutcome(outcome):
+            case RequestOutcome.ERROR:
+                return receipts.filter(failed=True)
+            case RequestOutcome.CANCELLED:
+                return receipts.filter(cancelled, failed=False)
+            case RequestOutcome.OK:
+                return receipts.filter(~cancelled, failed=False)
+
+    def of_payment(self, receipts: ReceiptQuerySet, name: str, state: str) -> ReceiptQuerySet:
+        """Receipts whose payment state is this one, by the verdict that holds."""
+        return with_payment_state(receipts, state)
+
+    def of_key(self, receipts: ReceiptQuerySet, name: str, key: str) -> ReceiptQuerySet:
+        """By whether the key was still the node's when the receipt was accepted.
+
+        Receipts from before acceptance recorded it are neither.
+        """
+        return receipts.filter(key_since__isnull=False, key_until__isnull=key == SigningKey.CURRENT)
+
+    def of_bytes(self, receipts: ReceiptQuerySet, name: str, sha256: str) -> ReceiptQuerySet:
+        """The receipt whose exact bytes have this SHA-256."""
+        return receipts.with_bytes(bytes.fromhex(sha256))
 
 
 # `from` is a keyword, so it cannot be an attribute of the class above. It is added to declared_filters for

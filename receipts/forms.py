@@ -1,26 +1,64 @@
 """The search form of the receipts page."""
 
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, Final
 
 import django_filters
 from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils import timezone
 
-from jatevo.web.query_values import BadValue, moment
-from receipts.filters import MomentField, ReceiptFilter
+from jatevo.accounts.models import Role, User
+from jatevo.web.query_values import BadValue, Moment, moment
+from jatevo.wire.schema import RequestOutcome
+from nodes.models import Node
+from receipts.filters import SHA256_VALIDATOR, MomentField, ReceiptFilter, SigningKey
+from receipts.slots import PAYMENT_STATES
 
-HEDGED_CHOICES = [("", "Hedged or not"), ("true", "Hedged"), ("false", "Not hedged")]
-# How many days before today a preset begins and ends. None is any time.
-PRESETS = [
-    ("Today", 0, 0),
-    ("Yesterday", 1, 1),
-    ("Last 7 days", 6, 0),
-    ("Last 30 days", 29, 0),
-    ("Any time", None, None),
-]
+# The words of each choice. The first one is for any.
+CHOICES: Final[dict[str, list[tuple[str, str]]]] = {
+    "hedged": [("", "Hedged or not"), ("true", "Hedged"), ("false", "Not hedged")],
+    "cache_hit": [("", "Cached or not"), ("true", "Cache hit"), ("false", "No cache hit")],
+    "outcome": [
+        ("", "Any outcome"),
+        (RequestOutcome.OK, "OK"),
+        (RequestOutcome.ERROR, "Failed"),
+        (RequestOutcome.CANCELLED, "Cancelled"),
+    ],
+    "payment": [("", "Any payment"), *((state, state.capitalize()) for state in PAYMENT_STATES)],
+    "key": [
+        ("", "Any key"),
+        (SigningKey.CURRENT, "The current key"),
+        (SigningKey.FORMER, "A former key"),
+    ],
+}
+LABELS: Final[dict[str, str]] = {
+    "request_id": "Request ID",
+    "node_id": "Node",
+    "model_id": "Model",
+    "region": "Region",
+    "outcome": "Outcome",
+    "payment": "Payment",
+    "hedged": "Hedged",
+    "cache_hit": "Cache",
+    "key": "Signed with",
+    "sha256": "SHA-256",
+    "from": "From",
+    "to": "To",
+}
+MOST_NODES: Final = 500  # offered for choice
+
+
+def tidy(query: QueryDict) -> QueryDict:
+    """The filters that the query sets, in the order of the form."""
+    found = QueryDict(mutable=True)
+    for name in LABELS:
+        if value := query.get(name, "").strip():
+            found[name] = value
+    return found
 
 
 class MomentInput(forms.TextInput):
@@ -32,7 +70,7 @@ class MomentInput(forms.TextInput):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         text = str(value or "").strip()
         context = super().get_context(name, _in_the_zone(text), attrs)
-        context["widget"]["type"] = "date" if not text or _is_day(text) else "text"
+        context["widget"]["type"] = "date" if not text or day_of(text) else "text"
         return context
 
 
@@ -49,22 +87,21 @@ class ReceiptSearch(ReceiptFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields = self.form.fields
-        fields["node_id"].label = "Node"
-        fields["model_id"].label = "Model"
-        fields["region"].label = "Region"
-        fields["hedged"].label = "Hedged"
-        fields["hedged"].widget = forms.Select(choices=HEDGED_CHOICES)
-        fields["from"].label = "From"
-        fields["to"].label = "To"
+        for name, label in LABELS.items():
+            fields[name].label = label
+        for name, choices in CHOICES.items():
+            fields[name].widget = forms.Select(choices=choices)
+        fields["node_id"].widget.attrs["list"] = "receipts-nodes"
+        fields["key"].widget.attrs["aria-describedby"] = "receipts-key-help"
         for field in (fields["from"], fields["to"]):
             if isinstance(field, MomentField):
                 field.zone = timezone.get_current_timezone()
                 field.widget = MomentInput(attrs={"aria-describedby": "receipts-zone"})
 
     @property
-    def in_use(self) -> bool:
-        """Whether any filter is set."""
-        return any(self.data.get(name) for name in self.filters)
+    def more_in_use(self) -> bool:
+        """Whether any of the filters is set that the page has under "More filters"."""
+        return any(self.data.get(name) for name in ("hedged", "cache_hit", "key", "sha256"))
 
     @property
     def problems(self) -> list[str]:
@@ -79,42 +116,26 @@ class ReceiptSearch(ReceiptFilter):
             return ["From: must be before To"]
         return []
 
-
-@dataclass(frozen=True)
-class Preset:
-    """A range of days, with a link to the same search within it."""
-
-    label: str
-    url: str
-    chosen: bool
+    @property
+    def times(self) -> tuple[Moment | None, Moment | None]:
+        """`from` and `to`. None for one that is not set, or makes no sense."""
+        cleaned = getattr(self.form, "cleaned_data", {}) if self.is_bound else {}
+        return cleaned.get("from"), cleaned.get("to")
 
 
-def presets(query: QueryDict, path: str, *, at: datetime) -> list[Preset]:
-    """The presets, counted from today in the current time zone. The rest of the search is kept."""
-    today = timezone.localdate(at)
-    found = []
-    for label, first, last in PRESETS:
-        days = {"from": _days_before(today, first), "to": _days_before(today, last)}
-        asked = query.copy()
-        asked.pop("cursor", None)
-        for name, day in days.items():
-            asked.pop(name, None)
-            if day:
-                asked[name] = day
-        chosen = all(query.get(name, "") == day for name, day in days.items())
-        found.append(Preset(label, f"{path}?{asked.urlencode()}" if asked else path, chosen))
-    return found
+def node_choices(user: object) -> Iterator[str]:
+    """The ids of the nodes to choose from. An admin, who may see any of thousands, types one."""
+    if not (isinstance(user, User) and user.role == Role.ADMIN):
+        yield from Node.objects.named_to(user).order_by("pk").values_list("pk", flat=True)[:MOST_NODES]
 
 
-def _days_before(today: date, days: int | None) -> str:
-    return "" if days is None else (today - timedelta(days=days)).isoformat()
-
-
-def _is_day(text: str) -> bool:
+def day_of(text: str) -> date | None:
+    """The day, if the text is exactly a date."""
     try:
-        return date.fromisoformat(text).isoformat() == text
+        day = date.fromisoformat(text)
     except ValueError:
-        return False
+        return None
+    return day if day.isoformat() == text else None
 
 
 def _in_the_zone(text: str) -> str:
@@ -124,3 +145,46 @@ def _in_the_zone(text: str) -> str:
     except BadValue:
         return text
     return text if found.start != found.end else timezone.localtime(found.start).isoformat()
+
+
+class ReceiptFile(forms.Form):
+    """A receipt's file or the SHA-256 of its bytes, to look it up. The search form may be on the same page."""
+
+    file = forms.FileField(label="Receipt file", required=False)
+    sha256 = forms.CharField(
+        label="Or its SHA-256",
+        required=False,
+        validators=[SHA256_VALIDATOR],
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "lookup_%s", **kwargs})
+
+    def clean_file(self) -> UploadedFile | None:
+        """The file, within the size of a receipt."""
+        file: UploadedFile | None = self.cleaned_data["file"]
+        if file and (file.size or 0) > settings.MAX_BODY_BYTES:
+            raise forms.ValidationError("This file is too large to be a receipt: more than 256 KiB.")
+        return file
+
+    def clean(self) -> dict[str, Any]:
+        """One of the two is needed."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.errors and not (cleaned["file"] or cleaned["sha256"]):
+            self.add_error("file", "Choose a file, or enter a SHA-256.")
+        return cleaned
+
+
+class ReceiptToVerify(forms.Form):
+    """The fields of the page that verifies a receipt in the browser. They are never sent."""
+
+    receipt = forms.CharField(
+        label="Receipt",
+        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "class": "input font-mono text-xs"}),
+        help_text="Paste the JSON, or drop its file here. A downloaded file is checked byte by byte.",
+    )
+    file = forms.FileField(label="Or choose its file", required=False)
+    key = forms.CharField(
+        label="Public key of the node", help_text="ed25519: and base64, as on the page of the node."
+    )

@@ -1,5 +1,7 @@
-"""Retention of receipts and dispatches. A whole month of receipts is dropped once its last day is old enough.
+"""Retention of receipts and dispatches.
 
+A month of receipts is dropped whole, once its last day is old enough, all of them are itemised and their periods
+are final. Forged receipts are evidence of fraud and are never deleted; other refused receipts are.
 What gateways said is kept as long as the items of earnings. A finding of fraud judges old requests again, and they
 must not lose what confirmed them.
 """
@@ -7,24 +9,58 @@ must not lose what confirmed them.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from jatevo.audit.record import SYSTEM
-from jatevo.metrics.retention_policy import Drop, Dropped, RetentionRule, old_rows, register
-from receipts.models import Dispatch, DispatchConflict, DispatchWinner, UnjudgedReceipt
-from receipts.partitions import count_rows, drop_month, months
+from jatevo.metrics.partitions import drop, partitions_of
+from jatevo.metrics.retention_policy import Drop, Dropped, Kept, RetentionRule, old_rows, register
+from jatevo.metrics.search_rows import SEARCH_TABLE
+from jatevo.metrics.store import get_store
+from receipts.models import (
+    Dispatch,
+    DispatchConflict,
+    DispatchWinner,
+    ReceiptExport,
+    RefusalReason,
+    RefusedReceipt,
+    UnjudgedReceipt,
+    UnkeptRefusals,
+)
+from receipts.partitions import Month, count_rows, drop_month, months
+from receipts.slots import why_needed
 
 
-def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+def old_months(before: datetime, dry_run: bool) -> Iterator[Dropped | Kept]:
     """Drops the months that ended before that moment. Rows in the default partition are never dropped.
 
-    A month in which receipts still wait for earnings is kept, because what they earned would be lost.
+    A month that earnings still need is kept, because what it earned would be lost.
     """
     for month in months():
-        waiting = UnjudgedReceipt.objects.filter(
-            accepted_at__gte=month.starts_at, accepted_at__lt=month.ends_at
-        )
-        if month.ends_at <= before and not waiting.exists():
+        if month.ends_at > before:
+            continue
+        if reasons := list(_reasons_to_keep(month)):
+            yield Kept(month.name, "; ".join(reasons))
+        else:
             rows = count_rows(month) if dry_run else drop_month(month, by=SYSTEM)
             yield Dropped(month.name, rows)
+
+
+def old_search_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+    """Drops the same months from ClickHouse's copy for the search, once PostgreSQL has dropped them."""
+    kept = {month.ends_at for month in months()}
+    store = get_store()
+    for partition in partitions_of(store, SEARCH_TABLE):
+        if partition.ends_at <= before and partition.ends_at not in kept:
+            if not dry_run:
+                drop(store, partition)
+            yield Dropped(str(partition.number), partition.rows)
+
+
+def _reasons_to_keep(month: Month) -> Iterator[str]:
+    waiting = UnjudgedReceipt.objects.filter(accepted_at__gte=month.starts_at, accepted_at__lt=month.ends_at)
+    if count := waiting.count():
+        yield f"{count:,} receipt{' waits' if count == 1 else 's wait'} for earnings"
+    yield from why_needed(month)
 
 
 def older_than_items(model: type[Dispatch | DispatchWinner]) -> Drop:
@@ -33,9 +69,33 @@ def older_than_items(model: type[Dispatch | DispatchWinner]) -> Drop:
     return lambda before, dry_run: drop(before - timedelta(days=40), dry_run)
 
 
+def old_refused_receipts(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+    """Deletes refused receipts, but for forged ones."""
+    old = RefusedReceipt.objects.filter(received_at__lt=before).exclude(reason=RefusalReason.FORGED)
+    rows = old.count() if dry_run else old.delete()[0]
+    if rows:
+        yield Dropped("", rows)
+
+
+def old_exports(before: datetime, dry_run: bool) -> Iterator[Dropped]:
+    """Deletes files that were finished before that moment, one by one, and exports that never were."""
+    old = ReceiptExport.objects.filter(Q(ended_at__lt=before) | Q(ended_at=None, created_at__lt=before))
+    count = 0
+    for export in old.order_by("created_at"):
+        count += 1
+        if not dry_run:
+            export.delete()
+    if count:
+        yield Dropped("", count)
+
+
 register(
     RetentionRule("receipts_receipt", "receipts", old_months),
+    RetentionRule("receipt_search", "receipts", old_search_months),
+    RetentionRule("receipts_receiptexport", "exports", old_exports),
     RetentionRule("receipts_dispatch", "earnings", older_than_items(Dispatch)),
     RetentionRule("receipts_dispatchwinner", "earnings", older_than_items(DispatchWinner)),
     RetentionRule("receipts_dispatchconflict", "receipts", old_rows(DispatchConflict, "received_at")),
+    RetentionRule("receipts_refusedreceipt", "refused_receipts", old_refused_receipts),
+    RetentionRule("receipts_unkeptrefusals", "refused_receipts", old_rows(UnkeptRefusals, "day")),
 )

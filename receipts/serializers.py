@@ -6,11 +6,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from receipts.models import Receipt
-from receipts.slots import PaymentState
+from receipts.slots import PAYMENT_STATES, PaymentState
 
 
 class PaymentAnswer(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(choices=["pending", "payable", "held", "excluded"])
+    state = serializers.ChoiceField(choices=PAYMENT_STATES)
     rule = serializers.CharField(allow_null=True, help_text="the rule that decided; null where none did")
 
 
@@ -41,10 +41,16 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
         return {"state": payment.state, "rule": payment.rule or None}
 
 
+class ComparedAnswer(serializers.Serializer[Any]):
+    what = serializers.CharField()
+    value = serializers.CharField()
+
+
 class CheckAnswer(serializers.Serializer[Any]):
     name = serializers.CharField()
     ok = serializers.BooleanField()
     detail = serializers.CharField()
+    compared = ComparedAnswer(many=True, help_text="what the check compared, for people to read")
 
 
 class VerificationAnswer(serializers.Serializer[Any]):

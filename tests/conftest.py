@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -19,9 +20,19 @@ from jatevo.web import health, throttling
 from jatevo.web.postgresql.connections import breaker as postgresql_breaker
 from jatevo.web.remembered import forget_alone
 from tests.database import django_db_setup
+from tests.patience import patience_of_production, patient_with_stores
 from tests.web.middleware import one_chain_of_middleware
 
-__all__ = ["django_db_setup", "one_chain_of_middleware"]  # fixtures for all
+__all__ = [  # fixtures for all
+    "django_db_setup",
+    "one_chain_of_middleware",
+    "patience_of_production",
+    "patient_with_stores",
+]
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("without_deadline", deadline=None)
+hypothesis.settings.load_profile("without_deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,7 +48,7 @@ def cheap_passwords() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def chdb_migrated() -> Store:
+def chdb_migrated(patient_with_stores: None) -> Store:
     """chDB opens one folder per process, so all tests share one store."""
     store = get_store()
     migrate(store, at=datetime.now(UTC))

@@ -20,12 +20,13 @@ import redis
 from bench import cases, consoles
 from bench.measuring import RoleClients, Times, measure, measure_together, note
 from bench.report import BenchReport
+from bench.scrolling import scroll
 from jatevo.local import stores
 from jatevo.local.lock import sole_console
 from jatevo.local.steps import Steps
 
 CLIENTS = 4
-
+EARNINGS_ROUNDS = 20  # the fewest of which a p95 leaves one out
 
 START = {False: consoles.one_machine, True: consoles.services}
 
@@ -70,6 +71,18 @@ def _options() -> argparse.Namespace:
         metavar="RECEIPTS",
         help="instead: accrue so many invented receipts from nothing, then measure the pages of earnings over them",
     )
+    parser.add_argument(
+        "--only-pages",
+        action="store_true",
+        help="with --earnings: measure over what an earlier run has accrued",
+    )
+    parser.add_argument(
+        "--scroll",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="with --earnings: afterwards scroll so many rows of the list of receipts in chromium",
+    )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()
 
@@ -93,14 +106,17 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
             url = running.enter_context(consoles.clickhouse(home))
             env |= {"CLICKHOUSE_URL": url, "JATEVO_EMBEDDED": "0", "JATEVO_STATIC_ROOT": str(home / "static")}
         _fill(env, options, report, steps)
-        if options.earnings:
+        if options.earnings and options.only_pages:
+            report.facts["receipts"] = "as an earlier run accrued them"
+        elif options.earnings:
             _accrue(env, options, report, steps)
-        inside = [sys.executable, "-m", "bench.inside"]
-        with steps.step("Sizes of the stores"):
-            said = subprocess.run(
-                inside, cwd=consoles.BASE_DIR, env=env, check=True, capture_output=True
-            ).stdout
-        report.facts |= json.loads(said.splitlines()[-1])
+        else:
+            inside = [sys.executable, "-m", "bench.inside"]
+            with steps.step("The worker's jobs over all nodes"):
+                said = subprocess.run(
+                    inside, cwd=consoles.BASE_DIR, env=env, check=True, capture_output=True
+                ).stdout
+            report.facts |= json.loads(said.splitlines()[-1])
         with steps.step("The console starts"):
             base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
         logins = json.loads((home / "credentials.json").read_text())
@@ -140,12 +156,16 @@ def _measure_earnings(
 ) -> None:
     draw = random.Random(options.seed)  # noqa: S311
     me = RoleClients(base, logins)
-    asked = [*cases.earnings(_some_nodes(env, 10, draw)), cases.yardstick()]
+    asked = [*cases.earnings(_some_nodes(env, 4, draw)), cases.yardstick()]
     with steps.step("Warming up"):
-        measure(me, asked, rounds=2, draw=draw)
+        measure(me, asked, rounds=2, draw=draw, say=steps.say)
     with steps.step("Pages and API of earnings"):
-        report.add(measure(me, asked, rounds=4 if options.quick else 40, draw=draw))
+        rounds = 4 if options.quick else EARNINGS_ROUNDS
+        report.add(measure(me, asked, rounds=rounds, draw=draw, say=steps.say))
     me.close()
+    if options.scroll:
+        with steps.step(f"Scrolling over {options.scroll:,} receipts"):
+            report.facts |= scroll(base, logins["admin"], options.scroll, say=steps.say)
     report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
 

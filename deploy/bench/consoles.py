@@ -46,14 +46,14 @@ def one_machine(env: dict[str, str], log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def services(env: dict[str, str], log: Path) -> Iterator[str]:
+def services(env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESSES) -> Iterator[str]:
     """Runs the console with granian's processes and a separate worker. Yields its base URL."""
     web = [
         str(Path(sys.executable).with_name("granian")),
         "--interface",
         "wsgi",
         "--workers",
-        str(WEB_PROCESSES),
+        str(web_processes),
     ]
     web += ["--host", "127.0.0.1", "--port", env["PORT"], "jatevo.wsgi:application"]
     django_command("collectstatic", "--noinput", "-v0", env=env)

@@ -55,10 +55,16 @@ def measure(
     draw: random.Random,
     before_each: Callable[[], None] | None = None,
     into: Times | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Times:
-    """Requests every case once per round, in a new random order, to spread the effect of a slow moment."""
+    """Requests every case once per round, in a new random order, to spread the effect of a slow moment.
+
+    `say` is told of each round.
+    """
     times = into or Times()
-    for _ in range(rounds):
+    for number in range(rounds):
+        if say is not None:
+            say(f"round {number + 1} of {rounds}, {len(cases)} requests")
         for case in draw.sample(cases, len(cases)):
             if before_each is not None:
                 before_each()

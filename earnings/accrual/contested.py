@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from earnings.accrual.coverage import Covered
+from earnings.accrual.months import items_of_months
 from earnings.rules.facts import Decision, Dispatch, ItemFacts, Winner
 from earnings.rules.payability import Judged, judge_request
 from earnings.rules.verdicts import VerdictState
@@ -33,7 +35,7 @@ _ITEMS = f"""
 SELECT {", ".join(f"i.{name}" for name in _FACTS)},
        final.final_at, i.day, i.line_id, i.fee_usd, v.state, v.rule, v.cause, v.confirmed, v.actor,
        p.state, p.rule, p.cause, p.actor, p.reason
-FROM earnings_item i
+FROM {{items}} i
 LEFT JOIN earnings_finalday final ON final.day = i.day
 LEFT JOIN LATERAL (
     SELECT state, rule, cause, confirmed, actor FROM earnings_verdict
@@ -43,7 +45,7 @@ LEFT JOIN LATERAL (
     SELECT state, rule, cause, actor, reason FROM earnings_verdict
     WHERE day = i.day AND receipt_id = i.receipt_id AND actor <> '' ORDER BY id DESC LIMIT 1
 ) p ON true
-WHERE i.request_id = ANY (%(requests)s) AND i.day BETWEEN %(first)s AND %(last)s
+WHERE i.request_id = ANY (%(requests)s)
 ORDER BY i.receipt_id
 """  # noqa: S608 - constants
 _DISPATCHES = """
@@ -113,8 +115,10 @@ def load_requests(requests: Sequence[str]) -> dict[str, KnownRequest]:
     dispatches: dict[str, list[Dispatch]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(_DAYS, asked)
-        ((asked["first"], asked["last"]),) = cursor.fetchall()
-        cursor.execute(_ITEMS, asked)
+        ((first, last),) = cursor.fetchall()
+        if first is None:
+            return {}
+        cursor.execute(sql.SQL(_ITEMS).format(items=items_of_months(cursor, first, last)), asked)
         for row in cursor.fetchall():
             item = _known(row)
             items[item.facts.request_id].append(item)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -21,6 +22,24 @@ SELECT f.id, n.id, f.state, '-infinity'
 FROM nodes_fraudfinding f JOIN nodes_node c ON c.id = f.node_id
 JOIN nodes_node n ON n.org_id = c.org_id AND n.id <> c.id AND n.created_at >= f.opened_at
 WHERE f.state = 'open'
+"""
+
+# Whose lines a finding covers, decided or not. A clear lifts the relations in force then, so these count as well.
+_WHOSE = """
+WITH finding AS (SELECT * FROM nodes_fraudfinding WHERE id = %(finding)s), covered AS (
+    SELECT f.node_id, (f.doubtful_from AT TIME ZONE 'UTC')::date AS since FROM finding f
+    UNION
+    SELECT r.node_id, '-infinity' FROM finding f JOIN nodes_fraudrelation r ON r.finding_id = f.id
+    WHERE r.node_id <> f.node_id AND (r.lifted_at IS NULL OR r.lifted_at >= f.decided_at)
+    UNION
+    SELECT n.id, '-infinity' FROM finding f JOIN nodes_node c ON c.id = f.node_id
+    JOIN nodes_node n ON n.org_id = c.org_id AND n.id <> c.id
+        AND n.created_at >= f.opened_at AND n.created_at < COALESCE(f.decided_at, 'infinity')
+    WHERE f.state <> 'confirmed'
+)
+SELECT DISTINCT l.org_id, l.node_id
+FROM covered JOIN earnings_line l ON l.node_id = covered.node_id AND l.day >= covered.since
+ORDER BY l.org_id, l.node_id
 """
 
 # What differs from what was last taken into account. Then that is brought up to date, in the same statement.
@@ -76,3 +95,16 @@ def note_changes() -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CHANGES)
         return int(cursor.rowcount)
+
+
+def covered_earners(finding_id: int) -> dict[UUID, list[str]]:
+    """The organisations whose lines a finding covers, or covered until it was cleared, with the nodes of these lines.
+
+    A node that moved to another organisation earned its older lines for the former one. Days count as a whole.
+    """
+    found: dict[UUID, list[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_WHOSE, {"finding": finding_id})
+        for org_id, node_id in cursor.fetchall():
+            found.setdefault(org_id, []).append(node_id)
+    return found

@@ -1,7 +1,7 @@
-"""A person's verdict on held items: released or excluded, with a reason, many at once."""
+"""A person's verdict: held items released or excluded, many at once, and one excluded item released after all."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -11,7 +11,8 @@ from earnings.accrual import itemise, recording
 from earnings.accrual.contested import judge_contested
 from earnings.accrual.coverage import current_coverage
 from earnings.accrual.locking import wait_for_lock
-from earnings.models import HeldItem, VerdictState
+from earnings.models import HeldItem, Item, Verdict, VerdictState
+from earnings.rules.verdicts import PayRule
 from jatevo.accounts.models import User
 from jatevo.audit.record import actor_of, record
 from nodes.actions import NotPossible
@@ -34,6 +35,20 @@ JOIN LATERAL (
 WHERE h.receipt_id = ANY (%(receipts)s)
 """
 
+_RELEASE_EXCLUDED = """
+INSERT INTO accrual_judged (receipt_id, day, line_id, node_id, org_id, request_id, ts_end, fee_usd, tokens_input,
+    tokens_output, is_new, old_state, old_rule, old_cause, old_confirmed, old_actor, state, rule, cause, confirmed,
+    numbers, actor, reason)
+SELECT i.receipt_id, i.day, i.line_id, i.node_id, i.org_id, i.request_id, i.ts_end, i.fee_usd, i.tokens_input,
+       i.tokens_output, false, v.state, v.rule, v.cause, v.confirmed, v.actor, 'payable', '', '', v.confirmed,
+       v.numbers, %(actor)s, %(reason)s
+FROM earnings_item i
+JOIN LATERAL (
+    SELECT * FROM earnings_verdict WHERE day = i.day AND receipt_id = i.receipt_id ORDER BY id DESC LIMIT 1
+) v ON v.state = 'excluded' AND v.rule <> 'fraud'
+WHERE i.day = %(day)s AND i.receipt_id = %(receipt)s
+"""
+
 # A decision about a request's only receipt is the last word on it, unless a finding of fraud covers the node.
 _CONCERN_OTHERS = """
 SELECT DISTINCT request_id
@@ -48,7 +63,8 @@ def decide(held: QuerySet[HeldItem], *, state: VerdictState, by: User, reason: s
     """Releases (`payable`) or excludes held items. Returns how many.
 
     Items of the same requests are judged again, so that in a dispute the others make way. What a finding of fraud
-    holds is decided with the finding. Raises NotPossible without a reason, for such items, or for too many at once.
+    holds is decided with the finding; what one covers but something else held is released, and then held by the finding
+    (`overruled`). Raises NotPossible without a reason, for such items, or for too many at once.
     """
     if state not in (VerdictState.PAYABLE, VerdictState.EXCLUDED):
         raise ValueError(state)
@@ -96,6 +112,68 @@ def decide(held: QuerySet[HeldItem], *, state: VerdictState, by: User, reason: s
                 first=of_node[0][1],
             )
     return decided
+
+
+def release_excluded(item: Item, *, by: User, reason: str, at: datetime) -> None:
+    """Pays a receipt that the rules or a person excluded, for example after a quarantine by mistake.
+
+    The others of its request are judged again, and its organisation's make way. Raises NotPossible without a reason, if the
+    receipt is not excluded any more, and if a finding of fraud covers it: that is decided with the finding.
+    """
+    if not reason.strip():
+        raise NotPossible("Enter a reason. It is recorded in the audit log.")
+    itemise.make_work_tables()
+    with transaction.atomic():
+        wait_for_lock()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _RELEASE_EXCLUDED,
+                {
+                    "day": item.day,
+                    "receipt": item.receipt_id,
+                    "actor": actor_of(by).id,
+                    "reason": reason.strip(),
+                },
+            )
+            if not cursor.rowcount:
+                raise NotPossible(
+                    "This receipt is not excluded any more, or a finding of fraud excludes it. A finding is cleared "
+                    "on the node's page."
+                )
+        recording.record_verdicts(at=at)
+        covered = current_coverage()
+        chosen = [(item.receipt_id, item.request_id, item.node_id)]
+        judge_contested(_concern_others(chosen, covered.node_ids), covered=covered, at=at)
+        recording.record_verdicts(at=at)
+        require_payable(day=item.day, receipt_id=item.receipt_id)
+        record(
+            "earnings.release",
+            by=actor_of(by),
+            subject_kind="node",
+            subject_id=item.node_id,
+            org_id=item.org_id,
+            reason=reason.strip(),
+            receipts=1,
+            first=item.request_id,
+            was="excluded",
+        )
+
+
+def require_payable(*, day: date, receipt_id: int) -> None:
+    """Raises NotPossible if the receipt's newest verdict is not payable, so that nobody is told that it was released."""
+    newest = Verdict.objects.filter(day=day, receipt_id=receipt_id).order_by("-id")[0]
+    if newest.state == VerdictState.PAYABLE:
+        return
+    if newest.rule == PayRule.FRAUD:
+        raise NotPossible(
+            "A finding of fraud covers this receipt. Clear or confirm the finding on the node's page."
+        )
+    raise NotPossible(f"This receipt is not paid. Rule that decides: {PayRule(newest.rule).label}.")
+
+
+def overruled(node_id: str, *, at: datetime) -> int:
+    """How many receipts of the node were released at that moment, and are held by a finding of fraud all the same."""
+    return HeldItem.objects.filter(node_id=node_id, rule=PayRule.FRAUD, since=at).count()
 
 
 def _concern_others(chosen: Sequence[tuple[Any, ...]], covered: Sequence[str]) -> set[str]:

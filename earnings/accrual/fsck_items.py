@@ -131,4 +131,18 @@ ITEM_CHECKS: Final = (
               IS DISTINCT FROM (h.rule, h.fee_usd, h.node_id, h.org_id, h.line_id, h.request_id)
         """,
     ),
+    SqlCheck(
+        "held_totals",
+        "the totals of what is held are the sums of the review queue",
+        """
+        SELECT 'day ' || COALESCE(t.day, h.day) || ', organisation ' || COALESCE(t.org_id, h.org_id) || ', '
+               || COALESCE(t.rule, h.rule) || ' ' || COALESCE(t.cause, h.cause),
+               'total ' || COALESCE(t.fees_usd, 0) || ', its receipts ' || COALESCE(h.fees_usd, 0)
+        FROM (SELECT * FROM earnings_heldtotal WHERE day >= %(first)s AND day < %(next)s) t FULL JOIN (
+            SELECT org_id, day, rule, cause, count(*) AS receipts, sum(fee_usd) AS fees_usd FROM earnings_helditem
+            WHERE day >= %(first)s AND day < %(next)s GROUP BY org_id, day, rule, cause
+        ) h USING (org_id, day, rule, cause)
+        WHERE (COALESCE(t.receipts, 0), COALESCE(t.fees_usd, 0)) <> (COALESCE(h.receipts, 0), COALESCE(h.fees_usd, 0))
+        """,
+    ),
 )

@@ -2,7 +2,8 @@
 
 The steps fill temporary tables, which live as long as the connection and are emptied by each commit:
 `accrual_taken` and `accrual_receipt` (from the queue), `accrual_terms` (what they are paid by), `accrual_phase` and
-`accrual_silence` (the status of their nodes over time), and `accrual_fresh` (the items to be).
+`accrual_silence` (the status of their nodes over time), `accrual_group` (what all receipts of a line have in common),
+and `accrual_fresh` (the items to be).
 """
 
 from dataclasses import dataclass
@@ -29,20 +30,24 @@ CREATE TEMP TABLE IF NOT EXISTS accrual_terms (
     cache_hit_discount numeric, output_per_second numeric, context_tokens bigint, require_dispatch boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_phase (
-    node_id varchar, since timestamptz, until timestamptz, active boolean, silent boolean
+    node_id varchar, since timestamptz, until timestamptz, active boolean, silent boolean, ordered boolean
 ) ON COMMIT DELETE ROWS;
 CREATE INDEX IF NOT EXISTS accrual_phase_by_node ON accrual_phase (node_id, since DESC);
 CREATE INDEX IF NOT EXISTS accrual_phase_active ON accrual_phase (node_id, since DESC) WHERE active;
 CREATE TEMP TABLE IF NOT EXISTS accrual_silence (node_id varchar, since timestamptz, until timestamptz)
     ON COMMIT DELETE ROWS;
 CREATE INDEX IF NOT EXISTS accrual_silence_by_node ON accrual_silence (node_id);
+CREATE TEMP TABLE IF NOT EXISTS accrual_group (
+    node_id varchar, org_id uuid, day date, model text, rate_id bigint, line_id bigint, active_throughout boolean,
+    offered_throughout boolean
+) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS accrual_fresh (LIKE earnings_item) ON COMMIT DELETE ROWS;
 """
 
 # A batch may follow another in one transaction, as in tests.
 _EMPTY = """
-TRUNCATE accrual_taken, accrual_receipt, accrual_terms, accrual_phase, accrual_silence, accrual_fresh,
-    accrual_running, accrual_short, accrual_judged
+TRUNCATE accrual_taken, accrual_receipt, accrual_terms, accrual_phase, accrual_silence, accrual_group,
+    accrual_fresh, accrual_running, accrual_short, accrual_judged
 """
 
 _EARLIEST = timedelta(days=8)  # a receipt comes at most seven days after its request
@@ -55,7 +60,11 @@ ORDER BY id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
-_BOUNDS = "SELECT count(*), max(id), min(accepted_at), max(accepted_at) FROM accrual_taken"
+_BOUNDS = "SELECT count(*), min(id), max(id), min(accepted_at), max(accepted_at) FROM accrual_taken"
+
+# A batch of so many receipts is read with joins of whole ranges, if hardly anything else lies between them. PostgreSQL
+# cannot know, and would look up the node of each.
+_MANY = 10_000
 
 # The model of a receipt `r` as jatevo.wire.names.normal_model spells it.
 NORMAL_MODEL = normal_model_sql("r.model_id")
@@ -115,9 +124,9 @@ CROSS JOIN LATERAL (
 
 # The history of the nodes of which the current status does not tell enough: one row per transition, from the last
 # `active` before the batch on. `silent`: since the node was last active, only silence or announced maintenance took
-# it out of service.
+# it out of service. `ordered`: no phase of the node ends before it begins, so that none lies within another.
 _PHASES = """
-INSERT INTO accrual_phase (node_id, since, until, active, silent)
+INSERT INTO accrual_phase (node_id, since, until, active, silent, ordered)
 WITH node AS MATERIALIZED (
     SELECT node_id FROM accrual_receipt
     GROUP BY node_id
@@ -142,7 +151,8 @@ SELECT node_id, at, until, to_status = 'active',
            OR to_status = 'offline' AND reason IN ('no_heartbeat', 'maintenance')
            OR to_status IN ('registered', 'probing') AND from_status IN ('offline', 'registered', 'probing')
        ) OVER (PARTITION BY node_id, stint ORDER BY id)
-       AND bool_or(to_status = 'offline') OVER (PARTITION BY node_id, stint ORDER BY id)
+       AND bool_or(to_status = 'offline') OVER (PARTITION BY node_id, stint ORDER BY id),
+       bool_and(until IS NULL OR until >= at) OVER (PARTITION BY node_id)
 FROM story
 """
 
@@ -166,20 +176,43 @@ LEFT JOIN LATERAL (
 ) heard ON true
 """
 
+# Most nodes are active and offer the model from before the first receipt of a line until after the last. Then nothing
+# need be looked up for each receipt.
+_GROUPS = """
+INSERT INTO accrual_group
+SELECT g.node_id, g.org_id, g.day, g.model, g.rate_id, l.id,
+       EXISTS (SELECT FROM accrual_phase p
+               WHERE p.node_id = g.node_id AND p.active AND p.ordered AND p.since <= g.first_end
+                 AND (p.until IS NULL OR p.until > g.last_end)),
+       EXISTS (SELECT FROM nodes_nodeoffer o
+               WHERE o.node_id = g.node_id AND o.model = g.model
+                 AND o.offered_from <= g.first_end + interval '300 seconds'
+                 AND (o.offered_until IS NULL OR o.offered_until >= g.last_start - interval '24 hours'))
+FROM (
+    SELECT r.node_id, r.org_id, r.day, r.model, t.rate_id, min(r.ts_end) AS first_end, max(r.ts_end) AS last_end,
+           max(r.ts_start) AS last_start
+    FROM accrual_receipt r
+    JOIN accrual_terms t ON t.model = r.model AND r.ts_end >= t.since AND (t.until IS NULL OR r.ts_end < t.until)
+    GROUP BY r.node_id, r.org_id, r.day, r.model, t.rate_id
+) g
+JOIN earnings_line l ON l.node_id = g.node_id AND l.org_id = g.org_id AND l.day = g.day AND l.model = g.model
+     AND l.rate_id = g.rate_id
+"""
+
 _FRESH = """
 INSERT INTO accrual_fresh
-SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, l.id, r.model, r.ts_start, r.ts_end,
+SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, g.line_id, r.model, r.ts_start, r.ts_end,
        r.tokens_input, r.tokens_output, r.failed, r.hedged, r.cache_hit, t.rate_id,
        (r.tokens_input * t.input_usd * CASE WHEN r.cache_hit THEN 1 - t.cache_hit_discount ELSE 1 END
         + r.tokens_output * t.output_usd) * 0.000001,
        r.node_since, r.key_since, r.key_until,
        -- of the stints that began before the end of the grace, the last one reaches furthest
-       CASE WHEN r.active_since <= r.ts_end + interval '300 seconds' THEN true ELSE COALESCE((
+       CASE WHEN g.active_throughout OR r.active_since <= r.ts_end + interval '300 seconds' THEN true ELSE COALESCE((
            SELECT p.until IS NULL OR p.until >= r.ts_end - interval '300 seconds'
            FROM accrual_phase p
            WHERE p.node_id = r.node_id AND p.active AND p.since <= r.ts_end + interval '300 seconds'
            ORDER BY p.since DESC LIMIT 1), false) END,
-       CASE WHEN r.active_since <= r.ts_end THEN false ELSE COALESCE((
+       CASE WHEN g.active_throughout OR r.active_since <= r.ts_end THEN false ELSE COALESCE((
            SELECT p.silent FROM accrual_phase p
            WHERE p.node_id = r.node_id AND p.since <= r.ts_end ORDER BY p.since DESC LIMIT 1), false) END,
        CASE WHEN r.accepted_at - r.ts_end > interval '900 seconds' THEN COALESCE((
@@ -193,7 +226,8 @@ SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, 
                      AND (e.ends_at IS NULL OR e.ends_at > r.ts_end)) away
            )) AS part), 0) ELSE 0 END,
        -- unknown where the history of the node's models does not reach back far enough
-       CASE WHEN EXISTS (
+       CASE WHEN g.offered_throughout THEN true
+            WHEN EXISTS (
                 SELECT FROM nodes_nodeoffer o
                 WHERE o.node_id = r.node_id AND o.model = r.model
                   AND o.offered_from <= r.ts_end + interval '300 seconds'
@@ -203,8 +237,8 @@ SELECT r.day, r.id, r.accepted_at, r.node_id, r.org_id, r.request_id, r.sha256, 
        COALESCE(running.running, 1), COALESCE(short.tokens, 0), r.concurrency, t.output_per_second, t.context_tokens, t.require_dispatch
 FROM accrual_receipt r
 JOIN accrual_terms t ON t.model = r.model AND r.ts_end >= t.since AND (t.until IS NULL OR r.ts_end < t.until)
-JOIN earnings_line l ON l.node_id = r.node_id AND l.org_id = r.org_id AND l.day = r.day AND l.model = r.model
-     AND l.rate_id = t.rate_id
+JOIN accrual_group g ON g.node_id = r.node_id AND g.org_id = r.org_id AND g.day = r.day AND g.model = r.model
+     AND g.rate_id = t.rate_id
 LEFT JOIN accrual_running running ON running.receipt_id = r.id AND running.fresh
 LEFT JOIN accrual_short short ON short.receipt_id = r.id
 """
@@ -221,9 +255,12 @@ ON CONFLICT DO NOTHING
 """
 
 # What gateways have said of these requests is taken into account by the verdicts that follow. What they say after
-# this statement stays in the queue.
+# this statement stays in the queue. OFFSET 0 makes the database look each request up, however long the queue is.
 _TOLD = """
-DELETE FROM receipts_unjudgedrequest u USING accrual_fresh f WHERE u.request_id = f.request_id
+DELETE FROM receipts_unjudgedrequest WHERE ctid = ANY (ARRAY(
+    SELECT told.ctid FROM accrual_fresh f
+    CROSS JOIN LATERAL (SELECT ctid FROM receipts_unjudgedrequest u WHERE u.request_id = f.request_id OFFSET 0) told
+))
 """
 _STORE = """
 INSERT INTO earnings_item SELECT * FROM accrual_fresh;
@@ -258,11 +295,14 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
         cursor.execute(_EMPTY)
         cursor.execute(_TAKE, {"after": after, "until": until, "limit": limit})
         cursor.execute(_BOUNDS)
-        ((count, last_id, first, last),) = cursor.fetchall()
+        ((count, first_id, last_id, first, last),) = cursor.fetchall()
         if not count:
             return Taken(0, 0, after)
         cursor.execute("ANALYZE accrual_taken")
+        dense = count >= _MANY and last_id - first_id < 2 * count
+        cursor.execute(f"SET LOCAL enable_nestloop = {'off' if dense else 'on'}")
         cursor.execute(_RECEIPTS, {"first": first, "last": last})
+        cursor.execute("SET LOCAL enable_nestloop = on")
         cursor.execute("ANALYZE accrual_receipt (id, node_id, org_id, day, model)")
         cursor.execute(_TERMS)
         cursor.execute("ANALYZE accrual_terms")
@@ -271,6 +311,8 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
         cursor.execute(_SILENCES)
         simultaneous.count_simultaneous(cursor)
         cursor.execute(_LINES)
+        cursor.execute(_GROUPS)
+        cursor.execute("ANALYZE accrual_group")
         cursor.execute(_FRESH)
         itemised = int(cursor.rowcount)
         cursor.execute("ANALYZE accrual_fresh (receipt_id, request_id, node_id)")

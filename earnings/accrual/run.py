@@ -18,7 +18,7 @@ from earnings.rules.facts import DISPATCH_COUNTS
 
 log = structlog.get_logger(__name__)
 
-BATCH = 50_000
+BATCH = 100_000
 # Of the worker: what a person decides waits for a batch, and a page waits two seconds for a lock.
 SMALL_BATCH = 5_000
 REQUESTS_AT_ONCE = 5_000

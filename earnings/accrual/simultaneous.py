@@ -10,7 +10,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from django.db.backends.utils import CursorWrapper
+from psycopg import sql
 
+from earnings.accrual.months import items_of_months
 from earnings.rules.concurrency import concurrent_counts
 
 WORK_TABLE = """
@@ -23,6 +25,7 @@ CREATE TEMP TABLE IF NOT EXISTS accrual_running (
 
 # The batch's items, and older ones of the same nodes that may overlap them. Nothing longer than a day is looked for
 # beyond a day, because it is held anyway. A running sum of starts and ends gives how many ran when each began.
+# OFFSET 0 makes the database look the items up node by node, and not read all items of the days.
 _RUNNING = """
 INSERT INTO accrual_running
 WITH reach AS MATERIALIZED (
@@ -33,9 +36,12 @@ WITH reach AS MATERIALIZED (
     WHERE ts_end > ts_start
     UNION ALL
     SELECT i.receipt_id, i.node_id, i.ts_start, i.ts_end, false, NULL
-    FROM reach JOIN earnings_item i ON i.node_id = reach.node_id AND i.ts_end > reach.since
-        AND i.ts_end < reach.until + interval '24 hours' AND i.ts_start < reach.until AND i.ts_end > i.ts_start
-    WHERE i.day BETWEEN %(first_day)s AND %(last_day)s
+    FROM reach CROSS JOIN LATERAL (
+        SELECT * FROM {items} i
+        WHERE i.node_id = reach.node_id AND i.ts_end > reach.since AND i.ts_end < reach.until + interval '24 hours'
+          AND i.ts_start < reach.until AND i.ts_end > i.ts_start
+        OFFSET 0
+    ) i
 ), event AS (
     -- ends come before starts of the same moment, because spans are half-open
     SELECT receipt_id, node_id, ts_start, ts_end, fresh, concurrency, ts_start AS at, 1 AS step FROM known
@@ -65,10 +71,10 @@ WHERE r.fresh AND exact.receipt_id = r.receipt_id
 _SHORT = """
 INSERT INTO accrual_short
 SELECT id, tokens + COALESCE((
-    SELECT sum(i.tokens_output) FROM earnings_item i
+    SELECT sum(i.tokens_output) FROM {items} i
     WHERE i.node_id = short.node_id AND i.ts_end = short.ts_end AND i.ts_start = i.ts_end
-      AND i.day = short.day AND i.receipt_id < short.id), 0)
-FROM (SELECT id, node_id, ts_end, day, sum(tokens_output) OVER (PARTITION BY node_id, ts_end ORDER BY id) AS tokens
+      AND i.receipt_id < short.id), 0)
+FROM (SELECT id, node_id, ts_end, sum(tokens_output) OVER (PARTITION BY node_id, ts_end ORDER BY id) AS tokens
       FROM accrual_receipt WHERE ts_end = ts_start) short
 """
 
@@ -77,14 +83,17 @@ def count_simultaneous(cursor: CursorWrapper) -> None:
     """Fills accrual_running and accrual_short for the receipts of accrual_receipt, before their items are stored."""
     cursor.execute("SELECT min((ts_start AT TIME ZONE 'UTC')::date), max(day) + 1 FROM accrual_receipt")
     ((first_day, last_day),) = cursor.fetchall()
-    cursor.execute(_RUNNING, {"first_day": first_day, "last_day": last_day})
+    if first_day is None:
+        return
+    items = items_of_months(cursor, first_day, last_day)
+    cursor.execute(sql.SQL(_RUNNING).format(items=items))
     cursor.execute(_BUSY)
     counted: list[tuple[int, int]] = []
     for _, rows in groupby(cursor.fetchall(), key=itemgetter(0)):
         counted += _exact(list(rows))
     if counted:
         cursor.execute(_EXACT, [[receipt for receipt, _ in counted], [count for _, count in counted]])
-    cursor.execute(_SHORT)
+    cursor.execute(sql.SQL(_SHORT).format(items=items))
     cursor.execute("ANALYZE accrual_running (receipt_id, fresh)")
 
 

@@ -14,7 +14,6 @@ from rest_framework.response import Response
 
 from earnings.api.serializers import STEP_PAGE_FIELDS, NodeEarningsAnswer
 from earnings.figures.balances import balances
-from earnings.figures.exact import exact, exact_or_none
 from earnings.figures.jtvo import JtvoRates
 from earnings.figures.listed import EarnedStep, listed_days, listed_steps
 from earnings.figures.payout import next_payout_of, policy_at
@@ -30,6 +29,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, api_permission, user_of
 from jatevo.flags.registry import Flag, enabled
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found
+from jatevo.web.exact import exact, exact_or_none
 from jatevo.web.openapi import CURSOR, LIMIT, moment_parameter, text_parameter
 from jatevo.web.paging import parse_limit
 from jatevo.web.query_values import takes_query

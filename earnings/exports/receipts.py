@@ -6,13 +6,13 @@ from datetime import date
 
 from django.db.models import QuerySet
 
-from earnings.exports.table import ExportTable, FileColumn
 from earnings.exports.tables import rate_columns
 from earnings.figures.items import items
 from earnings.figures.query import EarningsQuery
 from earnings.figures.sums import lines
 from earnings.figures.verdicts import newest_verdicts
 from earnings.models import Item, Rate, Verdict
+from jatevo.web.export_table import ExportTable, FileColumn
 
 _AT_ONCE = 2000
 

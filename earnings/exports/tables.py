@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
-from earnings.exports.table import ExportTable, FileColumn
 from earnings.figures.balances import Balances, balances_by_node
 from earnings.figures.jtvo import JtvoEstimate, JtvoRates
 from earnings.figures.periods import Period, day_periods
@@ -21,6 +20,7 @@ from earnings.figures.sums import Sums, lines, sums_by_model, sums_by_node
 from earnings.models import Line
 from earnings.rules.periods import may_be_final
 from jatevo.flags.registry import Flag, enabled
+from jatevo.web.export_table import ExportTable, FileColumn
 from nodes.models import Node
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def _period_rows(query: EarningsQuery, step: Step, *, at: datetime) -> Iterator[
         yield PeriodRow(
             newest_first[-1].start,
             newest_first[0].end,
-            sum(known.values(), Sums()),
+            Sums.of_all(known.values()),
             rates.estimate(known),
             all(_final(day, at=at) for day in newest_first),
         )
@@ -150,7 +150,7 @@ def nodes(query: EarningsQuery) -> ExportTable[NodeRow]:
 def _node_rows(scope: Scope) -> Iterator[NodeRow]:
     earned, balances = sums_by_node(scope), balances_by_node(scope)
     own = scope.narrow(Node.objects.all(), node="pk")
-    former = Node.objects.filter(pk__in={*earned, *balances})
+    former = Node.objects.filter(pk__in={*earned, *balances} - {None})
     names = (own | former).order_by("pk").values_list("pk", "org_id", "org__name")
     for node_id, org_id, org in names:
         # whoever has the node now is not told to those who had it before

@@ -1,7 +1,6 @@
 """The export page, and the files."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -16,7 +15,6 @@ from django.views.decorators.http import require_safe
 
 from earnings.exports import tables
 from earnings.exports.receipts import receipts
-from earnings.exports.table import ExportTable
 from earnings.exports.tables import What
 from earnings.figures.query import NARROWING, OF_RECEIPTS, EarningsQuery, read_query
 from earnings.figures.scope import NotYours
@@ -27,6 +25,7 @@ from jatevo.accounts.permissions import Permission, require, user_of
 from jatevo.accounts.time_zones import zone_of
 from jatevo.audit.record import actor_of, record
 from jatevo.web.csv_export import csv_answer
+from jatevo.web.export_table import ExportTable, FileFormat
 from jatevo.web.jsonl_export import jsonl_answer
 from jatevo.web.page_limits import count_export
 from jatevo.web.query_values import strangers
@@ -37,15 +36,6 @@ _MINE: Final = "mine"
 # The page's own parameters that mean nothing for a file. They may come along with a link.
 _OF_THE_PAGE: Final = ("by", "sort", "page", "rows", "cursor")
 _KNOWN: Final = (*NARROWING, *OF_RECEIPTS, "step", "zone", "what", "format", *_OF_THE_PAGE)
-
-
-class FileFormat(StrEnum):
-    CSV = "csv"
-    JSONL = "jsonl"
-
-    @property
-    def label(self) -> str:
-        return "CSV" if self is FileFormat.CSV else "JSON Lines"
 
 
 @require_safe
@@ -66,7 +56,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         "steps": [(each.value, f"By {each.value}") for each in _STEPS],
         "states": [(each.value, each.label) for each in VerdictState],
         "zone_name": _zone_name(zone_of(request)),
-        "orgs": Org.objects.all() if user_of(request).is_admin else (),
+        "orgs": Org.objects.values_list("pk", "name") if user_of(request).is_admin else (),
     }
     return render(request, "earnings/export.html", context, status=422 if problems else 200)
 

@@ -27,11 +27,12 @@ def rates_are_set() -> bool:
 class Amounts:
     """Makes exact sums into figures with their as-of time: known, stale, or unknown without a rate.
 
-    `judged`, until when everything is judged, is read unless the caller has it.
+    `judged`, until when everything is judged, and `known`, whether there are rates, are read unless the caller has
+    them.
     """
 
-    def __init__(self, *, at: datetime, judged: datetime | None = None) -> None:
-        self.known = rates_are_set()
+    def __init__(self, *, at: datetime, judged: datetime | None = None, known: bool | None = None) -> None:
+        self.known = rates_are_set() if known is None else known
         self.as_of = (judged or judged_until(at)) if self.known else at
         self.stale = at - self.as_of > STALE_AFTER
 

@@ -1,13 +1,15 @@
 """What the ledger holds for a node, an organisation or the network: available, ready, paid out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, Self
 
 from django.db.models import F, QuerySet, Sum
 
 from earnings.figures.scope import Scope
-from earnings.figures.sums import EXACT
+from earnings.figures.sums import total
 from earnings.models import NodeBalance
 
 
@@ -25,8 +27,11 @@ class Balances:
     exported: Decimal = Decimal(0)
     carried: Decimal = Decimal(0)
 
-    def __add__(self, other: "Balances") -> "Balances":
-        return Balances(*(EXACT.add(getattr(self, name), getattr(other, name)) for name in _ACCOUNTS))
+    @classmethod
+    def of_all(cls, several: Iterable["Balances"]) -> Self:
+        """All of them together."""
+        rows = [_VALUES(each) for each in several]
+        return cls(*map(total, zip(*rows, strict=True)))
 
     @property
     def available(self) -> Decimal:
@@ -34,6 +39,7 @@ class Balances:
 
 
 _ACCOUNTS = ("accrued", "held", "ready", "exported", "carried")
+_VALUES = attrgetter(*_ACCOUNTS)
 
 
 def balances(scope: Scope) -> Balances:
@@ -41,9 +47,9 @@ def balances(scope: Scope) -> Balances:
     return _of(_rows(scope).aggregate(**{f"sum_{name}": Sum(F(name)) for name in _ACCOUNTS}))
 
 
-def balances_by_node(scope: Scope) -> dict[str, Balances]:
-    """By node id. Parts of a cent belong to no node and are left out."""
-    return {str(key): found for key, found in _grouped(_rows(scope), "node_id").items() if key is not None}
+def balances_by_node(scope: Scope) -> dict[str | None, Balances]:
+    """By node id. Parts of a cent belong to no node: they are under None."""
+    return _grouped(_rows(scope), "node_id")
 
 
 def balances_by_org(scope: Scope) -> dict[Any, Balances]:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Sum
 
 from earnings.figures.scope import Scope
 from earnings.figures.sums import Sums, lines
-from earnings.models import Item, Verdict, VerdictState
+from earnings.models import HeldItem, Item, Verdict, VerdictState
 
 
 def items(scope: Scope, *, state: str = "", rule: str = "", cause: str = "") -> QuerySet[Any]:
@@ -16,15 +16,17 @@ def items(scope: Scope, *, state: str = "", rule: str = "", cause: str = "") -> 
 
     `state`, `rule` and `cause` narrow them.
     """
-    behind = lines(scope)
-    if state:
+    # an item has its line's organisation, node, model and day
+    own = scope.narrow(Item.objects.all(), node="node_id", model="model", day="day", line="line_id")
+    if state == VerdictState.HELD:
+        held = HeldItem.objects.filter(day=OuterRef("day"), receipt_id=OuterRef("receipt_id"))
+        for name, wanted in (("rule", rule), ("cause", cause)):
+            held = held.filter(**{name: wanted}) if wanted else held
+        own = own.filter(Exists(held))
+    elif state:
         # lines without any such receipt need not be opened
-        behind = behind.filter(**{f"{state}_receipts__gt": 0})
-    found = with_verdicts(Item.objects.filter(line__in=behind.values("pk")))
-    if scope.first is not None:  # skips partitions
-        found = found.filter(day__gte=scope.first)
-    if scope.last is not None:
-        found = found.filter(day__lte=scope.last)
+        own = own.filter(line__in=lines(scope).filter(**{f"{state}_receipts__gt": 0}).values("pk"))
+    found = with_verdicts(own)
     for name, wanted in (("state", state), ("rule", rule), ("cause", cause)):
         if wanted:
             found = found.filter(**{name: wanted})
@@ -52,7 +54,7 @@ def item_sums(found: QuerySet[Any]) -> Sums:
             sum_output=Sum("tokens_output"),
         )
     )
-    return sum((_sums_of(row) for row in groups), Sums())
+    return Sums.of_all(_sums_of(row) for row in groups)
 
 
 def _sums_of(row: dict[str, Any]) -> Sums:

@@ -18,7 +18,7 @@ from earnings.figures.items import items
 from earnings.figures.jtvo import JtvoRates
 from earnings.figures.scope import Scope
 from earnings.figures.series import MOST_RECEIPTS_BY_HOUR, By, Step, TooManyReceipts
-from earnings.figures.sums import Sums, lines, sums
+from earnings.figures.sums import Sums, lines, receipts
 from earnings.models import VerdictState
 from jatevo.web.paging import group_page
 
@@ -134,7 +134,7 @@ def _by_day(scope: Scope, step: Step, keys: Iterable[str]) -> Groups:
 
 
 def _by_hour(scope: Scope, keys: Iterable[str]) -> Groups:
-    if sums(scope).receipts > MOST_RECEIPTS_BY_HOUR:
+    if receipts(scope) > MOST_RECEIPTS_BY_HOUR:
         raise TooManyReceipts
     found = items(scope).order_by().annotate(start=TruncHour("ts_end", tzinfo=UTC)).values("start", *keys)
     return found.annotate(

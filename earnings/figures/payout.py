@@ -51,9 +51,9 @@ def policy_at(at: datetime) -> Policy:
     return Policy.objects.filter(holds_from__lte=at).order_by("-holds_from")[0]
 
 
-def next_payout_of(balance: Balances, *, at: datetime) -> NextPayout:
-    """The next payout of what these balances belong to, by the policy in force."""
-    policy = policy_at(at)
+def next_payout_of(balance: Balances, *, at: datetime, policy: Policy | None = None) -> NextPayout:
+    """The next payout of what these balances belong to, by the policy in force, which is read unless given."""
+    policy = policy or policy_at(at)
     schedule = Schedule(PayoutInterval(policy.schedule), policy.schedule_day)
     missing = EXACT.subtract(policy.threshold_usd, balance.available)
     return NextPayout(

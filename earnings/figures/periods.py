@@ -58,27 +58,40 @@ def day_periods(
     at: datetime,
     rates: JtvoRates | None = None,
     judged: datetime | None = None,
+    of_days: Mapping[date, Sums] | None = None,
 ) -> list[Period]:
     """The days from `first` to `last`, newest first. Quiet days are included, days ahead are not.
 
-    `rates` and `judged` (until when everything is judged) are read unless the caller has them.
+    `rates`, `judged` (until when everything is judged) and `of_days` (the sums of at least these days) are read
+    unless the caller has them.
     """
     today = at.astimezone(UTC).date()
     last = min(last, today)
-    of_days = sums_by_day(scope.within(first, last))
+    of_days = sums_by_day(scope.within(first, last)) if of_days is None else of_days
     final, paid, known = final_days(first, last), _paid(scope.within(first, last)), rates or JtvoRates()
     days = [last - n * _DAY for n in range((last - first).days + 1)]
     judged = judged or judged_until(at)
     return [_period(day, day, [day], of_days, final, paid, known, today, judged) for day in days]
 
 
-def month_so_far(scope: Scope, *, at: datetime, rates: JtvoRates | None = None) -> Period:
-    """The current month of UTC, which runs."""
+def days_of_month(at: datetime) -> tuple[date, date]:
+    """The first day of the current month of UTC, and today."""
     today = at.astimezone(UTC).date()
-    first = today.replace(day=1)
+    return today.replace(day=1), today
+
+
+def month_so_far(
+    scope: Scope,
+    *,
+    at: datetime,
+    rates: JtvoRates | None = None,
+    of_days: Mapping[date, Sums] | None = None,
+) -> Period:
+    """The current month of UTC, which runs. `of_days` has the sums of at least its days, or they are read."""
+    first, today = days_of_month(at)
     end = (first + timedelta(days=32)).replace(day=1) - _DAY
     days = [first + n * _DAY for n in range((today - first).days + 1)]
-    of_days = sums_by_day(scope.within(first, today))
+    of_days = sums_by_day(scope.within(first, today)) if of_days is None else of_days
     return _period(first, end, days, of_days, {}, {}, rates or JtvoRates(), today, at)
 
 
@@ -94,7 +107,7 @@ def _period(
     judged: datetime,
 ) -> Period:
     known = {day: of_days[day] for day in days if day in of_days}
-    summed = sum(known.values(), Sums())
+    summed = Sums.of_all(known.values())
     # nothing happened on a quiet day, so that it is final once its time is over
     finals = [
         final.get(day, closes_at(day))

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-
-from django.http import QueryDict
+from functools import cached_property, lru_cache
+from urllib.parse import quote
 
 from earnings.figures.scope import NotYours, Scope, scope_for
 from earnings.figures.series import By, Step
@@ -55,12 +55,21 @@ class EarningsQuery:
 
         `from` is a keyword of the language: write `from_`.
         """
-        query = QueryDict(mutable=True)
-        wanted = {**self.given, **{name.rstrip("_"): value for name, value in changes.items()}}
-        for name, value in wanted.items():
-            if value is not None and value != "":
-                query[name] = str(value)
-        return f"?{query.urlencode(safe=',:')}" if query else ""
+        parts = dict(self._parts)  # a page has hundreds of links, so what they share is quoted once
+        for name, value in changes.items():
+            name = name.rstrip("_")
+            parts[name] = "" if value is None or value == "" else _part(name, value)
+        query = "&".join(part for part in parts.values() if part)
+        return f"?{query}" if query else ""
+
+    @cached_property
+    def _parts(self) -> dict[str, str]:
+        return {name: _part(name, value) for name, value in self.given.items() if value != ""}
+
+
+@lru_cache(maxsize=4096)  # a page has hundreds of links with the same few values
+def _part(name: str, value: str | int | date) -> str:
+    return f"{name}={quote(str(value), safe=',:')}"
 
 
 def read_query(params: Mapping[str, str], user: object, *, at: datetime) -> EarningsQuery:

@@ -39,6 +39,10 @@ class Scope:
         """The same for other days."""
         return replace(self, first=first, last=last)
 
+    def has_day(self, day: date) -> bool:
+        """Whether the UTC day is among its days."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
     def of_node(self, node_id: str | None) -> Self:
         return replace(self, node_id=node_id)
 

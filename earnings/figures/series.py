@@ -16,7 +16,7 @@ from django.db.models.functions import TruncHour
 
 from earnings.figures.items import items
 from earnings.figures.scope import Scope
-from earnings.figures.sums import fees_and_held, first_day, sums, total
+from earnings.figures.sums import Sums, fees_and_held, first_day, receipts, total
 from earnings.models import VerdictState
 from jatevo.accounts.models import Org
 from nodes.models import Node
@@ -47,14 +47,14 @@ class Step(StrEnum):
         """The start of the next step."""
         if self is Step.MONTH:
             return (start + timedelta(days=32)).replace(day=1)
-        return (
-            start
-            + {
-                Step.HOUR: timedelta(hours=1),
-                Step.DAY: timedelta(days=1),
-                Step.WEEK: timedelta(days=7),
-            }[self]
-        )
+        return start + _LENGTHS[self]
+
+
+_LENGTHS = {
+    Step.HOUR: timedelta(hours=1),
+    Step.DAY: timedelta(days=1),
+    Step.WEEK: timedelta(days=7),
+}
 
 
 class By(StrEnum):
@@ -98,23 +98,38 @@ class Series:
 
 
 def series(
-    scope: Scope, step: Step, by: By, *, first: date, last: date, at: datetime, judged_until: datetime
+    scope: Scope,
+    step: Step,
+    by: By,
+    *,
+    first: date,
+    last: date,
+    at: datetime,
+    judged_until: datetime,
+    since: datetime | None = None,
+    of_days: Mapping[date, Sums] | None = None,
 ) -> list[Series]:
     """The series of the scope's days from `first` to `last`, largest first.
 
-    Raises TooManyReceipts by hour.
+    `since` (what `known_since` gives) and `of_days` (the sums of at least these days) are read unless the caller has
+    them. Raises TooManyReceipts by hour.
     """
     scope = scope.within(first, last)
-    amounts = _by_hour(scope, by) if step is Step.HOUR else _by_day(scope, step, by)
-    starts = list(_starts(step, first, last, at))
-    since = known_since(scope)
+    if step is Step.HOUR:
+        amounts = _by_hour(scope, by)
+    elif by is By.ALL and of_days is not None:
+        amounts = _from_days({day: sums for day, sums in of_days.items() if scope.has_day(day)}, step)
+    else:
+        amounts = _by_day(scope, step, by)
+    steps = [(start, step.after(start)) for start in _starts(step, first, last, at)]
+    since = since or known_since(scope)
     keys = sorted({key for key, _ in amounts}) or ([""] if by is By.ALL else [])
     found = [
         Series(
             key,
             [
-                _point(step, start, amounts.get((key, start)), since=since, judged_until=judged_until)
-                for start in starts
+                _point(start, end, amounts.get((key, start)), since=since, judged_until=judged_until)
+                for start, end in steps
             ],
         )
         for key in keys
@@ -124,7 +139,10 @@ def series(
 
 def merged(several: Iterable[Series], key: str) -> Series:
     """Several series as one, such as all that have no colour of their own."""
-    rows = zip(*(each.points for each in several), strict=True)
+    every = list(several)
+    if len(every) == 1:
+        return Series(key, every[0].points)
+    rows = zip(*(each.points for each in every), strict=True)
     return Series(key, [_together(row) for row in rows])
 
 
@@ -155,8 +173,17 @@ def _by_day(scope: Scope, step: Step, by: By) -> Found:
     }
 
 
+def _from_days(days: Mapping[date, Sums], step: Step) -> Found:
+    found: dict[tuple[str, datetime], tuple[Decimal, Decimal]] = {}
+    for day, sums_of_day in days.items():
+        key = "", step.start_of(datetime.combine(day, time.min, tzinfo=UTC))
+        fees, held = found.get(key, (Decimal(0), Decimal(0)))
+        found[key] = total((fees, sums_of_day.payable_usd)), total((held, sums_of_day.held_usd))
+    return found
+
+
 def _by_hour(scope: Scope, by: By) -> Found:
-    if sums(scope).receipts > MOST_RECEIPTS_BY_HOUR:
+    if receipts(scope) > MOST_RECEIPTS_BY_HOUR:
         raise TooManyReceipts
     keys = [_KEYS[by]] if by is not By.ALL else []
     hours = (
@@ -187,14 +214,13 @@ def _starts(step: Step, first: date, last: date, at: datetime) -> Iterator[datet
 
 
 def _point(
-    step: Step,
     start: datetime,
+    end: datetime,
     found: tuple[Decimal, Decimal] | None,
     *,
     since: datetime | None,
     judged_until: datetime,
 ) -> Point:
-    end = step.after(start)
     running = end > judged_until
     if found is not None:
         return Point(start, end, *found, running=running)

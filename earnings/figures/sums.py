@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Context, Decimal, Inexact
+from operator import attrgetter
 from typing import Any, Self
 
-from django.db.models import F, Min, QuerySet, Sum
+from django.db.models import F, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncMonth, TruncWeek
 
 from earnings.figures.scope import Scope
@@ -45,8 +46,11 @@ class Sums:
         """The part of the fees that no gateway confirms."""
         return EXACT.subtract(self.payable_usd, self.confirmed_usd)
 
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(_plus(getattr(self, name), getattr(other, name)) for name in NAMES))
+    @classmethod
+    def of_all(cls, several: Iterable["Sums"]) -> Self:
+        """All of them together."""
+        rows = [_VALUES(each) for each in several]
+        return cls(*map(_column_sum, zip(*rows, strict=True)))
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -58,6 +62,7 @@ class Sums:
 
 
 NAMES = tuple(each.name for each in fields(Sums))
+_VALUES = attrgetter(*NAMES)
 _AGGREGATES = {name: Sum(name) for name in NAMES}
 
 
@@ -73,6 +78,16 @@ def sums(scope: Scope) -> Sums:
     """All of the scope in one."""
     rows = _of_nodes(scope) if scope.to_date else _of_days(scope)
     return Sums.of(rows.aggregate(**_AGGREGATES))
+
+
+def fees(scope: Scope) -> Decimal:
+    """The fees alone, which is less to ask for."""
+    return Decimal(_added(scope, "payable_usd"))
+
+
+def receipts(scope: Scope) -> int:
+    """How many receipts."""
+    return int(_added(scope, "receipts"))
 
 
 def sums_by_node(scope: Scope) -> dict[str, Sums]:
@@ -91,9 +106,12 @@ def sums_by_org(scope: Scope) -> dict[Any, Sums]:
     return _grouped(_of_nodes(scope) if scope.to_date else _of_days(scope), "org_id")
 
 
-def sums_by_day(scope: Scope) -> dict[date, Sums]:
-    """By UTC day. Days without receipts are left out."""
-    return _grouped(_of_days(scope), "day")
+def sums_by_day(scope: Scope, *, also: tuple[date, date] | None = None) -> dict[date, Sums]:
+    """By UTC day. Days without receipts are left out. `also`: with the days from the first to the second of these."""
+    if also is None or scope.first is None or scope.last is None:
+        return _grouped(_of_days(scope), "day")
+    days = Q(day__range=(scope.first, scope.last)) | Q(day__range=also)
+    return _grouped(_of_days(scope.within(None, None)).filter(days), "day")
 
 
 def sums_by(scope: Scope, *keys: str) -> dict[tuple[Any, ...], Sums]:
@@ -136,6 +154,15 @@ def final_days(first: date, last: date) -> dict[date, datetime]:
     return dict(FinalDay.objects.filter(day__range=(first, last)).values_list("day", "final_at"))
 
 
+def _column_sum(column: Sequence[Any]) -> Any:
+    return total(column) if isinstance(column[0], Decimal) else sum(column)
+
+
+def _added(scope: Scope, name: str) -> Any:
+    rows = _of_nodes(scope) if scope.to_date else _of_days(scope)
+    return rows.aggregate(added=Sum(name))["added"] or 0
+
+
 def _of_days(scope: Scope) -> QuerySet[Any]:
     if scope.node_id is not None or scope.line_id is not None:
         return lines(scope)
@@ -158,7 +185,3 @@ def _renamed() -> dict[str, Sum]:
 
 def _own(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[f"sum_{name}"] for name in NAMES}
-
-
-def _plus(one: Any, other: Any) -> Any:
-    return EXACT.add(one, other) if isinstance(one, Decimal) else one + other

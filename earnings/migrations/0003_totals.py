@@ -68,10 +68,18 @@ CREATE TRIGGER {table.removeprefix("earnings_")}_by_lines BEFORE INSERT OR UPDAT
 """
     for table in TOTALS
 )
+# A line written between the sums and the triggers would be in no total.
+LOCK = """
+SET LOCAL lock_timeout = '5s';
+LOCK TABLE earnings_line IN SHARE ROW EXCLUSIVE MODE;
+"""
 KEEP = (
-    "".join(_so_far(table, keys) for table, keys in TOTALS.items()) + "".join(map(_trigger, CHANGES)) + GUARDS
+    LOCK
+    + "".join(_so_far(table, keys) for table, keys in TOTALS.items())
+    + "".join(map(_trigger, CHANGES))
+    + GUARDS
 )
-FORGET = "".join(
+FORGET = "SET LOCAL lock_timeout = '5s';" + "".join(
     f"DROP TRIGGER line_totals_on_{kind} ON earnings_line; DROP FUNCTION earnings_total_on_{kind};"
     for kind in CHANGES
 )

@@ -101,6 +101,12 @@ CREATE TRIGGER linebalance_open_on_{kind} AFTER {kind.upper()} ON earnings_lineb
 """  # noqa: S608 - constants
 
 
+# Lines first, as the accrual locks them. A line changed between the sums and the triggers would be in none.
+LOCK = """
+SET LOCAL lock_timeout = '5s';
+LOCK TABLE earnings_line IN SHARE ROW EXCLUSIVE MODE;
+"""
+
 SO_FAR = f"""
 ALTER TABLE earnings_linebalance DISABLE TRIGGER linebalance_by_ledger;
 ALTER TABLE earnings_nodebalance DISABLE TRIGGER nodebalance_by_ledger;
@@ -142,6 +148,7 @@ def _amount() -> models.DecimalField:  # type: ignore[type-arg]
 class Migration(migrations.Migration):
     dependencies = [("earnings", "0007_earlier_default_rate")]
     operations = [
+        migrations.RunSQL(LOCK, migrations.RunSQL.noop),
         migrations.AddField("linebalance", "unconfirmed", _amount()),
         *(migrations.AddField("nodebalance", name, _amount()) for name in SUMS),
         migrations.RunSQL(KEEP, FORGET),

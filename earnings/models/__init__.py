@@ -9,12 +9,13 @@ from earnings.models.items import (
     Line,
     RecheckDay,
     Verdict,
+    VerdictsToDeliver,
 )
 from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, MovementKind, NodeBalance
 from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
 from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
 from earnings.models.statements import StatementPreference
-from earnings.models.totals import DayTotal, NodeTotal
+from earnings.models.totals import DayTotal, HeldTotal, NodeTotal
 from earnings.models.wallets import Chain, Wallet, WalletState
 from earnings.rules.verdicts import VerdictState
 
@@ -27,6 +28,7 @@ __all__ = [
     "ExportFile",
     "FinalDay",
     "HeldItem",
+    "HeldTotal",
     "Item",
     "JtvoRate",
     "JudgedCoverage",
@@ -48,6 +50,7 @@ __all__ = [
     "StatementPreference",
     "Verdict",
     "VerdictState",
+    "VerdictsToDeliver",
     "Wallet",
     "WalletState",
 ]

@@ -5,7 +5,9 @@ on it are appended, and the newest holds. Migration 0002 makes both partitioned 
 database refuse changes.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 
 from earnings.models.amounts import usd
 from earnings.rules.verdicts import VerdictState
@@ -211,3 +213,21 @@ class RecheckDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id} {self.day}"
+
+
+class VerdictsToDeliver(models.Model):
+    """Verdicts that the search of receipts does not have yet: those of `days` with ids in a range.
+
+    The database inserts it with the verdicts (migration 0012), whoever appends them.
+    """
+
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    days = ArrayField(models.DateField())
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.first_id} to {self.last_id}"

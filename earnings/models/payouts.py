@@ -42,6 +42,7 @@ class Payout(models.Model):
     ended_at = models.DateTimeField(null=True)
     ended_by = models.CharField(max_length=320, blank=True)
     end_reason = models.TextField(blank=True)
+    payment = models.ForeignKey("Payment", on_delete=models.PROTECT, null=True, related_name="payouts")
 
     class Meta:
         ordering = ["-id"]

@@ -1,6 +1,6 @@
-"""Totals of lines, so that no page sums hundreds of thousands of them. The database keeps them (migration 0003).
+"""Totals of lines and of held items, so that no page sums hundreds of thousands of them.
 
-A statement trigger on lines adds each change to both tables. Nothing else writes them.
+The database keeps them: statement triggers add each change (migrations 0003 and 0011). Nothing else writes them.
 """
 
 from django.db import models
@@ -57,3 +57,26 @@ class DayTotal(_Sums):
 
     def __str__(self) -> str:
         return f"{self.org_id} {self.day} {self.model}: {self.payable_usd} USD"
+
+
+class HeldTotal(models.Model):
+    """What is held of an organisation's receipts of one UTC day for one cause. 0 once nothing is held any more.
+
+    A statement trigger on held items keeps it (migration 0011).
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    rule = models.CharField(max_length=20)
+    cause = models.CharField(max_length=20, blank=True)
+    receipts = models.BigIntegerField()
+    fees_usd = usd()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "day", "rule", "cause"], name="held_total_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.day} {self.rule}: {self.fees_usd} USD"

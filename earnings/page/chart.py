@@ -8,6 +8,7 @@ from decimal import Decimal
 from earnings.figures.query import EarningsQuery
 from earnings.figures.series import By, Point, Series, Step, TooManyReceipts, merged, series
 from earnings.figures.sums import total
+from earnings.page.shared import SharedReads
 from jatevo.accounts.models import Org
 from jatevo.web.json import dump
 from jatevo.web.templatetags.money import usd_words
@@ -45,6 +46,13 @@ class Part:
     def total_usd(self) -> Decimal:
         return total(amount for amount in self.amounts if amount is not None)
 
+    @property
+    def path(self) -> str:
+        """The bars as the data of one SVG path, because a template takes long to write hundreds of elements."""
+        return "".join(
+            f"M{bar.x:g} {bar.y:g}h{bar.width:g}v{bar.height:g}h{-bar.width:g}z" for bar in self.bars
+        )
+
 
 @dataclass(frozen=True)
 class Row:
@@ -79,7 +87,7 @@ class EarningsChart:
         return self.top_usd / 2
 
 
-def chart_of(query: EarningsQuery, *, at: datetime, judged_until: datetime) -> EarningsChart:
+def chart_of(query: EarningsQuery, read: SharedReads) -> EarningsChart:
     """The chart of the query's days, cut by its step and split by its `by`."""
     try:
         found = series(
@@ -88,8 +96,10 @@ def chart_of(query: EarningsQuery, *, at: datetime, judged_until: datetime) -> E
             query.by,
             first=query.first,
             last=query.last,
-            at=at,
-            judged_until=judged_until,
+            at=read.at,
+            judged_until=read.judged,
+            since=read.since,
+            of_days=read.days,
         )
     except TooManyReceipts:
         return EarningsChart(query.step, (), (), refused=True)
@@ -108,7 +118,7 @@ def _labelled(found: Sequence[Series], by: By) -> list[tuple[str, str, Series]]:
         for each, tone in zip(shown, TONES, strict=False)
     ]
     if rest := found[MOST_SERIES:]:
-        parts.append((f"{len(rest)} others", OTHERS_TONE, merged(rest, "")))
+        parts.append((f"{len(rest)} other{'s' if len(rest) != 1 else ''}", OTHERS_TONE, merged(rest, "")))
     return parts
 
 
@@ -124,12 +134,13 @@ def _drawn(step: Step, parts: list[tuple[str, str, Series]], whole: Series) -> E
     ]
     top = _round_top(max(heights, default=Decimal(0)))
     since, until = points[0].start, points[-1].end
+    boxes = [_box(point, since, until) for point in points]
     base = [Decimal(0)] * len(points)
     drawn = []
     for label, tone, amounts, key in columns:
-        drawn.append(Part(key, label, tone, amounts, _stack(points, amounts, base, top, since, until)))
+        drawn.append(Part(key, label, tone, amounts, _stack(boxes, amounts, base, top)))
     if any(held):
-        bars = _stack(points, held, base, top, since, until)
+        bars = _stack(boxes, held, base, top)
         drawn.append(Part(_HATCHED, "Held", HELD_TONE, held, bars, hatched=True))
     return EarningsChart(
         step=step,
@@ -148,25 +159,19 @@ def _drawn(step: Step, parts: list[tuple[str, str, Series]], whole: Series) -> E
         top_usd=top,
         data=_data(points, drawn),
         words=dump([_words(step, point, drawn, place) for place, point in enumerate(points)]).decode(),
-        unknown=[_box(point, since, until) for point in points if point.fees_usd is None],
+        unknown=[box for box, point in zip(boxes, points, strict=True) if point.fees_usd is None],
         ends=(_when(step, points[0]), _when(step, points[-1])),
     )
 
 
 def _stack(
-    points: Sequence[Point],
-    amounts: Sequence[Decimal | None],
-    base: list[Decimal],
-    top: Decimal,
-    since: datetime,
-    until: datetime,
+    boxes: Sequence[Bar], amounts: Sequence[Decimal | None], base: list[Decimal], top: Decimal
 ) -> list[Bar]:
-    """The bars of one part on top of `base`, which grows by them."""
+    """The bars of one part on top of `base`, which grows by them. `boxes` are the steps' whole heights."""
     bars = []
-    for place, (point, amount) in enumerate(zip(points, amounts, strict=True)):
+    for place, (box, amount) in enumerate(zip(boxes, amounts, strict=True)):
         if not amount:
             continue
-        box = _box(point, since, until)
         gap = min(1.0, box.width / 6)
         height = HEIGHT * float(amount / top)
         y = HEIGHT - HEIGHT * float(base[place] / top) - height

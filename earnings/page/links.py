@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from django.urls import reverse
-
 from earnings.figures.periods import Period
 from earnings.figures.query import EarningsQuery
+from earnings.figures.sums import Sums
 from earnings.page.node_rows import EarnerRow
 from earnings.page.summary import Summary
+from jatevo.web.routes import path_to
 from jatevo.web.templatetags.money import usd_words
 
 _STATES = ("payable", "held", "excluded")
@@ -18,17 +18,14 @@ _STATES = ("payable", "held", "excluded")
 def receipts_url(query: EarningsQuery, **changes: str | date | None) -> str:
     """The receipts behind a figure. A chart's step and split are no part of it; the days always are."""
     days = {"from_": query.first, "to": query.last, "step": None, "by": None}
-    return f"{reverse('earnings:receipts')}{query.suffix(**{**days, **changes})}"
+    return f"{path_to('earnings:receipts')}{query.suffix(**{**days, **changes})}"
 
 
 def summary_links(query: EarningsQuery, summary: Summary) -> dict[str, Any]:
     """Links of the figures at the top, and the words below them."""
     month = summary.month
     sums = summary.sums
-    links: dict[str, str] = {
-        state: receipts_url(query, state=state) if getattr(sums, f"{state}_receipts") else ""
-        for state in _STATES
-    }
+    links = _by_state(query, sums)
     links["month"] = receipts_url(query, state="payable", from_=month.start, to=month.end)
     days = f"{query.days} day{'s' if query.days != 1 else ''}"
     hints = {
@@ -53,28 +50,33 @@ def summary_links(query: EarningsQuery, summary: Summary) -> dict[str, Any]:
 
 
 def day_links(query: EarningsQuery, periods: Iterable[Period]) -> list[tuple[Period, dict[str, str]]]:
-    """The periods, each with links to its receipts."""
-    return [
-        (
-            period,
-            {"all": receipts_url(query, from_=period.start, to=period.end)}
-            | {
-                state: receipts_url(query, state=state, from_=period.start, to=period.end)
-                for state in _STATES
-            },
-        )
-        for period in periods
-    ]
+    """The periods, each with links to its receipts, '' where it has none."""
+    found = []
+    for period in periods:
+        days = {"from_": period.start, "to": period.end}
+        links = _by_state(query, period.sums, **days)
+        links["all"] = receipts_url(query, **days) if period.sums.receipts else ""
+        found.append((period, links))
+    return found
 
 
 def earner_links(query: EarningsQuery, rows: Iterable[EarnerRow]) -> list[tuple[EarnerRow, dict[str, str]]]:
-    """The rows, each with links to its own page and its receipts."""
+    """The rows, each with links to its own page and its receipts, '' where it has none."""
     found = []
     for row in rows:
         narrowed = {"node" if row.node else "org": row.key}
-        links = {state: receipts_url(query, state=state, **narrowed) for state in _STATES}
-        found.append((row, {"self": query.suffix(**narrowed), **links}))
+        links = _by_state(query, row.sums, **narrowed)
+        links["self"] = query.suffix(**narrowed)
+        found.append((row, links))
     return found
+
+
+def _by_state(query: EarningsQuery, sums: Sums, **changes: str | date) -> dict[str, str]:
+    """The payable, held and excluded receipts, '' where there are none."""
+    every = receipts_url(query, state=None, **changes)  # which always names the days
+    return {
+        state: f"{every}&state={state}" if getattr(sums, f"{state}_receipts") else "" for state in _STATES
+    }
 
 
 def _receipts(number: int, words: str) -> str:

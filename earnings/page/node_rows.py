@@ -1,11 +1,12 @@
 """The table of nodes, or for all organisations of organisations: what each earned in the chosen days."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from earnings.figures.balances import Balances, balances_by_node, balances_by_org
 from earnings.figures.query import EarningsQuery
+from earnings.figures.scope import Scope
 from earnings.figures.sums import Sums, sums_by_node, sums_by_org
 from jatevo.accounts.models import Org
 from nodes.models import Node
@@ -72,38 +73,47 @@ class Earners:
         return other if self.sort == first else first
 
 
-def earners_of(query: EarningsQuery, sort: str) -> Earners:
+def earners_balances(scope: Scope) -> dict[Any, Balances]:
+    """The balances of the earners of the scope. Parts of a cent, which belong to no node, are under None."""
+    return balances_by_node(scope) if _of_nodes(scope) else balances_by_org(scope)
+
+
+def earners_of(query: EarningsQuery, sort: str, balances: Mapping[Any, Balances]) -> Earners:
     """The nodes of the organisation (of the chosen one); without one, the organisations of the network."""
     scope = query.scope
-    of_nodes = scope.org_id is not None or scope.node_id is not None
+    of_nodes = _of_nodes(scope)
     if of_nodes:
-        rows = _nodes(query)
+        rows = _nodes(query, balances)
     else:
-        found, held = sums_by_org(scope), balances_by_org(scope)
+        found = sums_by_org(scope)
         rows = [
             EarnerRow(
-                str(org.pk), org.name, found.get(org.pk, Sums()), held.get(org.pk, Balances()), node=False
+                str(org_id), name, found.get(org_id, Sums()), balances.get(org_id, Balances()), node=False
             )
-            for org in Org.objects.all()
+            for org_id, name in Org.objects.values_list("pk", "name")
         ]
     wanted = sort if sort.removeprefix("-") in _BY_KEY else DEFAULT
     column = _BY_KEY[wanted.removeprefix("-")]
     rows.sort(key=lambda row: row.name)
     rows.sort(key=column.value, reverse=wanted.startswith("-"))
-    whole = EarnerRow("", "Total", Sums(), Balances())
-    for row in rows:
-        whole = replace(whole, sums=whole.sums + row.sums, balance=whole.balance + row.balance)
+    whole = EarnerRow(
+        "", "Total", Sums.of_all(row.sums for row in rows), Balances.of_all(row.balance for row in rows)
+    )
     return Earners(rows, whole, wanted, of_nodes)
 
 
-def _nodes(query: EarningsQuery) -> list[EarnerRow]:
+def _of_nodes(scope: Scope) -> bool:
+    return scope.org_id is not None or scope.node_id is not None
+
+
+def _nodes(query: EarningsQuery, balances: Mapping[Any, Balances]) -> list[EarnerRow]:
     scope = query.scope
-    found, balances = sums_by_node(scope), balances_by_node(scope)
+    found = sums_by_node(scope)
     nodes = Node.objects.order_by("pk")
     own = scope.narrow(nodes, node="pk").values_list("pk", "status", "region")
     known = {node_id: (status, region) for node_id, status, region in own}
     # nodes that changed hands still have earnings of their former organisation
-    elsewhere = {*found, *balances} - set(known)
+    elsewhere = {*found, *balances} - {None, *known}
     former = nodes.filter(pk__in=elsewhere).values_list("pk", flat=True) if elsewhere else ()
     gone = dict.fromkeys(former, ("", ""))
     return [

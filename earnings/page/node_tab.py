@@ -9,6 +9,7 @@ from earnings.figures.region import region_median
 from earnings.page.links import day_links, summary_links
 from earnings.page.nothing import why_nothing
 from earnings.page.payable_now import hint_of, payable_now
+from earnings.page.shared import read_shared
 from earnings.page.summary import summary_of
 from earnings.page.wallet_card import wallet_card
 from jatevo.accounts.models import User
@@ -22,14 +23,24 @@ def tab_of(node: Node, reader: User, at: datetime) -> dict[str, Any]:
     """The context of the tab: the last 30 days, what is under way, and the last days one by one."""
     query: EarningsQuery = read_query({"node": node.pk}, reader, at=at)
     scope = query.scope
-    summary = summary_of(scope, at=at)
-    payable = payable_now(scope, node, at=at)
+    read = read_shared(scope, at=at)
+    summary = summary_of(scope, read)
+    payable = payable_now(scope, node, policy=read.policy, at=at)
     today = at.astimezone(UTC).date()
     return summary_links(query, summary) | {
         "query": query,
         "summary": summary,
         "history_linked": day_links(
-            query, day_periods(scope, today - timedelta(days=DAYS_SHOWN - 1), today, at=at)
+            query,
+            day_periods(
+                scope,
+                today - timedelta(days=DAYS_SHOWN - 1),
+                today,
+                at=at,
+                rates=read.jtvo_rates,
+                judged=read.judged,
+                of_days=read.days,
+            ),
         ),
         "wallet": wallet_card(scope, at=at),
         "payable": payable,

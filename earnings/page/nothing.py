@@ -31,7 +31,9 @@ def why_nothing(node: Node, scope: Scope, *, at: datetime) -> Sequence[NothingCa
     )
     explanation = explanation_of(node, at=at)
     since = at - timedelta(days=1)
-    probes = node.probes.filter(received_at__gte=since).aggregate(
+    # a probe that counts for nothing is no cause
+    counted_probes = node.probes.filter(received_at__gte=since).exclude(counts_as="")
+    probes = counted_probes.aggregate(
         failed=Count("id", filter=Q(ok=False)), passed=Count("id", filter=Q(ok=True))
     )
     facts = NothingFacts(
@@ -50,6 +52,7 @@ def why_nothing(node: Node, scope: Scope, *, at: datetime) -> Sequence[NothingCa
         ],
         payable_usd=found.payable_usd,
         days=DAYS,
+        reachable=node.reachable,
     )
     return causes_of_nothing(facts)
 

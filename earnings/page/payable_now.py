@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from earnings.figures.payout import policy_at
 from earnings.figures.scope import Scope
+from earnings.models import Policy
 from earnings.payouts.candidates import candidates
 from earnings.payouts.judging import rules_of
 from earnings.rules.eligibility import EligibilityRule
@@ -48,14 +48,13 @@ class PayableNow:
     nodes: int
 
 
-def payable_now(scope: Scope, node: Node | None, *, at: datetime) -> PayableNow | None:
-    """The rules for a payout now. None for the whole network, for no nodes, and for too many."""
+def payable_now(scope: Scope, node: Node | None, *, policy: Policy, at: datetime) -> PayableNow | None:
+    """The rules for a payout now, by the policy in force. None for the whole network, for no nodes, and for too many."""
     if scope.org_id is None and node is None:
         return None
     wanted = [node.pk] if node is not None else _nodes(scope.org_id)
     if not wanted or len(wanted) > MOST_NODES:
         return None
-    policy = policy_at(at)
     org_id = scope.org_id or (node.org_id if node is not None else None)
     found = candidates(wanted, policy=policy, at=at, org_id=org_id)
     judged = {

@@ -6,16 +6,16 @@ from datetime import datetime
 from decimal import Decimal
 
 from earnings.figures.as_of import Amounts
-from earnings.figures.balances import balances
+from earnings.figures.balances import Balances, balances
 from earnings.figures.held import HeldCause, held_by_cause
 from earnings.figures.jtvo import JtvoEstimate, JtvoRates
 from earnings.figures.payout import NextPayout, next_payout_of
 from earnings.figures.periods import Period, month_so_far
 from earnings.figures.scope import Scope
-from earnings.figures.sums import Sums, sums, sums_by_day
+from earnings.figures.sums import Sums, fees
 from earnings.figures.verdicts import cause_label
 from earnings.models import JtvoRate
-from jatevo.flags.registry import Flag, enabled
+from earnings.page.shared import SharedReads
 from jatevo.web.figures import Amount
 
 
@@ -62,28 +62,29 @@ class Summary:
     stale: bool
 
 
-def summary_of(scope: Scope, *, at: datetime, judged: datetime | None = None) -> Summary:
+def summary_of(scope: Scope, read: SharedReads) -> Summary:
     """The figures of the scope. A constant number of queries."""
-    amounts = Amounts(at=at, judged=judged)
-    by_day = sums_by_day(scope)
-    chosen = sum(by_day.values(), Sums())
-    balance = balances(scope)
-    rates = JtvoRates() if enabled(Flag.SHOW_JTVO_ESTIMATES) else None
+    at, rates = read.at, read.jtvo_rates
+    amounts = Amounts(at=at, judged=read.judged, known=read.known)
+    by_day = {day: of_day for day, of_day in read.days.items() if scope.has_day(day)}
+    chosen = Sums.of_all(by_day.values())
+    # the balances of the earners, where the page reads them anyway, add up to the scope's
+    balance = balances(scope) if read.balances is None else Balances.of_all(read.balances.values())
     return Summary(
         sums=chosen,
         fees=amounts.of(chosen.fees_usd),
         unconfirmed=amounts.of(chosen.unconfirmed_usd),
         held=amounts.of(chosen.held_usd),
         excluded=amounts.of(chosen.excluded_usd),
-        to_date=amounts.of(sums(scope.within(None, None)).fees_usd),
+        to_date=amounts.of(fees(scope.within(None, None))),
         available=amounts.of(balance.available),
         ready=amounts.of(balance.ready),
         paid_out=amounts.of(balance.exported),
         carried_usd=balance.carried,
         held_lines=[_line(each) for each in held_by_cause(scope)],
-        jtvo=_jtvo(rates, rates.estimate(by_day), amounts, at) if rates is not None else None,
-        next_payout=next_payout_of(balance, at=at),
-        month=month_so_far(scope, at=at, rates=rates or JtvoRates([])),
+        jtvo=_jtvo(rates, rates.estimate(by_day), amounts, at) if read.with_jtvo else None,
+        next_payout=next_payout_of(balance, at=at, policy=read.policy),
+        month=month_so_far(scope, at=at, rates=rates if read.with_jtvo else JtvoRates([]), of_days=read.days),
         known=amounts.known,
         as_of=amounts.as_of,
         stale=amounts.stale,

@@ -8,12 +8,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from earnings.figures.as_of import judged_until, rates_are_set
 from earnings.figures.periods import Period, day_periods
 from earnings.figures.query import EarningsQuery, read_query
 from earnings.figures.region import region_median
 from earnings.figures.scope import NotYours
-from earnings.figures.series import By, Step, known_since
+from earnings.figures.series import By, Step
 from earnings.figures.verdicts import cause_label
 from earnings.page.chart import chart_of
 from earnings.page.item import shown_item
@@ -22,11 +21,11 @@ from earnings.page.node_rows import COLUMNS, earners_of
 from earnings.page.nothing import why_nothing
 from earnings.page.payable_now import hint_of, payable_now
 from earnings.page.receipts_behind import receipts_behind
+from earnings.page.shared import SharedReads, read_shared
 from earnings.page.summary import summary_of
 from earnings.page.wallet_card import wallet_card
 from jatevo.accounts.models import Org
 from jatevo.accounts.permissions import Permission, require, user_of
-from jatevo.flags.registry import Flag, enabled
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.models import Node
 
@@ -34,6 +33,7 @@ POLL_SECONDS = 15
 CHART_POLL_SECONDS = 60
 ROWS_PER_PAGE = 25
 DAYS_PER_PAGE = 14
+_SHOWN = ("sort", "page", "rows", "table")  # what of the page is shown, beside what the query asks for
 _FRAGMENTS = {"earnings-summary": "summary", "earnings-chart": "chart", "earnings-tables": "tables"}
 _STEPS = {Step.HOUR: "Hours", Step.DAY: "Days", Step.WEEK: "Weeks", Step.MONTH: "Months"}
 _BYS = {By.ALL: "All", By.NODE: "By node", By.MODEL: "By model", By.ORG: "By organisation"}
@@ -46,11 +46,11 @@ def home(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     query = _query(request, now)
     part = wanted_fragment(request, _FRAGMENTS)
-    node, judged = _the_node(query), judged_until(now)
+    node, read = _the_node(query), read_shared(query.scope, at=now, of_earners=part in (None, "tables"))
     context: dict[str, Any] = {
         "query": query,
         "is_admin": user_of(request).is_admin,
-        "here": f"{request.path}{query.suffix(sort=request.GET.get('sort'), page=request.GET.get('page'), rows=request.GET.get('rows'))}",
+        "here": f"{request.path}{query.suffix(**{name: request.GET.get(name) for name in _SHOWN})}",
         "node": node,
         # a file covers the same days, whatever the chart shows
         "export_suffix": query.suffix(from_=query.first, to=query.last, step=None, by=None),
@@ -58,16 +58,19 @@ def home(request: HttpRequest) -> HttpResponse:
         "chart_poll_seconds": CHART_POLL_SECONDS,
     }
     if part in (None, "summary"):
-        context |= _summary(query, node, now, judged)
+        context |= _summary(query, node, read)
     if part in (None, "chart"):
-        context |= _chart(query, now, judged)
+        context |= _chart(query, read, with_table=request.GET.get("table") == "1")
     if part in (None, "tables"):
-        context |= _tables(request, query, now, judged)
+        context |= _tables(request, query, read)
     if part is None:
         context |= {
             "presets": _presets(query, now),
-            "orgs": Org.objects.all() if context["is_admin"] else (),
-            "has_nodes": query.org is None or Node.objects.filter(org=query.org).exists(),
+            "orgs": Org.objects.values_list("pk", "name") if context["is_admin"] else (),
+            "has_nodes": query.org is None
+            or node is not None
+            or context["payable"] is not None
+            or Node.objects.filter(org=query.org).exists(),
         }
     return page_or_fragment(request, "earnings/home.html", context, fragments=_FRAGMENTS)
 
@@ -85,7 +88,7 @@ def receipts(request: HttpRequest) -> HttpResponse:
         "cause_words": cause_label(query.rule, query.cause),
         "sums_hint": "Summed from these receipts just now"
         if behind.singly
-        else "From the sums of their lines",
+        else "From the totals that are kept of them",
         "export_suffix": query.suffix(step=None, by=None)
         if query.scope.line_id
         else query.suffix(from_=query.first, to=query.last, step=None, by=None),
@@ -134,14 +137,16 @@ def _the_node(query: EarningsQuery) -> Node | None:
         nodes = nodes.filter(org_id=query.scope.org_id)
     if query.scope.node_id is not None:
         return nodes.filter(pk=query.scope.node_id).first()
-    found = list(nodes[:2])
-    return found[0] if len(found) == 1 else None
+    # most organisations have several nodes, of which none is wanted
+    several = len(nodes.values_list("pk")[:2]) > 1
+    return None if several else nodes.first()
 
 
-def _summary(query: EarningsQuery, node: Node | None, at: datetime, judged: datetime) -> dict[str, Any]:
-    summary = summary_of(query.scope, at=at, judged=judged)
+def _summary(query: EarningsQuery, node: Node | None, read: SharedReads) -> dict[str, Any]:
+    at = read.at
+    summary = summary_of(query.scope, read)
     earns_nothing = node is not None and not summary.sums.fees_usd
-    payable = payable_now(query.scope, node, at=at)
+    payable = payable_now(query.scope, node, policy=read.policy, at=at)
     return summary_links(query, summary) | {
         "summary": summary,
         "payable": payable,
@@ -152,15 +157,22 @@ def _summary(query: EarningsQuery, node: Node | None, at: datetime, judged: date
     }
 
 
-def _chart(query: EarningsQuery, at: datetime, judged: datetime) -> dict[str, Any]:
+def _chart(query: EarningsQuery, read: SharedReads, *, with_table: bool) -> dict[str, Any]:
+    """The chart, and its table if that is wanted: it has hundreds of amounts."""
+    table = 1 if with_table else None
     splits = [By.ALL, By.MODEL, By.NODE if query.scope.org_id or query.scope.node_id else By.ORG]
     return {
-        "chart": chart_of(query, at=at, judged_until=judged),
+        "chart": chart_of(query, read),
         "steps": [
-            (step, label, query.suffix(step=step.value, **_fitting(query, step)))
+            (step, label, query.suffix(step=step.value, table=table, **_fitting(query, step)))
             for step, label in _STEPS.items()
         ],
-        "bys": [(by, _BYS[by], query.suffix(by=by.value if by is not By.ALL else None)) for by in splits],
+        "bys": [
+            (by, _BYS[by], query.suffix(by=by.value if by is not By.ALL else None, table=table))
+            for by in splits
+        ],
+        "with_table": with_table,
+        "table_url": query.suffix(table=None if with_table else 1),
     }
 
 
@@ -171,10 +183,10 @@ def _fitting(query: EarningsQuery, step: Step) -> dict[str, str | None]:
     return {}
 
 
-def _tables(request: HttpRequest, query: EarningsQuery, at: datetime, judged: datetime) -> dict[str, Any]:
-    earners = earners_of(query, request.GET.get("sort", ""))
+def _tables(request: HttpRequest, query: EarningsQuery, read: SharedReads) -> dict[str, Any]:
+    earners = earners_of(query, request.GET.get("sort", ""), read.balances or {})
     rows = Paginator(earners.rows, ROWS_PER_PAGE).get_page(request.GET.get("rows"))
-    days, history = _history(query, request.GET.get("page", ""), at, judged)
+    days, history = _history(query, request.GET.get("page", ""), read)
     # a page of the one list keeps the place in the other
     place = {"page": request.GET.get("page"), "rows": request.GET.get("rows")}
     return {
@@ -190,24 +202,31 @@ def _tables(request: HttpRequest, query: EarningsQuery, at: datetime, judged: da
         ],
         "history_linked": day_links(query, history),
         "history_links": _links(days, request.path, query, "page", place | {"sort": request.GET.get("sort")}),
-        "show_jtvo": enabled(Flag.SHOW_JTVO_ESTIMATES) and any(period.jtvo.rates for period in history),
+        "show_jtvo": read.with_jtvo and any(period.jtvo.rates for period in history),
     }
 
 
-def _history(
-    query: EarningsQuery, page: str, at: datetime, judged: datetime
-) -> tuple[Page[date], list[Period]]:
+def _history(query: EarningsQuery, page: str, read: SharedReads) -> tuple[Page[date], list[Period]]:
     """One page of the chosen days, newest first."""
-    if not rates_are_set():  # then no amount is known, and a zero would say that it is
+    if not read.known:  # then no amount is known, and a zero would say that it is
         return Paginator([], DAYS_PER_PAGE).get_page(1), []
     # days before there was anything are not listed
-    since = known_since(query.scope)
+    since = read.since
     first = max(query.first, since.astimezone(UTC).date()) if since is not None else query.first
     days = [query.last - timedelta(days=n) for n in range((query.last - first).days + 1)]
     if not days:
         return Paginator(days, DAYS_PER_PAGE).get_page(1), []
     shown = Paginator(days, DAYS_PER_PAGE).get_page(page)
-    return shown, day_periods(query.scope, shown.object_list[-1], shown.object_list[0], at=at, judged=judged)
+    first, last = shown.object_list[-1], shown.object_list[0]
+    return shown, day_periods(
+        query.scope,
+        first,
+        last,
+        at=read.at,
+        rates=read.jtvo_rates,
+        judged=read.judged,
+        of_days=read.days,
+    )
 
 
 def _links(

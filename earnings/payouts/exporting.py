@@ -155,12 +155,16 @@ def _write(
     )
     Payment.objects.bulk_create(payments)
     _post(wallets, payments, at=at, actor=actor_of(by).id)
-    exported = [payout for each in wallets for payout in each.payouts]
+    paid = [
+        (payout, payment) for each, payment in zip(wallets, payments, strict=True) for payout in each.payouts
+    ]
+    exported = [payout for payout, _ in paid]
     with connection.cursor() as cursor:
         cursor.execute(
             _EXPORTED_SQL,
             {
                 "payouts": [each.pk for each in exported],
+                "payments": [payment.pk for _, payment in paid],
                 "amounts": [each.amount_usd for each in exported],
                 "unconfirmed": [each.unconfirmed_usd for each in exported],
             },
@@ -196,9 +200,10 @@ def _payment(to: _ToWallet, number: int) -> Payment:
 
 # bulk_update would build an expression for each row
 _EXPORTED_SQL = """
-UPDATE earnings_payout p SET state = 'exported', amount_usd = paid.amount_usd, unconfirmed_usd = paid.unconfirmed_usd
-FROM unnest(%(payouts)s::bigint[], %(amounts)s::numeric[], %(unconfirmed)s::numeric[])
-     AS paid (id, amount_usd, unconfirmed_usd)
+UPDATE earnings_payout p SET state = 'exported', payment_id = paid.payment_id, amount_usd = paid.amount_usd,
+       unconfirmed_usd = paid.unconfirmed_usd
+FROM unnest(%(payouts)s::bigint[], %(payments)s::bigint[], %(amounts)s::numeric[], %(unconfirmed)s::numeric[])
+     AS paid (id, payment_id, amount_usd, unconfirmed_usd)
 WHERE p.id = paid.id
 """
 _READY_TO_PAYMENTS_SQL = """

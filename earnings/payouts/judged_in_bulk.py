@@ -13,13 +13,15 @@ from django.db import connection
 
 from earnings.models import Policy
 from earnings.payouts.candidates import facts_of_all
+from earnings.payouts.paid_alone import PAID_ALONE_SQL, alone_since
 from earnings.rules.rounding import CENT
 
 
 class BulkJudged(NamedTuple):
     """What marking a node ready would do now, for the organisation that it earned for.
 
-    `wallet_usd` is what the address would get with all other amounts that are available or in open payouts.
+    `wallet_usd` is what the address would get with all other amounts that are available or in open payouts, and
+    with what one admin alone paid to it lately.
     """
 
     node_id: str
@@ -32,7 +34,7 @@ class BulkJudged(NamedTuple):
 
 # One condition for each of the eligibility rules, in their order.
 _SQL = """
-WITH facts AS MATERIALIZED ({facts}), judged AS (
+WITH facts AS MATERIALIZED ({facts}), alone AS MATERIALIZED ({alone}), judged AS (
     SELECT node_id, org_id, open_payout_id, unconfirmed,
            CASE WHEN open_payout_id IS NULL THEN available ELSE ready + owed END AS amount,
            available >= %(threshold)s
@@ -42,8 +44,8 @@ WITH facts AS MATERIALIZED ({facts}), judged AS (
                AND COALESCE(reputation >= %(reputation)s, false)
                AND (waiting <= 0 OR available > 0) AS possible,
            sum(CASE WHEN open_payout_id IS NULL THEN available ELSE ready + owed END)
-               OVER (PARTITION BY chain, address) AS of_wallet
-    FROM facts
+               OVER (PARTITION BY chain, address) + COALESCE(alone.paid, 0) AS of_wallet
+    FROM facts LEFT JOIN alone USING (chain, address)
 )
 SELECT node_id, org_id, possible,
        %(has_second)s AND (COALESCE(GREATEST(amount, of_wallet) >= %(confirm_from)s::numeric, false)
@@ -60,6 +62,7 @@ def judge_all(*, policy: Policy, at: datetime, admins: int) -> list[BulkJudged]:
     facts, params = facts_of_all(policy=policy, at=at)
     params |= {
         "at": at,
+        "alone_since": alone_since(at),
         "threshold": max(policy.threshold_usd, CENT),
         "reputation": policy.minimum_reputation,
         "has_second": admins > 1,
@@ -67,5 +70,5 @@ def judge_all(*, policy: Policy, at: datetime, admins: int) -> list[BulkJudged]:
         "confirm_unconfirmed": policy.confirm_unconfirmed,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_SQL.format(facts=facts), params)
+        cursor.execute(_SQL.format(facts=facts, alone=PAID_ALONE_SQL), params)
         return [BulkJudged(*row) for row in cursor.fetchall()]

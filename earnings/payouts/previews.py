@@ -11,7 +11,9 @@ from earnings.payouts import judged_in_bulk as in_bulk
 from earnings.payouts.candidates import Candidate, candidates
 from earnings.payouts.judged_in_bulk import BulkJudged
 from earnings.payouts.judging import may_override, rules_of, second_admin, wallet_totals
+from earnings.payouts.paid_alone import paid_alone
 from earnings.rules.eligibility import EligibilityKey, EligibilityRule
+from earnings.rules.pricing import exact_sum
 from earnings.rules.second_person import SecondPerson
 from jatevo.accounts.models import Role, User
 
@@ -58,10 +60,20 @@ def preview(
         for each in found
     }
     totals = wallet_totals([*((each, amounts[each.key]) for each in found), *_other_open(found, policy, at)])
+    alone = paid_alone(at=at)
     admins = _admins()
     return [
-        _preview(each, amounts[each.key], totals[each.chain, each.address], override, policy, admins, at)
+        _preview(
+            each,
+            amounts[each.key],
+            exact_sum([totals[address], alone.get(address, Decimal(0))]),
+            override,
+            policy,
+            admins,
+            at,
+        )
         for each in found
+        for address in [(each.chain, each.address)]
     ]
 
 
@@ -85,10 +97,12 @@ def preview_judged(judged: Sequence[BulkJudged], *, at: datetime) -> list[Previe
 
 
 def preview_of(payouts: Sequence[Payout], *, at: datetime) -> dict[int, Preview]:
-    """The open payouts judged by what is so now, by their ids."""
+    """The open payouts judged by what is so now, by their ids. One that is not open any more is left out."""
     found = preview(nodes={each.node_id for each in payouts}, at=at)
     by_payout = {each.candidate.open_payout_id: each for each in found}
-    return {each.pk: _overriding(by_payout[each.pk], each.overridden) for each in payouts}
+    return {
+        each.pk: _overriding(by_payout[each.pk], each.overridden) for each in payouts if each.pk in by_payout
+    }
 
 
 def sentence(failed: Iterable[EligibilityRule]) -> str:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from earnings import ledger
 from earnings.accrual.locking import wait_for_lock
-from earnings.models import Payment, Payout, PayoutState
+from earnings.models import Payment, PayoutState
 from earnings.payouts.errors import Conflict
 from earnings.payouts.marking import given
 from jatevo.accounts.models import User
@@ -54,10 +54,7 @@ def return_payment(*, payment: Payment, by: User, at: datetime, reason: str) -> 
         )
         if carried < 0:  # the payment took up more than it left
             ledger.post_carried(ledger.CARRY_OUT, {payment.pk: -carried}, at=at, actor=actor)
-        payouts = Payout.objects.filter(movements__payment=payment).distinct()
-        Payout.objects.filter(pk__in=list(payouts.values_list("pk", flat=True))).update(
-            state=PayoutState.RETURNED, ended_at=at, ended_by=actor, end_reason=reason
-        )
+        payment.payouts.update(state=PayoutState.RETURNED, ended_at=at, ended_by=actor, end_reason=reason)
         payment.returned_at, payment.returned_by, payment.return_reason = at, actor, reason
         payment.save(update_fields=["returned_at", "returned_by", "return_reason"])
         record(

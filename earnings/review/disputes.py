@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
-from earnings.accrual import decide
+from earnings.accrual import decide, require_payable
 from earnings.accrual.locking import wait_for_lock
 from earnings.models import HeldItem, Item, VerdictState
 from earnings.rules.verdicts import Cause
@@ -53,6 +53,12 @@ def dispute_rows() -> QuerySet[Any, Any]:
     )
 
 
+def count_disputes(*, most: int) -> int:
+    """How many requests are disputed. It stops counting beyond `most` and gives one more."""
+    some = disputed().values("request_id").distinct().order_by("request_id")[: most + 1]
+    return len(some)
+
+
 def with_sides(request_ids: Sequence[str]) -> list[Dispute]:
     """The disputes about these requests, with what each side says."""
     held = list(disputed().filter(request_id__in=request_ids))
@@ -81,18 +87,21 @@ def with_sides(request_ids: Sequence[str]) -> list[Dispute]:
 def settle(*, request_id: str, winner: int | None, by: User, reason: str, at: datetime) -> int:
     """Pays one of the receipts that claim a request, and none of the others; with None, none at all.
 
-    Returns how many were decided. Raises DisputeOver, and NotPossible without a reason.
+    Returns how many were decided. Raises DisputeOver, and NotPossible without a reason or if a finding of fraud covers
+    the side that would be paid.
     """
     with transaction.atomic():
         wait_for_lock()  # of two admins at once, the slower one is told
         sides = disputed().filter(request_id=request_id)
         winning = sides.filter(pk=winner) if winner is not None else sides.none()
-        if not sides.exists() or (winner is not None and not winning.exists()):
+        paid = winning.first()
+        if not sides.exists() or (winner is not None and paid is None):
             raise DisputeOver("This dispute has been decided meanwhile.")
-        if winner is None:
+        if paid is None:
             return decide(sides, state=VerdictState.EXCLUDED, by=by, reason=reason, at=at)
-        losing = list(sides.exclude(pk=winner))
+        losing = list(sides.exclude(pk=paid.pk))
         decided = decide(winning, state=VerdictState.PAYABLE, by=by, reason=reason, at=at)
+        require_payable(day=paid.day, receipt_id=paid.receipt_id)
         # The rules exclude the others, since one is paid. Their owners are told why, as if a person had done it.
         still_held = disputed().filter(pk__in=[each.pk for each in losing])
         left = set(still_held.values_list("pk", flat=True))

@@ -6,8 +6,8 @@ from django import forms
 from django.http import QueryDict
 
 from earnings.models import VerdictState
-from earnings.rules.verdicts import Cause
-from jatevo.accounts.models import Org
+from earnings.rules.verdicts import CAUSES, Cause
+from jatevo.accounts.org_choice import OrgChoiceField
 from jatevo.web.query_values import BadValue, moment, strangers
 
 # What an admin can decide here. A finding of fraud is decided on the node's page, a dispute on its own.
@@ -22,6 +22,7 @@ REVIEWED = (
     Cause.UNCONFIRMED,
     Cause.CONTRADICTS,
 )
+REVIEWED_RULES = tuple(rule for rule, causes in CAUSES.items() if set(causes) & set(REVIEWED))
 DECISIONS = [
     (VerdictState.PAYABLE.value, "Release: they are paid"),
     (VerdictState.EXCLUDED.value, "Exclude: they are not paid"),
@@ -34,9 +35,7 @@ class ReviewFilter(forms.Form):
     KNOWN = ("q", "org", "cause", "page")
 
     q = forms.CharField(label="Node", required=False, max_length=64)
-    org = forms.ModelChoiceField(
-        label="Organisation", required=False, queryset=Org.objects.all(), empty_label="Any organisation"
-    )
+    org = OrgChoiceField(required=False, empty_label="Any organisation")
     cause = forms.ChoiceField(
         label="Cause",
         required=False,
@@ -62,10 +61,9 @@ class ReviewFilter(forms.Form):
         return problems
 
 
-class DecisionForm(forms.Form):
-    """Release or exclude, with a reason. `until`: what is held later was not seen, and is not decided."""
+class ReleaseForm(forms.Form):
+    """Why a receipt is paid after all."""
 
-    state = forms.ChoiceField(label="Decision", choices=DECISIONS, widget=forms.RadioSelect)
     reason = forms.CharField(
         label="Reason",
         min_length=3,
@@ -73,6 +71,14 @@ class DecisionForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="Recorded in the audit log and on each receipt, where the operator can see it.",
     )
+
+
+class DecisionForm(ReleaseForm):
+    """Release or exclude, with a reason. `until`: what is held later was not seen, and is not decided."""
+
+    field_order = ("state", "reason", "until")
+
+    state = forms.ChoiceField(label="Decision", choices=DECISIONS, widget=forms.RadioSelect)
     until = forms.CharField(widget=forms.HiddenInput)
 
     def clean_until(self) -> datetime:

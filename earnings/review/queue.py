@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from earnings.figures.verdicts import newest_verdicts, sentence_of
 from earnings.models import HeldItem
-from earnings.review.forms import REVIEWED, ReviewFilter
+from earnings.review.forms import REVIEWED, REVIEWED_RULES, ReviewFilter
 from earnings.rules.verdicts import Cause, PayRule
 from jatevo.accounts.models import Org
 
@@ -56,7 +56,8 @@ class HeldGroup:
 
 def held_rows(filters: ReviewFilter | None = None) -> QuerySet[HeldItem]:
     """What the queue is about: held items that are neither disputed nor held by a finding of fraud."""
-    rows = HeldItem.objects.filter(cause__in=REVIEWED).order_by()
+    # the rules name the rows' index; disputes, which may be most of what is held, are not read
+    rows = HeldItem.objects.filter(rule__in=REVIEWED_RULES, cause__in=REVIEWED).order_by()
     if filters is None or filters.problems:
         return rows
     wanted = filters.cleaned_data

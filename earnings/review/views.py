@@ -6,14 +6,15 @@ from typing import Any
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from earnings.accrual import decide
-from earnings.models import VerdictState
-from earnings.review.disputes import DisputeOver, dispute_rows, settle, with_sides
-from earnings.review.forms import DecisionForm, DisputeForm, ReviewFilter
+from earnings.accrual import decide, overruled, release_excluded
+from earnings.figures.verdicts import newest_verdicts, sentence_of
+from earnings.models import Item, VerdictState
+from earnings.review.disputes import DisputeOver, count_disputes, dispute_rows, settle, with_sides
+from earnings.review.forms import DecisionForm, DisputeForm, ReleaseForm, ReviewFilter
 from earnings.review.queue import chosen_rows, group_rows, held_rows, with_examples
 from earnings.rules.pricing import exact_sum
 from jatevo.accounts.permissions import Permission, require, user_of
@@ -24,6 +25,7 @@ from nodes.actions import NotPossible
 PER_PAGE = 25
 DISPUTES_PER_PAGE = 10
 MOST_GROUPS = 200
+MOST_COUNTED = 1000
 _FRAGMENTS = {"review-found": "found"}
 
 
@@ -32,13 +34,15 @@ _FRAGMENTS = {"review-found": "found"}
 def queue(request: HttpRequest) -> HttpResponse:
     """What is held, by node and cause, with filters in the address."""
     filters = ReviewFilter(request.GET)
-    page = Paginator(group_rows(held_rows(filters)), PER_PAGE).get_page(request.GET.get("page"))
+    # read as a whole: counting the groups would sum all receipts once more
+    page = Paginator(list(group_rows(held_rows(filters))), PER_PAGE).get_page(request.GET.get("page"))
+    disputes = count_disputes(most=MOST_COUNTED)
     context = {
         "filters": filters,
         "page": page,
         "groups": with_examples(list(page.object_list)),
         "any_held": page.paginator.count > 0 or held_rows().exists(),
-        "disputes": dispute_rows().count(),
+        "disputes": f"{MOST_COUNTED:,}+" if disputes > MOST_COUNTED else f"{disputes or ''}",
         "until": timezone.now().isoformat(),
     }
     return page_or_fragment(request, "earnings/review/queue.html", context, fragments=_FRAGMENTS)
@@ -104,6 +108,26 @@ def decide_dispute(request: HttpRequest) -> HttpResponse:
     return redirect("earnings_review:disputes")
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@require(Permission.REVIEW_EARNINGS)
+def release(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
+    """Asks for a reason, then pays a receipt that was excluded."""
+    item = get_object_or_404(Item, node_id=node_id, request_id=request_id)
+    form = ReleaseForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        reason = form.cleaned_data["reason"]
+        try:
+            release_excluded(item, by=user_of(request), reason=reason, at=timezone.now())
+        except NotPossible as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, f"{request_id} is released.")
+            return redirect("earnings:item", node_id, request_id)
+    verdict = newest_verdicts([(item.day, item.receipt_id)]).get(item.receipt_id)
+    context = {"form": form, "item": item, "sentence": sentence_of(verdict) if verdict else ""}
+    return render(request, "earnings/review/release.html", context, status=422 if form.errors else 200)
+
+
 def _seen_at(text: str) -> datetime | None:
     """When the page was shown on which the groups were selected."""
     try:
@@ -116,19 +140,21 @@ def _decide(request: HttpRequest, chosen: list[tuple[str, Any]], form: DecisionF
     """One action and one audit row a group. A refusal does not stop the others."""
     results = []
     for key, rows in chosen:
-        problem, count = "", 0
+        node_id, now = key.split("|")[0], timezone.now()
+        problem, count, still_held = "", 0, 0
         try:
             count = decide(
                 rows,
                 state=VerdictState(form.cleaned_data["state"]),
                 by=user_of(request),
                 reason=form.cleaned_data["reason"],
-                at=timezone.now(),
+                at=now,
             )
+            still_held = overruled(node_id, at=now)
         except NotPossible as error:
             problem = str(error)
         if not count and not problem:
             problem = "Nothing of it is held any more. Somebody may have decided a moment ago."
-        results.append({"node_id": key.split("|")[0], "count": count, "problem": problem})
+        results.append({"node_id": node_id, "count": count, "still_held": still_held, "problem": problem})
     context = {"results": results, "released": form.cleaned_data["state"] == VerdictState.PAYABLE}
     return render(request, "earnings/review/decided.html", context)

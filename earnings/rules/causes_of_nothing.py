@@ -25,6 +25,7 @@ class NothingKey(StrEnum):
     QUARANTINE = "quarantine"
     IRREGULAR = "irregular"
     PROBES_FAIL = "probes_fail"
+    NOT_REACHABLE = "not_reachable"
     NO_MODELS = "no_models"
     NO_REQUESTS = "no_requests"
     NO_RECEIPTS = "no_receipts"
@@ -47,7 +48,8 @@ class NothingFacts:
 
     `phase` is registered, probing, active, quarantine or offline; `explanation` and `next_step` are the node page's
     words about it. `heard_share` (0 to 1) is the share of the minutes of the last day with a heartbeat, None while none
-    was due. `failed_probes` counts those of the last day. `models` is None while the node never said which models it
+    was due. `failed_probes` counts those of the last day that counted. `reachable` says whether validators reach the
+    endpoint, None while that is not known. `models` is None while the node never said which models it
     offers. `dispatched` is None while no gateway reports dispatches. `payable_usd` is the sum of the payable fees.
     """
 
@@ -62,6 +64,7 @@ class NothingFacts:
     verdicts: Sequence[VerdictCount]
     payable_usd: Decimal
     days: int
+    reachable: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,15 @@ def _of_service(facts: NothingFacts) -> list[NothingCause]:
                 NothingKey.PROBES_FAIL,
                 f"{facts.failed_probes:,} of {count(probes, 'probe')} failed in the last day.",
                 "See on the node's page what failed. The endpoint must be reachable from outside your network.",
+            )
+        )
+    if facts.reachable is False and facts.phase == "active":
+        found.append(
+            NothingCause(
+                NothingKey.NOT_REACHABLE,
+                "The node is in service, but not reachable from outside its network, so gateways cannot send it"
+                " requests.",
+                "Forward a port, use IPv6, or use a tunnel. The node's page says how.",
             )
         )
     return found

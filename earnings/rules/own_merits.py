@@ -183,3 +183,8 @@ def first_failure(item: ItemFacts, request: RequestFacts, at: datetime) -> RuleO
         (outcome for rule in OWN_MERITS if not (outcome := rule(item, request, at)).passed),
         None,
     )
+
+
+def plausibility(item: ItemFacts, request: RequestFacts, at: datetime) -> list[RuleOutcome]:
+    """What the rules about lateness and plausibility find, whatever the other rules say of the receipt."""
+    return [_late(item, request, at), _implausible(item, request, at)]

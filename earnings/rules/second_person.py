@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from earnings.rules.spelling import dollars
+
+# For how long a payout that no second admin confirmed counts toward the amount from which one is needed.
+ALONE_DAYS: Final = 30
 
 
 class SecondReason(StrEnum):
@@ -51,7 +55,8 @@ def second_person(
 
     `unconfirmed_usd` is the part that no gateway confirmed, `overridden` has labels of the failed rules that the first
     admin overrides, and `admins` counts the admins who can act, the first included. `wallet_usd` is what the wallet gets
-    with all open payouts, so that an amount split over many nodes counts as what it is.
+    with all open payouts and what one admin alone paid to it in the last `ALONE_DAYS`, so that an amount split over
+    nodes or over exports counts as what it is.
     """
     found: dict[SecondReason, str] = {}
     if policy.confirm_from_usd is not None and amount_usd >= policy.confirm_from_usd:
@@ -60,8 +65,8 @@ def second_person(
         )
     elif policy.confirm_from_usd is not None and wallet_usd >= policy.confirm_from_usd:
         found[SecondReason.AMOUNT] = (
-            f"All open payouts to its wallet come to {dollars(wallet_usd)}; from {dollars(policy.confirm_from_usd)} on,"
-            " a second admin confirms."
+            f"Open payouts to its wallet, with those of the last {ALONE_DAYS} days that no second admin confirmed,"
+            f" come to {dollars(wallet_usd)}; from {dollars(policy.confirm_from_usd)} on, a second admin confirms."
         )
     if policy.confirm_unconfirmed and unconfirmed_usd > 0:
         found[SecondReason.UNCONFIRMED] = (

@@ -23,6 +23,16 @@ def sentence(outcome: RuleOutcome) -> str:
     return _FAILED[outcome.rule](outcome.numbers, failure.state, failure.cause)
 
 
+def sentences_by_cause(outcome: RuleOutcome) -> dict[Cause, str]:
+    """What the rule found, a sentence for each cause for which the receipt fails it."""
+    if outcome.failure is None:
+        return {}
+    if outcome.rule is PayRule.IMPLAUSIBLE:
+        numbers: _Numbers = outcome.numbers
+        return {Cause(each): _IMPLAUSIBLE[Cause(each)](numbers) for each in numbers["causes"]}
+    return {outcome.failure.cause: sentence(outcome)}
+
+
 def _at(text: str) -> str:
     return moment(datetime.fromisoformat(text))
 

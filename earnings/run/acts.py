@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from earnings.models import Payment, Payout, PayoutState
-from earnings.payouts import PayoutError, confirm, export, return_payment, withdraw
+from earnings.payouts import PayoutError, confirm, export, preview_of, return_payment, withdraw
 from earnings.rules.pricing import exact_sum
 from earnings.run.forms import ReasonForm
 from jatevo.accounts.permissions import Permission, require, user_of
@@ -19,6 +19,8 @@ from jatevo.accounts.step_up import step_up_required
 from jatevo.web.templatetags.money import usd_words
 
 ASK_AND_ACT = ["GET", "HEAD", "POST"]
+_ENDING = ["state", "ended_at", "ended_by", "end_reason"]
+_RETURNING = ["returned_at", "returned_by", "return_reason"]
 
 
 @require_http_methods(ASK_AND_ACT)
@@ -33,14 +35,21 @@ def confirm_payout(request: HttpRequest, payout_id: int) -> HttpResponse:
             confirm(payout=payout, by=user_of(request), at=timezone.now())
         except PayoutError as error:
             problem = str(error)
+            payout.refresh_from_db(fields=_ENDING)
         else:
             messages.success(request, f"The payout of {payout.node_id} is ready.")
             return redirect(_open())
+    now = None
+    if payout.state == PayoutState.PROPOSED:
+        now = preview_of([payout], at=timezone.now()).get(payout.pk)
+        if now is None:  # withdrawn since it was read
+            payout.refresh_from_db(fields=_ENDING)
     context = {
         "payout": payout,
+        "now": now,
         "problem": problem,
         "verb": "Confirm",
-        "possible": payout.state == PayoutState.PROPOSED,
+        "possible": now is not None,
         "back": _open(),
     }
     return render(request, "earnings/run/payout.html", context, status=422 if problem else 200)
@@ -56,13 +65,12 @@ def withdraw_payout(request: HttpRequest, payout_id: int) -> HttpResponse:
         withdraw(payout=payout, by=user_of(request), at=timezone.now(), reason=reason)
         return f"The payout of {payout.node_id} is withdrawn. Its amount is available again."
 
-    context = {
-        "payout": payout,
-        "verb": "Withdraw",
-        "possible": payout.state in (PayoutState.PROPOSED, PayoutState.READY),
-        "back": _open(),
-    }
-    return _ask_reason(request, "earnings/run/payout.html", context, act, onward=_open())
+    def shown() -> dict[str, Any]:
+        payout.refresh_from_db(fields=_ENDING)
+        open_still = payout.state in (PayoutState.PROPOSED, PayoutState.READY)
+        return {"payout": payout, "verb": "Withdraw", "possible": open_still, "back": _open()}
+
+    return _ask_reason(request, "earnings/run/payout.html", shown, act, onward=_open())
 
 
 @require_http_methods(ASK_AND_ACT)
@@ -70,9 +78,6 @@ def withdraw_payout(request: HttpRequest, payout_id: int) -> HttpResponse:
 @step_up_required
 def export_ready(request: HttpRequest) -> HttpResponse:
     """Shows what is ready, asks for a reason, then makes the next export file."""
-    ready = list(
-        Payout.objects.filter(state=PayoutState.READY).select_related("org").order_by("org__name", "pk")
-    )
     form = ReasonForm(request.POST or None, seen_by_operator=False)
     if request.method == "POST" and form.is_valid():
         try:
@@ -81,6 +86,9 @@ def export_ready(request: HttpRequest) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             return render(request, "earnings/run/exported.html", {"done": done, "back": _open()})
+    ready = list(
+        Payout.objects.filter(state=PayoutState.READY).select_related("org").order_by("org__name", "pk")
+    )
     context = {
         "form": form,
         "payouts": len(ready),
@@ -104,13 +112,22 @@ def return_of_payment(request: HttpRequest, payment_id: int) -> HttpResponse:
         return_payment(payment=payment, by=user_of(request), at=timezone.now(), reason=reason)
         return f"{usd_words(payment.paid_usd)} is returned and available again."
 
-    context = {"payment": payment, "back": file, "possible": payment.returned_at is None}
-    return _ask_reason(request, "earnings/run/return.html", context, act, onward=file)
+    def shown() -> dict[str, Any]:
+        payment.refresh_from_db(fields=_RETURNING)
+        return {"payment": payment, "back": file, "possible": payment.returned_at is None}
+
+    return _ask_reason(request, "earnings/run/return.html", shown, act, onward=file)
 
 
 def _ask_reason(
-    request: HttpRequest, template: str, context: dict[str, Any], act: Callable[[str], str], *, onward: str
+    request: HttpRequest,
+    template: str,
+    shown: Callable[[], dict[str, Any]],
+    act: Callable[[str], str],
+    *,
+    onward: str,
 ) -> HttpResponse:
+    """Asks for a reason and acts. `shown` is what the page shows, read after a refusal: somebody was faster."""
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -120,7 +137,7 @@ def _ask_reason(
         else:
             messages.success(request, done)
             return redirect(onward)
-    return render(request, template, {"form": form, **context}, status=422 if form.errors else 200)
+    return render(request, template, {"form": form, **shown()}, status=422 if form.errors else 200)
 
 
 def _open() -> str:

@@ -7,7 +7,7 @@ from django import forms
 from django.http import QueryDict
 
 from earnings.rules.eligibility import EligibilityKey
-from jatevo.accounts.models import Org
+from jatevo.accounts.org_choice import OrgChoiceField
 from jatevo.web.query_values import strangers
 
 SHOWN = [("", "Eligible or not"), ("eligible", "Eligible"), ("not", "Not eligible")]
@@ -51,9 +51,7 @@ class RunFilter(forms.Form):
     KNOWN = ("q", "org", "show", "page", "part")
 
     q = forms.CharField(label="Node", required=False, max_length=64)
-    org = forms.ModelChoiceField(
-        label="Organisation", required=False, queryset=Org.objects.all(), empty_label="Any organisation"
-    )
+    org = OrgChoiceField(required=False, empty_label="Any organisation")
     show = forms.ChoiceField(label="Show", required=False, choices=SHOWN)
 
     def __init__(self, query: QueryDict) -> None:

@@ -89,7 +89,7 @@ def statement_content(org: Org, month: Month, *, at: datetime, preliminary: bool
     of_month = lines(scope)
     by_day = sums_by_day(scope)
     final = dict(of_month.values_list("day").annotate(Max("final_at")))
-    whole = sum(by_day.values(), Sums())
+    whole = Sums.of_all(by_day.values())
     hashed = not preliminary or whole.receipts <= MOST_HASHED
     payments = Payment.objects.filter(org=org).select_related("export").order_by("pk")
     return StatementContent(

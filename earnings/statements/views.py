@@ -61,7 +61,7 @@ def list_statements(request: HttpRequest) -> HttpResponse:
         "org": org,
         "rows": _rows(org, _suffix(request)) if org else [],
         "by_mail": wants_mail(org) if org else False,
-        "orgs": Org.objects.all() if user_of(request).is_admin else (),
+        "orgs": Org.objects.values_list("pk", "name") if user_of(request).is_admin else (),
         "suffix": _suffix(request),
     }
     return render(request, "earnings/statements/list.html", context)

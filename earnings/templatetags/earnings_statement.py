@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from django import template
 
-from earnings.figures.exact import exact
 from earnings.figures.verdicts import cause_label
 from earnings.models import Account
 from earnings.statements.check import PROGRAM
 from earnings.statements.ledger_part import HeldReason
+from jatevo.web.exact import exact
 
 register = template.Library()
 

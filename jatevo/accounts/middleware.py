@@ -17,7 +17,6 @@ from jatevo.accounts.authentication import bearer
 from jatevo.accounts.models import User
 from jatevo.accounts.sessions import RefreshRefused, SignedIn, current_user, rotate
 from jatevo.accounts.tokens import read_access, read_refresh
-from jatevo.web.middleware import is_ingress
 
 # These routes set or delete the cookies themselves.
 OWN_COOKIES = "/v1/auth/"
@@ -79,7 +78,7 @@ class UnreadableLogin(CookieLogin):
 class CookieLoginMiddleware:
     """Sets request.user from the cookies, and sets new cookies on the response after a rotation.
 
-    Ingress routes ignore cookies. While PostgreSQL is down, code that needs the user fails with the
+    While PostgreSQL is down, code that needs the user fails with the
     database's error (503), so that the person is not treated as a visitor.
     """
 
@@ -87,9 +86,6 @@ class CookieLoginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if is_ingress(request):
-            request.user = AnonymousUser()
-            return self.get_response(request)
         login = CookieLogin(request)
         if not request.path_info.startswith(OWN_COOKIES) and bearer(request) is None:
             try:

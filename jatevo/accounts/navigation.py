@@ -61,6 +61,7 @@ PLACES = (
         "/run-a-node/",
         _permitted(Permission.ENROL_NODES),
     ),
+    _Place(NavItem("Docs", "docs:home", "docs", "d"), "/docs/", lambda user: True),
     _Place(
         NavItem("Admin", "admin:index", "admin", "s"),
         "/admin/",

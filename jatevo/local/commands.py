@@ -30,7 +30,8 @@ def run_in_stores(command: list[str], *, temporary: bool, asked_to_stop: StopReq
     checks.home_is_usable(home)
     try:
         with sole_console(stores.make_home(home)):
-            servers = stores.start(home, durable=not temporary)
+            with asked_to_stop.before_problems():
+                servers = stores.start(home, durable=not temporary)
             try:
                 if asked_to_stop.is_set():
                     raise StopRequested

@@ -20,7 +20,7 @@ from jatevo.accounts.models import Org, User
 from jatevo.local.checks import LOOPBACK
 from jatevo.local.children import Child, Children
 from jatevo.local.demo_earnings import invent_wallet
-from jatevo.local.demo_history import HARDWARE_FILE, PastNode, invent_history
+from jatevo.local.demo_history import HARDWARE_FILE, LOOPBACK_NETWORKS, PastNode, invent_history
 from jatevo.local.keys import write_private
 from nodes.actions import create_sender, enrol, move
 from nodes.models import Node, Validator
@@ -84,6 +84,10 @@ NODES = (
     ),
 )
 
+# With `make run MODEL=1`: it serves a real, small model on this machine, and receives no invented requests.
+MODEL_NODE = DemoNode("smollm2-01", "eu-central", "vllm", (), 0.0)
+MODEL_SERVER = "model"
+
 
 class DemoProcess:
     """One process of the fleet, restarted after growing pauses. Times are monotonic seconds."""
@@ -132,19 +136,32 @@ class DemoProcess:
 class DemoFleet:
     """The demo nodes, their validator and their gateway. Later runs use the same nodes with the same keys.
 
-    `by` enrols the nodes of `org`. `admin` enrols the one that has its own organisation.
+    `by` enrols the nodes of `org`. `admin` enrols the one that has its own organisation. `with_model` adds a
+    runtime with a real model, and its node.
     """
 
     def __init__(
-        self, home: Path, children: Children, *, console_url: str, org: Org, by: User, admin: User
+        self,
+        home: Path,
+        children: Children,
+        *,
+        console_url: str,
+        org: Org,
+        by: User,
+        admin: User,
+        with_model: bool = False,
     ) -> None:
         self._children = children
         self._logs = home / "logs"
         folder = home / "demo"
         folder.mkdir(mode=0o700, exist_ok=True)
         env, now = _environment(), time.monotonic()
-        _, validator_token = create_sender(Validator, name=VALIDATOR, by=by, at=timezone.now())
-        _, gateway_token = create_sender(Gateway, name=GATEWAY, by=by, at=timezone.now())
+        _, validator_token = create_sender(
+            Validator, name=VALIDATOR, by=by, at=timezone.now(), networks=LOOPBACK_NETWORKS
+        )
+        _, gateway_token = create_sender(
+            Gateway, name=GATEWAY, by=by, at=timezone.now(), networks=LOOPBACK_NETWORKS
+        )
         gateway = folder / GATEWAY
         gateway.mkdir(mode=0o700, exist_ok=True)
         gateway_port = _port(gateway)
@@ -177,6 +194,9 @@ class DemoFleet:
         self.members.append(
             DemoProcess(GATEWAY, command, env | {"JATEVO_GATEWAY_TOKEN": gateway_token}, start_at=now)
         )
+
+        if with_model:
+            self.members += _model_and_its_node(folder, env, console_url, org, by, start_at=now)
 
     def tick(self, *, at: float) -> None:
         """Starts processes that are due and restarts those that have ended. Called a few times a second."""
@@ -219,6 +239,29 @@ def ensure_history(home: Path, *, console_url: str, org: Org, by: User) -> None:
     write_private(home / HISTORY, json.dumps({"until": at.isoformat()}))
 
 
+def _model_and_its_node(
+    folder: Path, env: dict[str, str], console_url: str, org: Org, by: User, *, start_at: float
+) -> list[DemoProcess]:
+    runtime = folder / MODEL_SERVER
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    port = _port(runtime)
+    config = _configure(
+        MODEL_NODE,
+        folder / MODEL_NODE.node_id,
+        console_url,
+        org,
+        by,
+        runtime_url=f"http://{LOOPBACK}:{port}",
+    )
+    serve = [sys.executable, "-m", "jatevo.local.model_server", "--port", str(port)]
+    agent = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
+    agent += ["--stand-for", MODEL_NODE.node_id]
+    return [
+        DemoProcess(MODEL_SERVER, serve, env, start_at=start_at),
+        DemoProcess(MODEL_NODE.node_id, agent, env, start_at=start_at),
+    ]
+
+
 def _agent_command(node: DemoNode, router: str, config: Path) -> list[str]:
     command = [sys.executable, "-m", "jatevo_agent", "run", "--config", str(config)]
     # The nodes share this machine, but each represents a machine of its own.
@@ -230,7 +273,9 @@ def _agent_command(node: DemoNode, router: str, config: Path) -> list[str]:
     return [*command, *(["--fault", node.fault] if node.fault else ["--router", router])]
 
 
-def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: User) -> Path:
+def _configure(
+    node: DemoNode, folder: Path, console_url: str, org: Org, by: User, *, runtime_url: str = ""
+) -> Path:
     """Write agent.yaml, since the console's port may have changed. Creates an enrolment for a new node."""
     folder.mkdir(mode=0o700, exist_ok=True)
     entries: dict[str, object] = {
@@ -242,6 +287,9 @@ def _configure(node: DemoNode, folder: Path, console_url: str, org: Org, by: Use
         "listen": f"{LOOPBACK}:{_port(folder)}",
         "state_dir": str(folder / "state"),
     }
+    if runtime_url:
+        del entries["models"]  # those of the runtime
+        entries["runtime_url"] = runtime_url
     registered = Node.objects.filter(pk=node.node_id).first()
     if registered is None:
         _, entries["enrollment_token"] = enrol(

@@ -22,8 +22,8 @@ from jatevo.accounts.models import Org, User
 from jatevo.audit.record import SYSTEM, record
 from jatevo.local.history import hours, observations, receipts, registry
 from jatevo.local.history.copying import moment
-from jatevo.local.history.fleet import DAY, HOUR, MINUTE, InventedFleet, InventedNode, Silence
-from jatevo.local.history.measurements import Measured, Measurements
+from jatevo.local.history.fleet import DAY, HOUR, MINUTE, InventedFleet, InventedNode, Silence, dice
+from jatevo.local.history.measurements import Measured, Measurements, cells_of
 from jatevo.local.keys import write_private
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.store import get_store
@@ -39,6 +39,7 @@ from receipts.partitions import ensure_partitions
 DAYS = 14
 RECEIPTS_PER_NODE_DAY = 200.0
 DISPATCHED_SHARE = 0.8  # of the requests, by the gateway
+LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")  # the demo's validator and gateway run on this machine
 # Typical for probes over loopback, which the demo's validator sends after the start.
 TYPICAL_P95_MS = 40.0
 MARKS = {"demo": True}  # a signed member of every invented receipt
@@ -112,8 +113,8 @@ def invent_history(
     fleet = InventedFleet(tuple(members), orgs=1)
     first = _whole_hour(now) - DAYS * DAY
     ensure_partitions(at=moment(now - 32 * DAY))
-    create_sender(Validator, name=validator, by=by, at=at)
-    create_sender(Gateway, name=gateway, by=by, at=at)
+    create_sender(Validator, name=validator, by=by, at=at, networks=LOOPBACK_NETWORKS)
+    create_sender(Gateway, name=gateway, by=by, at=at, networks=LOOPBACK_NETWORKS)
     with transaction.atomic():
         registry.write_nodes(fleet, [org.pk], now=now)
         observations.write_beats(fleet, now=now)
@@ -122,10 +123,10 @@ def invent_history(
         facts = receipts.write_receipts(
             fleet,
             [org.pk],
-            hours=DAYS * 24,
+            first=first,
+            until=now,
             per_node_day=RECEIPTS_PER_NODE_DAY,
-            seed=_seed(),
-            now=now,
+            draw=dice(_seed(), "receipts"),
             marks=MARKS,
             gateway=gateway,
             dispatched_share=DISPATCHED_SHARE,
@@ -262,7 +263,7 @@ def _measure(fleet: InventedFleet, facts: Sequence[ReceiptFact], *, first: int, 
     ]
     end = _whole_hour(now) + HOUR
     with Measurements(get_store(), known, gaps, seed=_seed() % 2**32) as measurements:
-        measurements.copy_receipts(facts)
+        measurements.copy_receipts(map(cells_of, facts))
         measurements.batches(first, end, per_node_day=RECEIPTS_PER_NODE_DAY)
         measurements.uptime(first, end)
         measurements.latency(first, end)

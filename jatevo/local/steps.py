@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from jatevo.local.stopping import StopRequested
+
 WIDTH = 34
 
 
@@ -28,8 +30,8 @@ class Steps:
         label = "" if live else f"  {name:<{WIDTH}}"
         try:
             yield
-        except BaseException:
-            self.say(f"{label}  failed")
+        except BaseException as error:
+            self.say(f"{label}  {'stopped' if isinstance(error, StopRequested) else 'failed'}")
             raise
         self.say(f"{label}{time.monotonic() - begun:6.1f} s")
 

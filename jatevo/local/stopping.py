@@ -7,6 +7,10 @@ that time would end in a traceback.
 import os
 import select
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jatevo.local.problems import CannotStart
 
 
 class StopRequested(Exception):
@@ -45,6 +49,20 @@ class StopRequest:
         """
         select.select([self._reader], [], [], seconds)
         return self._asked
+
+    @contextmanager
+    def before_problems(self) -> Iterator[None]:
+        """Turn a CannotStart of the block into StopRequested if the stop was asked for first.
+
+        Ctrl-C goes to the terminal's whole process group. A child that has not got its own session yet dies
+        of it, and that is no fault of the child.
+        """
+        try:
+            yield
+        except CannotStart as problem:
+            if self._asked:
+                raise StopRequested from problem
+            raise
 
 
 def listen() -> StopRequest:

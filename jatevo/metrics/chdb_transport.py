@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class ChdbTransport:
         try:
             # One JSON array per line. JSON escapes quotes and line ends, so no cell can end the statement.
             lines = [
-                orjson.dumps(cells_to_insert(row), default=_unix_seconds, option=_PLAIN).decode()
-                for row in rows
+                orjson.dumps(cells_to_insert(row), default=_json_cell, option=_PLAIN).decode() for row in rows
             ]
         except TypeError as error:
             raise QueryRefused(f"{identifier(table)}: {error}", TYPE_MISMATCH) from error
@@ -130,7 +130,9 @@ class ChdbTransport:
 _PLAIN = orjson.OPT_PASSTHROUGH_DATETIME
 
 
-def _unix_seconds(cell: object) -> int:
+def _json_cell(cell: object) -> int | str:
+    if isinstance(cell, Decimal):
+        return format(cell, "f")
     if isinstance(cell, datetime) and cell.tzinfo is not None:
         return int(cell.timestamp())
     raise TypeError(f"no cell can be a {type(cell).__name__} (times need a zone)")

@@ -28,6 +28,7 @@ LEAST_DAYS = {
     ),
     "rollups": (90, "the status page shows 90 days"),
     "receipts": (180, "receipts are promised for 180 days"),
+    "exports": (1, "a file that is just written can be downloaded"),
     "probes": (1, "a node's page shows its last probes"),
     "reputation": (15, "reputations look back 14 days"),
     "heartbeat_minutes": (1, "missed heartbeats are counted over an hour"),

@@ -32,8 +32,27 @@ class BadBody(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFact:
+    """What the search of receipts needs beside the rest of the fact.
+
+    `id` is PostgreSQL's, `micros` the part of `accepted_at` below a second. `region` is the receipt's own.
+    `org_id` is the node's organisation at acceptance.
+    """
+
+    id: Count
+    micros: Annotated[int, Meta(ge=0, le=999_999)]
+    org_id: str | None
+    region: str
+    cancelled: bool
+    former_key: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptFact:
-    """One accepted receipt, identified by `(node_id, request_id)`. `p95_ms` is None if it states none."""
+    """One accepted receipt, identified by `(node_id, request_id)`. `p95_ms` is None if it states none.
+
+    `search` is None in facts from before the search read ClickHouse.
+    """
 
     node_id: Name
     request_id: Name
@@ -48,6 +67,7 @@ class ReceiptFact:
     hedged: bool
     cache_hit: bool
     failed: bool
+    search: SearchFact | None = None
 
     def to_body(self) -> dict[str, Any]:
         """The outbox body: a JSON object with exactly these members."""

@@ -74,3 +74,40 @@ class ChangedHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%F %H}h"
+
+
+class SearchOrigin(models.Model):
+    """Which filling of ClickHouse's receipt_search the gaps below are about. One row.
+
+    ClickHouse has the same id in receipt_search_origin. If it does not, it is empty or another one.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    origin = models.UUIDField()
+    noted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="metrics_searchorigin_one")]
+
+    def __str__(self) -> str:
+        return str(self.origin)
+
+
+class ReceiptGap(models.Model):
+    """A range of acceptance of which receipt_search may lack receipts: `first_at` included, `until_at` not.
+
+    It is filled from PostgreSQL, newest first, and shrinks from its end: the receipts of `until_at` with an id below
+    `until_id` are still in it.
+    """
+
+    first_at = models.DateTimeField()
+    until_at = models.DateTimeField()
+    until_id = models.BigIntegerField(default=0)
+    filled = models.BigIntegerField(default=0, help_text="receipts so far")
+    noted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-until_at", "-until_id"]
+
+    def __str__(self) -> str:
+        return f"{self.first_at:%F %T} to {self.until_at:%F %T}"

@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def patiently(compute: Callable[[], T], wait_seconds: float = WAIT_SECONDS) -> T:
-    """Returns or raises what `compute` does. Raises MetricsUnavailable after `wait_seconds`.
+def patiently(compute: Callable[[], T], wait_seconds: float | None = None) -> T:
+    """Returns or raises what `compute` does. Raises MetricsUnavailable after `wait_seconds` (None: WAIT_SECONDS).
 
     While an earlier computation is overdue, the wait is at most HURRIED_WAIT_SECONDS. A late computation goes
     on, so that what it stores in the cache is there for the next page. `compute` runs in another thread with
     the caller's context (request id, trace). It may query ClickHouse and the cache but not PostgreSQL, whose
     connections belong to requests.
     """
-    return _helpers().ask(compute, wait_seconds)
+    return _helpers().ask(compute, WAIT_SECONDS if wait_seconds is None else wait_seconds)
 
 
 def answers() -> bool:

@@ -38,8 +38,19 @@ class Dropped:
         return f"{self.partition} ({rows})" if self.partition else rows
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A partition that is old enough to be dropped, and why it is kept all the same."""
+
+    partition: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.partition}: {self.reason}"
+
+
 # Deletes what is entirely older than a moment, piece by piece. In a dry run (True), it only reports that.
-Drop = Callable[[datetime, bool], Iterator[Dropped]]
+Drop = Callable[[datetime, bool], Iterator[Dropped | Kept]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class RuleOutcome:
     rule: RetentionRule
     dropped: tuple[Dropped, ...]
     problem: str = ""
+    kept: tuple[Kept, ...] = ()
 
 
 _rules: dict[str, RetentionRule] = {}
@@ -90,12 +102,14 @@ def apply(*, at: datetime, dry_run: bool = False) -> Iterator[RuleOutcome]:
     """
     for rule in rules():
         dropped: list[Dropped] = []
+        kept: list[Kept] = []
         problem = ""
         try:
-            dropped.extend(rule.drop(rule.before(at), dry_run))
+            for each in rule.drop(rule.before(at), dry_run):
+                kept.append(each) if isinstance(each, Kept) else dropped.append(each)
         except (MetricsError, DatabaseError) as error:
             problem = str(error).strip() or type(error).__name__
-        yield RuleOutcome(rule, tuple(dropped), problem)
+        yield RuleOutcome(rule, tuple(dropped), problem, tuple(kept))
 
 
 def old_rows(model: type[models.Model], field: str) -> Drop:

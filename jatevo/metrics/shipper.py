@@ -9,16 +9,17 @@ facts by then, so a new sum over a noted hour includes them.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import structlog
 from django.db import connection, transaction
 
 from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse
+from jatevo.metrics.models import ReceiptGap
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import QueryRefused, Transport
 from jatevo.metrics.writer import WriteResult, write
@@ -115,6 +116,7 @@ def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
         facts, bad = _read(batch)
         written = write(store, batch, facts)
         _note_hours(fact for id, fact in facts if id not in written.refused)
+        _note_gap(written.unsearchable)
         _finish(batch, bad | written.refused)
         return _counts(written, poisoned=len(bad))
 
@@ -162,6 +164,13 @@ def _note_hours(facts: Iterable[Fact]) -> None:
             " ON CONFLICT (hour) DO UPDATE SET noted_at = excluded.noted_at",
             [[datetime.fromtimestamp(hour * 3600, UTC) for hour in hours]],
         )
+
+
+def _note_gap(facts: Sequence[ReceiptFact]) -> None:
+    """Notes the range of receipts that the search lacks, because a fact did not say enough or was refused."""
+    if facts:
+        times = [datetime.fromtimestamp(fact.accepted_at, UTC) for fact in facts]
+        ReceiptGap.objects.create(first_at=min(times), until_at=max(times) + timedelta(seconds=1))
 
 
 def _unix_seconds(fact: Fact) -> int:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
 Scalar = str | int | float | bool | datetime
 Param = Scalar | Sequence[Scalar]
-Cell = Scalar | UUID | None
+Cell = Scalar | Decimal | UUID | None
 Row = tuple[Any, ...]
 
 

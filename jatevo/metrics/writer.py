@@ -9,6 +9,7 @@ from uuid import UUID
 
 from jatevo.metrics.bad_rows import write_around
 from jatevo.metrics.facts import Fact, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.search_rows import row_of, write_search_rows
 from jatevo.metrics.transport import QueryRefused, Transport
 
 RECEIPT_COLUMNS = (
@@ -40,12 +41,16 @@ _LARGEST = 2**64 - 1
 
 @dataclass(frozen=True)
 class WriteResult:
-    """How many facts of each kind were written, and the reasons for the refused ones by outbox id."""
+    """How many facts of each kind were written, and the reasons for the refused ones by outbox id.
+
+    `unsearchable` are receipts that the search does not have: it must be filled with them from PostgreSQL.
+    """
 
     receipts: int = 0
     latencies: int = 0
     uptimes: int = 0
     refused: dict[int, str] = field(default_factory=dict)
+    unsearchable: Sequence[ReceiptFact] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> W
         [_FactRow(id, fact.accepted_at, _receipt_row(fact)) for id, fact in receipts.items()],
     )
     kept = [fact for id, fact in receipts.items() if id not in refused]
+    unsearchable = _write_search(store, list(receipts.values()))
     requests = _requests_lines(batch, kept)
     # A sum has no single fact that could be set aside if it is refused. All rows of an hour are inserted
     # together, because requests_hour keeps one row for them.
@@ -95,7 +101,20 @@ def write(store: Transport, batch: UUID, facts: Sequence[tuple[int, Fact]]) -> W
         latencies=len(latencies.keys() - refused.keys()),
         uptimes=len(uptimes.keys() - refused.keys()),
         refused=refused,
+        unsearchable=unsearchable,
     )
+
+
+def _write_search(store: Transport, facts: Sequence[ReceiptFact]) -> list[ReceiptFact]:
+    """Writes the rows of the search. Returns the facts that it lacks."""
+    rows = [(fact, row_of(fact)) for fact in facts]
+    refused = write_around(
+        [row for _, row in rows if row is not None],
+        lambda some: write_search_rows(store, some),
+        lambda error: isinstance(error, QueryRefused) and error.about_rows,
+    )
+    bad = {row.id for row, _ in refused}
+    return [fact for fact, row in rows if row is None or row.id in bad]
 
 
 def _receipt_row(fact: ReceiptFact) -> tuple[Any, ...]:

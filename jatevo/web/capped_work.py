@@ -9,11 +9,13 @@ most of the server's threads (sixteen in the one-machine run) free for other req
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from jatevo.web.errors import ApiError
 
 RETRY_AFTER_SECONDS: Final = 2
+
+P = TypeVar("P", str, bytes)
 
 
 class Cap:
@@ -38,7 +40,7 @@ class Cap:
         finally:
             self._give_back()
 
-    def held_through(self, parts: Iterable[str]) -> Iterator[str]:
+    def held_through(self, parts: Iterable[P]) -> Iterator[P]:
         """Takes a place now, and releases it once the parts of a streamed answer are sent or abandoned."""
         self._take()
         return _Held(iter(parts), self)
@@ -63,17 +65,17 @@ class Cap:
         )
 
 
-class _Held(Iterator[str]):
+class _Held(Iterator[P]):
     """An iterator that holds a place.
 
     A generator would not work: if it never starts, its `finally` never runs.
     """
 
-    def __init__(self, parts: Iterator[str], cap: Cap) -> None:
-        self._parts = parts
+    def __init__(self, parts: Iterator[P], cap: Cap) -> None:
+        self._parts: Iterator[P] = parts
         self._cap: Cap | None = cap
 
-    def __next__(self) -> str:
+    def __next__(self) -> P:
         try:
             return next(self._parts)
         except BaseException:  # the last part, or an error
@@ -92,3 +94,5 @@ class _Held(Iterator[str]):
 
 # Each export holds a thread and a database connection for as long as the client reads it.
 EXPORTS: Final = Cap("Exporting", at_once=2, waiting=1, wait_seconds=2.0)
+# A download of a stored file holds a thread, and a connection only while it reads a part.
+DOWNLOADS: Final = Cap("Downloading", at_once=3, waiting=1, wait_seconds=2.0)

@@ -13,12 +13,13 @@ CONTENT_TYPE = "application/x-ndjson"
 
 def jsonl_answer(objects: Iterable[Mapping[str, Any]], *, name: str) -> StreamingHttpResponse:
     """The streamed download `name`. Raises ApiError 503 while too many exports run."""
-    answer = StreamingHttpResponse(EXPORTS.held_through(_lines(objects)), content_type=CONTENT_TYPE)
+    answer = StreamingHttpResponse(EXPORTS.held_through(jsonl_lines(objects)), content_type=CONTENT_TYPE)
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     answer["Cache-Control"] = "private, no-store"
     return answer
 
 
-def _lines(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def jsonl_lines(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines, one for each object."""
     for each in objects:
         yield orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE).decode()

@@ -160,11 +160,14 @@ _ERRORS = {
 
 
 class PageGZipMiddleware(GZipMiddleware):
-    """Compresses pages and exports. Answers of the API are short, so they are not compressed.
+    """Compresses pages and exports. Answers of the API are short, so they are not compressed. Nor is a file that can be
+    had in ranges, because they count its bytes.
 
     Django adds random padding to compressed answers, so that their length reveals nothing about their
     content.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        return response if is_api(request) else super().process_response(request, response)
+        if is_api(request) or "Accept-Ranges" in response:
+            return response
+        return super().process_response(request, response)

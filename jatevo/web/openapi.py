@@ -6,6 +6,7 @@ import msgspec
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
+from jatevo.web.error_types import ErrorType
 from jatevo.web.paging import MAX_LIMIT
 from jatevo.web.query_values import MOMENT_HELP
 
@@ -17,7 +18,7 @@ _ERROR_SCHEMA: dict[str, Any] = {
             "type": "object",
             "required": ["type", "message"],
             "properties": {
-                "type": {"type": "string"},
+                "type": {"type": "string", "enum": [each.value for each in ErrorType]},
                 "message": {"type": "string"},
                 "request_id": {"type": "string"},
                 "server_time": {"type": "number"},

@@ -21,10 +21,14 @@ MAX_LIMIT = 200
 
 @dataclass(frozen=True)
 class KeysetPage(Generic[M]):
-    """Up to `limit` rows, and the cursor of the next page (None on the last)."""
+    """Up to `limit` rows, and the cursor of the next page (None on the last).
+
+    `previous` is the cursor for `page_before`, None on the first page.
+    """
 
     rows: list[M]
     next: str | None
+    previous: str | None = None
 
 
 def keyset_page(
@@ -37,7 +41,28 @@ def keyset_page(
     """
     names = [field.removeprefix("-") for field in fields]
     rows, more = _read(queryset, cursor, limit, fields, names)
-    return KeysetPage(rows, _encode([getattr(rows[-1], name) for name in names]) if more else None)
+    return KeysetPage(
+        rows,
+        next=_cursor_of(rows[-1], names) if more else None,
+        previous=_cursor_of(rows[0], names) if rows and cursor else None,
+    )
+
+
+def page_before(queryset: QuerySet[M], *, cursor: str, limit: int, fields: Sequence[str]) -> KeysetPage[M]:
+    """The page that ends before the row of the cursor, which is `previous` of the page after it. Else like
+    `keyset_page`.
+    """
+    names = [field.removeprefix("-") for field in fields]
+    backwards = [
+        name if field.startswith("-") else f"-{name}" for field, name in zip(fields, names, strict=True)
+    ]
+    rows, more = _read(queryset, cursor, limit, backwards, names)
+    rows.reverse()
+    return KeysetPage(
+        rows,
+        next=_cursor_of(rows[-1], names) if rows else None,
+        previous=_cursor_of(rows[0], names) if more else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,7 @@ def _read(
     """The rows, and whether there are more."""
     queryset = queryset.order_by(*fields)
     if cursor:
-        values = _decode(queryset, cursor, names)
+        values = cursor_keys(queryset, cursor, names)
         queryset = queryset.filter(_beyond(names, values, descending=fields[0].startswith("-")))
     rows = list(queryset[: limit + 1])
     return rows[:limit], len(rows) > limit
@@ -89,11 +114,16 @@ def _beyond(names: Sequence[str], values: Sequence[Any], descending: bool) -> Q:
     return Q(**{f"{names[0]}__{comparison}e": values[0]}) & beyond
 
 
+def _cursor_of(row: Model, names: Sequence[str]) -> str:
+    return _encode([getattr(row, name) for name in names])
+
+
 def _encode(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
 
 
-def _decode(queryset: QuerySet[Any, Any], cursor: str, names: Sequence[str]) -> list[Any]:
+def cursor_keys(queryset: QuerySet[Any, Any], cursor: str, names: Sequence[str]) -> list[Any]:
+    """The keys of the last row before the page, in the order of `names`. Raises ApiError 422."""
     refused = invalid_request(
         "Some parameters are invalid.", [FieldProblem("cursor", "is not a valid cursor")]
     )

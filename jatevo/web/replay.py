@@ -5,16 +5,21 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 
 from jatevo.web.errors import ApiError
-from jatevo.web.throttling import first_sight, forget_sight
+from jatevo.web.throttling import first_sight, forget_sight, refuse_over
 
 _CLAIMED: Final = "jatevo.message"
 
 
-def claim_message(request: HttpRequest, scope: str, message_id: str) -> None:
-    """Claims the message for this request. Raises ApiError 409 if another request has claimed it."""
-    if not first_sight(scope, message_id):
+def claim_message(request: HttpRequest, scope: str, message_id: str, limit: str, *keys: str) -> None:
+    """Claims the message for this request, and counts it against settings.RATE_LIMITS[limit] for the keys.
+
+    Raises ApiError 409 if another request has claimed it, and 429 over the limit.
+    """
+    count = first_sight(scope, message_id, limit, *keys)
+    if not count:
         raise ApiError(409, "replayed_request", "This webhook-id has already been used.")
     request.META[_CLAIMED] = (scope, message_id)
+    refuse_over(count, limit, *keys)
 
 
 def release_message(request: HttpRequest, response: HttpResponse) -> None:

@@ -1,15 +1,19 @@
 """Rate limits and the replay guard: atomic in Redis across processes, or per process while Redis is away.
 
+Both are one round trip at most. The scripts are called on redis-py's connections, but past its commands, which take
+longer than all the rest.
+
 Redis has no data that must not be lost. If it does not answer within its time-out, a breaker opens for a few
 seconds, and this process counts alone.
 """
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import redis
 from django.conf import settings
@@ -17,12 +21,14 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from jatevo.web.breaker import CircuitBreaker
 from jatevo.web.errors import ApiError
 
 REPLAY_TTL_SECONDS: Final = 2 * 300 + 60  # longer than any timestamp is accepted, before or after now
+_LIMIT_PREFIX: Final = "jatevo-limit"
 LOCAL_REPLAYS: Final = 200_000  # ids remembered per process while Redis is away
 
 
@@ -89,7 +95,7 @@ def _shared() -> FixedWindowRateLimiter:
 def _shared_limiter() -> FixedWindowRateLimiter:
     uri = settings.REDIS_URL.replace("unix://", "redis+unix://", 1)
     return FixedWindowRateLimiter(
-        RedisStorage(uri, connection_pool=client().connection_pool, key_prefix="jatevo-limit")
+        RedisStorage(uri, connection_pool=client().connection_pool, key_prefix=_LIMIT_PREFIX)
     )
 
 
@@ -103,22 +109,96 @@ def _limit(text: str) -> RateLimitItem:
     return parse(text)
 
 
+class _Script:
+    """A Lua script that returns a number."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._sha1 = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis' name for it
+
+    def __call__(self, keys: Sequence[str], *numbers: int) -> int:
+        arguments: list[str | int] = [len(keys), *keys, *numbers]
+        pool = client().connection_pool
+        connection = pool.get_connection()
+        try:
+            try:
+                return self._ask(connection, "EVALSHA", self._sha1, *arguments)
+            except NoScriptError:  # Redis was restarted
+                return self._ask(connection, "EVAL", self._text, *arguments)
+        finally:
+            pool.release(connection)
+
+    @staticmethod
+    def _ask(connection: Any, *words: str | int) -> int:
+        connection.send_command(*words)
+        return int(connection.read_response())
+
+
+# The window of a limit begins with its first request, as with the `limits` package, which says when it ends.
+_COUNT: Final = _Script("""
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return count
+""")
+# Requests that were seen before do not count.
+_SEE_AND_COUNT: Final = _Script("""
+if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
+local count = redis.call('INCR', KEYS[2])
+if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[2]) end
+return count
+""")
+
+
 def hit(name: str, *keys: str) -> None:
     """Counts one request against settings.RATE_LIMITS[name] for the keys.
 
     Raises ApiError 429 with Retry-After over the limit.
     """
     limit = _limit(settings.RATE_LIMITS[name])
-    allowed = _shared_or_alone(
-        lambda: _shared().hit(limit, name, *keys), lambda: _alone().hit(limit, name, *keys)
+    count = _shared_or_alone(
+        lambda: _COUNT([_limit_key(limit, name, *keys)], limit.get_expiry()),
+        lambda: _count_alone(limit, name, *keys),
     )
-    if not allowed:
+    refuse_over(count, name, *keys)
+
+
+def first_sight(scope: str, message_id: str, name: str, *keys: str) -> int:
+    """0 if this id was seen within the guard's span: for each id, only one caller gets another number.
+
+    That is how many requests settings.RATE_LIMITS[name] counts for the keys with this one, for `refuse_over`.
+    """
+    limit = _limit(settings.RATE_LIMITS[name])
+    seen = _seen_key(scope, message_id)
+
+    def alone() -> int:
+        return _count_alone(limit, name, *keys) if _local_ids.add(seen, time.monotonic()) else 0
+
+    return _shared_or_alone(
+        lambda: _SEE_AND_COUNT(
+            [seen, _limit_key(limit, name, *keys)], REPLAY_TTL_SECONDS, limit.get_expiry()
+        ),
+        alone,
+    )
+
+
+def refuse_over(count: int, name: str, *keys: str) -> None:
+    """Raises ApiError 429 with Retry-After if the count is over settings.RATE_LIMITS[name]."""
+    limit = _limit(settings.RATE_LIMITS[name])
+    if count > limit.amount:
         raise ApiError(
             429,
             "rate_limited",
             f"Rate limit exceeded: more than {limit}.",
             headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
         )
+
+
+def _limit_key(limit: RateLimitItem, *keys: str) -> str:
+    return f"{_LIMIT_PREFIX}:{limit.key_for(*keys)}"
+
+
+def _count_alone(limit: RateLimitItem, *keys: str) -> int:
+    return _alone().storage.incr(limit.key_for(*keys), limit.get_expiry())
 
 
 def redis_is_up() -> bool:
@@ -129,15 +209,6 @@ def redis_is_up() -> bool:
         return True
 
     return _shared_or_alone(ping, lambda: False)
-
-
-def first_sight(scope: str, message_id: str) -> bool:
-    """True if this id was not seen within the guard's span. For each id, only one caller gets True."""
-    key = _seen_key(scope, message_id)
-    return _shared_or_alone(
-        lambda: bool(client().set(key, 1, nx=True, ex=REPLAY_TTL_SECONDS)),
-        lambda: _local_ids.add(key, time.monotonic()),
-    )
 
 
 def forget_sight(scope: str, message_id: str) -> None:

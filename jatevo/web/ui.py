@@ -1,6 +1,7 @@
 """/ui/, only in DEBUG: every component in every state, for people and for the accessibility test."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django import forms
 from django.contrib import messages
@@ -57,7 +58,10 @@ def index(request: HttpRequest) -> HttpResponse:
             {"label": "Receipts", "url": "?tab=receipts", "active": False, "count": 10},
             {"label": "Hardware", "url": "?tab=hardware", "active": False},
         ],
+        "applied": [{"label": "Region: ap-southeast", "url": "?"}, {"label": "Hedged", "url": "?"}],
         "receipt": RECEIPT,
+        "orgs": [("", "Any"), ("1", "Org A"), ("2", "Org B & sons")],
+        "usd": Decimal("1234.5678901"),
         "icons": DRAWINGS,
         "nothing": None,
     }

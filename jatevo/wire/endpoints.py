@@ -4,12 +4,15 @@ Run a Node, registration, heartbeats, the agent's configuration and the validato
 that no endpoint is accepted in one place and refused in another.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Union
 from urllib.parse import urlsplit
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_ENDPOINT_CHARACTERS = 300

@@ -5,6 +5,8 @@ character, a direction override or an invisible character can make a name look l
 can make two different names look the same.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 
@@ -18,7 +20,7 @@ NODE_ID_RULE = f"must be 1 to {MAX_NODE_ID_CHARACTERS} of a-z 0-9 . _ -"
 REGION_RULE = f"must be 1 to {MAX_REGION_CHARACTERS} of a-z 0-9 -"
 
 # These mean something else in a URL below /v1/nodes/.
-RESERVED_NODE_IDS = frozenset({".", "..", "register", "heartbeat"})
+RESERVED_NODE_IDS = frozenset({".", "..", "register", "heartbeat", "challenge", "self"})
 
 # `str.isprintable` refuses controls, format characters (direction, zero width), surrogates, unassigned
 # characters and all white space except U+0020. It accepts the following, although they are invisible:

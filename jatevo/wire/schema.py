@@ -2,17 +2,28 @@
 
 The rules apply to a parsed JSON object. They neither read a clock nor verify the signature. A receipt may
 have unknown members, which its signature covers.
+
+Each rule comes with its JSON Schema, from the same bounds and patterns. `json_schema` publishes them.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 from .canonical import MAX_SAFE_INTEGER
 from .keys import is_signature_text
-from .names import NODE_ID_PATTERN, NODE_ID_RULE, REGION_PATTERN, REGION_RULE, name_problem
+from .names import (
+    MAX_NAME_CHARACTERS,
+    NODE_ID_PATTERN,
+    NODE_ID_RULE,
+    REGION_PATTERN,
+    REGION_RULE,
+    name_problem,
+)
+from .text_enum import TextEnum
 
 VERSION = "1.0"
 # It is a segment of a URL, and browsers resolve "." and "..".
@@ -26,7 +37,7 @@ BLAKE3_RULE = "must be blake3: and 64 lower-case hex digits"
 MAX_AGE_SECONDS = 7 * 24 * 3600
 
 
-class RequestOutcome(StrEnum):
+class RequestOutcome(TextEnum):
     """How the request ended: the optional member `outcome`, an extension of the receipt.
 
     A receipt without it is for a request that succeeded. `error` means that the node accepted the request
@@ -39,14 +50,14 @@ class RequestOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-class UsageSource(StrEnum):
+class UsageSource(TextEnum):
     """Where the token counts come from: the optional member `usage_source`."""
 
     RUNTIME = "runtime"
     COUNTED = "counted"  # by the agent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FieldError:
     """What is wrong with one member of a receipt, as a message to the sender."""
 
@@ -60,39 +71,68 @@ def check_fields(payload: Mapping[str, Any], *, now: float) -> list[FieldError]:
     `now` is in unix seconds.
     """
     errors = []
-    for field, rule in _REQUIRED:
+    for field, check in _REQUIRED_CHECKS:
         if field not in payload:
             errors.append(FieldError(field, "is required"))
-        elif complaint := rule(payload[field]):
+        elif complaint := check(payload[field]):
             errors.append(FieldError(field, complaint))
-    for field, rule in _OPTIONAL:
-        if field in payload and (complaint := rule(payload[field])):
+    for field, check in _OPTIONAL_CHECKS:
+        if field in payload and (complaint := check(payload[field])):
             errors.append(FieldError(field, complaint))
     if complaint := _order_and_age(payload.get("ts_start"), payload.get("ts_end"), now):
         errors.append(FieldError("ts_end", complaint))
     return errors
 
 
-_Rule = Callable[[Any], str | None]
+def json_schema() -> dict[str, Any]:
+    """The same rules as a JSON Schema (2020-12), with the meaning of each member.
+
+    Whatever `check_fields` accepts is valid under it. A valid receipt can still be refused for what no schema
+    says: the order and age of its times, integers written as 1.0, and names with invisible characters.
+    """
+    members = {**_REQUIRED, **_OPTIONAL}
+    return {
+        "title": "Receipt",
+        "type": "object",
+        "description": "Other members are kept, and covered by the signature.",
+        "required": list(_REQUIRED),
+        "properties": {name: {**rule.schema, "description": rule.meaning} for name, rule in members.items()},
+    }
+
+
+_Check = Callable[[Any], Optional[str]]
+
+
+class _Rule(NamedTuple):
+    """What a member must be: as a function that complains, and as a JSON Schema."""
+
+    check: _Check
+    schema: dict[str, Any]
+    meaning: str = ""
 
 
 def _matching(pattern: str, complaint: str) -> _Rule:
     fullmatch = re.compile(pattern, re.ASCII).fullmatch
 
-    def rule(value: Any) -> str | None:
+    def check(value: Any) -> str | None:
         return None if type(value) is str and fullmatch(value) else complaint
 
-    return rule
+    return _Rule(check, {"type": "string", "pattern": f"^{_in_ecmascript(pattern)}$"})
+
+
+def _in_ecmascript(pattern: str) -> str:
+    """The pattern in the syntax of JSON Schema, where $ is the end of the text and nothing else."""
+    return pattern.replace(r"\Z", "$")
 
 
 def _integer(highest: int) -> _Rule:
     complaint = f"must be an integer from 0 to {highest}"
 
-    def rule(value: Any) -> str | None:
+    def check(value: Any) -> str | None:
         # The exact type, because True and False are integers in Python.
         return None if type(value) is int and 0 <= value <= highest else complaint
 
-    return rule
+    return _Rule(check, {"type": "integer", "minimum": 0, "maximum": highest})
 
 
 def _version(value: Any) -> str | None:
@@ -124,14 +164,14 @@ def _checkpoints(value: Any) -> str | None:
     return f"must be a list of at most {MAX_CHECKPOINTS} integers from 0 to {MAX_TOKENS}"
 
 
-def _one_of(values: type[StrEnum]) -> _Rule:
+def _one_of(values: type[TextEnum]) -> _Rule:
     known = frozenset(values)
     complaint = "must be one of " + ", ".join(f'"{value}"' for value in values)
 
-    def rule(value: Any) -> str | None:
+    def check(value: Any) -> str | None:
         return None if type(value) is str and value in known else complaint
 
-    return rule
+    return _Rule(check, {"type": "string", "enum": [value.value for value in values]})
 
 
 def _signature(value: Any) -> str | None:
@@ -154,34 +194,60 @@ def _order_and_age(ts_start: Any, ts_end: Any, now: float) -> str | None:
 
 _UNIX_SECONDS = _integer(MAX_SAFE_INTEGER)
 _TOKENS = _integer(MAX_TOKENS)
+_BOOLEAN = _Rule(_boolean, {"type": "boolean"})
+_BLAKE3 = _matching(BLAKE3_PATTERN, BLAKE3_RULE)
+_NAME = _Rule(_name, {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS})
 
-_REQUIRED: tuple[tuple[str, _Rule], ...] = (
-    ("version", _version),
-    (
-        "request_id",
-        _matching(
-            REQUEST_ID_PATTERN,
-            "must be 1 to 128 of A-Z a-z 0-9 . _ : ~ - and not be . or ..",
-        ),
+
+def _meaning(rule: _Rule, meaning: str) -> _Rule:
+    return rule._replace(meaning=meaning)
+
+
+_REQUIRED: dict[str, _Rule] = {
+    "version": _Rule(_version, {"type": "string", "enum": [VERSION]}, "of this format"),
+    "request_id": _meaning(
+        _matching(REQUEST_ID_PATTERN, "must be 1 to 128 of A-Z a-z 0-9 . _ : ~ - and not be . or .."),
+        "the request, by the gateway's id for it",
     ),
-    ("node_id", _matching(NODE_ID_PATTERN, NODE_ID_RULE)),
-    ("region", _matching(REGION_PATTERN, REGION_RULE)),
-    ("ts_start", _UNIX_SECONDS),
-    ("ts_end", _UNIX_SECONDS),
-    ("model_id", _name),
-    ("model_hash", _matching(r"sha256:[0-9a-f]{64}", "must be sha256: and 64 lower-case hex digits")),
-    ("prompt_hash", _matching(BLAKE3_PATTERN, BLAKE3_RULE)),
-    ("tokens_input", _TOKENS),
-    ("tokens_output", _TOKENS),
-    ("p95_ms", _milliseconds),
-    ("hedged", _boolean),
-    ("cache_hit", _boolean),
-    ("signature", _signature),
-)
-_OPTIONAL: tuple[tuple[str, _Rule], ...] = (
-    ("s3_checkpoints", _checkpoints),
-    ("outcome", _one_of(RequestOutcome)),
-    ("finish", _name),
-    ("usage_source", _one_of(UsageSource)),
-    ("output_hash", _matching(BLAKE3_PATTERN, BLAKE3_RULE)),
-)
+    "node_id": _meaning(_matching(NODE_ID_PATTERN, NODE_ID_RULE), "the node that served it and signs"),
+    "region": _meaning(_matching(REGION_PATTERN, REGION_RULE), "the node's region"),
+    "ts_start": _meaning(_UNIX_SECONDS, "when the request began, in unix seconds"),
+    "ts_end": _meaning(_UNIX_SECONDS, "when it ended, in unix seconds"),
+    "model_id": _meaning(_NAME, "the model, as the runtime names it"),
+    "model_hash": _meaning(
+        _matching(r"sha256:[0-9a-f]{64}", "must be sha256: and 64 lower-case hex digits"),
+        "which version of the model: the runtime's digest where it has one",
+    ),
+    "prompt_hash": _meaning(_BLAKE3, "of the request; the prompt itself is in no receipt"),
+    "tokens_input": _meaning(_TOKENS, "tokens read"),
+    "tokens_output": _meaning(_TOKENS, "tokens written and delivered"),
+    "p95_ms": _Rule(
+        _milliseconds,
+        {"type": "number", "minimum": 0, "maximum": MAX_MILLISECONDS},
+        "the node's 95th percentile of latency, in milliseconds",
+    ),
+    "hedged": _meaning(_BOOLEAN, "whether the request went to several nodes at once"),
+    "cache_hit": _meaning(_BOOLEAN, "whether the runtime had the prompt's prefix in its cache"),
+    "signature": _Rule(
+        _signature,
+        {"type": "string", "pattern": "^ed25519:[A-Za-z0-9+/]{85}[AQgw]==$"},
+        "ed25519 over the RFC 8785 bytes of everything else",
+    ),
+}
+_OPTIONAL: dict[str, _Rule] = {
+    "s3_checkpoints": _Rule(
+        _checkpoints,
+        {"type": "array", "items": _TOKENS.schema, "maxItems": MAX_CHECKPOINTS},
+        "output tokens at which the node stored its state",
+    ),
+    "outcome": _meaning(_one_of(RequestOutcome), "how the request ended; `ok` without it"),
+    "finish": _meaning(_NAME, "the runtime's reason for the end, such as `stop` or `length`"),
+    "usage_source": _meaning(
+        _one_of(UsageSource), "whether the runtime reported the tokens, or the agent counted them"
+    ),
+    "output_hash": _meaning(_BLAKE3, "of the delivered text"),
+}
+REQUIRED_MEMBERS = tuple(_REQUIRED)
+OPTIONAL_MEMBERS = tuple(_OPTIONAL)
+_REQUIRED_CHECKS = tuple((name, rule.check) for name, rule in _REQUIRED.items())
+_OPTIONAL_CHECKS = tuple((name, rule.check) for name, rule in _OPTIONAL.items())

@@ -4,8 +4,18 @@ Each function is one verb with keyword-only arguments. It writes its audit row i
 change.
 """
 
+from nodes.actions.challenges import (
+    ChallengeAnswer,
+    answer_challenge,
+    ask,
+    ask_next,
+    expire_challenge,
+    expired_challenges,
+)
 from nodes.actions.enrolment import Registration, end_enrollment, enrol, register
 from nodes.actions.errors import (
+    AnsweredAlready,
+    AnsweredTooLate,
     EnrollmentInvalid,
     EnrollmentMismatch,
     KeyExists,
@@ -14,6 +24,7 @@ from nodes.actions.errors import (
     NotPossible,
     ReplayedProbe,
     StaleHeartbeat,
+    UnknownChallenge,
     UnknownNode,
 )
 from nodes.actions.exemptions import (
@@ -24,7 +35,7 @@ from nodes.actions.exemptions import (
     withdraw,
 )
 from nodes.actions.fraud import confirm_fraud, find_fraud, relate, suspect
-from nodes.actions.heartbeat import Beat, heartbeat
+from nodes.actions.heartbeat import Beat, TakenHeartbeat, heartbeat
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
 from nodes.actions.moving import move
@@ -36,7 +47,10 @@ from nodes.actions.statements import Statement, restate
 from nodes.actions.transition import happen
 
 __all__ = [
+    "AnsweredAlready",
+    "AnsweredTooLate",
     "Beat",
+    "ChallengeAnswer",
     "EnrollmentInvalid",
     "EnrollmentMismatch",
     "KeyExists",
@@ -48,8 +62,13 @@ __all__ = [
     "ReplayedProbe",
     "StaleHeartbeat",
     "Statement",
+    "TakenHeartbeat",
+    "UnknownChallenge",
     "UnknownNode",
     "add_key",
+    "answer_challenge",
+    "ask",
+    "ask_next",
     "clear",
     "confirm_fraud",
     "create_sender",
@@ -57,6 +76,8 @@ __all__ = [
     "end_enrollment",
     "end_maintenance",
     "enrol",
+    "expire_challenge",
+    "expired_challenges",
     "find_fraud",
     "happen",
     "heartbeat",

@@ -24,7 +24,7 @@ from nodes.models import (
     NodeMark,
     NodeOffer,
 )
-from nodes.rules.credentials import enrollment_digest, new_enrollment_token
+from nodes.rules.credentials import enrollment_digest, new_enrollment_token, token_of_install_code
 from nodes.rules.marks import MarkKind, endpoint_mark, hardware_mark
 from nodes.tokens import node_token
 
@@ -57,16 +57,21 @@ def enrol(
     uses: int = 1,
     answers: Mapping[str, Any] | None = None,
     replaces: Enrollment | None = None,
+    install_code: str = "",
 ) -> tuple[Enrollment, str]:
     """Creates an enrolment and its token. The token is returned once in clear text and stored only as a hash.
 
-    `answers` are written to the agent's configuration file. The enrolment that this one `replaces` ends.
+    `answers` are written to the agent's configuration file. The enrolment that this one `replaces` ends. An
+    `install_code` leads to the install script for an hour, and the token is then the one that belongs to it.
     Raises NodeExists if the node id is taken, and EnrollmentInvalid if the replaced enrolment has already
     ended or been replaced.
     """
     if node_id and Node.objects.filter(pk=node_id).exists():
         raise NodeExists(f"The node ID {node_id} is taken.")
-    token = new_enrollment_token()
+    if install_code:
+        token = token_of_install_code(settings.MASTER_KEY, install_code)
+    else:
+        token = new_enrollment_token()
     with transaction.atomic():
         if replaces is not None:
             renewed = end_enrollments(
@@ -84,6 +89,8 @@ def enrol(
             uses_left=uses,
             answers=dict(answers or {}),
             expires_at=at + settings.ENROLLMENT_TTL,
+            install_sha256=enrollment_digest(install_code) if install_code else None,
+            install_expires_at=at + settings.INSTALL_CODE_TTL if install_code else None,
         )
         record(
             "enrollment.create",

@@ -25,6 +25,18 @@ class ReplayedProbe(NodeError):
     """This validator has already posted this probe."""
 
 
+class UnknownChallenge(NodeError):
+    """The node was asked no such challenge."""
+
+
+class AnsweredAlready(NodeError):
+    """The challenge has been answered."""
+
+
+class AnsweredTooLate(NodeError):
+    """The challenge has expired."""
+
+
 class UnknownNode(NodeError):
     """There is no such node."""
 

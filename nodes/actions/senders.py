@@ -1,5 +1,6 @@
 """Validators and gateways: created in the admin, identified by their id, with a derived token like a node's."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,16 +15,24 @@ from nodes.tokens import sender_token
 S = TypeVar("S", bound=Sender)
 
 
-def create_sender(model: type[S], *, name: str, by: User | None, at: datetime) -> tuple[S, str]:
-    """Creates the sender and returns it with its token. An existing one is returned unchanged."""
+def create_sender(
+    model: type[S], *, name: str, by: User | None, at: datetime, networks: Sequence[str] = ()
+) -> tuple[S, str]:
+    """Creates the sender and returns it with its token. An existing one is returned unchanged.
+
+    `networks` are those that it asks nodes from, for operators' firewalls.
+    """
     with transaction.atomic():
-        sender, made = model._default_manager.get_or_create(pk=name, defaults={"created_at": at})
+        sender, made = model._default_manager.get_or_create(
+            pk=name, defaults={"created_at": at, "networks": list(networks)}
+        )
         if made:
             record(
                 f"{model.kind}.create",
                 by=actor_of(by) if by else SYSTEM,
                 subject_kind=model.kind,
                 subject_id=name,
+                networks=list(networks),
             )
     return sender, sender_token(sender)
 

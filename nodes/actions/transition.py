@@ -68,6 +68,12 @@ def happen(
                 return outcome
 
 
+def changes_nothing(state: LifecycleState, event: Event) -> bool:
+    """Whether the event, which is not one of FRAUD, leaves a node in this state as it is."""
+    outcome = step(state, event)
+    return outcome.state == state and outcome.move is None
+
+
 def _changes_fraud(node: Node, event: Event) -> bool:
     """Whether the event makes a quarantine one for fraud, or changes the fraud in question to the node's own."""
     if event not in FRAUD or node.status != Status.QUARANTINE:

@@ -123,11 +123,15 @@ def signals_of(metrics: dict[str, Any], *, known_only: bool = False) -> list[Sig
         for key, (label, write) in _KNOWN.items()
         if _number(metrics.get(key)) or (metrics and key in _ASKED_FOR)
     ]
+    if isinstance(metrics.get(_RUNTIME_UP), bool):
+        signals.append(Signal("Runtime", "answers" if metrics[_RUNTIME_UP] else "does not answer"))
     if not known_only:
         others = (
             key
             for key, value in metrics.items()
-            if value is not None and not (key in _KNOWN and _number(value))
+            if value is not None
+            and not (key in _KNOWN and _number(value))
+            and not (key == _RUNTIME_UP and isinstance(value, bool))
         )
         signals += [Signal(_cut(key), _cut(str(metrics[key]))) for key in others]
     return signals[:_MOST_SIGNALS]
@@ -155,7 +159,9 @@ _KNOWN = {
     "cpu_percent": ("CPU utilisation", lambda hundredths: percent(hundredths / 100, 0)),
     "mem_used_ratio": ("Memory in use", lambda share: percent(share, 0)),
     "temp": ("Temperature", lambda degrees: f"{written(degrees)} °C"),
+    "requests_running": ("Requests running", written),
 }
+_RUNTIME_UP = "runtime_up"
 
 
 _ASKED_FOR = ("uptime", "gpu_util", "temp")

@@ -1,6 +1,5 @@
 """The contents of a node's page and drawer, tab by tab. Reads only."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from jatevo.accounts.models import User
+from jatevo.web.error_types import ErrorType
 from jatevo.wire.keys import public_key_text
 from nodes.access.rights import Rights
 from nodes.access.versions import plain_version
@@ -19,10 +19,14 @@ from nodes.detail.metrics_tab import charts_context, excused_of, heard_context, 
 from nodes.detail.reputation_tab import reputation_panel
 from nodes.maintenance import maintenance_of
 from nodes.models import Exemption, ExemptionKind, FindingState, Node
+from nodes.rules import clock
 from nodes.rules.explanations import Explanation, explain
-from nodes.slots import earnings_source
+from nodes.rules.probes import ProbeFault
+from nodes.rules.reachability import EndpointAdvice, endpoint_advice
+from nodes.slots import earnings_source, flags_of
 
 RECEIPTS_SHOWN = 10
+REFUSED_SHOWN = 5
 # how long before its start announced maintenance is shown
 _ANNOUNCED_AHEAD = timedelta(days=7)
 
@@ -71,6 +75,22 @@ def explanation_of(node: Node, *, at: datetime) -> Explanation:
         pardoned=node.pardoned_reputation,
         maintenance=maintenance_of(node, at=at),
         offline_after=timedelta(seconds=settings.NODE_OFFLINE_AFTER_SECONDS),
+        reachable=node.reachable,
+    )
+
+
+def endpoint_advice_of(node: Node) -> EndpointAdvice | None:
+    """What to do about a node that cannot be reached. None for one that can, or is not known to be."""
+    if node.reachable is not False:
+        return None
+    probes = node.probes.exclude(validator=None).exclude(fault=ProbeFault.VALIDATOR)
+    last = probes.first()
+    return endpoint_advice(
+        node.lifecycle_state.phase,
+        reachable=node.reachable,
+        endpoint=node.endpoint,
+        fault=ProbeFault(last.fault).label if last and last.fault else "",
+        detail=last.detail if last and last.fault else "",
     )
 
 
@@ -99,7 +119,7 @@ def tab_context(
         case Tab.METRICS:
             return _metrics(node, rights, window, part, at)
         case Tab.RECEIPTS:
-            return _receipts(node, rights)
+            return _receipts(node, rights, reader)
         case Tab.HARDWARE:
             return _hardware(node, rights)
         case Tab.EARNINGS:
@@ -137,28 +157,41 @@ def _metrics(
     return heard if part == "tab" else {**charts_context(node, window, excused, at=at), **heard}
 
 
-def _receipts(node: Node, rights: Rights) -> dict[str, Any]:
+def _receipts(node: Node, rights: Rights, reader: object) -> dict[str, Any]:
     # every receipt is younger than its node, so this bound skips older partitions
     receipts = node.receipts.filter(accepted_at__gte=node.created_at).defer("raw", "payload")
-    last = list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN])
-    forged = node.forged_receipts.defer("raw") if rights.evidence else node.forged_receipts.none()
-    shown = list(forged[: RECEIPTS_SHOWN + 1])
-    more = len(shown) > RECEIPTS_SHOWN
-    forged_count = forged.count() if more else len(shown)
+    refused = node.refused_receipts.visible_to(reader)
+    latest = list(refused.defer("raw")[:REFUSED_SHOWN])
     return {
-        "receipts": last,
-        "forged": _by_detail(shown[:RECEIPTS_SHOWN]),
-        "forged_count": forged_count,
-        "forged_more": more,
+        "receipts": list(receipts.order_by("-accepted_at", "-id")[:RECEIPTS_SHOWN]),
+        "refused": latest,
+        "forged_count": refused.filter(reason=ErrorType.INVALID_SIGNATURE).count() if latest else 0,
+        "flags": flags_of(node, reader) if rights.evidence else [],
+        "clock": _clock(node) if rights.evidence else None,
     }
 
 
-def _by_detail(forged: Sequence[Any]) -> list[tuple[str, list[Any]]]:
-    """Forged receipts grouped by their detail."""
-    groups: dict[str, list[Any]] = {}
-    for each in forged:
-        groups.setdefault(each.detail, []).append(each)
-    return list(groups.items())
+@dataclass(frozen=True)
+class Clock:
+    """The node's clock against the console's at its last heartbeat. `off`: by more than clocks may differ."""
+
+    sentence: str
+    off: bool
+
+
+def _clock(node: Node) -> Clock | None:
+    if node.last_heartbeat_ts is None or node.last_heartbeat_at is None:
+        return None
+    ahead = clock.ahead(node.last_heartbeat_ts, node.last_heartbeat_at)
+    if abs(ahead) < timedelta(seconds=1):
+        return Clock("At the last heartbeat, the clocks of node and console agreed within a second.", False)
+    by = f"{clock.in_seconds(ahead)} {'ahead of' if ahead > timedelta(0) else 'behind'}"
+    sentence = f"At the last heartbeat, the clock of the node was {by} that of the console"
+    delayed = clock.is_off(ahead) and ahead < timedelta(0)
+    return Clock(
+        f"{sentence}, or the heartbeat was that long under way." if delayed else f"{sentence}.",
+        clock.is_off(ahead),
+    )
 
 
 def _earnings(node: Node, reader: object, at: datetime) -> dict[str, Any]:

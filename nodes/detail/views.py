@@ -14,9 +14,9 @@ from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from nodes.access.names import NodeNames
 from nodes.access.rights import Rights, rights_of
 from nodes.detail.latency_charts import ChartWindow
-from nodes.detail.tabs import Tab, banners_of, explanation_of, tab_context, tabs_for
+from nodes.detail.tabs import Tab, banners_of, endpoint_advice_of, explanation_of, tab_context, tabs_for
 from nodes.models import Node
-from nodes.slots import actions_for
+from nodes.slots import actions_for, notices_of
 
 POLL_SECONDS = 10
 _FRAGMENTS = {
@@ -51,6 +51,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     explanation = explanation_of(node, at=now)
     # of the parts that refresh, only the status shows exemptions
     banners = banners_of(node, rights, at=now) if part not in ("tab", "charts") else []
+    advice = endpoint_advice_of(node) if rights.owns and part not in ("tab", "charts") else None
     address = Address(rights, tab, window)
     context = {
         "node": node,
@@ -58,6 +59,8 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "other_actions": [(act, act.page(node.pk)) for act in actions_for(request.user)],
         "explanation": explanation,
         "banners": banners,
+        "endpoint_advice": advice,
+        "notices": notices_of(node) if rights.owns and part not in ("tab", "charts") else [],
         "tab": tab,
         "tabs": [(each, address.of(tab=each), address.of(tab=each, drawer=in_drawer)) for each in tabs],
         "windows": [

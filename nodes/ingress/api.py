@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -26,13 +27,15 @@ from jatevo.wire.signing import verify_key_change
 from nodes import actions
 from nodes.access.rights import owned_node
 from nodes.ingress import payloads
-from nodes.ingress.answers import KeyAnswer
+from nodes.ingress.answers import KeyAnswer, asked_of
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_sender
 from nodes.ingress.networks import network_of
 from nodes.ingress.refusals import refuse
 from nodes.models import Node, Validator
+from nodes.rules.challenges import ChallengeOutcome
 from nodes.rules.lifecycle import Status
+from nodes.rules.probes import ProbeFault
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 
@@ -94,6 +97,19 @@ def register(request: Request) -> Response:
                 required=False,
                 help_text="what was left out: models whose names are not fit to be shown, and other members by path",
             ),
+            "challenge": inline_serializer(
+                "Challenge",
+                {
+                    "id": serializers.UUIDField(),
+                    "nonce": serializers.CharField(help_text="32 hexadecimal digits to sign"),
+                    "prompt": serializers.CharField(required=False, help_text="for the runtime"),
+                    "expires_at": serializers.DateTimeField(),
+                    "request_id": serializers.CharField(
+                        required=False, help_text="of the receipt that the owner asked for"
+                    ),
+                },
+                required=False,
+            ),
         },
     ),
 )
@@ -111,20 +127,71 @@ def heartbeat(request: Request) -> Response:
         raise ApiError(401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=_server_time())
     try:
         network = network_of(client_address(request._request))
-        status = actions.heartbeat(
-            node_id=caller.node_id, beat=heard.beat, at=timezone.now(), network=network
-        )
+        taken = actions.heartbeat(node_id=caller.node_id, beat=heard.beat, at=timezone.now(), network=network)
         restated = actions.restate(node_id=caller.node_id, statement=heard.statement, at=timezone.now())
+        challenge = (
+            None
+            if restated.held
+            else actions.ask_next(node_id=caller.node_id, asked=taken.asked, at=timezone.now())
+        )
     except actions.NodeError as error:
         refuse(error)
-    answer = {
-        "status": Status.QUARANTINE if restated.held else status,
+    answer: dict[str, Any] = {
+        "status": Status.QUARANTINE if restated.held else taken.status,
         "server_time": _server_time(),
         "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
     }
+    if challenge is not None:
+        answer["challenge"] = asked_of(challenge)
     if ignored := [*heard.ignored, *restated.declined]:
         answer["ignored"] = ignored
     return Response(answer)
+
+
+@extend_schema(
+    request=json_body(payloads.CHALLENGE_ANSWER),
+    auth=either(NODE),
+    responses=inline_serializer(
+        "ChallengeTaken",
+        {
+            "id": serializers.UUIDField(),
+            "status": serializers.CharField(help_text="of the node"),
+            "passed": serializers.BooleanField(),
+            "answer_ms": serializers.FloatField(help_text="from question to answer, by the console's clock"),
+        },
+    ),
+)
+@api_view(["POST"])
+@authentication_classes([])
+@permission_classes([])
+@parser_classes([])
+def challenge(request: Request) -> Response:
+    """Answer a challenge that came with a heartbeat's answer, signed like a heartbeat.
+
+    `signature` is over `jatevo-health:{node_id}:{nonce}` by the node's current key. Where the challenge has a
+    prompt, `output_hash`, `tokens_output` and `first_token_ms` are about the runtime's output. An answer counts
+    once, and only until the challenge expires: later it is refused with 422.
+    """
+    caller = authenticate_node(request._request, limit="node")
+    node_id, answer = payloads.challenge_answer(parse_object(request._request.body))
+    _require_same(caller.node_id, node_id)
+    current, *former = [span.public_key for span in caller.keys]
+    try:
+        settled, status = actions.answer_challenge(
+            node_id=caller.node_id, answer=answer, current_key=current, former_keys=former, at=timezone.now()
+        )
+    except actions.NodeError as error:
+        refuse(error)
+    if settled.fault in (ProbeFault.BAD_SIGNATURE, ProbeFault.BAD_ANSWER):
+        raise ApiError(422, "invalid_signature", "The signature does not match the node's current key.")
+    return Response(
+        {
+            "id": settled.pk,
+            "status": status,
+            "passed": settled.outcome == ChallengeOutcome.PASSED,
+            "answer_ms": settled.answer_ms,
+        }
+    )
 
 
 @extend_schema(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest
 
 from jatevo.web.address import client_network
 from jatevo.web.errors import ApiError
+from jatevo.web.postgresql.statements import fetch
 from jatevo.web.replay import claim_message
 from jatevo.web.throttling import hit
 from jatevo.wire.names import NODE_ID_PATTERN
@@ -73,12 +73,10 @@ def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
     """
     hit("address", client_network(request))
     node_id = _sender(request, NODE_HEADER)
-    with connection.cursor() as cursor:
-        cursor.execute(_NODE_SQL, [node_id])
-        row = cursor.fetchone()
-    _check_signature(request, "node", node_id, row[0] if row else None)
-    claim_message(request, f"node:{node_id}", request.headers["webhook-id"])
-    hit(limit, "node", node_id)
+    rows = fetch(_NODE_SQL, [node_id])
+    _check_signature(request, "node", node_id, rows[0][0] if rows else None)
+    claim_message(request, f"node:{node_id}", request.headers["webhook-id"], limit, "node", node_id)
+    (row,) = rows
     spans = tuple(
         KeySpan(bytes(key), since, until) for key, since, until in zip(row[3], row[4], row[5], strict=True)
     )
@@ -92,8 +90,7 @@ def authenticate_sender(request: HttpRequest, model: type[Sender]) -> str:
     active = model._default_manager.filter(pk=sender, is_active=True)
     version = active.values_list("token_version", flat=True).first()
     _check_signature(request, model.kind, sender, version)
-    claim_message(request, f"{model.kind}:{sender}", request.headers["webhook-id"])
-    hit(model.kind, sender)
+    claim_message(request, f"{model.kind}:{sender}", request.headers["webhook-id"], model.kind, sender)
     return sender
 
 

@@ -23,7 +23,7 @@ from jatevo.wire.names import (
     name_problem,
     shows_plainly,
 )
-from nodes.actions import Beat, Measurement, Registration, Statement
+from nodes.actions import Beat, ChallengeAnswer, Measurement, Registration, Statement
 from nodes.rules.probes import ProbeFault, ProbeKind
 
 NodeId = Annotated[str, Meta(pattern=rf"^{NODE_ID_PATTERN}\Z")]
@@ -37,6 +37,7 @@ Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
 T = TypeVar("T")
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*?)`$")
 _INDEX = re.compile(r"\[(\w+|\.\.\.)\]")
+_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 _MOST_METRICS = 64
 _LARGEST_METRIC = 1e15
 _ATTESTED_NAMES = ("gpu_model", "driver_version", "cuda_version", "hardware_hash")
@@ -101,6 +102,17 @@ class _Probe(Struct):
     detail: Annotated[str, Meta(max_length=500)] = ""
 
 
+class _ChallengeAnswer(Struct):
+    """What an agent answers to a challenge. The last three are about the runtime's output to its prompt."""
+
+    node_id: NodeId
+    id: Annotated[str, Meta(pattern=_UUID)]
+    signature: Annotated[str, Meta(max_length=128)]
+    output_hash: Annotated[str, Meta(pattern=r"^blake3:[0-9a-f]{64}\Z")] | None = None
+    tokens_output: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    first_token_ms: Milliseconds | None = None
+
+
 class _NewKey(Struct):
     public_key: Annotated[str, Meta(max_length=64)]
     node_id: NodeId | None = None
@@ -109,6 +121,7 @@ class _NewKey(Struct):
 
 # Descriptions of the bodies for the OpenAPI document.
 REGISTRATION, HEARTBEAT, PROBE, NEW_KEY = _Register, _Heartbeat, _Probe, _NewKey
+CHALLENGE_ANSWER = _ChallengeAnswer
 
 
 def registration(body: dict[str, Any]) -> Registration:
@@ -196,6 +209,18 @@ def measurement(body: dict[str, Any]) -> Measurement:
         p99_ms=said.p99,
         tps=said.tps,
         detail=said.detail,
+    )
+
+
+def challenge_answer(body: dict[str, Any]) -> tuple[str, ChallengeAnswer]:
+    """POST /v1/nodes/challenge: the node that is named, and its answer. Raises ApiError 422."""
+    said = convert(body, _ChallengeAnswer)
+    return said.node_id, ChallengeAnswer(
+        challenge_id=said.id,
+        signature=said.signature,
+        output_hash=said.output_hash,
+        tokens_output=said.tokens_output,
+        first_token_ms=said.first_token_ms,
     )
 
 

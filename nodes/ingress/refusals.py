@@ -11,6 +11,8 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
     actions.EnrollmentMismatch: (403, "node_mismatch"),
     actions.StaleHeartbeat: (409, "replayed_request"),
     actions.ReplayedProbe: (409, "replayed_request"),
+    actions.UnknownChallenge: (404, "not_found"),
+    actions.AnsweredAlready: (409, "replayed_request"),
     actions.UnknownNode: (404, "not_found"),
     actions.KeyExists: (409, "key_exists"),
 }

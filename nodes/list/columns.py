@@ -20,6 +20,7 @@ from nodes.access.names import NodeNames
 from nodes.access.versions import plain_version
 from nodes.figures import NodeFigures, standing_figures
 from nodes.models import Node, NodeQuerySet
+from nodes.rules.reachability import Reachability, reachability
 from nodes.slots import earnings_source
 
 
@@ -49,6 +50,11 @@ class Row:
     def agent_version(self) -> str:
         """The agent's version, as far as this reader may see it."""
         return self.node.agent_version if self.named else plain_version(self.node.agent_version)
+
+    @property
+    def reachability(self) -> Reachability:
+        """Whether validators reach the node."""
+        return reachability(self.node.reachable)
 
     @property
     def gpu_model(self) -> str:
@@ -85,11 +91,6 @@ class Column:
     help: str = ""
 
     @property
-    def cell(self) -> str:
-        """The template of a cell. Its context has the Row as `row`."""
-        return f"nodes/list/cells.html#{self.key}"
-
-    @property
     def csv_values(self) -> tuple[CsvValue, ...]:
         """The column's headings and values in the CSV export, in order."""
         return self.csv or ((self.key, attrgetter(f"node.{self.fields[0]}")),)
@@ -121,7 +122,22 @@ COLUMNS: tuple[Column, ...] = (
         order="shown_name",
         csv=(("node_id", attrgetter("name")),),
     ),
-    Column("status", "Status", ("status",), order="status"),
+    Column(
+        "status",
+        "Status",
+        ("status", "reachable"),
+        order="status",
+        csv=(("status", attrgetter("node.status")),),
+    ),
+    Column(
+        "reachable",
+        "Reachable",
+        ("reachable",),
+        order="reachable",
+        csv=(("reachable", lambda row: row.reachability.value),),
+        default=False,
+        help="reachable",
+    ),
     Column("region", "Region", ("region",), order="region"),
     Column("runtime", "Runtime", ("runtime",), order="runtime"),
     Column("reputation", "Reputation", ("reputation",), order="reputation", number=True, help="reputation"),

@@ -9,12 +9,13 @@ from django.db.models import Case, Count, Value, When
 from jatevo.accounts.models import Org
 from nodes.models import NodeQuerySet, Runtime
 from nodes.rules.lifecycle import Status
+from nodes.rules.reachability import Reachability, reachability
 
 # A choice of the status filter that stands for two statuses.
 ATTENTION = "attention"
 NEED_ATTENTION = (Status.QUARANTINE, Status.OFFLINE)
 
-NAMES = ("status", "region", "runtime", "mine")
+NAMES = ("status", "reachable", "region", "runtime", "mine")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Facets:
     """The options of each filter, and how many nodes match all filters."""
 
     status: list[Option]
+    reachable: list[Option]
     region: list[Option]
     runtime: list[Option]
     mine: int
@@ -48,7 +50,8 @@ def count_facets(nodes: NodeQuerySet, chosen: Mapping[str, str], *, org: Org | N
     cells = nodes.order_by().annotate(mine=mine).values_list(*NAMES).annotate(number=Count("pk"))
     totals: dict[str, Counter[str]] = {name: Counter() for name in NAMES}
     total = 0
-    for *values, number in cells:
+    for status, reachable, *others, number in cells:
+        values = [status, reachability(reachable).value, *others]
         misses = [
             name
             for name, value in zip(NAMES, values, strict=True)
@@ -63,6 +66,9 @@ def count_facets(nodes: NodeQuerySet, chosen: Mapping[str, str], *, org: Org | N
     statuses = [(each.value, each.label) for each in Status]
     return Facets(
         status=_options([*statuses, (ATTENTION, "Needs attention")], totals["status"], chosen.get("status")),
+        reachable=_options(
+            [(each.value, each.label) for each in Reachability], totals["reachable"], chosen.get("reachable")
+        ),
         region=_options(
             [(each, each) for each in sorted({*totals["region"], *filter(None, [chosen.get("region")])})],
             totals["region"],

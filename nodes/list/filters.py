@@ -16,6 +16,7 @@ from nodes.access.names import NodeNames
 from nodes.list.facets import ATTENTION, NEED_ATTENTION, Facets, count_facets
 from nodes.models import Node, NodeQuerySet, OffersModel, Runtime
 from nodes.rules.lifecycle import Status
+from nodes.rules.reachability import Reachability
 
 STATUS_CHOICES = [*((status.value, status.label) for status in Status), (ATTENTION, "Needs attention")]
 _RANGE = re.compile(r"([0-9]{1,3})-([0-9]{1,3})", re.ASCII)
@@ -44,18 +45,24 @@ class ReputationRangeFilter(django_filters.Filter):
 
 
 class NodeFilter(django_filters.FilterSet):
-    """`q` (free text), `status`, `region`, `runtime`, `reputation_range` (40-90) and `mine` (1).
+    """`q` (free text), `status`, `reachable`, `region`, `runtime`, `reputation_range` (40-90) and `mine` (1).
 
     The queryset must come from `NodeNames.annotated`, so that the search uses only names that the person may
     know. `org` is the organisation whose nodes are "mine". Without one, `mine` matches nothing.
     """
 
     # The page shows how many nodes each choice of these would leave. The other filters apply first.
-    COUNTED: Final = ("status", "region", "runtime", "mine")
+    COUNTED: Final = ("status", "reachable", "region", "runtime", "mine")
 
     q = django_filters.CharFilter(method="search", label="Search", max_length=64)
     status = django_filters.ChoiceFilter(
         choices=STATUS_CHOICES, method="by_status", label="Status", empty_label="Any status"
+    )
+    reachable = django_filters.ChoiceFilter(
+        choices=[(each.value, each.label) for each in Reachability],
+        method="by_reachability",
+        label="Reachable",
+        empty_label="Either",
     )
     region = django_filters.CharFilter(label="Region", max_length=32)
     runtime = django_filters.ChoiceFilter(choices=Runtime.choices, label="Runtime", empty_label="Any runtime")
@@ -64,7 +71,7 @@ class NodeFilter(django_filters.FilterSet):
 
     class Meta:
         model = Node
-        fields = ("q", "status", "region", "runtime", "reputation_range", "mine")
+        fields = ("q", "status", "reachable", "region", "runtime", "reputation_range", "mine")
 
     def __init__(self, *args: Any, names: NodeNames, org: Org | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,6 +100,10 @@ class NodeFilter(django_filters.FilterSet):
     def by_status(self, nodes: NodeQuerySet, name: str, status: str) -> NodeQuerySet:
         """Nodes of one status, or of the two statuses that need attention."""
         return nodes.filter(status__in=NEED_ATTENTION if status == ATTENTION else [status])
+
+    def by_reachability(self, nodes: NodeQuerySet, name: str, wanted: str) -> NodeQuerySet:
+        """Nodes that validators reach, do not reach, or have not tried to reach yet."""
+        return nodes.filter(reachable=Reachability(wanted).stored) if wanted else nodes
 
     def by_owner(self, nodes: NodeQuerySet, name: str, mine: str) -> NodeQuerySet:
         """The nodes of `org`."""

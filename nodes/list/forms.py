@@ -3,13 +3,11 @@
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from jatevo.accounts.saved_views import ViewNameForm
 from nodes.detail.forms import ReasonForm
 from nodes.list.query import canonical, in_address
-
-MOST_IN_A_VIEW = 1000  # the length of SavedView.query
 
 
 class BulkForm(ReasonForm):
@@ -28,24 +26,13 @@ class BulkForm(ReasonForm):
             node.choices = [(node_id, node_id) for node_id in node_ids]
 
 
-class SavedViewForm(forms.Form):
+class SavedViewForm(ViewNameForm):
     """A view to save: its name, and the query string of the list."""
 
-    _NAME = "Give the view a name of at most 60 characters."
-
-    name = forms.CharField(max_length=60, error_messages={"required": _NAME, "max_length": _NAME})
     query = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def clean_query(self) -> str:
-        """The query in canonical form, without the page.
-
-        Its length is checked after encoding, as it is stored.
-        """
+        """The query in canonical form, without the page."""
         query = canonical(QueryDict(self.cleaned_data["query"].removeprefix("?")))
         query.pop("page", None)
-        suffix = in_address(query)
-        if len(suffix) > MOST_IN_A_VIEW:
-            raise ValidationError(
-                f"These filters are too long to save: more than {MOST_IN_A_VIEW} characters."
-            )
-        return suffix
+        return in_address(query)

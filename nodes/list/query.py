@@ -14,7 +14,7 @@ from nodes.list.facets import Facets
 from nodes.list.filters import NodeFilter
 from nodes.models import Node, NodeQuerySet
 
-FILTERS = ("q", "status", "region", "runtime", "reputation_range", "mine")
+FILTERS = ("q", "status", "reachable", "region", "runtime", "reputation_range", "mine")
 KEPT = (*FILTERS, "sort", "columns")  # the parameters that saved views and the export use
 COLUMNS_COOKIE = "node_columns"
 _LATER_PAGE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -115,7 +115,7 @@ class ListQuery:
     def applied(self, labels: Mapping[str, str]) -> list[AppliedFilter]:
         """The filters in use. `labels` has the labels of chosen values, if they have any."""
         names = {"q": "", "status": "Status", "region": "Region", "runtime": "Runtime"}
-        names |= {"reputation_range": "Reputation", "mine": ""}
+        names |= {"reputation_range": "Reputation", "mine": "", "reachable": ""}
         found = []
         for name in FILTERS:
             value = self.query.get(name, "")

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, require, user_of
+from jatevo.accounts.saved_views import ViewNotSaved, delete_view, save_view
 from jatevo.accounts.time_zones import zone_of
 from jatevo.audit.record import actor_of, record
 from jatevo.flags.registry import Flag
@@ -22,9 +23,8 @@ from jatevo.web.csv_export import csv_answer
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from jatevo.web.page_limits import count_export
 from nodes.access.names import NodeNames
-from nodes.access.rights import rights_of
+from nodes.access.rights import rights_to_each
 from nodes.actions import NodeError, clear, quarantine
-from nodes.actions.saved_views import delete_view, save_view
 from nodes.list.columns import chosen_columns, columns_for, in_that_order, rows_of
 from nodes.list.exports import csv_header, csv_rows
 from nodes.list.facets import Facets
@@ -56,7 +56,7 @@ def list_nodes(request: HttpRequest) -> HttpResponse:
     paginator.count = facets.total  # already counted with the facets
     page = paginator.get_page(wanted.query.get("page"))
     rows = rows_of(in_that_order(page.object_list, wanted.columns, request.user), names, at=now)
-    rights = [rights_of(request.user, row.node, names) for row in rows]
+    rights = rights_to_each(request.user, [row.node for row in rows], names)
     may_moderate = allowed(request.user, Permission.QUARANTINE_NODES)
     acts = actions_for(request.user)
     here = wanted.suffix(page=str(page.number) if page.number > 1 else None)
@@ -130,9 +130,9 @@ def keep_view(request: HttpRequest) -> HttpResponse:
             messages.error(request, " ".join(map(str, texts)))
     else:
         try:
-            view = save_view(**form.cleaned_data, by=user_of(request))
+            view = save_view(SavedView, **form.cleaned_data, by=user_of(request))
             messages.success(request, f"View “{view.name}” saved.")
-        except NodeError as error:
+        except ViewNotSaved as error:
             messages.error(request, str(error))
     return redirect(f"{reverse('nodes:list')}{form.cleaned_data.get('query', '')}")
 
@@ -141,7 +141,7 @@ def keep_view(request: HttpRequest) -> HttpResponse:
 @require(Permission.VIEW_NODES)
 def forget_view(request: HttpRequest, view_id: int) -> HttpResponse:
     """Deletes one of the person's own views."""
-    if delete_view(view_id=view_id, by=user_of(request)):
+    if delete_view(SavedView, view_id=view_id, by=user_of(request)):
         messages.success(request, "View deleted.")
     return redirect("nodes:list")
 

@@ -1,5 +1,6 @@
 """The tables of nodes: identity, enrolments, heartbeats and probes, status history, reputation and fraud."""
 
+from nodes.models.challenge import MAX_PROMPT_CHARACTERS, Challenge
 from nodes.models.enrolment import Enrollment, EnrollmentQuerySet
 from nodes.models.fraud import (
     FindingState,
@@ -34,8 +35,10 @@ from nodes.models.sender import Sender
 from nodes.models.standing import NodeStanding, ReputationClock, ReputationDay
 
 __all__ = [
+    "MAX_PROMPT_CHARACTERS",
     "NODE_ID_PATTERN",
     "REGION_PATTERN",
+    "Challenge",
     "Enrollment",
     "EnrollmentQuerySet",
     "Exemption",

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from jatevo.accounts.models import Org, Role, User
 from jatevo.accounts.permissions import ROLE_PERMISSIONS, Permission, allowed
 from nodes.models.node import NODE_ID_PATTERN, Node, Runtime
+from nodes.rules.credentials import enrollment_digest
 
 
 class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
@@ -23,6 +24,10 @@ class EnrollmentQuerySet(models.QuerySet["Enrollment"]):
     def unused(self, at: datetime) -> Self:
         """Neither used up nor expired nor ended."""
         return self.filter(uses_left__gt=0, expires_at__gt=at, ended_at=None)
+
+    def installable(self, code: str) -> Self:
+        """The enrolment of an install code, whether it still holds or not."""
+        return self.filter(install_sha256=enrollment_digest(code))
 
     def good(self, at: datetime) -> Self:
         """Those whose token can register a node: unused, and their creator may still enrol for that
@@ -47,6 +52,9 @@ class Enrollment(models.Model):
     uses_left = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
+    # The install code: a short-lived secret of its own that leads to the install script and to agent.yaml.
+    install_sha256 = models.BinaryField(max_length=32, unique=True, null=True)
+    install_expires_at = models.DateTimeField(null=True)
     # Other answers from Run a Node (platform, models, endpoint, wallet), for the agent's configuration file
     # only.
     answers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
@@ -61,6 +69,11 @@ class Enrollment(models.Model):
             models.CheckConstraint(
                 condition=models.Q(node_id="") | models.Q(node_id__regex=NODE_ID_PATTERN),
                 name="enrollment_node_id_wellformed",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(install_sha256=None, install_expires_at=None)
+                | models.Q(install_sha256__isnull=False, install_expires_at__isnull=False),
+                name="enrollment_install_code_expires",
             ),
         ]
 

@@ -2,8 +2,10 @@
 
 from django.db import models
 
-# under the collation C, lower() changes only A to Z, as the forms in Python and ClickHouse do
-_NORMAL = r"""regexp_replace(lower(({name}) COLLATE "C"), '(.):latest$', '\1')"""
+# Under the collation C, lower() changes only A to Z, as the forms in Python and ClickHouse do. A regular expression
+# says the same and takes ten times as long, which the accrual of millions of receipts notices.
+_NORMAL = """(SELECT CASE WHEN length(low) > 7 AND right(low, 7) = ':latest' THEN left(low, -7) ELSE low END
+        FROM (SELECT lower(({name}) COLLATE "C") AS low) AS lowered)"""
 
 
 def normal_model_sql(column: str) -> str:

@@ -118,6 +118,13 @@ class Node(models.Model):
     last_health_at = models.DateTimeField(null=True)  # the last probe of each kind, to know what is due next
     last_latency_at = models.DateTimeField(null=True)
     last_audit_at = models.DateTimeField(null=True)
+    # Whether validators, and so gateways, reach the endpoint (nodes/rules/reachability.py). Null: unknown.
+    reachable = models.BooleanField(null=True)
+    reachable_since = models.DateTimeField(null=True)
+    challenged_at = models.DateTimeField(null=True)  # when a heartbeat last took a challenge along
+    challenge_audited_at = models.DateTimeField(null=True)  # the last challenge that was an audit
+    challenge_passed_at = models.DateTimeField(null=True)
+    proof_waiting = models.BooleanField(default=False, db_default=False)  # a challenge waits for a heartbeat
     beat_minute = models.DateTimeField(null=True)  # the minute that `beats` counts
     beats = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -161,6 +168,11 @@ class Node(models.Model):
             models.CheckConstraint(
                 condition=models.Q(fraud=False) | models.Q(status="quarantine"),
                 name="node_fraud_is_quarantined",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(reachable__isnull=True, reachable_since__isnull=True)
+                | models.Q(reachable__isnull=False, reachable_since__isnull=False),
+                name="node_reachable_since_a_moment",
             ),
         ]
 

@@ -61,12 +61,12 @@ class Probe(models.Model):
     """What a validator measured of a node. Latencies are in milliseconds, tps in tokens per second.
 
     The `fault` of a failed probe decides what the probe `counts_as` (nodes/rules/probes.py). '' counts as
-    nothing.
+    nothing. Without a validator it is the console's own, by a challenge.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="probes")
-    validator = models.ForeignKey(Validator, on_delete=models.PROTECT, related_name="probes")
+    validator = models.ForeignKey(Validator, on_delete=models.PROTECT, null=True, related_name="probes")
     kind = models.CharField(max_length=8, choices=[(each.value, each.label) for each in ProbeKind])
     ok = models.BooleanField()
     fault = models.CharField(

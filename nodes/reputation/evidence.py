@@ -18,6 +18,7 @@ from django.db.models import Case, Count, DateTimeField, OuterRef, Q, Subquery, 
 
 from jatevo.metrics.minutes import ALL_MINUTES, HOUR, floor_minute, hours_touched, minutes_of_hour
 from jatevo.metrics.queries import SETTLED_AFTER
+from jatevo.web.error_types import ErrorType
 from nodes.models import Exemption, ExemptionKind, Node, NodeTransition, Probe
 from nodes.models.coverage import covered_nodes_sql, covers
 from nodes.reputation.formula import (
@@ -343,8 +344,12 @@ def _of_receipts(start: datetime, node_ids: Collection[str] | None) -> Iterator[
     )
     for node_id, total, failed in counted:
         yield node_id, Observation(ObservationKind.RECEIPT, failed, total)
-    forged = nodes.filter(forged_receipts__received_at__gte=start, forged_receipts__received_at__lt=end)
-    for node_id, count in forged.order_by().values_list("pk").annotate(Count("forged_receipts")):
+    forged = nodes.filter(
+        refused_receipts__reason=ErrorType.INVALID_SIGNATURE,
+        refused_receipts__received_at__gte=start,
+        refused_receipts__received_at__lt=end,
+    )
+    for node_id, count in forged.order_by().values_list("pk").annotate(Count("refused_receipts")):
         note = f"{count:,} receipt{'' if count == 1 else 's'} with a forged signature"
         yield node_id, Observation(ObservationKind.FORGERY, count, count, note=note)
 

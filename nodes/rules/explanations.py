@@ -101,11 +101,12 @@ def explain(
     pardoned: Decimal | None = None,
     maintenance: Maintenance | None = None,
     offline_after: timedelta,
+    reachable: bool | None = None,
 ) -> Explanation:
     """The explanation of a state. An unknown reason is shown as it is stored.
 
     `pardoned` is R when the last quarantine ended (probation), `maintenance` the owner's last announced
-    maintenance.
+    maintenance, `reachable` whether validators reach it (None: not known).
     """
     if phase is Phase.REGISTERED:
         return Explanation(
@@ -121,6 +122,13 @@ def explain(
                 "Heartbeats are arriving. Validators do not probe the node during announced maintenance.",
                 "End the maintenance. A passed probe then makes the node active.",
             )
+        if reachable is False:
+            return Explanation(
+                "Heartbeats are arriving. Validators do not reach the node, so the console asks it through its"
+                " heartbeats instead." + failed,
+                "An answer makes the node active. An agent of version 2 or later answers by itself."
+                f" {PROBE_FAILURES_TO_QUARANTINE} unanswered challenges quarantine it.",
+            )
         return Explanation(
             "Heartbeats are arriving. Validators are probing the health endpoint." + failed,
             f"A passed probe makes the node active. {PROBE_FAILURES_TO_QUARANTINE} failures quarantine it.",
@@ -131,7 +139,13 @@ def explain(
                 f"In service, on probation. It was cleared at R {pardoned}, and a further fall quarantines it.",
                 f"Probation ends when R reaches {REPUTATION_FLOOR}.",
             )
-        return Explanation("In service. A validator has confirmed it.", "Nothing to do.")
+        if reachable is False:
+            return Explanation(
+                "In service, but not reachable: gateways cannot send it requests.",
+                "Make its endpoint reachable from the internet.",
+            )
+        confirmed = "A validator has confirmed it." if reachable else "It has passed its probe."
+        return Explanation(f"In service. {confirmed}", "Nothing to do.")
     if phase is Phase.OFFLINE and reason == Reason.MAINTENANCE:
         return _explain_maintenance(maintenance)
     if phase is Phase.OFFLINE:

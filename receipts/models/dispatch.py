@@ -37,6 +37,7 @@ class Dispatch(models.Model):
     class Meta:
         verbose_name_plural = "dispatches"
         ordering = ["-id"]
+        indexes = [models.Index(fields=["node_id", "received_at"], name="dispatch_of_node")]
         constraints = [
             models.UniqueConstraint(fields=["request_id", "node_id"], name="dispatch_once"),
             models.CheckConstraint(

@@ -1,5 +1,8 @@
 // Themes, keyboard shortcuts, copying, relative times, polling and drawers. Pages also work without JavaScript.
 
+import { wantsAll } from "./held.js";
+import { walk } from "./walk.js";
+
 const root = document.documentElement;
 root.dataset.js = "";
 
@@ -107,20 +110,10 @@ document.addEventListener("htmx:afterSettle", () => {
   if (value !== sent) document.getElementById(id)?.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
-// --- Keys: / to search, j and k in a list, Enter opens (rows are links), g and a letter to a page, Escape closes.
+// --- Keys: / to search, j and k in a list, Enter opens (rows are links), g and a letter to a page, Escape closes, or
+// leaves the list.
 
 let going = 0; // when g was last pressed
-
-function moveInList(step) {
-  const scope = drawer.open ? drawer : document;
-  const links = [...scope.querySelectorAll("[data-list] [data-open]")];
-  if (!links.length) return;
-  const row = document.activeElement.closest("[data-list] > *");
-  const current = links.findIndex((link) => link === document.activeElement || (row && row.contains(link)));
-  const next = current < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(Math.max(current + step, 0), links.length - 1);
-  links[next].focus();
-  links[next].scrollIntoView({ block: "nearest" });
-}
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -129,6 +122,7 @@ document.addEventListener("keydown", (event) => {
       menu.open = false;
       menu.querySelector("summary").focus();
     }
+    if (!drawer.open && document.activeElement.closest("[data-list] > *")) document.activeElement.blur();
     return;
   }
   if (event.target.closest("input, textarea, select, [contenteditable]")) return;
@@ -144,7 +138,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "g") {
     going = Date.now();
   } else if (event.key === "j" || event.key === "k") {
-    moveInList(event.key === "j" ? 1 : -1);
+    walk(event.key === "j" ? 1 : -1, () => ({ drawer, opener, show: showInDrawer }));
   }
 });
 
@@ -209,7 +203,7 @@ function poll() {
   if (signedOut) return;
   const now = Date.now();
   for (const element of document.querySelectorAll("[data-poll-seconds]")) {
-    if (!due.has(element)) due.set(element, now + intervalOf(element));
+    if (!due.has(element)) due.set(element, "loads" in element.dataset ? now : now + intervalOf(element));
     // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
     if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
     // Does not refresh while nodes are being selected or a chart is being read.
@@ -220,11 +214,15 @@ function poll() {
 }
 setInterval(poll, 1000);
 document.addEventListener("visibilitychange", poll);
+document.addEventListener("htmx:load", poll); // the page, and what a click brought: a part in it may be due at once
 
 // After errors a part asks less often, at least once a minute; or when the server says, if it says so: an outage is
 // over within seconds, and so is the note of it.
-const intervalOf = (element) =>
-  Math.min(Number(element.dataset.pollSeconds) * 1000 * 2 ** (failures.get(element) ?? 0), 60_000);
+// A part that could not say yet what it is asked for names a shorter time.
+const intervalOf = (element) => {
+  const seconds = element.querySelector("[data-again-seconds]")?.dataset.againSeconds ?? element.dataset.pollSeconds;
+  return Math.min(Number(seconds) * 1000 * 2 ** (failures.get(element) ?? 0), 60_000);
+};
 
 const triggerOf = (detail) => (detail.requestConfig ?? detail).triggeringEvent;
 const isPoll = (detail) =>
@@ -232,7 +230,7 @@ const isPoll = (detail) =>
 const pollKey = (detail) => `${detail.elt.id} ${(detail.requestConfig ?? detail).path}`;
 
 document.addEventListener("htmx:configRequest", ({ detail }) => {
-  const etag = isPoll(detail) && etags.get(pollKey(detail));
+  const etag = isPoll(detail) && !wantsAll(detail.elt) && etags.get(pollKey(detail));
   if (etag) detail.headers["If-None-Match"] = etag;
 });
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
@@ -262,6 +260,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const etag = detail.xhr.getResponseHeader("etag");
+  if (detail.target.querySelector?.("[data-again-seconds]")) due.set(detail.target, Date.now() + intervalOf(detail.target));
   if (!isPoll(detail)) etags.clear();
   else if (etag) etags.set(pollKey(detail), etag);
   const news = detail.target.querySelector?.("[data-announce]")?.dataset.announce;
@@ -290,6 +289,12 @@ document.addEventListener("htmx:beforeRequest", ({ detail }) => {
 function openDrawer() {
   document.getElementById("drawer-body").replaceChildren(document.getElementById("drawer-loading").content.cloneNode(true));
   drawer.showModal();
+}
+function showInDrawer(link) {
+  opener = link;
+  const address = link.getAttribute("href");
+  history.replaceState({ drawer: address }, "", address);
+  htmx.ajax("GET", address, { source: "#drawer-body", target: "#drawer-body" });
 }
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (isPoll(detail) || !drawer.contains(document.getElementById(detail.target.id))) return; // it may be its own successor
@@ -324,13 +329,17 @@ addEventListener(
   { capture: true },
 );
 
-// --- Elements name the module that they need. The module is called once with each element.
+// --- Elements name the module that they need. The module is called once with each element, which is ready when the
+// module says so.
 
-async function equip(scope) {
-  for (const element of scope.querySelectorAll("[data-module]:not([data-equipped])")) {
-    element.dataset.equipped = "";
-    (await import(element.dataset.module)).default(element);
-  }
+function equip(scope) {
+  for (const element of scope.querySelectorAll("[data-module]:not([data-equipped])")) equipOne(element);
+}
+async function equipOne(element) {
+  element.dataset.equipped = "";
+  const module = await import(element.dataset.module);
+  await module.default(element);
+  element.dataset.equipped = "ready";
 }
 equip(document);
 document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentElement ?? document));

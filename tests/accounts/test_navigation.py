@@ -11,7 +11,7 @@ from jatevo.accounts.navigation import UnknownPermission, navigation
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 
-EVERYBODY = ["Overview", "Nodes", "Status"]
+EVERYBODY = ["Overview", "Nodes", "Status", "Docs"]
 SIGNED_IN = ["Overview", "Nodes", "Receipts", "Status"]
 EARNING = ["Overview", "Nodes", "Receipts", "Earnings", "Status"]
 
@@ -19,9 +19,9 @@ EARNING = ["Overview", "Nodes", "Receipts", "Earnings", "Status"]
 @pytest.mark.parametrize(
     ("role", "labels"),
     [
-        (Role.VIEWER, SIGNED_IN),
-        (Role.OPERATOR, [*EARNING, "Run a node"]),
-        (Role.ADMIN, [*EARNING, "Run a node", "Admin"]),
+        (Role.VIEWER, [*SIGNED_IN, "Docs"]),
+        (Role.OPERATOR, [*EARNING, "Run a node", "Docs"]),
+        (Role.ADMIN, [*EARNING, "Run a node", "Docs", "Admin"]),
     ],
 )
 def test_each_role_finds_its_places(visitor: Browser, org: Org, role: Role, labels: list[str]) -> None:
@@ -45,6 +45,7 @@ def test_the_place_one_is_at_is_marked() -> None:
     assert active("/nodes/macbook-001/") == ["Nodes"]
     assert active("/earnings/receipts/") == ["Earnings"]
     assert active("/run-a-node/") == ["Run a node"]
+    assert active("/docs/earnings/") == ["Docs"]
     assert active("/password/") == []
 
 

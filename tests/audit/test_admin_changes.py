@@ -188,7 +188,11 @@ def add_incident(browser: Browser) -> Taken:
 @way("overview.Incident", "change")
 def change_incident(browser: Browser) -> Taken:
     incident = Incident.objects.create(title="Slow")
-    fields = incident_fields(title="Slower", starts_at_0=f"{incident.starts_at:%Y-%m-%d}")
+    fields = incident_fields(
+        title="Slower",
+        starts_at_0=f"{incident.starts_at:%Y-%m-%d}",
+        starts_at_1=f"{incident.starts_at:%H:%M:%S}",
+    )
     sent(browser.submit(url(incident, f"{incident.pk}/change/"), fields))
     return Taken(str(incident.pk), "Slower")
 

@@ -13,7 +13,8 @@ from jatevo.metrics.store import Store
 from jatevo.overview.models import Incident, RegionHour
 from nodes.models import Node, NodeHour, NodeStanding, NodeTransition, ReputationDay
 from nodes.rules.lifecycle import Status
-from receipts.models import Receipt
+from receipts.models import Receipt, ReceiptIdentity, UnjudgedReceipt
+from receipts.verify import verify
 from tests.factories import NodeFactory
 from tests.metrics.conftest import chdb_store
 
@@ -36,7 +37,7 @@ def home(settings: Settings, tmp_path: Any) -> None:
     settings.HOME = tmp_path
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
 def test_every_place_that_pages_read_is_filled(home: None, chdb_store: Store) -> None:
     said = seed()
@@ -62,6 +63,30 @@ def test_every_place_that_pages_read_is_filled(home: None, chdb_store: Store) ->
         seed()
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.django_db(transaction=True)
+def test_receipts_of_all_days_verify_and_are_the_same_in_both_stores(home: None, chdb_store: Store) -> None:
+    seed(signed_days=DAYS)
+    found = list(Receipt.objects.order_by("id").select_related("node"))
+    assert len({receipt.accepted_at.date() for receipt in found}) > DAYS
+    for receipt in found:
+        verification = verify(receipt)
+        assert verification.valid, verification.checks
+    identities = ReceiptIdentity.objects.values_list("node_id", "request_id", "sha256", "accepted_at")
+    assert {(each[0], each[1], bytes(each[2]), each[3]) for each in identities} == {
+        (receipt.node_id, receipt.request_id, bytes(receipt.sha256), receipt.accepted_at) for receipt in found
+    }
+    assert set(UnjudgedReceipt.objects.values_list("id", flat=True)) == {receipt.id for receipt in found}
+    in_clickhouse = chdb_store.execute("SELECT node_id, request_id, accepted_at FROM receipt_facts FINAL")
+    assert sorted(in_clickhouse) == sorted(
+        (receipt.node_id, receipt.request_id, receipt.accepted_at) for receipt in found
+    )
+    last_day = [receipt for receipt in found if receipt.id > found[-1].id - 10]
+    assert [receipt.accepted_at for receipt in last_day] == sorted(
+        receipt.accepted_at for receipt in last_day
+    )
+
+
 def _history_is_plausible() -> None:
     """Nodes have no history from before they joined, and receipts do not pile up at the moment of seeding."""
     assert not RegionHour.objects.filter(minutes_up__gt=F("minutes_expected")).exists()
@@ -83,7 +108,14 @@ def test_it_refuses_what_may_be_production(home: None, settings: Settings) -> No
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("options", "said"), [({"nodes": 1}, "at least 10"), ({"extend": True}, "no nodes")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"nodes": 1}, "at least 10"),
+        ({"extend": True}, "no nodes"),
+        ({"signed_days": DAYS + 1}, "--signed-days"),
+    ],
+)
 def test_what_makes_no_sense_is_refused(home: None, options: dict[str, Any], said: str) -> None:
     with pytest.raises(CommandError, match=said):
         seed(**options)

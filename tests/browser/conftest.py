@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests import template_home
 from tests.browser import measuring
 from tests.browser.agent import AgentAtWork, MakeAgent, agent_yaml
 from tests.browser.console import RunningConsole
@@ -61,12 +62,16 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def console(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[RunningConsole]:
-    """The console, from its first start in an empty home to a clean stop. None without a browser."""
+    """The console, from its first start to a clean stop. None without a browser.
+
+    The start creates everything but what the template has. tests/local/test_run.py has one in an empty home.
+    """
     # A short path: PostgreSQL's socket lies below it.
     home = Path(tempfile.mkdtemp(prefix="jatevo-browser-"))
     installation = RunningConsole(home)
     try:
-        measuring.note(request.config, "console, first start in an empty home", installation.start())
+        template_home.copy_into(home)
+        measuring.note(request.config, "console, first start with the tables there", installation.start())
         yield installation
         code = installation.stop()
         assert code == 0, f"the console ended with {code}:\n{installation.program.last_words()}"

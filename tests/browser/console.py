@@ -63,7 +63,9 @@ class RunningConsole:
 
     def get(self, path: str, *, role: str = "operator") -> httpx.Response:
         """The answer to a script of that person."""
-        return httpx.get(f"{self.url}{path}", headers=self._bearer(role), trust_env=False)
+        return httpx.get(
+            f"{self.url}{path}", headers=self._bearer(role), timeout=UP_TIMEOUT_SECONDS, trust_env=False
+        )
 
     def get_json(self, path: str, *, role: str = "operator") -> Any:
         answer = self.get(path, role=role)
@@ -76,6 +78,7 @@ class RunningConsole:
             f"{self.url}/v1/enrollments",
             json={"node_id": node_id, "region": region, "runtime": runtime},
             headers=self._bearer("operator"),
+            timeout=UP_TIMEOUT_SECONDS,
             trust_env=False,
         )
         assert answer.status_code == 201, answer.text
@@ -101,7 +104,9 @@ class RunningConsole:
         token, until = self._bearers.get(role, ("", 0.0))
         if time.monotonic() > until:
             login = self.login(role)
-            answer = httpx.post(f"{self.url}/v1/auth/login", json=login, trust_env=False)
+            answer = httpx.post(
+                f"{self.url}/v1/auth/login", json=login, timeout=UP_TIMEOUT_SECONDS, trust_env=False
+            )
             assert answer.status_code == 200, answer.text
             token = answer.json()["access"]
             self._bearers[role] = (token, time.monotonic() + _TOKEN_GOOD_FOR_SECONDS)

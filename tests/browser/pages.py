@@ -2,6 +2,8 @@
 
 from playwright.sync_api import Locator, Page, expect
 
+RECEIPTS_PER_PAGE = 25
+
 
 def node_row(page: Page, node_id: str) -> Locator:
     """The node's row in the node list."""
@@ -28,11 +30,15 @@ def history(page: Page, node_id: str) -> list[str]:
     page.goto(f"/nodes/{node_id}/?tab=history")
     lines = page.get_by_role("region", name="History").get_by_role("listitem").filter(has_not_text="exempt")
     expect(lines.first).to_be_visible()
-    return [_history_line(each) for each in reversed(lines.all())]
+    return [_history_line(*each) for each in reversed(lines.evaluate_all(_HISTORY))]
 
 
-def _history_line(line: Locator) -> str:
+# All lines at once, because the page may get another one meanwhile.
+_HISTORY = """lines => lines.map((line) =>
+  [line.querySelector("p").innerText, [...line.querySelectorAll("[data-note]")].map((note) => note.innerText)])"""
+
+
+def _history_line(words: str, notes: list[str]) -> str:
     """'Quarantine to Pending Registered: Cleared by an admin', and the note with it."""
-    *step, title = (part for part in line.locator("p").first.inner_text().split("\n") if part.strip())
-    note = line.locator("[data-note]").all_inner_texts()
-    return " ".join([f"{' '.join(step)}: {title}", *note])
+    *step, title = (part for part in words.split("\n") if part.strip())
+    return " ".join([f"{' '.join(step)}: {title}", *notes])

@@ -21,7 +21,7 @@ def test_a_stranger_sees_the_overview_and_is_asked_to_sign_in_for_the_rest(
     page.goto("/")
     expect(page.get_by_role("heading", name="Network status")).to_be_visible()
     expect(page.get_by_role("group", name="Active nodes")).to_be_visible()
-    assert navigation(page) == ["Overview", "Nodes", "Status"]
+    assert navigation(page) == ["Overview", "Nodes", "Status", "Docs"]
     expect(page.locator("body")).not_to_contain_text(busy_node)
     page.goto("/nodes/")
     expect(page.get_by_text("No nodes are shared")).to_be_visible()
@@ -46,7 +46,7 @@ def test_a_viewer_reads_the_overview_and_no_node_that_is_not_shared(
     busy_node: str, visitors: Visitors
 ) -> None:
     page = visitors.sign_in("viewer")
-    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Status"]
+    assert navigation(page) == ["Overview", "Nodes", "Receipts", "Status", "Docs"]
     expect(page.get_by_role("link", name="Run a node")).to_have_count(0)
     page.goto("/nodes/")
     expect(page.get_by_text("No nodes are shared")).to_be_visible()
@@ -63,7 +63,7 @@ def test_an_operator_of_another_organisation_finds_nothing_of_ours(
     console: RunningConsole, busy_node: str, visitors: Visitors
 ) -> None:
     staff = visitors.sign_in("admin")
-    shared = ["Overview", "Nodes", "Receipts", "Earnings", "Status", "Run a node"]
+    shared = ["Overview", "Nodes", "Receipts", "Earnings", "Status", "Run a node", "Docs"]
     assert navigation(staff) == [*shared, "Admin"]
     rival = {"email": "rival@example.org", "password": secrets.token_urlsafe(18)}
     make_org(staff, "Rival Compute")

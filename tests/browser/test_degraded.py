@@ -17,7 +17,7 @@ RECEIPTS_DURING_OUTAGE = 5
 DELIVERED_WITHIN_SECONDS = 60.0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_an_agent_that_stops_goes_offline_on_the_page_and_comes_back_through_pending(
     validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
@@ -51,21 +51,23 @@ def test_an_agent_that_stops_goes_offline_on_the_page_and_comes_back_through_pen
     assert has_stayed(page)
 
     for agent in (suspended, ended):
-        assert history(page, agent.node_id) == [
+        *earlier, last = history(page, agent.node_id)
+        assert earlier == [
             "Registered to Pending Probing: First heartbeat",
             "Probing to Active: Probe passed",
             "Active to Offline: No heartbeat",
             "Offline to Pending Probing: First heartbeat",
-            "Probing to Active: Probe passed",
         ]
+        # by the validator or, since it had just missed the node, by the console's challenge
+        assert last.startswith("Probing to Active: Probe passed")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_receipts_completed_while_the_console_is_down_arrive_once_it_is_back(
     console: RunningConsole, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
     agent = agents("patient-node")
-    agent.start("--simulate", "2")
+    agent.start("--simulate", "1")
     page = visitors.sign_in("operator")
     page.goto("/nodes/")
     expect(node_status(page, agent.node_id, "Active")).to_be_visible(timeout=1000 * ACTIVE_WITHIN_SECONDS)
@@ -77,10 +79,11 @@ def test_receipts_completed_while_the_console_is_down_arrive_once_it_is_back(
     visitors.expect_complaint("htmx:(sendError|afterRequest)")  # and htmx of the same
     visitors.expect_complaint("503")  # what it says of one that is just going or coming
     assert console.stop() == 0
+    # each refresh says it for ten seconds, and there is one at least once a minute
+    expect(page.get_by_text("The console cannot be reached.")).to_be_visible(timeout=70_000)
     wait_until(
         lambda: len(agent.spooled()) >= RECEIPTS_DURING_OUTAGE, within_seconds=60, what="receipts are spooled"
     )
-    expect(page.get_by_text("The console cannot be reached.")).to_be_visible()
     assert agent.stop() == 0  # and the agent's machine restarts, too
     spooled = agent.spooled()
     measure("console, later start on the same data", console.start())

@@ -6,7 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.console import RunningConsole
-from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
+from tests.browser.processes import wait_until
+from tests.browser.visitors import Visitors
+from tests.web.arrival import arrival
 
 ADDRESS = "So11111111111111111111111111111111111111112"
 
@@ -15,18 +17,20 @@ ADDRESS = "So11111111111111111111111111111111111111112"
 def earning_node(busy_node: str, visitors: Visitors) -> str:
     """The busy node, once some of its receipts have been accrued."""
     page = visitors.sign_in("operator")
-    for _ in range(8):
+
+    def accrued() -> int:
         page.goto(f"/earnings/receipts/?node={busy_node}&state=payable")
-        if page.locator("[data-list] [data-open]").count():
-            return busy_node
-        page.wait_for_timeout(PAGE_TIMEOUT_MS / 4)
-    raise AssertionError("nothing was accrued")
+        return page.locator("[data-list] [data-open]").count()
+
+    wait_until(accrued, within_seconds=60, what="a receipt is accrued")
+    return busy_node
 
 
 def test_a_figure_opens_its_receipts_and_each_its_rules(earning_node: str, visitors: Visitors) -> None:
     page = visitors.sign_in("operator")
     page.goto(f"/earnings/?node={earning_node}")
-    page.get_by_role("group", name="Fees", exact=True).get_by_role("link", name="Fees").click()
+    with arrival(page):
+        page.get_by_role("group", name="Fees", exact=True).get_by_role("link", name="Fees").click()
     expect(page.get_by_role("heading", name="Receipts behind a figure")).to_be_visible()
     expect(page.locator('[data-sum="payable"]')).to_contain_text("$")
     page.locator("[data-list] [data-open]").first.click()
@@ -53,11 +57,11 @@ def test_without_a_script_the_chart_its_table_and_the_links_are_there(
 ) -> None:
     page = visitors.sign_in("operator", javascript=False)
     page.goto("/earnings/")
-    expect(page.locator("#earnings-bars svg rect").first).to_be_visible()
+    expect(page.locator("#earnings-bars svg path").first).to_be_visible()
     page.locator("#step-hour").click()
     expect(page.locator("#step-hour")).to_have_attribute("aria-current", "true")
-    page.locator("#earnings-numbers-summary").click()
-    expect(page.locator("#earnings-numbers").get_by_text("running").first).to_be_visible()
+    page.locator("#earnings-numbers").click()
+    expect(page.locator("#earnings-chart").get_by_text("running").first).to_be_visible()
     page.get_by_role("link", name="Set up the wallet").or_(
         page.get_by_role("link", name="Change and history")
     ).click()

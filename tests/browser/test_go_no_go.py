@@ -15,6 +15,7 @@ from tests.browser.measuring import Measure
 from tests.browser.pages import node_status, step
 from tests.browser.processes import LOOPBACK, free_port, wait_until
 from tests.browser.visitors import Stopwatch, Visitors, has_stayed, stay
+from tests.web.arrival import arrival
 
 NODE = "go-no-go-001"
 ACTIVE_WITHIN_SECONDS = 20.0
@@ -32,7 +33,7 @@ WATCH_RECEIPTS = """() => {
 }"""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_a_newcomer_brings_a_node_into_service_and_sees_its_receipts(
     console: RunningConsole, validator: str, visitors: Visitors, agents: MakeAgent, measure: Measure
 ) -> None:
@@ -47,7 +48,7 @@ def test_a_newcomer_brings_a_node_into_service_and_sees_its_receipts(
     expect(step(page, "Registered", "In progress")).to_be_visible()
 
     since_start = Stopwatch()
-    agent.start()
+    agent.start("--simulate", "0.5")  # in place of a runtime
     for name in ("Registered", "First heartbeat", "Active"):
         expect(step(page, name, "Done")).to_be_visible(timeout=since_start.rest_ms(ACTIVE_WITHIN_SECONDS))
         measure(f"agent start to '{name}' on the checklist", since_start.seconds())
@@ -93,8 +94,11 @@ def enrol_on_the_page(page: Page) -> str:
     page.get_by_role("link", name="Apple silicon").click()
     page.get_by_label("Node ID").fill(NODE)
     page.get_by_label("Region").fill("ap-southeast")
-    page.get_by_label("Health endpoint").fill(f"http://{LOOPBACK}:{free_port()}")
-    page.get_by_role("button", name="Create agent.yaml").click()
+    page.get_by_label("Public address").fill(f"http://{LOOPBACK}:{free_port()}")
+    page.get_by_label("Models").fill("llama3.1-8b")
+    with arrival(page):
+        page.get_by_role("button", name="Create the command").click()
+    page.get_by_text("Install by hand instead").click()
     shown = page.locator("#agent-yaml")
     expect(shown).to_contain_text("enrollment_token")
     text = str(shown.text_content())
@@ -102,7 +106,7 @@ def enrol_on_the_page(page: Page) -> str:
         page.get_by_role("button", name="Download").click()
     assert downloading.value.suggested_filename == "agent.yaml"
     assert Path(downloading.value.path()).read_text() == text
-    page.get_by_role("button", name="Copy").first.click()
+    page.locator("#by-hand").get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == text
     return text
@@ -137,7 +141,8 @@ def the_evidence_is_the_node_s_own(console: RunningConsole, receipts: Page, agen
     receipts.locator("[data-open]").first.click()
     drawer = receipts.get_by_role("dialog")
     expect(drawer.get_by_role("region", name="Verification").get_by_text("Valid", exact=True)).to_be_visible()
-    drawer.get_by_role("link", name="Full page").click()
+    with arrival(receipts):
+        drawer.get_by_role("link", name="Full page").click()
     verification = receipts.get_by_role("region", name="Verification")
     expect(verification.get_by_text("Valid", exact=True)).to_be_visible()
     assert len(verification.get_by_role("listitem").all()) >= 6

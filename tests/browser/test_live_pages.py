@@ -6,8 +6,10 @@ from collections.abc import Callable
 from playwright.sync_api import Page, Response, Route, expect
 
 from tests.browser.agent import MakeAgent
+from tests.browser.minute import Minute
 from tests.browser.pages import node_row
-from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors, has_stayed, stay
+from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors, has_stayed, stay, wait_in
+from tests.web.arrival import arrival
 
 LONGER_THAN_A_POLL_MS = 31_000
 
@@ -41,20 +43,19 @@ def focused(page: Page) -> str:
 
 def test_polls_do_not_change_the_history_or_the_drawers_address(busy_node: str, visitors: Visitors) -> None:
     page = visitors.sign_in("operator")
+    minute = Minute(page)
     page.goto("/nodes/")
-    always_anew(page)
     page.locator("#id_region").select_option("eu-central")
     expect(page).to_have_url(is_at("?region=eu-central"))
     length = history_length(page)
     with page.expect_response(poll_of("nodes-list")):
-        pass
+        minute.passes(2)
     page.locator(f"#open-{busy_node}").click()
     expect(page.locator("#drawer-title")).to_be_focused()
     assert history_length(page) == length + 1
     with page.expect_response(poll_of("nodes-list")) as polled:
-        pass
+        minute.passes(2)
     assert polled.value.status == 200
-    page.wait_for_timeout(500)
     assert history_length(page) == length + 1
     expect(page).to_have_url(is_at(f"{busy_node}/?tab=metrics"))
     page.go_back()
@@ -92,10 +93,7 @@ def test_what_is_typed_while_an_answer_comes_is_kept_and_searched(busy_node: str
     page.route(re.compile(r"/nodes/\?q=busy&"), lambda route: held.append(route))
     page.keyboard.press("/")
     page.keyboard.type("busy")
-    for _ in range(50):
-        if held:
-            break
-        page.wait_for_timeout(50)
+    wait_in(page, lambda: held)
     page.keyboard.type("-no")
     held[0].continue_()
     expect(page).to_have_url(is_at("?q=busy-no"))
@@ -116,7 +114,7 @@ def test_a_refresh_leaves_a_chart_that_is_read_and_what_is_open(busy_node: str, 
     page.keyboard.press("Enter")
     table = page.get_by_role("columnheader", name="Median")
     expect(table).to_be_visible()
-    page.wait_for_timeout(1500)  # the first tick sets the time of the first poll
+    page.clock.run_for(1500)  # the first tick sets the time of the first poll
     with page.expect_response(poll_of("node-charts")) as polled:
         page.clock.fast_forward(LONGER_THAN_A_POLL_MS)
     assert polled.value.status == 200
@@ -130,9 +128,9 @@ def test_a_refresh_leaves_a_chart_that_is_read_and_what_is_open(busy_node: str, 
     chart.evaluate("element => { element.markedByTest = true }")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.headers.get("hx-target", "")))
-    page.clock.fast_forward(LONGER_THAN_A_POLL_MS)
-    page.wait_for_timeout(2500)
-    assert "node-tab" in asked  # other parts go on
+    with page.expect_request(lambda request: request.headers.get("hx-target") == "node-tab"):
+        page.clock.fast_forward(LONGER_THAN_A_POLL_MS)  # other parts go on
+    page.clock.run_for(2500)
     assert "node-charts" not in asked
     assert focused(page) == plot
     assert chart.evaluate("element => element.markedByTest")
@@ -177,7 +175,8 @@ def test_a_reload_does_not_end_the_token_that_was_just_shown(agents: MakeAgent, 
     expect(node_row(page, "rotated-node")).to_be_visible()
     page.goto("/nodes/rotated-node/token/")
     page.get_by_label("Reason").fill("The old one leaked")
-    page.get_by_role("button", name="Create new token").click()
+    with arrival(page):
+        page.get_by_role("button", name="Create new token").click()
     expect(page.locator("#node-token")).to_be_visible()
     page.reload()
     expect(page).to_have_url(is_at("rotated-node/"))

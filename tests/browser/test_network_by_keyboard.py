@@ -4,8 +4,10 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.minute import Minute
 from tests.browser.pages import node_row
 from tests.browser.visitors import Visitors, has_stayed, stay
+from tests.web.arrival import arrival
 
 MOST_TABS = 80
 
@@ -25,9 +27,9 @@ def is_at(query: str) -> re.Pattern[str]:
 
 def test_the_list_is_searched_sorted_and_kept_by_keyboard(busy_node: str, visitors: Visitors) -> None:
     page = visitors.sign_in("operator")
-    expect(page.locator("html[data-js]")).to_be_attached()  # from then on keys are heard
-    page.keyboard.press("g")
-    page.keyboard.press("n")
+    with arrival(page):
+        page.keyboard.press("g")
+        page.keyboard.press("n")
     expect(page.get_by_role("heading", name="Nodes", level=1)).to_be_visible()
     stay(page)
     page.keyboard.press("/")
@@ -57,6 +59,7 @@ def test_a_definition_opens_and_closes_by_keyboard_and_survives_a_refresh(
     busy_node: str, visitors: Visitors
 ) -> None:
     page = visitors.open()
+    minute = Minute(page)
     page.goto("/")
     button = page.get_by_role("button", name="What is Avg p95 (global)?")
     button.focus()
@@ -64,7 +67,8 @@ def test_a_definition_opens_and_closes_by_keyboard_and_survives_a_refresh(
     note = page.locator("#help-p95_global-kpi")
     expect(note).to_be_visible()
     expect(note).to_contain_text("are weighted by the requests")
-    page.wait_for_timeout(11_000)  # longer than a poll
+    minute.passes(2)
+    assert "overview-live" in minute.asked
     expect(note).to_be_visible()
     page.keyboard.press("Escape")
     expect(note).to_be_hidden()

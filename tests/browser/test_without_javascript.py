@@ -1,5 +1,6 @@
 """The console works in a browser without JavaScript."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -60,6 +61,41 @@ def test_receipts_are_searched_and_opened(
     )
 
 
+def test_a_search_is_saved_and_a_receipt_is_found_by_its_file(
+    console: RunningConsole, busy_node: str, visitors: Visitors
+) -> None:
+    page = open_without_a_script(visitors)
+    page.goto(f"/receipts/?node_id={busy_node}&outcome=ok")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_label("Save this search as").fill("Good ones")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto("/receipts/")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_role("link", name="Good ones").click()
+    expect(page.get_by_label("Node")).to_have_value(busy_node)
+    page.get_by_role("link", name=re.compile(f"^Node: {busy_node}.*remove this filter")).click()
+    expect(page.get_by_label("Node")).to_have_value("")
+    expect(page.get_by_label("Outcome")).to_have_value("ok")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_text("Rename or delete").click()
+    page.get_by_label("New name of Good ones").fill("Fine ones")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_text("Views", exact=True).click()
+    expect(page.get_by_role("link", name="Fine ones")).to_be_visible()
+    page.get_by_text("Rename or delete").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("View deleted.")).to_be_visible()
+
+    newest = console.get_json(f"/v1/receipts?node_id={busy_node}&limit=1")["results"][0]["request_id"]
+    raw = console.get(f"/v1/receipts/{busy_node}/{newest}/raw").content
+    page.get_by_text("Find by file").click()
+    page.get_by_label("Receipt file").set_input_files(
+        {"name": "receipt.json", "mimeType": "application/json", "buffer": raw}
+    )
+    page.get_by_role("button", name="Find", exact=True).click()
+    expect(page.get_by_role("heading", name=newest)).to_be_visible()
+
+
 def test_a_node_is_enrolled_with_the_file_that_the_page_gives(
     console: RunningConsole, visitors: Visitors
 ) -> None:
@@ -69,16 +105,17 @@ def test_a_node_is_enrolled_with_the_file_that_the_page_gives(
     page.get_by_label("Node ID").fill(NODE)
     visitors.expect_complaint("422")
     page.get_by_label("Region").fill("Not A Region")
-    page.get_by_role("button", name="Create agent.yaml").click()
+    page.get_by_role("button", name="Create the command").click()
     expect(page.get_by_text("Use 1 to 32 characters from a-z, 0-9 and hyphen.")).to_be_visible()
     page.get_by_label("Region").fill("us-east")
-    page.get_by_role("button", name="Create agent.yaml").click()
-    expect(page.get_by_text("This token is shown only once")).to_be_visible()
+    page.get_by_role("button", name="Create the command").click()
+    expect(page.locator("#install-command")).to_contain_text("| sh")
+    page.get_by_text("Install by hand instead").click()
     shown = str(page.locator("#agent-yaml").text_content())
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download").click()
     assert Path(downloading.value.path()).read_text() == shown
     assert f'node_id: "{NODE}"' in shown
     # pip fetches the agent from the address in the commands; it brings no cookies
-    archive = str(page.locator("#install-commands").text_content()).split(console.url)[1].split("#")[0]
-    assert httpx.get(f"{console.url}{archive}", trust_env=False).headers["content-type"] == "application/zip"
+    wheel = str(page.locator("#install-commands").text_content()).split(console.url)[1].split("#")[0]
+    assert httpx.get(f"{console.url}{wheel}", timeout=60, trust_env=False).content.startswith(b"PK")

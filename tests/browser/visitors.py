@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
@@ -66,11 +67,12 @@ class Visitors:
 
 
 def sign_in(page: Page, email: str, password: str) -> None:
-    """Through the login page, with the mouse."""
+    """Through the login page, with the mouse. Afterwards the Overview hears keys, unless it has no scripts."""
     page.goto("/login/")
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():  # until the load event, which comes after the scripts
+        page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Network status")).to_be_visible()
 
 
@@ -82,6 +84,14 @@ def stay(page: Page) -> None:
 def has_stayed(page: Page) -> bool:
     """Whether the page is still the document that was marked, neither reloaded nor left."""
     return bool(page.evaluate("window.markedByTest === true"))
+
+
+def wait_in(page: Page, condition: Callable[[], object]) -> None:
+    """Until the condition is true. What the page does meanwhile reaches the test's handlers."""
+    deadline = time.monotonic() + PAGE_TIMEOUT_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "the page has not done it in time"
+        page.wait_for_timeout(20)
 
 
 class Stopwatch:

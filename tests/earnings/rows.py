@@ -264,6 +264,8 @@ def pay_out(
         paid_usd=paid,
         carried_out_usd=owed + carried_in - paid,
     )
+    payout.payment = payment
+    payout.save(update_fields=["payment"])
     for line in lines:
         amount = line.balance.accrued
         move(line, "ready", "accrued", "ready", amount, at=at, payout=payout)

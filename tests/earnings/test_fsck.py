@@ -130,6 +130,12 @@ CORRUPTIONS = {
         ("UPDATE earnings_helditem SET receipt_id = 8", "receipt 8: is listed but not held"),
         ("UPDATE earnings_helditem SET fee_usd = 1", "is listed with another rule, fee, node or line"),
     ],
+    "held_totals": [
+        ("UPDATE earnings_heldtotal SET receipts = 7", "day 2026-"),
+        ("UPDATE earnings_heldtotal SET fees_usd = 7", "total 7.0"),
+        ("DELETE FROM earnings_heldtotal", "total 0, its receipts"),
+        ("DELETE FROM earnings_helditem", "its receipts 0"),
+    ],
     "final_lines": [
         ("UPDATE earnings_linebalance SET held = 0 WHERE held > 0", "held, the ledger"),
         ("UPDATE earnings_line SET final_at = NULL WHERE node_id = 'node-b'", "is not final but has movements"),

@@ -17,7 +17,7 @@ from tests.browser.processes import wait_until
 BASE_DIR = Path(__file__).parents[2]
 MOMENT_TIMEOUT_SECONDS = 200.0
 STOP_TIMEOUT_SECONDS = 60.0
-pytestmark = pytest.mark.timeout(300)  # a whole start, on whatever else the machine is doing
+pytestmark = pytest.mark.timeout(900)  # a whole start, on whatever else the machine is doing
 
 
 @pytest.fixture

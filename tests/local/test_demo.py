@@ -13,7 +13,16 @@ from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import actor_of
 from jatevo.local.children import Children
-from jatevo.local.demo import GATEWAY, LONGEST_PAUSE_SECONDS, NODES, DemoFleet, DemoNode, DemoProcess
+from jatevo.local.demo import (
+    GATEWAY,
+    LONGEST_PAUSE_SECONDS,
+    MODEL_NODE,
+    MODEL_SERVER,
+    NODES,
+    DemoFleet,
+    DemoNode,
+    DemoProcess,
+)
 from jatevo.local.seed import seed_users
 from nodes.actions import find_fraud, relate
 from nodes.models import Enrollment, FraudCause, Node, NodeMark
@@ -73,6 +82,25 @@ def test_new_node_gets_an_enrolment_of_the_operators_org(
     assert str(config["enrollment_token"]).startswith("jve_")
     assert config["console"] == CONSOLE
     assert Enrollment.objects.filter(node_id=NODES[0].node_id, org=operator.org).count() == 1
+
+
+def test_with_a_model_its_runtime_and_its_node_join_the_fleet(
+    children: Children, operator: User, admin: User, tmp_path: Path
+) -> None:
+    fleet = DemoFleet(
+        tmp_path,
+        children,
+        console_url=CONSOLE,
+        org=org_of(operator),
+        by=operator,
+        admin=admin,
+        with_model=True,
+    )
+    commands = {member.name: member._command for member in fleet.members}
+    config = config_of(tmp_path, MODEL_NODE)
+    assert config["runtime_url"] == f"http://127.0.0.1:{commands[MODEL_SERVER][-1]}"
+    assert "models" not in config
+    assert not {"--simulate", "--router", "--fault"} & set(commands[MODEL_NODE.node_id])
 
 
 def test_the_misbehaving_node_has_its_own_organisation(

@@ -86,7 +86,7 @@ def console_port(transactional_db: None, tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_the_process_reports_to_the_console_with_its_own_credentials(console_port: int) -> None:
     row = GatewayFactory.create(id="demo-gateway")
     with checks.claim_port(0) as claimed:

@@ -43,7 +43,7 @@ def invent(home: Path, operator: User) -> None:
     ensure_history(home, console_url=CONSOLE, org=operator.org, by=operator)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
 def test_the_history_is_whole_and_agrees_with_itself(
     operator: User, tmp_path: Path, chdb_store: Store
@@ -92,7 +92,7 @@ def test_the_history_is_whole_and_agrees_with_itself(
     assert Exemption.objects.filter(kind=ExemptionKind.MAINTENANCE).exists()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
 def test_the_agents_go_on_as_the_nodes_of_the_past_and_it_happens_once(
     operator: User, tmp_path: Path, chdb_store: Store

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from jatevo.local.postgres import DATABASE, SUPERUSER
+from tests import template_home
 from tests.chaos.console_process import ConsoleProcess
 from tests.chaos.insistent_node import InsistentNode
 from tests.chaos.person import Person
@@ -20,7 +21,7 @@ from tests.stopping import stopped
 
 NOTICED_SECONDS = 20.0
 
-pytestmark = pytest.mark.timeout(300)  # a start, on whatever else the machine is doing
+pytestmark = pytest.mark.timeout(900)  # a start, on whatever else the machine is doing
 
 BACK_SECONDS = 60.0
 HTMX = {"HX-Request": "true", "HX-Target": "nodes-list"}
@@ -32,6 +33,7 @@ def console() -> Iterator[ConsoleProcess]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     process = ConsoleProcess(port)
+    template_home.copy_into(process.home)
     try:
         process.start()
         yield process

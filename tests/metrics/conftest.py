@@ -15,6 +15,8 @@ from tests.metrics.clickhouse_server import ClickHouseServer
 
 TABLES = (
     "receipt_facts",
+    "receipt_search",
+    "receipt_search_origin",
     "requests_minute",
     "requests_hour",
     "node_latency_minute",
@@ -23,7 +25,7 @@ TABLES = (
     "node_uptime_hour",
     "node_first_minute",
 )
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 20.0  # no test makes this store wait, but other tests keep the machine busy
 
 
 @pytest.fixture(scope="session")

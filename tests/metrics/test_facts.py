@@ -35,6 +35,7 @@ def test_a_receipts_body_is_this_json() -> None:
         "hedged": False,
         "cache_hit": True,
         "failed": False,
+        "search": None,
     }
 
 

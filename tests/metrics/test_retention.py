@@ -25,9 +25,13 @@ from receipts.models import (
     DispatchWinner,
     Receipt,
     ReceiptIdentity,
+    RefusalReason,
+    RefusedReceipt,
     UnjudgedReceipt,
+    UnkeptRefusals,
 )
 from receipts.partitions import ensure_partitions, months
+from tests.earnings.rows import earn, finalise
 from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory
 from tests.metrics.wrappers import HOUR, NOON, Intercepted, deliver, latency, receipt, uptime
 
@@ -125,9 +129,14 @@ def test_every_table_that_grows_has_a_rule_and_audit_rows_have_none(chdb_store: 
         "nodes_nodehour",
         "nodes_reputationday",
         "nodes_nodeoffer",
+        "nodes_challenge",
+        "onboarding_proof",
         "receipts_dispatch",
         "receipts_dispatchwinner",
         "receipts_dispatchconflict",
+        "receipts_refusedreceipt",
+        "receipts_unkeptrefusals",
+        "receipts_receiptexport",
     }
     assert not {name for name in names if "audit" in name or "identity" in name}
     assert {rule.name: rule.keep_days for rule in rules()}["node_uptime_hour"] == 365
@@ -199,22 +208,45 @@ def test_old_dispatches_and_ended_offers_go(chdb_store: Store) -> None:
     assert [offer.offered_until for offer in NodeOffer.objects.all()] == [None]
 
 
+def test_old_refused_receipts_go_but_forged_ones_stay(chdb_store: Store) -> None:
+    node = NodeFactory.create()
+    old, kept = AT - 91 * DAY, AT - 89 * DAY
+    for at in (old, kept):
+        UnkeptRefusals.objects.create(
+            node_id=node.pk, org_id=node.org_id, day=at.date(), reason=RefusalReason.INVALID, count=1
+        )
+        for reason in RefusalReason:
+            RefusedReceipt.objects.create(
+                node=node, reason=reason, raw=b"{}", sha256=f"{at:%j}".encode(), detail="", received_at=at
+            )
+    dry = {line.rule.name: line.dropped for line in apply(at=AT, dry_run=True)}
+    done = {line.rule.name: line.dropped for line in apply(at=AT)}
+    assert dry["receipts_refusedreceipt"] == done["receipts_refusedreceipt"]
+    assert [dropped.rows for dropped in done["receipts_refusedreceipt"]] == [3]
+    assert RefusedReceipt.objects.filter(received_at=kept).count() == len(RefusalReason)
+    assert RefusedReceipt.objects.get(received_at=old).reason == RefusalReason.FORGED
+    assert UnkeptRefusals.objects.get().day == kept.date()
+
+
+def outcome_of_receipts(at: datetime, *, dry_run: bool) -> RuleOutcome:
+    (found,) = [line for line in apply(at=at, dry_run=dry_run) if line.rule.name == "receipts_receipt"]
+    return found
+
+
 def test_months_of_receipts_go_whole_and_their_identities_stay(chdb_store: Store) -> None:
     node = NodeFactory.create()
     old, kept = datetime(2024, 2, 29, 23, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
     unplaced = datetime(2023, 12, 31, tzinfo=UTC)
     ensure_partitions(at=datetime(2024, 1, 15, tzinfo=UTC))
     for at in (old, kept, unplaced):
-        ReceiptFactory(node=node, at=at)
+        earn(node, at, accepted_at=at)
+        finalise(at.date())
     identities = ReceiptIdentity.objects.count()
     limit = datetime(2024, 4, 1, tzinfo=UTC) + 400 * DAY - timedelta(seconds=1)
-    waiting = UnjudgedReceipt.objects.filter(accepted_at=old)
-    (early,) = [line for line in apply(at=limit, dry_run=True) if line.rule.name == "receipts_receipt"]
-    assert [dropped.partition for dropped in early.dropped] == ["receipts_receipt_2024_01"], "it earns yet"
-    waiting.delete()
-    (dry,) = [line for line in apply(at=limit, dry_run=True) if line.rule.name == "receipts_receipt"]
-    (done,) = [line for line in apply(at=limit) if line.rule.name == "receipts_receipt"]
+    dry = outcome_of_receipts(limit, dry_run=True)
+    done = outcome_of_receipts(limit, dry_run=False)
     assert dry == done
+    assert done.kept == ()
     assert [(dropped.partition, dropped.rows) for dropped in done.dropped] == [
         ("receipts_receipt_2024_01", 0),
         ("receipts_receipt_2024_02", 1),
@@ -230,6 +262,42 @@ def test_months_of_receipts_go_whole_and_their_identities_stay(chdb_store: Store
         "system",
         1,
     )
+
+
+def test_a_month_that_earnings_need_is_kept_and_both_runs_say_why(chdb_store: Store) -> None:
+    node = NodeFactory.create()
+    ensure_partitions(at=datetime(2024, 1, 15, tzinfo=UTC))
+    at = datetime(2024, 2, 29, 23, tzinfo=UTC)
+    limit = datetime(2024, 3, 1, tzinfo=UTC) + 400 * DAY
+    # its period is that of its ts_end, which may be a week before its month, or minutes after it
+    early = earn(node, datetime(2024, 1, 26, tzinfo=UTC), accepted_at=datetime(2024, 2, 1, tzinfo=UTC))
+    late = earn(
+        node, datetime(2024, 3, 1, 0, 2, tzinfo=UTC), accepted_at=datetime(2024, 2, 29, 23, 59, tzinfo=UTC)
+    )
+    waiting = ReceiptFactory(node=node, at=at)
+
+    def reasons() -> dict[str, str]:
+        said = {dry_run: outcome_of_receipts(limit, dry_run=dry_run) for dry_run in (True, False)}
+        assert said[True] == said[False]
+        return {kept.partition[-7:]: kept.reason for kept in said[False].kept}
+
+    assert (
+        reasons()["2024_02"]
+        == "1 receipt waits for earnings; 1 receipt is not itemised; 2024-01-26 is not final"
+    )
+    UnjudgedReceipt.objects.filter(pk=waiting.id).delete()
+    assert reasons()["2024_02"] == "1 receipt is not itemised; 2024-01-26 is not final"
+    Receipt.objects.filter(id=waiting.id).delete()
+    finalise(early.day)
+    assert reasons() == {"2024_02": "2024-03-01 is not final"}
+    with time_machine.travel(limit, tick=False):
+        assert "receipts_receipt: keeps receipts_receipt_2024_02: 2024-03-01 is not final" in run_command(
+            "--dry-run"
+        )
+    finalise(late.day)
+    assert [dropped.partition for dropped in outcome_of_receipts(limit, dry_run=False).dropped] == [
+        "receipts_receipt_2024_02"
+    ]
 
 
 def test_a_store_that_is_down_is_the_problem_of_its_own_rules(

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from jatevo_agent.config import load_config
+from jatevo_agent.config import DEFAULT_RUNTIME_PORTS, load_config
 
-from onboarding.agent_config import AgentConfig, listen_for, quoted, render
+from onboarding.agent_config import RUNTIME_URLS, AgentConfig, listen_for, quoted, render
 
 FULL = AgentConfig(
     console="https://console.example.org",
@@ -38,7 +38,19 @@ def test_the_agent_accepts_the_file_and_reads_what_was_answered(tmp_path: Path) 
     assert config.models == FULL.models
     assert config.wallet is not None
     assert (config.wallet.chain, config.wallet.address) == ("solana", FULL.wallet_address)
-    assert config.simulate_per_second == 0.2
+    assert config.runtime_url == "http://127.0.0.1:11434"
+    assert config.simulate_per_second == 0
+
+
+def test_a_runtime_at_another_address_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text(render(replace(FULL, runtime_url="http://10.0.0.7:9000")))
+    assert load_config(path, environment={}).runtime_url == "http://10.0.0.7:9000"
+
+
+@pytest.mark.parametrize("runtime", ["ollama", "vllm", "tensorrtllm", "tgi"])
+def test_the_console_and_the_agent_agree_where_a_runtime_listens(runtime: str) -> None:
+    assert RUNTIME_URLS[runtime].endswith(f":{DEFAULT_RUNTIME_PORTS[runtime]}")
 
 
 def test_the_agent_accepts_the_shortest_file_too(tmp_path: Path) -> None:
@@ -48,11 +60,7 @@ def test_the_agent_accepts_the_shortest_file_too(tmp_path: Path) -> None:
     config = load_config(path, environment={})
     assert config.endpoint == "http://127.0.0.1:11435"
     assert config.wallet is None
-    assert config.simulate_per_second == 0  # a made-up request needs a model
-
-
-def test_the_file_of_a_registered_node_makes_no_requests_up() -> None:
-    assert yaml.safe_load(render(replace(FULL, registered=True)))["simulate"] == 0
+    assert config.simulate_per_second == 0
 
 
 def test_without_the_token_the_file_says_where_to_get_one() -> None:
@@ -90,7 +98,7 @@ def test_no_answer_becomes_structure(nasty: str) -> None:
     assert document["node_id"] == nasty
     assert document["models"] == [nasty]
     assert document["wallet"]["address"] == nasty
-    assert document["simulate"] == 0.2
+    assert "simulate" not in document
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from jatevo_agent.config import load_config
 
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.record import Actor
-from nodes.actions import Measurement, Registration, happen, record_probe, register
+from nodes.actions import Measurement, Registration, happen, move, record_probe, register
 from nodes.models import Enrollment, Node
 from nodes.rules.credentials import enrollment_digest
 from nodes.rules.lifecycle import Event
@@ -61,7 +61,9 @@ def config_in(page: str) -> Any:
 
 
 def states_in(fragment: str) -> list[str]:
-    return re.findall(r'<span class="sr-only">: (Done|In progress|Not yet|Failed)</span>', fragment)
+    return re.findall(
+        r'<span class="sr-only">: (Done|In progress|Not yet|Failed|Needs attention)</span>', fragment
+    )
 
 
 def registered(token: str, org: Org, node_id: str = "macbook-001") -> Node:
@@ -132,19 +134,28 @@ def test_the_token_is_in_no_later_page(operator: Browser) -> None:
     enrollment, token, _ = enrol(operator)
     page = text_of(operator.get(f"/run-a-node/{enrollment.pk}/"))
     assert token not in page
-    assert "The token was shown once" in page
+    assert "The command was shown once" in page
     config = config_in(page)
     assert "enrollment_token" not in config
     assert config["wallet"]["address"] == "7xKXtg2CW87d97TX"  # this browser remembers the rest
     assert token not in text_of(operator.get("/run-a-node/"))
 
 
-def test_the_file_fetched_again_after_registration_makes_no_requests_up(operator: Browser, org: Org) -> None:
+def test_no_file_makes_requests_up(operator: Browser, org: Org) -> None:
     enrollment, token, page = enrol(operator)
-    assert config_in(page)["simulate"] > 0
+    assert "simulate" not in config_in(page)
     registered(token, org)
     answer = operator.get(f"/run-a-node/{enrollment.pk}/agent.yaml")
-    assert yaml.safe_load(text_of(answer))["simulate"] == 0
+    assert "simulate" not in yaml.safe_load(text_of(answer))
+
+
+def test_a_machine_behind_a_router_needs_no_address(operator: Browser, tmp_path: Path) -> None:
+    _, _, page = enrol(operator, endpoint="", models="", runtime_url="http://127.0.0.1:9000")
+    path = tmp_path / "agent.yaml"
+    path.write_text(yaml.safe_dump(config_in(page)))
+    config = load_config(path, environment={})
+    assert config.runtime_url == "http://127.0.0.1:9000"
+    assert config.models == ()
 
 
 def test_the_answer_with_the_token_is_kept_by_no_cache(operator: Browser) -> None:
@@ -162,7 +173,8 @@ def test_the_answer_with_the_token_is_kept_by_no_cache(operator: Browser) -> Non
         ({"region": ""}, "region"),
         ({"region": "EU West"}, "region"),
         ({"runtime": "other"}, "runtime"),
-        ({"endpoint": ""}, "endpoint"),
+        ({"runtime_url": "127.0.0.1:11434"}, "runtime_url"),
+        ({"runtime_url": "http://user@host"}, "runtime_url"),
         ({"endpoint": "ftp://host"}, "endpoint"),
         ({"endpoint": "http://host:0"}, "endpoint"),
         ({"endpoint": "http://host:99999"}, "endpoint"),
@@ -205,7 +217,7 @@ def test_an_admin_says_for_which_org() -> None:
     assert enrollment.org_id == wanted.pk
 
 
-@pytest.mark.parametrize("path", ["", "agent.yaml", "service"])
+@pytest.mark.parametrize("path", ["", "agent.yaml"])
 def test_an_outsider_finds_nothing(operator: Browser, path: str) -> None:
     enrollment, _, _ = enrol(operator)
     outsider = Browser().hold_session(
@@ -214,6 +226,24 @@ def test_an_outsider_finds_nothing(operator: Browser, path: str) -> None:
     assert outsider.get(f"/run-a-node/{enrollment.pk}/{path}").status_code == 404
     assert outsider.post(f"/run-a-node/{enrollment.pk}/renew", headers=outsider.csrf).status_code == 404
     assert Enrollment.objects.count() == 1
+
+
+def test_an_enrolment_whose_node_moved_to_another_org_shows_nothing_of_the_node(
+    operator: Browser, org: Org
+) -> None:
+    enrollment, token, _ = enrol(operator)
+    node = registered(token, org)
+    url = f"/run-a-node/{enrollment.pk}/"
+    assert node.pk in text_of(operator.get(url)) and url in text_of(operator.get("/run-a-node/"))
+    new_owner, admin = OrgFactory.create(), make_user(Role.ADMIN)
+    move(node=node, org=new_owner, by=admin, at=timezone.now())
+    for path, headers in (("", {}), ("", POLL), ("agent.yaml", {})):
+        assert operator.get(f"{url}{path}", headers=headers).status_code == 404
+    for path in ("renew", "revoke", "prove", "agent.yaml"):
+        assert operator.post(f"{url}{path}", headers=operator.csrf).status_code == 404
+    start = text_of(operator.get("/run-a-node/"))
+    assert url not in start and f">{node.pk}<" not in start
+    assert node.pk in text_of(Browser().hold_session(admin).get(url)), "an admin sees all nodes"
 
 
 def test_the_download_holds_the_token_only_for_who_has_it(operator: Browser) -> None:
@@ -253,11 +283,19 @@ def test_the_checklist_follows_the_node_to_its_first_receipt(operator: Browser, 
     def steps() -> list[str]:
         return states_in(text_of(operator.get(url, headers=POLL)))
 
-    assert steps() == ["In progress", "Not yet", "Not yet", "Not yet"]
+    assert steps() == ["Done", "In progress", *["Not yet"] * 7]
     node = registered(token, org)
-    assert steps() == ["Done", "In progress", "Not yet", "Not yet"]
+    assert steps() == ["Done", "Done", "In progress", *["Not yet"] * 6]
     happen(node.pk, Event.HEARTBEAT, by=Actor("node", node.pk), at=timezone.now())
-    assert steps() == ["Done", "Done", "In progress", "Not yet"]
+    # this agent says nothing of a runtime, so that there is no such step
+    assert steps() == ["Done"] * 3 + ["In progress"] * 3 + ["Not yet"] * 2
+    Node.objects.filter(pk=node.pk).update(last_metrics={"runtime_up": False})
+    assert steps()[3:5] == ["Failed", "Not yet"]
+    assert "open -a Ollama" in text_of(operator.get(url, headers=POLL))
+    Node.objects.filter(pk=node.pk).update(
+        last_metrics={"runtime_up": True}, models_offered=["llama3.1"], last_heartbeat_at=timezone.now()
+    )
+    assert steps()[3:5] == ["Done", "Done"]
     validator = ValidatorFactory.create()
     failed = Measurement(
         node.pk, ProbeKind.HEALTH, ok=False, ts=timezone.now(), detail="connection <b>refused</b>"
@@ -266,11 +304,11 @@ def test_the_checklist_follows_the_node_to_its_first_receipt(operator: Browser, 
     assert "connection &lt;b&gt;refused&lt;/b&gt;" in text_of(operator.get(url, headers=POLL))
     passed = Measurement(node.pk, ProbeKind.HEALTH, ok=True, ts=timezone.now())
     record_probe(validator_id=validator.pk, measurement=passed, at=timezone.now())
-    assert steps() == ["Done", "Done", "Done", "In progress"]
-    ReceiptFactory(node=node, at=timezone.now() + timedelta(seconds=1))
+    assert steps()[6:] == ["Done", "Done", "In progress"]
+    receipt = ReceiptFactory(node=node, at=timezone.now() + timedelta(seconds=1))
     done = text_of(operator.get(url, headers=POLL))
-    assert states_in(done) == ["Done"] * 4
-    assert 'href="/receipts/?node_id=macbook-001"' in done
+    assert states_in(done)[6:] == ["Done"] * 3
+    assert f'href="/receipts/macbook-001/{receipt.request_id}/"' in done
     assert "<html" not in done
 
 
@@ -283,24 +321,25 @@ def test_an_unchanged_checklist_answers_a_poll_with_304(operator: Browser, org: 
     assert operator.get(url, headers={**POLL, "If-None-Match": etag}).status_code == 200
 
 
+def test_a_poll_of_the_checklist_builds_neither_the_agent_nor_its_file(
+    operator: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment, _, _ = enrol(operator)
+
+    def build(*args: object, **named: object) -> Any:
+        raise AssertionError("built for a poll")
+
+    for name in ("agent_wheel", "config_text", "by_hand"):
+        monkeypatch.setattr(f"onboarding.views.{name}", build)
+    url = f"/run-a-node/{enrollment.pk}/"
+    assert states_in(text_of(operator.get(url, headers=POLL)))
+    with pytest.raises(AssertionError, match="built for a poll"):
+        operator.get(url)
+
+
 def test_an_expired_token_says_so_and_offers_a_new_one(operator: Browser) -> None:
     enrollment, _, _ = enrol(operator)
     Enrollment.objects.filter(pk=enrollment.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
     page = text_of(operator.get(f"/run-a-node/{enrollment.pk}/"))
-    assert states_in(page) == ["Failed", "Not yet", "Not yet", "Not yet"]
-    assert "Create new token" in page
-
-
-@pytest.mark.parametrize(
-    ("platform", "name"), [("mac", "net.jatevo.agent.plist"), ("linux", "jatevo-agent.service")]
-)
-def test_the_service_file_downloads_under_its_name(operator: Browser, platform: str, name: str) -> None:
-    enrollment, _, _ = enrol(operator)
-    answer = operator.get(f"/run-a-node/{enrollment.pk}/service?platform={platform}")
-    assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
-
-
-def test_pip_gets_the_agent_without_a_cookie(client: Any) -> None:
-    answer = client.get("/run-a-node/agent.zip")
-    assert (answer.status_code, answer["Content-Type"]) == (200, "application/zip")
-    assert answer.content.startswith(b"PK")
+    assert states_in(page) == ["Done", "Failed", *["Not yet"] * 7]
+    assert "Create new command" in page

@@ -8,6 +8,7 @@ from jatevo.metrics.store import Store
 from jatevo.overview.summariser import take_census
 from jatevo.web.definitions import every_definition
 from nodes.models import Node
+from receipts.search.filling import fill
 from tests.accounts.browser import Browser, text_of
 from tests.earnings.rows import make_jtvo, make_rate
 from tests.factories import UserFactory
@@ -21,10 +22,13 @@ def test_every_definition_is_behind_a_question_mark_of_some_page(
     node = f"/nodes/{fleet[0].pk}/"
     make_rate()
     make_jtvo()
+    fill(at=timezone.now())
     addresses = [
         "/",
         "/nodes/",
+        "/nodes/?columns=reachable",
         "/earnings/",
+        "/receipts/~totals/",
         *(f"{node}?tab={tab}" for tab in ("metrics", "reputation", "earnings")),
     ]
     pages = "".join(text_of(browser.get(address)) for address in addresses)

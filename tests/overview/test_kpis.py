@@ -220,7 +220,10 @@ def test_a_snapshot_grows_old_while_it_is_kept(
 
 
 def test_an_answer_that_comes_too_late_serves_the_next_page(
-    fleet: list[Node], chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+    fleet: list[Node],
+    chdb_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    patience_of_production: None,
 ) -> None:
     ship(chdb_store, receipt(ts_end=NOON_SECONDS - 30))
     answer_now = threading.Event()
@@ -241,7 +244,7 @@ def test_an_answer_that_comes_too_late_serves_the_next_page(
     monkeypatch.setattr(Remembered, "set", remember_and_tell)
     begun = time.monotonic()
     assert snapshot(at=NOON).requests_24h.state is Knowledge.UNKNOWN
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 9
     answer_now.set()
     assert remembered.get(timeout=10).as_of == NOON
     answer_now.clear()
@@ -282,7 +285,7 @@ def hung_server(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ClickHouseServer]:
     """A real ClickHouse that accepts connections and does not answer."""
-    store = Store(NativeTransport(clickhouse_server.url(), timeout_seconds=2.0))
+    store = Store(NativeTransport(clickhouse_server.url(), timeout_seconds=10.0))
     migrate(store, at=NOON)
     ended: list[threading.Event] = []
     ask = kpis._ask
@@ -304,13 +307,13 @@ def hung_server(
     store.close()
 
 
-def test_a_clickhouse_that_hangs_costs_less_than_a_second(
-    fleet: list[Node], hung_server: ClickHouseServer
+def test_a_clickhouse_that_hangs_costs_less_than_its_time_out(
+    fleet: list[Node], hung_server: ClickHouseServer, patience_of_production: None
 ) -> None:
     for later in (timedelta(), FRESH_FOR, 2 * FRESH_FOR):
         begun = time.monotonic()
         network = snapshot(at=NOON + later)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 9
         assert network.active_nodes.value == 7
         assert network.requests_24h.state is Knowledge.UNKNOWN
 

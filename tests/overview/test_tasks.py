@@ -74,7 +74,7 @@ def test_hours_are_kept_for_a_year() -> None:
         RegionHour.objects.create(hour=NOON - timedelta(days=days), region="eu")
     (rule,) = (rule for rule in retention_policy.rules() if rule.name == "overview_regionhour")
     assert rule.keep_days == 365
-    assert [dropped.rows for dropped in rule.drop(rule.before(NOON), True)] == [2]
+    assert [str(dropped) for dropped in rule.drop(rule.before(NOON), True)] == ["2 rows"]
     assert RegionHour.objects.count() == 4
     list(rule.drop(rule.before(NOON), False))
     assert sorted((NOON - row.hour).days for row in RegionHour.objects.all()) == [1, 364]

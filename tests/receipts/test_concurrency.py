@@ -12,7 +12,7 @@ from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
 from nodes.models import NodeTransition
 from nodes.rules.lifecycle import Status
-from receipts.models import ForgedReceipt, Receipt, UnjudgedReceipt
+from receipts.models import Receipt, RefusedReceipt, UnjudgedReceipt
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Answer, SignedSender
 
@@ -105,4 +105,4 @@ def test_concurrent_forgeries_make_one_transition() -> None:
     answers = post_together([SignedSender.node(node) for _ in range(20)], [orjson.dumps(forged)] * 20)
     assert [answer.status_code for answer in answers] == [422] * 20
     assert NodeTransition.objects.filter(node=node).count() == 1
-    assert ForgedReceipt.objects.count() == 1
+    assert RefusedReceipt.objects.count() == 1

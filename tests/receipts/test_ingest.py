@@ -10,16 +10,18 @@ from django.test import Client
 from django.utils import timezone
 from nacl.signing import SigningKey
 from pytest_django import DjangoAssertNumQueries
+from waffle.testutils import override_switch
 
 from jatevo.accounts.models import Role
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import SYSTEM
+from jatevo.flags.registry import Flag
 from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
 from nodes.actions import happen
 from nodes.models import Node, NodeKey
 from nodes.rules.lifecycle import Event, Status
-from receipts.models import ForgedReceipt, Receipt, ReceiptIdentity, UnjudgedReceipt
+from receipts.models import Receipt, ReceiptIdentity, RefusalReason, RefusedReceipt, UnjudgedReceipt
 from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import (
@@ -141,7 +143,7 @@ def test_forged_receipt_is_kept_as_evidence_and_quarantines(node: Node, machine:
     assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
     node.refresh_from_db()
     assert (node.status, node.fraud, node.status_reason) == (Status.QUARANTINE, True, "receipt_forged")
-    evidence = ForgedReceipt.objects.get()
+    evidence = RefusedReceipt.objects.get()
     assert orjson.loads(bytes(evidence.raw)) == forged
     transition = node.transitions.get()
     assert transition.evidence["request_id"] == evidence.request_id
@@ -174,7 +176,8 @@ def test_nobody_but_the_node_can_get_it_quarantined(node: Node) -> None:
     for each in (node, rival):
         each.refresh_from_db()
         assert each.status == Status.ACTIVE
-    assert not ForgedReceipt.objects.exists()
+    kept = RefusedReceipt.objects.get()  # against the node that sent it, and as what it is
+    assert (kept.node, kept.reason) == (rival, RefusalReason.WRONG_NODE)
 
 
 def test_key_that_was_replaced_still_verifies_what_ended_in_its_time(
@@ -203,7 +206,7 @@ def test_receipt_by_a_former_key_is_genuine_whenever_it_ended(node: Node, machin
     assert (answer.status_code, answer.json()["verified"]) == (201, True)
     receipt = Receipt.objects.get()
     assert (bytes(receipt.public_key), receipt.key_until) == (old, changed_at)
-    assert not ForgedReceipt.objects.exists()
+    assert not RefusedReceipt.objects.exists()
     node.refresh_from_db()
     assert node.status == Status.ACTIVE
     checks = {check.name: check for check in verify(receipt).checks}
@@ -356,7 +359,7 @@ def test_batch_of_forgeries_costs_few_queries_and_keeps_each_as_evidence(
     with django_assert_max_num_queries(20):
         answer = machine.send(URL, {"receipts": forged})
     assert [result["status"] for result in answer.json()["results"]] == [422] * 100
-    assert ForgedReceipt.objects.count() == 100
+    assert RefusedReceipt.objects.count() == 100
     assert node.transitions.get().evidence["count"] == 100
 
 
@@ -372,3 +375,15 @@ def test_forgery_during_another_quarantine_is_recorded_and_makes_it_one_for_frau
 def test_long_request_id_is_not_echoed_whole(machine: SignedSender, node: Node) -> None:
     answer = machine.send(URL, {"receipts": [signed_receipt(node.pk, request_id="x" * 100_000)]})
     assert len(answer.json()["results"][0]["request_id"]) == 128
+
+
+def test_the_flag_of_the_badge_changes_nothing_about_what_is_accepted(
+    node: Node, machine: SignedSender
+) -> None:
+    with override_switch(Flag.ENABLE_SIGNATURE_VERIFY.value, active=False):
+        assert machine.send(URL, signed_receipt(node.pk, request_id="r_1")).json()["verified"] is True
+        forged = signing.sign(receipt_payload(node.pk, request_id="r_2"), SigningKey.generate())
+        answer = machine.send(URL, forged)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_signature")
+    assert list(Receipt.objects.values_list("request_id", flat=True)) == ["r_1"]
+    assert RefusedReceipt.objects.get().request_id == "r_2"

@@ -13,6 +13,7 @@ from jatevo.accounts.models import Role, User
 from nodes.actions import move
 from nodes.models import Node, NodeKey
 from receipts.models import Receipt
+from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory
 from tests.machines import Answer, bearer
@@ -66,15 +67,32 @@ def test_newest_first_and_pages_neither_skip_nor_repeat(operator: User, node: No
         ({"hedged": "false", "region": "ap-southeast"}, {"r_qwen", "r_old"}),
         ({"to": "-1h"}, {"r_old"}),
         ({"from": "-1h", "hedged": "false"}, {"r_qwen", "r_us"}),
+        ({"cache_hit": "false"}, {"r_qwen"}),
+        ({"outcome": "error"}, {"r_us"}),
+        ({"outcome": "cancelled"}, {"r_hedged"}),
+        ({"outcome": "ok"}, {"r_qwen", "r_old"}),
+        ({"outcome": "ok", "cache_hit": "true"}, {"r_old"}),
+        ({"key": "former"}, {"r_old"}),
+        ({"key": "current"}, {"r_us", "r_hedged"}),
+        ({"payment": "pending"}, {"r_qwen", "r_us", "r_hedged", "r_old"}),
+        ({"payment": "payable"}, set()),
+        ({"sha256": "of r_us"}, {"r_us"}),
+        ({"sha256": "OF R_US"}, {"r_us"}),
+        ({"sha256": "of r_us", "region": "ap-southeast"}, set()),
+        ({"sha256": "ab" * 32}, set()),
     ],
 )
 def test_filters(operator: User, node: Node, query: dict[str, str], expected: set[str]) -> None:
     hour_ago = (timezone.now() - timedelta(hours=1)).isoformat()
-    ReceiptFactory(node=node, request_id="r_qwen", model_id="Qwen")
-    ReceiptFactory(node=node, request_id="r_us", region="us-east")
-    ReceiptFactory(node=node, request_id="r_hedged", hedged=True)
-    ReceiptFactory(node=node, request_id="r_old", at=timezone.now() - timedelta(hours=2))
-    query = {name: hour_ago if value == "-1h" else value for name, value in query.items()}
+    ReceiptFactory(node=node, request_id="r_qwen", model_id="Qwen", cache_hit=False)
+    us = ReceiptFactory(node=node, request_id="r_us", region="us-east", outcome="error")
+    ReceiptFactory(node=node, request_id="r_hedged", hedged=True, outcome="cancelled")
+    ReceiptFactory(node=node, request_id="r_old", at=timezone.now() - timedelta(hours=2), outcome="ok")
+    Receipt.objects.filter(request_id="r_qwen").update(key_since=None)  # from before it was recorded
+    Receipt.objects.filter(request_id="r_old").update(key_until=timezone.now())
+    digest = bytes(us.sha256).hex()
+    asked = {"-1h": hour_ago, "of r_us": digest, "OF R_US": digest.upper()}
+    query = {name: asked.get(value, value) for name, value in query.items()}
     answer = get(operator, **query)
     assert set(ids(answer)) == expected
     assert answer.json()["aggregates"]["count"] == len(expected)
@@ -109,7 +127,8 @@ def test_cookie_login_reads_receipts_too(operator: User, node: Node) -> None:
     [
         {"limit": "00000000199999999999999999999"}, {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "\uff19"}, {"cursor": "x"}, {"cursor": "W10"},
         {"cursor": "WyJ4IiwxXQ"}, {"from": "yesterday"}, {"from": "20261128"}, {"from": "2026-11-28T00:00:00"}, {"from": "0001-01-01T00:00:00+23:59"}, {"to": "4102444801"}, {"to": "-1"}, {"to": "99999999999999999999"}, {"hedged": "maybe"},
-        {"node_id": "a\x00"}, {"request_id": "x" * 200},
+        {"node_id": "a\x00"}, {"request_id": "x" * 200}, {"cache_hit": "1"}, {"outcome": "failed"}, {"payment": "paid"},
+        {"key": "any"}, {"sha256": "ab"}, {"sha256": "g" * 64}, {"sha256": "ab" * 33},
     ],
 )  # fmt: skip
 def test_bad_parameter_is_named(operator: User, query: dict[str, str]) -> None:
@@ -138,7 +157,7 @@ def test_detail_has_payload_and_a_valid_verification(operator: User, node: Node)
     assert body["payload"] == receipt.payload
     assert body["verification"]["valid"] is True
     checks = {check["name"]: check["ok"] for check in body["verification"]["checks"]}
-    assert checks == dict.fromkeys(["bytes", "json", "fields", "node", "key", "signature"], True)
+    assert checks == dict.fromkeys(["bytes", "json", "fields", "node", "record", "key", "signature"], True)
 
 
 def test_raw_is_the_exact_bytes_as_a_download(operator: User, node: Node) -> None:
@@ -162,6 +181,32 @@ def test_tampered_bytes_are_found_out(operator: User, node: Node) -> None:
         cursor.execute("UPDATE receipts_receipt SET raw = %s WHERE id = %s", [tampered, receipt.id])
     checks = verification(operator, receipt)
     assert (checks["bytes"], checks["signature"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("request_id", "r_another"), ("region", "elsewhere"), ("model_id", "dearer"), ("tokens_output", 10**6),
+        ("tokens_input", 10**6), ("p95_ms", 1.0), ("hedged", None), ("cache_hit", None), ("failed", None),
+        ("ts_start", timedelta(minutes=-5)), ("ts_end", timedelta(minutes=5)),
+    ],
+)  # fmt: skip
+def test_figure_that_was_not_signed_is_found_out(
+    operator: User, node: Node, column: str, value: object
+) -> None:
+    receipt = ReceiptFactory(node=node)
+    stored = getattr(receipt, column)
+    if value is None:
+        value = not stored
+    elif isinstance(value, timedelta):
+        value = stored + value
+    Receipt.objects.filter(id=receipt.id).update(**{column: value})
+    receipt.refresh_from_db()
+    failed = [check for check in verify(receipt).checks if not check.ok]
+    assert "record" in [check.name for check in failed]
+    record = next(check for check in failed if check.name == "record")
+    assert record.detail == f"the console's figures differ from it: {column}"
+    assert record.compared[1].what == f"{column}, stored"
 
 
 def test_key_that_is_not_the_nodes_is_found_out(operator: User, node: Node) -> None:

@@ -22,6 +22,7 @@ from jatevo.web import throttling
 from jatevo.web.cache import BreakerCache
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
+from tests.patience import SECONDS
 
 
 @pytest.fixture
@@ -41,8 +42,11 @@ def closed_breaker() -> Iterator[None]:
     throttling.breaker.reset()
 
 
-def cache_of(server: Valkey) -> BreakerCache:
-    return BreakerCache(server.url, settings.CACHES["default"])
+def cache_of(server: Valkey, timeout_seconds: float = SECONDS) -> BreakerCache:
+    """A cache that waits so long for Redis."""
+    limits = {"SOCKET_CONNECT_TIMEOUT": timeout_seconds, "SOCKET_TIMEOUT": timeout_seconds}
+    normal = settings.CACHES["default"]
+    return BreakerCache(server.url, {**normal, "OPTIONS": {**normal["OPTIONS"], **limits}})
 
 
 def test_what_another_release_left_there_is_missing(server: Valkey) -> None:
@@ -81,7 +85,7 @@ def test_keeps_what_it_is_given(server: Valkey) -> None:
 
 
 def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
-    cache = cache_of(server)
+    cache = cache_of(server, timeout_seconds=2)
     cache.set("a", 1)
     os.kill(server.child.process.pid, signal.SIGSTOP)
     try:
@@ -95,7 +99,7 @@ def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
             assert not cache.has_key("a")
             assert not cache.touch("a")
             assert cache.get_or_set("a", lambda: 7) == 7
-        assert time.monotonic() - begun < settings.REDIS_TIMEOUT_SECONDS + 0.25
+        assert time.monotonic() - begun < 4, "one time-out, not two"
         assert not throttling.breaker.closed, "the rate limits do not ask either"
     finally:
         os.kill(server.child.process.pid, signal.SIGCONT)
@@ -137,7 +141,7 @@ def test_flags_and_figures_are_the_same_without_redis(server: Valkey) -> None:
             assert enabled(Flag.ENABLE_PRIVATE_POOLS)
             assert not enabled_after_a_change()
             assert kpis.snapshot(at=at).census.active_by_region == {node.region: 1}
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 5, "nobody waits for a lock"
         assert not throttling.breaker.closed
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from django.http import HttpRequest
 from django.template import RequestContext, Template, TemplateSyntaxError
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils.safestring import mark_safe
 
 from jatevo.overview.shades import SHADES
 from jatevo.web.figures import Figure
 from jatevo.web.pages import csrf_failure, server_error, unavailable_page
 from jatevo.web.templatetags import charts, moments, numbers
-from jatevo.web.templatetags.tones import CHIPS
+from jatevo.web.templatetags.rendered_once import rendered_once
+from jatevo.web.templatetags.tones import CHIPS, Chip, Tone
 from jatevo.web.ui import SampleForm
 from nodes.rules.lifecycle import Status
 
@@ -159,7 +162,8 @@ def test_a_live_part_without_an_interval_sends_no_requests() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.urls("tests.web.ui_urls")
-def test_every_component_is_shown_on_the_ui_page() -> None:
+def test_every_component_is_shown_on_the_ui_page(settings: Any) -> None:
+    settings.DEBUG = True  # as where the page exists; then no rendering is kept from earlier pages
     client = Client()
     used = set()
     for path in ("/ui/?toast=1", "/ui/drawer/"):
@@ -167,6 +171,55 @@ def test_every_component_is_shown_on_the_ui_page() -> None:
         assert answer.status_code == 200
         used |= {template.name for template in answer.templates}
     assert {f"components/{path.name}" for path in (TEMPLATES / "components").glob("*.html")} <= used
+
+
+def test_text_is_escaped_although_the_same_text_was_shown_as_safe_html_before() -> None:
+    assert rendered("{% badge label %}", label=mark_safe("<i>new</i>")) != rendered(
+        "{% badge label %}", label="<i>new</i>"
+    )
+    assert "&lt;i&gt;new&lt;/i&gt;" in rendered("{% badge label %}", label="<i>new</i>")
+
+
+def test_a_component_is_rendered_once_for_the_same_arguments_and_anew_for_others(settings: Any) -> None:
+    calls = []
+
+    @rendered_once("chip")
+    def chip(label: str) -> dict[str, Any]:
+        calls.append(label)
+        return {"chip": Chip(label, "", Tone.OK)}
+
+    assert chip("one") == chip("one") != chip("two")
+    assert calls == ["one", "two"]
+    settings.DEBUG = True
+    assert chip("one") == chip("one")
+    assert calls == ["one", "two", "one", "one"]
+
+
+def test_options_mark_the_chosen_one_and_escape_labels() -> None:
+    html = rendered("{% options choices chosen %}", choices=[(1, "A & B"), (2, "C")], chosen=2)
+    assert html == '<option value="1">A &amp; B</option><option value="2" selected>C</option>'
+    assert "selected" not in rendered("{% options choices missing.pk %}", choices=[(1, "A"), (2, "C")])
+
+
+def test_a_number_cell_leads_to_its_url_and_without_one_nowhere() -> None:
+    linked = rendered("{% usd_cell amount url %}", amount=Decimal(2), url='/?a=1&b="')
+    assert linked == (
+        '<td class="num"><a class="link" href="/?a=1&amp;b=&quot;"><span class="whitespace-nowrap">$2.00</span></a></td>'
+    )
+    assert rendered("{% count_cell 1234 '' %}") == '<td class="num">1,234</td>'
+
+
+def test_a_menu_entry_escapes_its_label_and_its_address() -> None:
+    html = rendered("{% menu_link label 'key' url download=True %}", label="A & B", url="/?a&b")
+    assert html.startswith('<li><a class="nav-link" href="/?a&amp;b" download><svg')
+    assert html.endswith("A &amp; B</a></li>")
+
+
+def test_cells_names_a_column_without_a_partial() -> None:
+    with pytest.raises(KeyError, match="no-such"):
+        rendered('{% cells columns "nodes/list/cells.html" %}', columns=[SimpleNamespace(key="no-such")])
+    with pytest.raises(TemplateSyntaxError):
+        rendered("{% cells columns %}")
 
 
 @pytest.mark.parametrize(
@@ -353,3 +406,19 @@ def test_error_pages_name_the_request_and_touch_no_database(db: None) -> None:
     assert [page.status_code for page in pages] == [404, 500, 503, 403]
     for page in pages:
         assert "asked-by-test" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 s"),
+        (0, "0 s"),
+        (41, "41 s"),
+        (60, "1 min"),
+        (125, "2 min 5 s"),
+        (7_260, "2 h 1 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_how_long_something_took(seconds: float, words: str) -> None:
+    assert moments.duration(timedelta(seconds=seconds)) == words

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.db import OperationalError, connections, transaction
 from jatevo.web.postgresql import connections as bounded
 from jatevo.web.postgresql.base import DatabaseWrapper
 from jatevo.web.postgresql.budgets import COMMAND, INGEST, PAGE, WORKER, Work, current_work, working
-from jatevo.web.postgresql.connections import breaker
+from jatevo.web.postgresql.connections import BoundedConnection, breaker
 from tests.stopping import stopped
 from tests.web.hung_postgresql import HungPostgreSQL, private_postgresql
 
@@ -208,6 +209,43 @@ def test_a_crowd_that_meets_a_hung_server_waits_once(
     with stopped(server.pid), ThreadPoolExecutor(16) as crowd:
         list(crowd.map(one, range(16)))
     assert time.monotonic() - began < SLOW_MACHINE_SECONDS, "320 questions, none of which was answered"
+
+
+def test_a_connection_that_just_answered_is_lent_without_a_check(
+    database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[BoundedConnection] = []
+    check = BoundedConnection.check
+
+    def counted(connection: BoundedConnection) -> None:
+        checked.append(connection)
+        check(connection)
+
+    monkeypatch.setattr(BoundedConnection, "check", counted)
+    fresh = replace(QUICK, name="fresh", fresh_seconds=3600.0)
+    asked_as(fresh, database)
+    checked.clear()
+    assert asked_as(fresh, database) == 1
+    assert not checked
+    breaker.failed("of another connection")
+    monkeypatch.setattr(breaker, "_clock", lambda: time.monotonic() + 3600)
+    assert asked_as(fresh, database) == 1
+    assert len(checked) == 1, "while the server is in doubt, each is checked"
+    assert breaker.closed
+    for _ in range(2):
+        asked_as(replace(fresh, name="old", fresh_seconds=0.0), database)
+    assert len(checked) >= 2, "one that answered longer ago is checked"
+
+
+def test_a_connection_that_died_since_its_last_answer_fails_one_request_at_most(
+    database: DatabaseWrapper,
+) -> None:
+    fresh = replace(QUICK, name="fresh", fresh_seconds=3600.0)
+    pid = asked_as(fresh, database, "SELECT pg_backend_pid()")
+    asked_as(WORKER, database, f"SELECT pg_terminate_backend({pid}, 10000)")
+    with pytest.raises(OperationalError):
+        asked_as(fresh, database)
+    assert asked_as(fresh, database, "SELECT pg_backend_pid()") != pid
 
 
 def test_work_is_of_its_thread_and_ends() -> None:

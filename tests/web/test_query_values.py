@@ -15,7 +15,7 @@ from jatevo.web.query_values import BadValue, moment, strangers, whole_number
 from nodes.models import Node
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
-from tests.factories import NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
+from tests.factories import GatewayFactory, NodeFactory, ReceiptFactory, UserFactory, ValidatorFactory
 from tests.machines import SignedSender, bearer
 
 
@@ -94,18 +94,23 @@ def receipt(node: Node) -> Receipt:
 
 
 class Reader:
-    """Reads any route of /v1 as a person with access."""
+    """Reads any route of /v1 as somebody with access: a person, or the machine that it is for."""
 
     def __init__(self, admin: User, receipt: Receipt) -> None:
         self.client = Client(raise_request_exception=False)
         self.names = {"{node_id}": receipt.node_id, "{request_id}": receipt.request_id}
         self.bearer = bearer(admin)
-        self.validator = SignedSender.validator(ValidatorFactory.create())
+        self.machines = {
+            "/v1/validators/": SignedSender.validator(ValidatorFactory.create()),
+            "/v1/gateways/": SignedSender.gateway(GatewayFactory.create()),
+            "/v1/nodes/self": SignedSender.node(receipt.node),
+        }
 
     def get(self, path: str, query: str) -> Any:
         for name, value in self.names.items():
             path = path.replace(name, value)
-        signed = self.validator.headers(b"") if path.startswith("/v1/validators/") else self.bearer
+        machine = next((self.machines[start] for start in self.machines if path.startswith(start)), None)
+        signed = machine.headers(b"") if machine else self.bearer
         return self.client.get(f"{path}?{query}", headers=signed)
 
 

@@ -29,7 +29,7 @@ def test_first_calls_of_many_threads_share_one_client() -> None:
         start.wait()
         for step in range(20):
             throttling.hit("address", f"{number}-{step}")
-            assert throttling.first_sight("test", f"{number}-{step}")
+            assert throttling.first_sight("test", f"{number}-{step}", "node", f"{number}")
         return id(throttling.client())
 
     with ThreadPoolExecutor(16) as pool:
@@ -50,15 +50,46 @@ def test_limit_is_counted_over_the_window_and_says_when_to_come_back() -> None:
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 61
 
 
-def test_replay_guard_lets_each_id_pass_once() -> None:
+def test_replay_guard_lets_each_id_pass_once_and_counts_only_that_request() -> None:
     start = threading.Barrier(12)
 
-    def see(_: int) -> bool:
+    def see(_: int) -> int:
         start.wait()
-        return throttling.first_sight("test", "msg_same")
+        return throttling.first_sight("test", "msg_same", "login_account", "somebody")
 
     with ThreadPoolExecutor(12) as pool:
-        assert sum(pool.map(see, range(12))) == 1
+        assert sorted(pool.map(see, range(12))) == [0] * 11 + [1]
+    assert throttling.first_sight("test", "msg_other", "login_account", "somebody") == 2
+
+
+@pytest.mark.parametrize("redis_answers", [True, False])
+def test_replay_guard_and_limit_share_the_counts_of_other_requests(
+    redis_answers: bool, first_use: None
+) -> None:
+    if not redis_answers:
+        throttling.breaker.failed("down")
+    for _ in range(9):
+        throttling.hit("login_account", "somebody")
+    assert throttling.first_sight("test", "msg_tenth", "login_account", "somebody") == 10
+    assert throttling.first_sight("test", "msg_tenth", "login_account", "somebody") == 0
+    with pytest.raises(ApiError) as refused:
+        throttling.refuse_over(
+            throttling.first_sight("test", "msg_next", "login_account", "somebody"),
+            "login_account",
+            "somebody",
+        )
+    assert 1 <= int(refused.value.headers["Retry-After"]) <= 61
+    throttling.forget_sight("test", "msg_next")
+    assert throttling.first_sight("test", "msg_next", "login_account", "somebody") == 12
+
+
+def test_scripts_outlive_a_restart_of_redis(first_use: None) -> None:
+    throttling.hit("login_account", "somebody")
+    throttling.client().script_flush()
+    assert throttling.first_sight("test", "msg_once", "login_account", "somebody") == 2
+    throttling.client().script_flush()
+    throttling.hit("login_account", "somebody")
+    assert throttling.breaker.closed
 
 
 def test_ids_remembered_by_the_process_are_bounded() -> None:

@@ -25,6 +25,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="the same seed invents the same fleet")
         parser.add_argument("--receipts-per-node-day", type=float, default=24.0)
         parser.add_argument(
+            "--signed-days",
+            type=int,
+            default=1,
+            help="for how many days receipts are in PostgreSQL as well, with bytes that verify (default: 1)",
+        )
+        parser.add_argument(
             "--ahead-hours",
             type=int,
             default=0,
@@ -50,6 +56,7 @@ class Command(BaseCommand):
             receipts_per_node_day=options["receipts_per_node_day"],
             ahead_hours=options["ahead_hours"],
             now=int(time.time()),
+            signed_days=options["signed_days"],
         )
         loading = Loading(wish, say=self._say)
         try:
@@ -74,6 +81,8 @@ class Command(BaseCommand):
             )
         if options["nodes"] < 10 or options["days"] < 1:
             raise CommandError("A load needs at least 10 nodes and 1 day.")
+        if not 1 <= options["signed_days"] <= options["days"]:
+            raise CommandError("--signed-days is from 1 to the number of days.")
         filled = Node.objects.exists()
         if options["extend"] and not filled:
             raise CommandError("There are no nodes to add measurements for.")

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, Max
 
 from bench.load import network
 from bench.load.fleet import invent
+from bench.load.signed import SignedDays
 from jatevo.accounts.models import Org
 from jatevo.local.history import hours, observations, receipts, registry
 from jatevo.local.history.copying import moment, unchecked_references
-from jatevo.local.history.fleet import DAY, HOUR, InventedFleet
-from jatevo.local.history.measurements import Measured, Measurements
+from jatevo.local.history.fleet import DAY, HOUR, InventedFleet, dice
+from jatevo.local.history.measurements import Measured, Measurements, cells_of
 from jatevo.local.seed import ORG_NAME, Login, seed_users
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.models import ChangedHour
@@ -35,8 +37,6 @@ GATEWAY, DISPATCHED_SHARE = "load-gateway", 0.8
 VALIDATORS = ["load-validator-1", "load-validator-2"]
 # The summariser itself sums up the last hours, as many as a day's trend needs. A formula gives earlier ones.
 SUMMED_UP_HOURS = 25
-# Receipts of these last hours are in PostgreSQL with their exact bytes. Earlier ones are only in ClickHouse.
-SIGNED_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class Wish:
     receipts_per_node_day: float
     ahead_hours: int
     now: int
+    signed_days: int = (
+        1  # receipts of these last days are in PostgreSQL with their bytes, earlier ones only in ClickHouse
+    )
 
     @property
     def running_hour(self) -> int:
@@ -60,6 +63,10 @@ class Wish:
     @property
     def first_hour(self) -> int:
         return self.running_hour - self.days * DAY
+
+    @property
+    def signed_from(self) -> int:
+        return self.running_hour - self.signed_days * DAY
 
     @property
     def measured_until(self) -> int:
@@ -82,7 +89,8 @@ class Loading:
         wish = self._wish
         with self._step("the fleet"):
             fleet = invent(nodes=wish.nodes, days=wish.days, seed=wish.seed, now=wish.now)
-        ensure_partitions(at=moment(wish.now - 32 * DAY))
+        for day in range(wish.signed_from - DAY, wish.now, 28 * DAY):
+            ensure_partitions(at=moment(day))
         with transaction.atomic():
             with self._step("organisations and people"):
                 logins = seed_users(home)
@@ -92,7 +100,7 @@ class Loading:
             with self._step("network hours, incidents, views"):
                 self._network(fleet, logins)
         with self._store() as store:
-            self._clickhouse(store, fleet, facts)
+            self._clickhouse(store, fleet, [org.pk for org in orgs], facts)
         self._derive(SUMMED_UP_HOURS)
         with self._step("statistics of the tables"), connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
@@ -146,14 +154,14 @@ class Loading:
             observations.write_days(fleet, days=wish.days, receipts_per_day=per_day, now=now)
         with self._step("last probes"):
             observations.write_probes(fleet, VALIDATORS, now=now)
-        with self._step("signed receipts of a day"):
+        with self._step("signed receipts of the last day"):
             facts = receipts.write_receipts(
                 fleet,
                 [org.pk for org in orgs],
-                hours=SIGNED_HOURS,
+                first=wish.running_hour - DAY,
+                until=now,
                 per_node_day=per_day,
-                seed=wish.seed,
-                now=now,
+                draw=dice(wish.seed, "receipts"),
                 gateway=GATEWAY,
                 dispatched_share=DISPATCHED_SHARE,
             )
@@ -181,7 +189,9 @@ class Loading:
         requests = round(active * self._wish.receipts_per_node_day / 24 * hours.daily_curve(hour))
         return hours.ServedTraffic(requests, requests * 1500, requests * 450, requests // 100)
 
-    def _clickhouse(self, store: Transport, fleet: InventedFleet, facts: list[ReceiptFact]) -> None:
+    def _clickhouse(
+        self, store: Transport, fleet: InventedFleet, orgs: list[UUID], facts: list[ReceiptFact]
+    ) -> None:
         wish = self._wish
         members = [member for member in fleet.members if member.measured]
         known = [
@@ -193,17 +203,34 @@ class Loading:
             for hour, silent in member.gaps(wish.first_hour, until=wish.measured_until).items()
         ]
         with Measurements(store, known, gaps, seed=wish.seed) as found:
-            signed_from = wish.running_hour - SIGNED_HOURS * HOUR
+            if wish.signed_days > 1:
+                with self._step(f"signed receipts of {wish.signed_days - 1} earlier days"):
+                    self._earlier_receipts(found, orgs)
             with self._step("receipts"):
-                found.copy_receipts(facts)
-                if wish.first_hour < signed_from:
-                    found.receipts(wish.first_hour, signed_from, per_node_day=wish.receipts_per_node_day)
+                found.copy_receipts(map(cells_of, facts))
+                if wish.first_hour < wish.signed_from:
+                    found.receipts(wish.first_hour, wish.signed_from, per_node_day=wish.receipts_per_node_day)
                 found.batches(
-                    min(wish.first_hour, signed_from),
+                    min(wish.first_hour, wish.signed_from),
                     wish.running_hour + HOUR,
                     per_node_day=wish.receipts_per_node_day,
                 )
             self._measure(found, wish.first_hour, wish.running_hour + HOUR)
+
+    def _earlier_receipts(self, found: Measurements, orgs: list[UUID]) -> None:
+        wish = self._wish
+        signed = SignedDays(
+            nodes=wish.nodes,
+            days=wish.days,
+            seed=wish.seed,
+            now=wish.now,
+            orgs=orgs,
+            per_node_day=wish.receipts_per_node_day,
+            gateway=GATEWAY,
+            dispatched_share=DISPATCHED_SHARE,
+        )
+        for rows in signed.write(wish.signed_from, wish.running_hour - DAY):
+            found.copy_receipts(rows)
 
     def _measure(self, found: Measurements, first: int, receipts_from: int) -> None:
         """Writes receipts from `receipts_from` on, and all other measurements from `first` on."""

@@ -64,6 +64,10 @@ class InventedNode:
     def signing_key(self) -> SigningKey:
         return SigningKey(self.digest("key"))
 
+    @cached_property
+    def model_digest(self) -> str:
+        return self.digest("model").hex()
+
     def digest(self, what: str) -> bytes:
         """32 bytes that look random and are the same for the same node, seed and `what`."""
         return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +12,16 @@ import orjson
 from django.db import connection
 
 from jatevo.local.history.copying import copy_lines, copy_rows, moment
-from jatevo.local.history.fleet import HOUR, MINUTE, WHOLE_HOUR, InventedFleet, InventedNode, dice
+from jatevo.local.history.fleet import HOUR, MINUTE, WHOLE_HOUR, InventedFleet, InventedNode
 from jatevo.local.history.measurements import ACCEPTED_AFTER_SECONDS
 from jatevo.metrics.facts import ReceiptFact
+from jatevo.metrics.models import ReceiptGap
 from jatevo.wire import schema, signing
 from jatevo.wire.concurrency import DEFAULT_CONCURRENCY
 from jatevo.wire.names import normal_model
 from nodes.rules.lifecycle import Status
 
+_WHOLE = range(60)
 _COLUMNS = (
     "accepted_at", "node_id", "request_id", "region", "model_id", "ts_start", "ts_end", "tokens_input", "tokens_output",
     "p95_ms", "hedged", "cache_hit", "failed", "node_status", "node_status_at_end", "org_id", "concurrency", "public_key",
@@ -31,66 +34,70 @@ _DISPATCH = (
 )  # fmt: skip
 _QUEUE = """
 INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id)
-SELECT id, accepted_at, node_id, request_id FROM receipts_receipt WHERE id > %(before)s AND node_id = ANY (%(nodes)s)
+SELECT id, accepted_at, node_id, request_id FROM receipts_receipt
+WHERE id > %(before)s AND node_id = ANY (%(nodes)s) AND accepted_at >= %(first)s AND accepted_at < %(until)s
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InventedReceipt:
-    """A receipt as PostgreSQL stores it (`row`) and as ClickHouse does (`fact`)."""
+    """A receipt as ClickHouse stores it (`fact`) and as a line of PostgreSQL's COPY (`line`)."""
 
-    row: tuple[Any, ...]
     fact: ReceiptFact
+    sha256: bytes
+    line: str
 
 
 def write_receipts(
     fleet: InventedFleet,
     orgs: Sequence[UUID],
     *,
-    hours: int,
+    first: int,
+    until: int,
     per_node_day: float,
-    seed: int,
-    now: int,
+    draw: random.Random,
     marks: Mapping[str, Any] | None = None,
     gateway: str = "",
     dispatched_share: float = 0.0,
 ) -> list[ReceiptFact]:
-    """Writes receipts and their identities, from `hours` hours before the current one. Returns them as facts.
+    """Writes the receipts that ended in `first <= t < until`, and their identities. Returns them as facts.
 
-    All of them are queued for earnings. `marks` are further signed members of each. For the share
-    `dispatched_share` of them, from 0 to 1, the gateway states that it sent the request to the node.
+    They are in the order of acceptance, and all are queued for earnings. `first` is a whole hour in unix seconds.
+    `marks` are further signed members of each. For the share `dispatched_share` of them, from 0 to 1, the gateway
+    states that it sent the request to the node.
     """
-    first = now - now % HOUR - hours * HOUR
-    draw = dice(seed, "receipts")
-    facts: list[ReceiptFact] = []
-    identities: list[tuple[Any, ...]] = []
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for member in fleet.members:
-            org = orgs[member.org]
-            for written in _receipts(member, org, first, per_node_day, now, draw, marks or {}):
-                facts.append(written.fact)
-                identities.append((written.fact, written.row[_COLUMNS.index("sha256")]))
-                yield written.row
-
+    written = [
+        receipt
+        for member in fleet.members
+        for receipt in _receipts(member, orgs[member.org], first, until, per_node_day, draw, marks or {})
+    ]
+    written.sort(key=lambda receipt: receipt.fact.accepted_at)
+    facts = [receipt.fact for receipt in written]
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('receipts_receipt_id_seq')")
         ((before,),) = cursor.fetchall()
-        copy_rows("receipts_receipt", _COLUMNS, rows())
+        copy_lines("receipts_receipt", _COLUMNS, (receipt.line for receipt in written))
+        window = {
+            "first": moment(first + ACCEPTED_AFTER_SECONDS),
+            "until": moment(until + ACCEPTED_AFTER_SECONDS),
+        }
         nodes = [member.node_id for member in fleet.members]
-        cursor.execute(_QUEUE, {"before": before, "nodes": nodes})
+        cursor.execute(_QUEUE, {"before": before, "nodes": nodes, **window})
     copy_lines(
         "receipts_receiptidentity",
         ("node_id", "request_id", "sha256", "accepted_at"),
         (
-            f"{fact.node_id}\t{fact.request_id}\t\\\\x{sha256.hex()}\t{moment(fact.accepted_at):%F %T}+00\n"
-            for fact, sha256 in identities
+            f"{fact.node_id}\t{fact.request_id}\t\\\\x{receipt.sha256.hex()}\t{_text(fact.accepted_at)}\n"
+            for receipt in written
+            for fact in [receipt.fact]
         ),
     )
+    if facts:
+        times = [fact.accepted_at for fact in facts]
+        ReceiptGap.objects.create(first_at=moment(min(times)), until_at=moment(max(times) + 1))
     if gateway:
-        sent = dice(seed, "dispatches")
-        chosen = (fact for fact in facts if sent.random() < dispatched_share)
-        copy_rows("receipts_dispatch", _DISPATCH, (_dispatch(fact, gateway, sent) for fact in chosen))
+        chosen = (fact for fact in facts if draw.random() < dispatched_share)
+        copy_rows("receipts_dispatch", _DISPATCH, (_dispatch(fact, gateway, draw) for fact in chosen))
     return facts
 
 
@@ -98,19 +105,22 @@ def _receipts(
     member: InventedNode,
     org: UUID,
     first: int,
+    until: int,
     per_node_day: float,
-    now: int,
     draw: random.Random,
     marks: Mapping[str, Any],
 ) -> Iterator[InventedReceipt]:
-    gaps = member.gaps(first, until=now)
-    for hour in range(first, now, HOUR):
-        heard = (WHOLE_HOUR & ~gaps.get(hour, 0)).bit_count() / 60
-        count = int(per_node_day / 24 * heard + draw.random())
-        minutes = [minute for minute in range(60) if not gaps.get(hour, 0) >> minute & 1]
-        for _ in range(count if minutes else 0):
+    gaps = member.gaps(first, until=until)
+    for hour in range(first, until, HOUR):
+        silent = gaps.get(hour, 0)
+        heard = (WHOLE_HOUR & ~silent).bit_count()
+        count = int(per_node_day / 24 * heard / 60 + draw.random())
+        if not count or not heard:
+            continue
+        minutes = [minute for minute in range(60) if not silent >> minute & 1] if silent else _WHOLE
+        for _ in range(count):
             ends = hour + MINUTE * draw.choice(minutes) + draw.randrange(MINUTE)
-            yield _receipt(member, org, min(ends, now - 5), draw, marks)
+            yield _receipt(member, org, min(ends, until - 5), draw, marks)
 
 
 def _receipt(
@@ -126,7 +136,7 @@ def _receipt(
         "ts_start": ends - seconds,
         "ts_end": ends,
         "model_id": draw.choice(member.models),
-        "model_hash": f"sha256:{member.digest('model').hex()}",
+        "model_hash": f"sha256:{member.model_digest}",
         "prompt_hash": f"blake3:{draw.getrandbits(256):064x}",
         "tokens_input": draw.randint(40, 3000),
         "tokens_output": 0 if failed else draw.randint(10, 900),
@@ -138,9 +148,8 @@ def _receipt(
     }
     if failed:
         payload["outcome"] = schema.RequestOutcome.ERROR.value
-    signed = signing.sign(payload, member.signing_key)
-    raw = orjson.dumps(signed)
-    status = Status.ACTIVE if ends < member.status_since else member.status
+    raw = orjson.dumps(signing.sign(payload, member.signing_key))
+    sha256 = hashlib.sha256(raw).digest()
     fact = ReceiptFact(
         node_id=member.node_id,
         request_id=payload["request_id"],
@@ -156,34 +165,30 @@ def _receipt(
         cache_hit=payload["cache_hit"],
         failed=failed,
     )
-    return InventedReceipt(_row(fact, member, org, status, raw), fact)
+    return InventedReceipt(fact, sha256, _line(fact, member, org, raw, sha256))
 
 
-def _row(fact: ReceiptFact, member: InventedNode, org: UUID, status: Status, raw: bytes) -> tuple[Any, ...]:
+def _line(fact: ReceiptFact, member: InventedNode, org: UUID, raw: bytes, sha256: bytes) -> str:
+    """The receipt's row in the order of `_COLUMNS`. COPY wants backslashes doubled; JSON has no raw tab or newline."""
+    status = Status.ACTIVE if fact.ts_end < member.status_since else member.status
+    key = bytes(member.signing_key.verify_key).hex()
+    payload = raw.decode().replace("\\", "\\\\")
     return (
-        moment(fact.accepted_at),
-        fact.node_id,
-        fact.request_id,
-        fact.region,
-        fact.model_id,
-        moment(fact.ts_start),
-        moment(fact.ts_end),
-        fact.tokens_input,
-        fact.tokens_output,
-        fact.p95_ms,
-        fact.hedged,
-        fact.cache_hit,
-        fact.failed,
-        status.value,
-        status.value,
-        org,
-        DEFAULT_CONCURRENCY,
-        bytes(member.signing_key.verify_key),
-        moment(member.joined),
-        hashlib.sha256(raw).digest(),
-        raw,
-        raw.decode(),
+        f"{_text(fact.accepted_at)}\t{fact.node_id}\t{fact.request_id}\t{fact.region}\t{fact.model_id}\t"
+        f"{_text(fact.ts_start)}\t{_text(fact.ts_end)}\t{fact.tokens_input}\t{fact.tokens_output}\t{fact.p95_ms}\t"
+        f"{fact.hedged}\t{fact.cache_hit}\t{fact.failed}\t{status.value}\t{status.value}\t{org}\t"
+        f"{DEFAULT_CONCURRENCY}\t\\\\x{key}\t{_text(member.joined)}\t\\\\x{sha256.hex()}\t\\\\x{raw.hex()}\t{payload}\n"
     )
+
+
+def _text(seconds: int) -> str:
+    """The moment as PostgreSQL reads it."""
+    return f"{_minute(seconds // MINUTE)}:{seconds % MINUTE:02d}+00"
+
+
+@lru_cache(maxsize=4096)
+def _minute(number: int) -> str:
+    return f"{moment(number * MINUTE):%F %H:%M}"
 
 
 def _dispatch(fact: ReceiptFact, gateway: str, draw: random.Random) -> tuple[Any, ...]:

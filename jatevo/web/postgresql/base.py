@@ -67,6 +67,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._drop_dead_connection()
         super().close_if_unusable_or_obsolete()
 
+    def _set_autocommit(self, autocommit: bool) -> None:
+        # Django sets it for each connection from a pool. psycopg would wait for nothing then.
+        if self.connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
+
     def _drop_dead_connection(self) -> None:
         if self.connection is not None and self.connection.closed and not self.in_atomic_block:
             with suppress(self.Database.Error):

@@ -21,7 +21,8 @@ class Work:
     """A kind of work with its limits. None is no limit.
 
     `total_seconds` is how long one request may wait in total, over all of its statements, of which
-    `pool_seconds` for a connection. Kinds without `pool_seconds` use neither a pool nor the breaker.
+    `pool_seconds` for a connection. Kinds without `pool_seconds` use neither a pool nor the breaker. A
+    connection that answered less than `fresh_seconds` ago is used without a check.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Work:
     lock_seconds: float
     total_seconds: float | None = None
     pool_seconds: float | None = None
+    fresh_seconds: float = 0.0
 
     @property
     def answer_seconds(self) -> float | None:
@@ -50,7 +52,9 @@ class Work:
         return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
 
 
-INGEST: Final = Work("ingest", statement_seconds=2, lock_seconds=1, total_seconds=2.25, pool_seconds=1.5)
+INGEST: Final = Work(
+    "ingest", statement_seconds=2, lock_seconds=1, total_seconds=2.25, pool_seconds=1.5, fresh_seconds=0.5
+)
 PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.25, pool_seconds=4)
 # /readyz
 READINESS: Final = Work("readiness", statement_seconds=1, lock_seconds=1, total_seconds=1, pool_seconds=1)

@@ -5,6 +5,7 @@ statement, fetch, commit, rollback and COPY. It needs no signals or threads and 
 have no TCP time-outs.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator
 from typing import Any, Final, Self, TypeVar
@@ -40,6 +41,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     """
 
     answer_seconds: float | None = None
+    answered_at = -math.inf  # monotonic seconds
 
     @classmethod
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
@@ -60,7 +62,9 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout)
         began = time.monotonic()
         try:
-            return super().wait(gen, interval, limit)
+            answer = super().wait(gen, interval, limit)
+            self.answered_at = time.monotonic()
+            return answer
         except _WaitTimeout:
             self.pgconn.finish()  # a late answer must not be taken for the answer to the next statement
             raise Unanswered(f"PostgreSQL did not answer within {limit:.1f} s") from None

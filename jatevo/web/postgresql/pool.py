@@ -12,7 +12,7 @@ from jatevo.web.postgresql.connections import BoundedConnection, Unanswered, bre
 
 
 class BoundedPool(ConnectionPool[BoundedConnection]):
-    """psycopg's pool behind the breaker. Each connection is checked before it is handed out.
+    """psycopg's pool behind the breaker. A connection is checked before it is handed out, unless it answered just now.
 
     It starts empty. If it cannot connect it gives up at once, and tries again for the next caller.
     """
@@ -29,6 +29,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
             connection.answer_seconds = work.answer_seconds
             configure(connection)
 
+        self._fresh_seconds = work.fresh_seconds
         super().__init__(
             connection_class=BoundedConnection,
             kwargs=kwargs,
@@ -56,7 +57,10 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
             while True:
                 asked = time.monotonic()
                 connection = super().getconn(until - asked)
-                waited += time.monotonic() - asked
+                now = time.monotonic()
+                waited += now - asked
+                if breaker.closed and now - connection.answered_at < self._fresh_seconds:
+                    return connection
                 try:
                     connection.check()
                 except psycopg.Error as error:

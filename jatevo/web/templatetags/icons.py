@@ -3,6 +3,8 @@
 An icon is decoration: it is hidden from assistive technology, and a word stands beside it.
 """
 
+from functools import lru_cache
+
 from django.template import TemplateSyntaxError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -59,6 +61,8 @@ DRAWINGS: dict[str, str] = {
     "plus": "M12 5v14M5 12h14",
     "refresh": "M19 12a7 7 0 1 1-2-4.9L19 9M19 4v5h-5",
     "search": "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM16 16l4.5 4.5",
+    "zoom-out": "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM16 16l4.5 4.5M8 11h6",
+    "bookmark": "M6 4h12v16l-6-4.5L6 20z",
     "chevron-down": "M6 9l6 6 6-6",
     "chevron-left": "M15 6l-6 6 6 6",
     "chevron-right": "M9 6l6 6-6 6",
@@ -70,6 +74,7 @@ DRAWINGS: dict[str, str] = {
 }
 
 
+@lru_cache(maxsize=512, typed=True)  # a page has hundreds of icons, of a few kinds
 def icon(name: str, classes: str = "size-4") -> SafeString:
     """`{% icon "nodes" %}`, `{% icon "nodes" "size-5" %}`: inline SVG. An unknown name is an error."""
     drawing = DRAWINGS.get(name)

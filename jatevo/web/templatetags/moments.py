@@ -3,7 +3,8 @@
 Exact times are in the person's time zone (Django's current time zone) and include it.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -11,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from jatevo.web.time_zones import current_zone_words, offset_words
 
+_RFC_3339 = "%Y-%m-%dT%H:%M:%SZ"
 _STEPS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -25,9 +27,26 @@ def ago(moment: datetime, *, at: datetime) -> str:
     return "now"
 
 
+def duration(span: timedelta) -> str:
+    """`{{ step.after|duration }}`: '41 s', '2 min 5 s', '3 h 20 min', '1 d'. The two largest units."""
+    left = max(0, int(span.total_seconds()))
+    parts: list[str] = []
+    for unit, length in _STEPS:
+        amount, left = divmod(left, length)
+        if amount or (parts and len(parts) < 2):
+            parts.append(f"{amount} {unit}" if amount else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part) or "0 s"
+
+
 def exact_words(moment: datetime) -> str:
     """'28 Nov 2026, 17:01:53 UTC+8', in the current time zone."""
-    local = timezone.localtime(moment)
+    return _words_in(moment, timezone.get_current_timezone())
+
+
+def _words_in(moment: datetime, zone: tzinfo) -> str:
+    local = moment.astimezone(zone)
     return f"{local:%-d %b %Y, %H:%M:%S} {offset_words(local)}"
 
 
@@ -50,12 +69,16 @@ def when(moment: datetime | None, empty: str = "never") -> SafeString:
     """`{% when node.last_heartbeat_at %}`: a <time>, or the text `empty` without a time."""
     if moment is None:
         return format_html('<span class="text-muted">{}</span>', empty)
-    exact = moment.astimezone(UTC)
+    exact = moment.astimezone(UTC).replace(microsecond=0)
+    opening = _opening(exact, timezone.get_current_timezone())
+    return format_html("{}{}</time>", opening, ago(moment, at=timezone.now()))
+
+
+@lru_cache(maxsize=4096)  # a list has one in each row, and polls for most of them again
+def _opening(moment: datetime, zone: tzinfo) -> SafeString:
+    """The tag of a relative time. `moment` is in UTC, where no hour comes twice, so that equal ones are the same."""
     return format_html(
-        '<time datetime="{}" title="{}" data-relative>{}</time>',
-        exact.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        exact_words(exact),
-        ago(exact, at=timezone.now()),
+        '<time datetime="{}" title="{}" data-relative>', moment.strftime(_RFC_3339), _words_in(moment, zone)
     )
 
 
@@ -66,6 +89,6 @@ def exact_time(moment: datetime | None, empty: str = "—") -> SafeString:
     exact = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}">{}</time>',
-        exact.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        exact.strftime(_RFC_3339),
         exact_words(exact),
     )

@@ -4,6 +4,7 @@ Amounts are rounded down, so that one that falls short of a threshold never read
 """
 
 from decimal import ROUND_FLOOR, Context, Decimal
+from functools import lru_cache
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,8 +14,11 @@ from jatevo.web.templatetags.numbers import UNKNOWN
 _CENT, _LEAST = Decimal("0.01"), Decimal("0.000001")
 _ENOUGH = Context(prec=100)
 _MINUS = "\u2212"
+# A page shows hundreds of amounts, many of them zero, and polls for the same ones.
+_KEPT = 4096
 
 
+@lru_cache(maxsize=_KEPT)
 def usd_words(amount: Decimal | None) -> str:
     """'$1,234.56', '$0.000123', '-$2.50', 'under $0.000001'; '—' for None."""
     if amount is None:
@@ -37,6 +41,7 @@ def exact_usd(amount: Decimal) -> str:
     return f"{_MINUS if amount < 0 else ''}${whole}.{part.ljust(2, '0')}"
 
 
+@lru_cache(maxsize=_KEPT)
 def usd(amount: Decimal | None) -> SafeString:
     """`{{ line.payable_usd|usd }}`: the amount, with the exact one on hover where it has more digits."""
     if amount is None:
@@ -47,6 +52,7 @@ def usd(amount: Decimal | None) -> SafeString:
     return format_html('<span class="whitespace-nowrap" title="{}">{}</span>', exact, shown)
 
 
+@lru_cache(maxsize=_KEPT)
 def jtvo(value: Decimal | None, form: str = "") -> SafeString:
     """`{{ estimate.value|jtvo }}`: '1,234.56 JTVO est.', with every digit on hover; `|jtvo:"bare"` is the number alone."""
     if value is None:

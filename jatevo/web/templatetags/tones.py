@@ -54,6 +54,7 @@ STEPS: dict[str, Chip] = {
     "current": Chip("In progress", "clock", Tone.INFO),
     "todo": Chip("Not yet", "pending", Tone.IDLE),
     "failed": Chip("Failed", "cross", Tone.BAD),
+    "attention": Chip("Needs attention", "warning", Tone.WARN),
 }
 
 ALERT_ICONS: dict[Tone, str] = {

@@ -11,10 +11,9 @@ from typing import Any
 
 from django import template
 from django.conf import settings
-from django.core.paginator import Page
 from django.forms import BoundField, CheckboxInput, TextInput
-from django.http import QueryDict
 from django.template.loader import render_to_string
+from django.urls import get_script_prefix
 from django.utils.safestring import SafeString
 
 from jatevo.web import definitions
@@ -22,7 +21,9 @@ from jatevo.web.definitions import Definition
 from jatevo.web.figures import Amount, Figure
 from jatevo.web.notices import shown
 from jatevo.web.request_id import current_request_id
-from jatevo.web.templatetags import charts, icons, moments, money, numbers
+from jatevo.web.routes import path_to
+from jatevo.web.templatetags import cells, charts, icons, list_pages, menus, moments, money, numbers
+from jatevo.web.templatetags.rendered_once import rendered_once
 from jatevo.web.templatetags.tones import ALERT_ICONS, CHIPS, STEPS, Chip, Tone
 
 register = template.Library()
@@ -32,6 +33,7 @@ register.simple_tag(moments.exact_time)
 register.simple_tag(moments.times_in)
 register.simple_tag(current_request_id, name="request_id")
 register.filter(moments.offset)
+register.filter(moments.duration)
 register.simple_tag(moments.time_zone_words)
 register.filter(numbers.count)
 register.filter(numbers.short)
@@ -42,6 +44,14 @@ register.filter(money.usd)
 register.filter(money.usd_words)
 register.filter(money.exact_usd)
 register.filter(money.jtvo)
+register.simple_tag(cells.usd_cell)
+register.simple_tag(cells.count_cell)
+register.tag(cells.cells)
+register.simple_tag(menus.menu_link)
+register.simple_tag(menus.menu_link_to)
+register.simple_tag(path_to)
+register.inclusion_tag("components/pagination.html", takes_context=True)(list_pages.pagination)
+register.inclusion_tag("components/cursor_pagination.html", takes_context=True)(list_pages.cursor_pagination)
 
 THEMES = ("dark", "light", "system")
 
@@ -52,6 +62,32 @@ def theme(context: template.Context) -> str:
     request = context.get("request")
     chosen = request.COOKIES.get("theme") if request is not None else None
     return chosen if chosen in THEMES else "dark"
+
+
+@register.simple_tag(takes_context=True)
+def theme_toggle(context: template.Context) -> SafeString:
+    """`{% theme_toggle %}`: the button that changes the theme."""
+    return _theme_toggle(theme(context))
+
+
+@rendered_once("theme_toggle")
+def _theme_toggle(theme: str) -> dict[str, str]:
+    return {"theme": theme}
+
+
+@register.simple_tag
+def nav_items(items: Iterable[Any], rail: bool = False) -> SafeString:
+    """`{% nav_items nav %}`: the pages open to this person, as jatevo/accounts/navigation.py gives them.
+
+    `rail=True` for the column at the side, which shows icons alone where it is narrow.
+    """
+    return _nav_items(tuple(items), rail, get_script_prefix())
+
+
+@rendered_once("nav_items")
+def _nav_items(items: tuple[Any, ...], rail: bool, prefix: str) -> dict[str, Any]:
+    """`prefix` is part of the links."""
+    return {"nav": items, "rail": rail}
 
 
 @register.simple_tag
@@ -71,19 +107,22 @@ def notices() -> tuple[str, ...]:
 # --- words with a colour
 
 
-@register.inclusion_tag("components/chip.html")
+@register.simple_tag
+@rendered_once("chip")
 def status_chip(status: str) -> dict[str, Chip]:
     """`{% status_chip node.status %}`: also an incident's severity. An unknown word is gray."""
     return {"chip": CHIPS.get(str(status)) or Chip(str(status).capitalize(), "unknown", Tone.IDLE)}
 
 
-@register.inclusion_tag("components/chip.html")
+@register.simple_tag
+@rendered_once("chip")
 def verify_badge(valid: bool | None) -> dict[str, Chip]:
     """`{% verify_badge verification.valid %}`: valid, invalid, or (None) not verified."""
     return {"chip": CHIPS["unverified" if valid is None else "valid" if valid else "invalid"]}
 
 
-@register.inclusion_tag("components/chip.html")
+@register.simple_tag
+@rendered_once("chip")
 def badge(label: str, tone: str = "idle", icon: str = "") -> dict[str, Chip]:
     """`{% badge "Green energy" tone="ok" icon="leaf" %}`: any other text in a chip."""
     return {"chip": Chip(label, icon, Tone(tone))}
@@ -152,7 +191,8 @@ def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
     return {"spark": charts.sparkline_of(values), "label": label}
 
 
-@register.inclusion_tag("components/help.html")
+@register.simple_tag
+@rendered_once("help")
 def help(definition: Definition | str, place: str = "", change: str = "") -> dict[str, Any]:
     """`{% help "p95_global" %}`: a "?" that opens the given definition, or the one with that key.
 
@@ -202,16 +242,34 @@ def alert(content: str, tone: str = "info", title: str = "", role: str = "") -> 
 
 
 @register.simple_block_tag
-def live_part(content: str, id: str, url: str, every: int | None, classes: str = "") -> SafeString:
+def live_part(
+    content: str,
+    id: str,
+    url: str,
+    every: int | None,
+    classes: str = "",
+    holds: bool = False,
+    loads: bool = False,
+) -> SafeString:
     """`{% live_part id="nodes-list" url=here every=10 %}…`: a part that refreshes itself every so many
     seconds.
 
     `url` is the part's own absolute path. A relative one would change its meaning when a drawer changes the
-    browser's address. With `every=None` it does not refresh. Raises ValueError for a relative path.
+    browser's address. With `every=None` it does not refresh. With `holds=True` its list does not move while it
+    is read, and {% new_rows %} announces what came (static/js/held.js). With `loads=True` it refreshes itself first as
+    soon as it is on the page, for what is expensive. Raises ValueError for a relative path.
     """
     if not url.startswith("/") or url.startswith("//"):
         raise ValueError(f"the live part {id} must name its own address from the root on, not {url!r}")
-    return _render("live_part", content=content, id=id, url=url, every=every, classes=classes)
+    return _render(
+        "live_part", content=content, id=id, url=url, every=every, classes=classes, holds=holds, loads=loads
+    )
+
+
+@register.inclusion_tag("components/new_rows.html")
+def new_rows(of: str, single: str, plural: str) -> dict[str, str]:
+    """`{% new_rows of="receipts-list" single="new receipt" plural="new receipts" %}`: what a live part holds back."""
+    return {"of": of, "single": single, "plural": plural}
 
 
 @register.simple_block_tag
@@ -229,9 +287,20 @@ def step_card(content: str, number: int, title: str, state: str = "") -> SafeStr
 
 
 @register.inclusion_tag("components/check_item.html")
-def check_item(label: str, state: str, detail: object = "") -> dict[str, object]:
-    """`{% check_item "Registered" state="done" detail=… %}`: a line in `<ul class="checks">`."""
-    return {"label": label, "chip": STEPS[state], "detail": detail}
+def check_item(
+    label: str, state: str, detail: object = "", compared: Iterable[tuple[str, str]] = ()
+) -> dict[str, object]:
+    """`{% check_item "Registered" state="done" detail=… %}`: a line in `<ul class="checks">`.
+
+    `compared` are pairs of what was compared and its value, for a small table below the line.
+    """
+    return {"label": label, "chip": STEPS[state], "detail": detail, "compared": compared}
+
+
+@register.simple_block_tag
+def check_block(content: str, label: str, state: str) -> SafeString:
+    """The same with any inline content: `{% check_block "Active" state="done" %}…{% endcheck_block %}`."""
+    return _render("check_item", label=label, chip=STEPS[state], detail=content)
 
 
 @register.inclusion_tag("components/kv.html")
@@ -258,7 +327,8 @@ def copy_button(text: str = "", target: str = "", label: str = "Copy", small: bo
     return {"text": text, "target": target, "label": label, "small": small}
 
 
-@register.inclusion_tag("components/skeleton.html")
+@register.simple_tag
+@rendered_once("skeleton")
 def skeleton(lines: int = 3) -> dict[str, range]:
     """`{% skeleton lines=4 %}`: a placeholder while the content loads."""
     return {"lines": range(lines)}
@@ -290,6 +360,17 @@ def field(
     return {"field": bound, "control": bound.as_widget(attrs=attrs), "checkbox": checkbox, "compact": compact}
 
 
+@register.simple_tag
+def options(choices: Iterable[tuple[object, str]], chosen: object = "") -> SafeString:
+    """`<select name="org">{% options choices query.org.pk %}</select>`: pairs of a value and its label, plain text."""
+    return _options(tuple((str(value), label) for value, label in choices), str(chosen))
+
+
+@rendered_once("options", most=64)  # some have hundreds of choices
+def _options(choices: tuple[tuple[str, str], ...], chosen: str) -> dict[str, Any]:
+    return {"choices": choices, "chosen": chosen}
+
+
 @register.inclusion_tag("components/search_field.html")
 def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
     """`{% search_field form.q placeholder="Node id" %}`: the input that the / key focuses."""
@@ -298,48 +379,6 @@ def search_field(bound: BoundField, placeholder: str = "") -> dict[str, Any]:
     attrs: dict[str, str | bool] = {"class": "input ps-9 pe-9", "data-search": True}
     attrs["placeholder"] = placeholder
     return {"field": bound, "control": bound.as_widget(attrs=attrs)}
-
-
-# --- pages of a list
-
-
-@register.inclusion_tag("components/pagination.html", takes_context=True)
-def pagination(
-    context: template.Context, page: Page[Any], target: str = "", query: QueryDict | None = None
-) -> dict[str, Any]:
-    """`{% pagination page_obj %}`: numbered pages of a Paginator, in `?page=`; other parameters are kept.
-
-    The other parameters are those of the request, or of `query` if the page passes one.
-    """
-    request = context["request"]
-    asked = request.GET if query is None else query
-    numbered = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
-    return {
-        "page": page,
-        "links": [(number, _page_url(request.path, asked, number)) for number in numbered],
-        "previous_url": _page_url(request.path, asked, page.previous_page_number())
-        if page.has_previous()
-        else "",
-        "next_url": _page_url(request.path, asked, page.next_page_number()) if page.has_next() else "",
-        "target": target,
-    }
-
-
-def _page_url(path: str, query: QueryDict, number: int | str) -> str:
-    """The URL of that page of the list. The first page has no number."""
-    asked = query.copy()
-    asked.pop("page", None)
-    if number != 1:
-        asked["page"] = str(number)
-    return f"{path}?{asked.urlencode(safe=',')}" if asked else path
-
-
-@register.inclusion_tag("components/cursor_pagination.html", takes_context=True)
-def cursor_pagination(context: template.Context, next_cursor: str | None, target: str = "") -> dict[str, Any]:
-    """`{% cursor_pagination page.next %}`: onward by `?cursor=`, and back to the first page."""
-    request = context.get("request")
-    onward = bool(request is not None and request.GET.get("cursor"))
-    return {"next_cursor": next_cursor, "onward": onward, "target": target, "request": request}
 
 
 def _render(component: str, **context: object) -> SafeString:

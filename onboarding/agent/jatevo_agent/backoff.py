@@ -1,5 +1,7 @@
 """The delay before the next attempt: exponential with jitter, and at least what the server asked for."""
 
+from __future__ import annotations
+
 import random
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0

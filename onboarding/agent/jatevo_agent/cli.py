@@ -1,178 +1,158 @@
-"""The command `jatevo-agent`: `run`, `change-key`, `status`, `version`."""
+"""The command `jatevo-agent` and its options."""
+
+from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from . import __version__, logs
-from .agent import Agent
-from .config import HIGHEST_RATE_PER_SECOND, Config, ConfigError, load_config
+from . import __version__
 from .exits import CannotRun, ExitCode
 from .faults import Fault
-from .key_change import prepare_key_change
-from .spool import read_counts
-from .state import StateFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.command == "run":
-            return _run(options)
-        if options.command == "change-key":
-            return _change_key(options)
-        if options.command == "status":
-            return _status(options)
+    if options.command == "version":
         print(__version__)
         return ExitCode.STOPPED
+    # Only the command's own module, because an HTTP server and client take half a second to import.
+    work = getattr(import_module(f".commands.{options.command}", __package__), options.command)
+    try:
+        code: int = work(options)
     except CannotRun as error:
         print(f"jatevo-agent: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `jatevo-agent status | head -1`
+        sys.stderr.close()
+        return ExitCode.CRASHED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jatevo-agent", description="Runs a node of the Jatevo network.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run", help="register if needed, then send heartbeats and receipts until stopped"
+    commands = parser.add_subparsers(metavar="command", required=True)
+    _add_run(commands)
+    _add_status(commands)
+    checking = commands.add_parser(
+        "doctor",
+        help="check everything that keeps the node from serving, and say what to do; 1 if something does",
     )
-    _add_config(run)
-    run.add_argument(
+    _add_config(checking)
+    checking.add_argument(
+        "--report", action="store_true", help="print a report to paste, without tokens, keys and addresses"
+    )
+    checking.set_defaults(command="doctor")
+    rotating = commands.add_parser(
+        "rotate-key",
+        aliases=["change-key"],
+        help="change the node's key; without a running agent, at its next start",
+    )
+    _add_config(rotating)
+    rotating.set_defaults(command="rotate_key")
+    _add_verify(commands)
+    _add_update(commands)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command="version")
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run", help="register if needed, then serve, and send heartbeats and receipts, until stopped"
+    )
+    _add_config(parser)
+    parser.add_argument(
         "--simulate", type=float, metavar="RATE", help="complete made-up requests, RATE per second on average"
     )
-    run.add_argument(
+    parser.add_argument(
         "--router",
         default="",
         metavar="URL",
         help="take the simulated requests from this router instead of making them up",
     )
-    run.add_argument(
+    parser.add_argument(
         "--fault",
         type=Fault,
         choices=list(Fault),
         help="misbehave in this way, to test a console",
         metavar="FAULT",
     )
-    run.add_argument(
+    parser.add_argument(
         "--stand-for",
         default="",
         help="pretend to be a machine of this name, to show a fleet on one machine",
     )
-    run.add_argument(
+    parser.add_argument(
         "--attest",
         type=Path,
         metavar="FILE",
         help="state the hardware that this JSON file describes, to show a fleet on one machine",
     )
-    change = commands.add_parser(
-        "change-key", help="create a new key, which the agent changes to at its next start"
+    parser.set_defaults(command="run")
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("status", help="show what the agent does, and how the console sees the node")
+    _add_config(parser)
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    parser.add_argument(
+        "--follow",
+        type=_seconds,
+        metavar="SECONDS",
+        help="print each step until the node is active, for at most so long; 1 if it is not active then",
     )
-    _add_config(change)
-    status = commands.add_parser("status", help="print the agent's last known state as JSON")
-    _add_config(status)
-    commands.add_parser("version", help="print the version")
-    return parser
+    parser.set_defaults(command="status")
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("verify", help="tell whether a receipt is genuine; 1 if it is not")
+    _add_config(parser)
+    parser.add_argument("receipt", type=Path, help="the receipt's JSON, as the console gives it")
+    parser.add_argument(
+        "--key",
+        action="append",
+        metavar="ed25519:KEY",
+        help="the node's public key; may be given several times. By default this machine's node's",
+    )
+    parser.add_argument(
+        "--console",
+        default="",
+        metavar="URL",
+        help="ask this console for the node's keys, with the access token in JATEVO_ACCESS_TOKEN",
+    )
+    parser.set_defaults(command="verify")
+
+
+def _add_update(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "update", help="install the newest agent that the console offers, and restart the service"
+    )
+    _add_config(parser)
+    parser.add_argument("--check", action="store_true", help="only tell whether there is one; 1 if there is")
+    parser.add_argument("--no-restart", action="store_true", help="leave the running agent alone")
+    parser.set_defaults(command="update")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, default=Path("agent.yaml"), help="default: ./agent.yaml")
-
-
-def _run(options: argparse.Namespace) -> int:
-    logs.start_logging()
-    config = _with_rate(load_config(options.config), options.simulate)
-    agent = Agent(
-        config, options.fault, options.stand_for, _hardware(options.attest), _router(options.router)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=_default_config(),
+        help="default: ./agent.yaml, or else the one beside the agent's virtual environment",
     )
-    agent.stop_on_signals()
-    logs.info("starting", version=__version__, node=config.node_id, console=config.console)
-    if options.fault:
-        logs.warning("misbehaving on request", fault=options.fault)
-    return agent.run()
 
 
-def _router(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise ConfigError("--router: must be an http or https URL.")
-    return url
+def _default_config(prefix: str = sys.prefix) -> Path:
+    here, beside = Path("agent.yaml"), Path(prefix).parent / "agent.yaml"
+    return beside if not here.exists() and beside.exists() else here
 
 
-def _hardware(file: Path | None) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        stated = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--attest: {file} cannot be read as JSON: {error}") from error
-    if not isinstance(stated, dict):
-        raise ConfigError(f"--attest: {file} must be a JSON object.")
-    return stated
-
-
-def _with_rate(config: Config, simulate: float | None) -> Config:
-    if simulate is not None:
-        if not 0 <= simulate <= HIGHEST_RATE_PER_SECOND:
-            raise ConfigError(
-                f"--simulate: must be from 0 to {HIGHEST_RATE_PER_SECOND:g} requests per second"
-            )
-        config = replace(config, simulate_per_second=simulate)
-    if config.simulate_per_second and not config.models:
-        raise ConfigError(
-            "models: is empty, but simulated requests need a model: name one, like [llama3.1-8b]"
-        )
-    return config
-
-
-def _change_key(options: argparse.Namespace) -> int:
-    folder = StateFolder(load_config(options.config).state_dir)
-    folder.prepare()
-    folder.lock()
-    try:
-        public_key = prepare_key_change(folder)
-    finally:
-        folder.unlock()
-    print(
-        f"{public_key} is the node's next key. The agent changes to it when it starts, once the console has it."
-    )
-    return ExitCode.STOPPED
-
-
-def _status(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
-    folder = StateFolder(config.state_dir)
-    state = folder.load()
-    status = folder.read_status()
-    counts = read_counts(folder.spool_path)
-    document = {
-        "node_id": state.node_id if state else config.node_id,
-        "console": state.console if state else config.console,
-        "registered": bool(state and state.node_token),
-        "registered_at": _rfc3339(state.registered_at if state else None),
-        "spooled": counts.spooled if counts else 0,
-        "refused": counts.refused if counts else 0,
-        "completed_total": counts.completed_total if counts else 0,
-        "last_heartbeat": _last_heartbeat(status),
-        "agent_version": status.get("agent_version"),
-        "started_at": _rfc3339(status.get("started_at")),
-    }
-    print(json.dumps(document, indent=2))
-    return ExitCode.STOPPED
-
-
-def _last_heartbeat(status: dict[str, Any]) -> dict[str, Any] | None:
-    last = status.get("last_heartbeat")
-    return {**last, "at": _rfc3339(last.get("at"))} if isinstance(last, dict) else None
-
-
-def _rfc3339(unix_seconds: float | None) -> str | None:
-    if unix_seconds is None:
-        return None
-    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError("must be from 0 to 86400 seconds")
+    return seconds

@@ -4,6 +4,9 @@ The console checks the times of signed requests and receipts by its own clock, w
 heartbeat may be at most 30 s ahead. If this machine's clock is off, the agent corrects it by an offset.
 """
 
+from __future__ import annotations
+
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from datetime import datetime
 from . import logs
 
 TOLERATED_DRIFT_SECONDS = 10.0
+_DECIMALS = re.compile(r"\.([0-9]+)")
 
 
 class ConsoleClock:
@@ -52,12 +56,18 @@ def parse_server_time(value: object) -> float | None:
     """Unix seconds from a `server_time` member, which is RFC 3339 text or a number. None if it is neither."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return float(value)
     if isinstance(value, str):
         try:
-            parsed = datetime.fromisoformat(value)
+            parsed = datetime.fromisoformat(_as_python_3_9_reads_it(value))
         except ValueError:
             return None
         return parsed.timestamp() if parsed.tzinfo else None
     return None
+
+
+def _as_python_3_9_reads_it(text: str) -> str:
+    """RFC 3339 with `Z` as an offset and six decimals, since `fromisoformat` reads others only from 3.11 on."""
+    text = f"{text[:-1]}+00:00" if text[-1:] in ("Z", "z") else text
+    return _DECIMALS.sub(lambda match: f".{match[1][:6]:0<6}", text, count=1)

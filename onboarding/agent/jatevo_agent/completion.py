@@ -1,15 +1,17 @@
 """A completed request, and its receipt."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from blake3 import blake3
 
-from .wire.schema import VERSION, RequestOutcome
+from .wire.schema import VERSION, RequestOutcome, UsageSource
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Completion:
     """What the runtime reports about a request that has ended.
 
@@ -31,6 +33,11 @@ class Completion:
     hedged: bool = False
     cache_hit: bool = False
     outcome: RequestOutcome = RequestOutcome.OK
+    finish: str | None = None
+    """The runtime's finish reason, if it gave one."""
+    usage_source: UsageSource | None = None
+    output_blake3: str | None = None
+    """64 lower-case hex digits over the UTF-8 bytes of the text that was delivered. None if not known."""
 
 
 def prompt_digest(prompt: bytes) -> str:
@@ -61,6 +68,12 @@ def unsigned_receipt(completion: Completion, *, node_id: str, region: str) -> di
     }
     if completion.outcome is not RequestOutcome.OK:
         receipt["outcome"] = completion.outcome.value
+    if completion.finish is not None:
+        receipt["finish"] = completion.finish
+    if completion.usage_source is not None:
+        receipt["usage_source"] = completion.usage_source.value
+    if completion.output_blake3 is not None:
+        receipt["output_hash"] = f"blake3:{completion.output_blake3}"
     return receipt
 
 

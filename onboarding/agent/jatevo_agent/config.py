@@ -1,31 +1,41 @@
 """Reads and validates `agent.yaml`. Errors are one line and name the key."""
 
+from __future__ import annotations
+
 import ipaddress
 import math
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
 
 from .exits import CannotRun
+from .gateway.settings import EVERYONE, AllowFrom, SettingError, TlsFiles, allow_from_in, keys_in, tls_in
+from .room import DEFAULT_LIMIT_MB
 from .wire.concurrency import DEFAULT_CONCURRENCY, MAX_CONCURRENCY
 from .wire.endpoints import endpoint_problem, is_loopback
 from .wire.names import distinct_models, name_problem, node_id_problem, region_problem
+from .wire.text_enum import TextEnum
 from .wire.webhook import MalformedTokenError, secret_of
 
 DEFAULT_LISTEN = "127.0.0.1:11435"
 HIGHEST_RATE_PER_SECOND = 1000.0
+LOWEST_LIMIT_MB = 64  # the names of answered requests alone may take some 30
+HIGHEST_LIMIT_MB = 1_000_000
+DEFAULT_RUNTIME_PORTS = {"ollama": 11434, "vllm": 8000, "tensorrtllm": 8000, "tgi": 8080}
 FROM_ENVIRONMENT = (("JATEVO_ENROLLMENT_TOKEN", "enrollment_token"), ("JATEVO_NODE_TOKEN", "node_token"))
 
 
-class Runtime(StrEnum):
+_Parsed = TypeVar("_Parsed")
+
+
+class Runtime(TextEnum):
     """The runtime that serves the models on this machine."""
 
     OLLAMA = "ollama"
@@ -38,7 +48,7 @@ class ConfigError(CannotRun):
     """The configuration cannot be used. The message names the file and the key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wallet:
     """The address to which earnings are paid."""
 
@@ -46,7 +56,7 @@ class Wallet:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
     """A valid `agent.yaml`."""
 
@@ -65,6 +75,11 @@ class Config:
     concurrency: int
     green_energy_proof_url: str | None
     simulate_per_second: float
+    runtime_url: str = ""
+    gateway_keys: tuple[str, ...] = ()
+    allow_from: AllowFrom = EVERYONE
+    tls: TlsFiles | None = None
+    spool_limit_mb: int = DEFAULT_LIMIT_MB
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
@@ -125,22 +140,31 @@ class _Keys:
         listen = self._text("listen") or DEFAULT_LISTEN
         host, port = self._host_and_port(listen)
         simulate = self._rate()
+        runtime = self._runtime()
+        tls = self._parsed("tls", tls_in)
         config = Config(
             console=self._console(),
             node_id=node_id,
             region=self._region(),
-            runtime=self._runtime(),
+            runtime=runtime,
             listen_host=host,
             listen_port=port,
-            endpoint=self._endpoint(host, port),
+            endpoint=self._endpoint(host, port, "https" if tls else "http"),
             state_dir=self._state_dir(node_id),
             enrollment_token=self._enrollment_token(),
             node_token=self._node_token(),
             wallet=self._wallet(),
             models=self._models(),
-            concurrency=self._concurrency(),
+            concurrency=self._whole_number("concurrency", DEFAULT_CONCURRENCY, 1, MAX_CONCURRENCY),
             green_energy_proof_url=self._url("green_energy_proof_url"),
             simulate_per_second=simulate,
+            runtime_url=self._runtime_url(runtime),
+            gateway_keys=self._parsed("gateway_keys", keys_in),
+            allow_from=self._parsed("allow_from", allow_from_in),
+            tls=tls,
+            spool_limit_mb=self._whole_number(
+                "spool_limit_mb", DEFAULT_LIMIT_MB, LOWEST_LIMIT_MB, HIGHEST_LIMIT_MB
+            ),
         )
         if self._left:
             unknown = ", ".join(sorted(map(str, self._left)))
@@ -193,6 +217,22 @@ class _Keys:
             raise self._fail("runtime", f"must be one of {', '.join(Runtime)}")
         return Runtime(runtime)
 
+    def _runtime_url(self, runtime: Runtime) -> str:
+        url = self._text("runtime_url")
+        if url is None:
+            return f"http://127.0.0.1:{DEFAULT_RUNTIME_PORTS[runtime.value]}"
+        parts = urlsplit(self._checked_url("runtime_url", url))
+        if parts.query or parts.fragment:
+            raise self._fail("runtime_url", "must be an address without ? and #")
+        # people copy the address of the OpenAI-compatible API
+        return url.rstrip("/").removesuffix("/v1")
+
+    def _parsed(self, key: str, parse: Callable[[object], _Parsed]) -> _Parsed:
+        try:
+            return parse(self._left.pop(key, None))
+        except SettingError as error:
+            raise self._fail(key, str(error)) from error
+
     def _host_and_port(self, listen: str) -> tuple[str, int]:
         host, _, port = listen.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
@@ -200,7 +240,7 @@ class _Keys:
             raise self._fail("listen", f"must be an address and a port, like {DEFAULT_LISTEN}")
         return host, int(port)
 
-    def _endpoint(self, host: str, port: int) -> str:
+    def _endpoint(self, host: str, port: int, scheme: str) -> str:
         endpoint = self._text("endpoint")
         if endpoint:
             if problem := endpoint_problem(endpoint):
@@ -211,7 +251,7 @@ class _Keys:
                 "endpoint",
                 "is missing: listen covers every address, so name the one that validators can reach",
             )
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def _state_dir(self, node_id: str) -> Path:
         state_dir = self._text("state_dir")
@@ -256,16 +296,16 @@ class _Keys:
                 raise self._fail("models", f"{model!r} {problem}")
         return distinct_models(value)
 
-    def _concurrency(self) -> int:
-        value = self._left.pop("concurrency", DEFAULT_CONCURRENCY)
+    def _whole_number(self, key: str, default: int, lowest: int, highest: int) -> int:
+        value = self._left.pop(key, default)
         # the exact type, because YAML's `yes` is True, which is an integer in Python
-        if type(value) is not int or not 1 <= value <= MAX_CONCURRENCY:
-            raise self._fail("concurrency", f"must be a whole number from 1 to {MAX_CONCURRENCY}")
+        if type(value) is not int or not lowest <= value <= highest:
+            raise self._fail(key, f"must be a whole number from {lowest} to {highest}")
         return value
 
     def _rate(self) -> float:
         value = self._left.pop("simulate", 0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._fail("simulate", "must be a number of requests per second")
         if not math.isfinite(value) or not 0 <= value <= HIGHEST_RATE_PER_SECOND:
             raise self._fail("simulate", f"must be from 0 to {HIGHEST_RATE_PER_SECOND:g} requests per second")

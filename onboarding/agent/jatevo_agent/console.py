@@ -1,8 +1,10 @@
 """The agent's client for the console's HTTP API, without retries."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ class Unreachable(Exception):
     """No answer came. The console may or may not have processed the request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """An answer of the console: its status and, if it is a JSON object, its body."""
 
@@ -89,19 +91,35 @@ class ConsoleClient:
         """`POST /v1/nodes/{node_id}/keys`, signed. Raises Unreachable."""
         return self._post_signed(f"/v1/nodes/{self._node_id}/keys", node_token, body)
 
+    def challenge(self, node_token: str, body: bytes) -> Answer:
+        """`POST /v1/nodes/challenge`, signed. Raises Unreachable."""
+        return self._post_signed("/v1/nodes/challenge", node_token, body)
+
+    def node_self(self, node_token: str) -> Answer:
+        """`GET /v1/nodes/self`, signed: how the console sees this node. Raises Unreachable."""
+        return self._send("GET", "/v1/nodes/self", b"", self._signature(node_token, b""))
+
+    def networks(self) -> Answer:
+        """`GET /v1/networks`: from where validators and gateways connect. Raises Unreachable."""
+        return self._send("GET", "/v1/networks", b"", {})
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def _post_signed(self, path: str, node_token: str, body: bytes) -> Answer:
-        headers = sign_request(secret_of(node_token), new_message_id(), int(self._clock.now()), body)
-        return self._post(path, body, {"X-Node-Id": self._node_id, **headers})
+        return self._post(path, body, self._signature(node_token, body))
 
     def _post(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        return self._send("POST", path, body, {"Content-Type": "application/json", **headers})
+
+    def _signature(self, node_token: str, body: bytes) -> dict[str, str]:
+        headers = sign_request(secret_of(node_token), new_message_id(), int(self._clock.now()), body)
+        return {"X-Node-Id": self._node_id, **headers}
+
+    def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         try:
-            response = self._http.post(
-                path, content=body, headers={"Content-Type": "application/json", **headers}
-            )
+            response = self._http.request(method, path, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
                 f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -128,8 +146,8 @@ def _seconds_from_retry_after(value: str | None) -> float | None:
     except ValueError:
         return None
     if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+        at = at.replace(tzinfo=timezone.utc)
+    return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
 
 
 def _details(details: object) -> list[str]:

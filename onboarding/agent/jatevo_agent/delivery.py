@@ -5,6 +5,8 @@ answer they are simply sent again. Temporary failures are retried for ever. A re
 for good is set aside with the reason, so that it does not block the others.
 """
 
+from __future__ import annotations
+
 import sqlite3
 import threading
 import time
@@ -160,7 +162,7 @@ def _results_in_order(
     results = answer.body.get("results")
     if not isinstance(results, list) or len(results) != len(batch):
         return None
-    pairs = list(zip(batch, results, strict=True))
+    pairs = list(zip(batch, results))
     if all(
         isinstance(result, dict) and result.get("request_id") == item.request_id for item, result in pairs
     ):

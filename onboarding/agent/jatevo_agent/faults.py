@@ -1,9 +1,9 @@
 """Deliberate faults, to test that a console notices them."""
 
-from enum import StrEnum
+from .wire.text_enum import TextEnum
 
 
-class Fault(StrEnum):
+class Fault(TextEnum):
     """A fault, given as `--fault`."""
 
     FORGED_SIGNATURE = "forged-signature"

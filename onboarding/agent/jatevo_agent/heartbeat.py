@@ -1,5 +1,7 @@
 """Sends heartbeats with the machine's figures, and reads the node's status from the answers."""
 
+from __future__ import annotations
+
 import json
 import threading
 import time
@@ -27,7 +29,9 @@ class Heartbeat:
     `statement` returns what the node states about itself, as at registration (`agent_version`, `attest`,
     `concurrency`). It is part of heartbeats until one is accepted, and then of one each hour. `last_ts` is
     the last one of the agent's previous run, so that `ts` also increases across restarts. `note` gets the
-    console's answers, for `jatevo-agent status`.
+    console's answers, for `jatevo-agent status`. `token_refused` is called after each heartbeat whose token
+    the console did not accept. `on_challenge` gets the challenges that come with the answers, and must not
+    block.
     """
 
     def __init__(
@@ -35,9 +39,9 @@ class Heartbeat:
         *,
         node_id: str,
         node_token: str,
-        models: Sequence[str],
+        models: Callable[[], Sequence[str]],
         endpoint: str,
-        metrics: Callable[[], Mapping[str, float]],
+        metrics: Callable[[], Mapping[str, Any]],
         statement: Callable[[], Mapping[str, Any]],
         console: ConsoleClient,
         clock: ConsoleClock,
@@ -45,10 +49,12 @@ class Heartbeat:
         note: Note,
         interval_seconds: float,
         last_ts: float = 0.0,
+        token_refused: Callable[[], object] = lambda: None,
+        on_challenge: Callable[[object], None] | None = None,
     ) -> None:
         self._node_id = node_id
         self._node_token = node_token
-        self._models = list(models)
+        self._models = models
         self._endpoint = endpoint
         self._metrics = metrics
         self._statement = statement
@@ -57,7 +63,10 @@ class Heartbeat:
         self._clock = clock
         self._stopping = stopping
         self._note = note
+        self._token_refused = token_refused
         self._last_ts = last_ts
+        self._on_challenge = on_challenge
+        self._said: dict[str, Any] = {}
         self._node_status = ""
         self._ignored: object = None
         self._backoff = Backoff(first_seconds=1.0, longest_seconds=10.0)
@@ -71,7 +80,7 @@ class Heartbeat:
     def beat(self) -> float:
         """Send one heartbeat and return the seconds until the next."""
         began = time.monotonic()
-        document = self._document()
+        document = self._said = self._document()
         if began >= self._tell_at:
             document.update(self._statement())
         try:
@@ -92,7 +101,7 @@ class Heartbeat:
             "node_id": self._node_id,
             "ts": self._last_ts,
             "metrics": dict(self._metrics()),
-            "models": self._models,
+            "models": list(self._models()),
             "endpoint": self._endpoint,  # so that validators find a node whose address has changed
         }
 
@@ -107,6 +116,8 @@ class Heartbeat:
             logs.info("heartbeats are accepted again", status=node_status)
         self._backoff.succeeded()
         self._warn_of_ignored(answer.body.get("ignored"))
+        if self._on_challenge is not None and answer.body.get("challenge") is not None:
+            self._on_challenge(answer.body["challenge"])
         self._noted(answer, "accepted")
 
     def _refused(self, answer: Answer) -> float:
@@ -126,10 +137,11 @@ class Heartbeat:
             )
         if answer.status in {401, 403}:
             self._failed(
-                "the console does not accept this node's token: get a new one there, put it into"
-                " agent.yaml as node_token and restart; receipts are kept meanwhile",
+                "the console does not accept this node's token: get a new one there and put it into"
+                " agent.yaml as node_token; receipts are kept meanwhile",
                 answer.reason,
             )
+            self._token_refused()
             return TOKEN_REFUSED_PAUSE_SECONDS
         self._failed("the console refused a heartbeat", answer.reason)
         return self.interval_seconds
@@ -141,7 +153,7 @@ class Heartbeat:
         return delay
 
     def _use_interval(self, seconds: object) -> None:
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0:
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0:
             self.interval_seconds = min(
                 LONGEST_INTERVAL_SECONDS, max(SHORTEST_INTERVAL_SECONDS, float(seconds))
             )
@@ -161,5 +173,7 @@ class Heartbeat:
                 "outcome": outcome,
                 "node_status": answer.body.get("status"),
                 "interval_seconds": self.interval_seconds,
+                "models": self._said["models"],
+                "runtime_up": self._said["metrics"].get("runtime_up"),
             }
         )

@@ -2,6 +2,8 @@
 
 If an answer is lost, the same key is sent again until the result is known. Until then the old key signs,
 which the console accepts as genuine in either case.
+
+A running agent is asked for a change by a file in its state folder, because only it may write its state.
 """
 
 import json
@@ -21,6 +23,7 @@ from .wire.keys import public_key_text
 from .wire.signing import sign_key
 
 TOKEN_REFUSED_PAUSE_SECONDS = 60.0
+LOOK_FOR_REQUEST_EVERY_SECONDS = 1.0
 
 
 class CurrentKey:
@@ -41,7 +44,7 @@ def prepare_key_change(folder: StateFolder) -> str:
     seed = state.next_seed or secrets.token_bytes(32)
     if state.next_seed is None:
         folder.save(replace(state, next_seed=seed))
-    return _public_text(seed)
+    return public_text(seed)
 
 
 class KeyChange:
@@ -61,11 +64,32 @@ class KeyChange:
         self._stopping = stopping
         self._key = key
 
-    def run(self, state: NodeState) -> None:
+    def run(self) -> None:
+        """Complete the change that is under way, and then each that is asked for, until `stopping` is set."""
+        may_be_under_way = True
+        while not self._stopping.is_set():
+            if self._folder.is_key_requested():
+                self._begin()
+                may_be_under_way = True
+            if may_be_under_way:
+                state = self._folder.load()
+                if state is not None:
+                    self.complete(state)
+                may_be_under_way = False
+            self._stopping.wait(LOOK_FOR_REQUEST_EVERY_SECONDS)
+
+    def _begin(self) -> None:
+        """Store the next key, and only then remove the request: who asked takes no next key for a refusal."""
+        try:
+            prepare_key_change(self._folder)
+        finally:
+            self._folder.forget_key_request()
+
+    def complete(self, state: NodeState) -> None:
         """Complete the key change in `state`, if any. A key that the console refuses is dropped."""
         if state.next_seed is None or state.node_token is None:
             return
-        offered = _public_text(state.next_seed)
+        offered = public_text(state.next_seed)
         body = json.dumps(
             {"public_key": offered, "signature": sign_key(state.node_id, offered, state.signing_key)}
         ).encode()
@@ -77,7 +101,8 @@ class KeyChange:
                 delay, reason = backoff.failed(), str(error)
             else:
                 if answer.status in {200, 201} or answer.error.get("current_key") == offered:
-                    self._use(replace(state, seed=state.next_seed, next_seed=None))
+                    former_keys = (*state.former_keys, public_text(state.seed))
+                    self._use(replace(state, seed=state.next_seed, next_seed=None, former_keys=former_keys))
                     return
                 if not (answer.may_pass or answer.status == 401 or answer.error_type == "replayed_request"):
                     self._drop(state, answer)
@@ -93,7 +118,7 @@ class KeyChange:
     def _use(self, state: NodeState) -> None:
         self._folder.save(state)
         self._key.signing_key = state.signing_key
-        logs.info("the node's new key is in use", public_key=_public_text(state.seed))
+        logs.info("the node's new key is in use", public_key=public_text(state.seed))
 
     def _drop(self, state: NodeState, answer: Answer) -> None:
         self._folder.save(replace(state, next_seed=None))
@@ -104,5 +129,6 @@ class KeyChange:
         )
 
 
-def _public_text(seed: bytes) -> str:
+def public_text(seed: bytes) -> str:
+    """The public key of a private one, `ed25519:…`."""
     return public_key_text(bytes(SigningKey(seed).verify_key))

@@ -5,20 +5,23 @@
 Prompts, outputs, tokens and keys are never logged.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import re
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import TextIO
 
 _logger = logging.getLogger("jatevo_agent")
+_logger.addHandler(logging.NullHandler())  # commands that do not start logging print their results only
 _BARE_WORD = re.compile(r"[A-Za-z0-9._:/@+,~%-]+")
 
 
 class _LogLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = datetime.fromtimestamp(record.created, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{when} {record.levelname.lower():<7} {record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

@@ -1,5 +1,7 @@
 """This machine's hardware and load, from psutil and, for NVIDIA cards, from NVML."""
 
+from __future__ import annotations
+
 import platform
 import statistics
 import subprocess

@@ -3,11 +3,13 @@
 The key is stored on disk before it is sent to the console.
 """
 
+from __future__ import annotations
+
 import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +69,12 @@ class Registrar:
         self._stopping = stopping
         self.heartbeat_interval_seconds = 10.0
 
-    def ensure(self, state: NodeState, statement: Callable[[], Mapping[str, Any]]) -> NodeState | None:
+    def ensure(
+        self,
+        state: NodeState,
+        statement: Callable[[], Mapping[str, Any]],
+        models: Callable[[], Sequence[str]],
+    ) -> NodeState | None:
         """Return the registered state, or None if the agent was asked to stop meanwhile.
 
         Raises CannotRun if the console refuses for good.
@@ -80,7 +87,7 @@ class Registrar:
                 "enrollment_token is missing: ask the console for one (Run a Node) and put it into agent.yaml"
                 " or JATEVO_ENROLLMENT_TOKEN."
             )
-        body = self._body(state, statement())
+        body = self._body(state, statement(), models())
         backoff = Backoff(first_seconds=0.5, longest_seconds=10.0)
         may_be_registered = state.attempted_at is not None
         while not self._stopping.is_set():
@@ -106,13 +113,13 @@ class Registrar:
             self._stopping.wait(delay)
         return None
 
-    def _body(self, state: NodeState, statement: Mapping[str, Any]) -> bytes:
+    def _body(self, state: NodeState, statement: Mapping[str, Any], models: Sequence[str]) -> bytes:
         document: dict[str, Any] = {
             "node_id": state.node_id,
             "region": self._config.region,
             "runtime": self._config.runtime.value,
             "public_key": public_key_text(bytes(state.signing_key.verify_key)),
-            "models": list(self._config.models),
+            "models": list(models),
             "endpoint": self._config.endpoint,
             **statement,
         }
@@ -136,7 +143,7 @@ class Registrar:
         self._folder.save(state)
         self._clock.observe(answer.server_time)
         interval = answer.body.get("heartbeat_interval_s")
-        if isinstance(interval, int | float) and interval > 0:
+        if isinstance(interval, (int, float)) and interval > 0:
             self.heartbeat_interval_seconds = float(interval)
         logs.info("registered", node=state.node_id, status=answer.body.get("status"))
         return state

@@ -4,6 +4,8 @@ The router decides which request the node serves, and the node only makes up the
 past the router, as from clients that know the node's address.
 """
 
+from __future__ import annotations
+
 import heapq
 import random
 import threading
@@ -32,6 +34,15 @@ class Asked:
     tokens_input: int
     max_tokens: int
     hedged: bool
+
+
+_ASKED_MEMBERS: tuple[tuple[str, type], ...] = (
+    ("request_id", str),
+    ("model_id", str),
+    ("tokens_input", int),
+    ("max_tokens", int),
+    ("hedged", bool),
+)
 
 
 class RouterClient:
@@ -139,13 +150,6 @@ class RoutedRequests:
 
 def _asked(said: Any) -> Asked:
     """The router's answer. Raises ValueError for anything else."""
-    match said:
-        case {
-            "request_id": str(request_id),
-            "model_id": str(model_id),
-            "tokens_input": int(tokens_input),
-            "max_tokens": int(max_tokens),
-            "hedged": bool(hedged),
-        }:
-            return Asked(request_id, model_id, tokens_input, max_tokens, hedged)
+    if isinstance(said, dict) and all(isinstance(said.get(name), kind) for name, kind in _ASKED_MEMBERS):
+        return Asked(**{name: said[name] for name, _kind in _ASKED_MEMBERS})
     raise ValueError("the router's answer is not understood")

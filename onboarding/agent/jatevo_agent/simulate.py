@@ -4,6 +4,8 @@ Completions are a Poisson process, as they would be if requests arrived as one, 
 Sizes and times resemble chat traffic: long-tailed, mostly short.
 """
 
+from __future__ import annotations
+
 import hashlib
 import random
 import secrets

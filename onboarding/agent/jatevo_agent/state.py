@@ -6,14 +6,19 @@ It is in one folder (mode 0700), which only one agent may use at a time:
     status.json   the last heartbeat's answer, for `jatevo-agent status`
     spool.sqlite  receipts not yet delivered
     lock          held by the running agent
+    rotate-key    there while the running agent is asked to change its key
 """
 
+from __future__ import annotations
+
 import base64
+import contextlib
 import fcntl
 import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +31,7 @@ from .exits import CannotRun, ExitCode
 _STATE_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NodeState:
     """The node's identity. Times are in unix seconds."""
 
@@ -39,6 +44,8 @@ class NodeState:
     registered_at: float | None = None
     next_seed: bytes | None = None
     """The seed of the key that the node is changing to, until the console has accepted it."""
+    former_keys: tuple[str, ...] = ()
+    """The public keys that the node has had, `ed25519:…`, to verify its older receipts."""
 
     @property
     def signing_key(self) -> SigningKey:
@@ -55,8 +62,10 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.spool_path = path / "spool.sqlite"
-        self._state_path = path / "state.json"
+        self.state_path = path / "state.json"
         self._status_path = path / "status.json"
+        self._lock_path = path / "lock"
+        self._key_request_path = path / "rotate-key"
         self._lock_descriptor: int | None = None
 
     def prepare(self) -> None:
@@ -71,15 +80,30 @@ class StateFolder:
 
     def lock(self) -> None:
         """Lock the folder until `unlock` or the end of the process. Raises CannotRun if another holds it."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            if not _locked_soon(descriptor):
+                raise CannotRun(
+                    f"Another jatevo-agent is running with state_dir {self.path}.", ExitCode.TRY_LATER
+                )
+        except BaseException:
             os.close(descriptor)
-            raise CannotRun(
-                f"Another jatevo-agent is running with state_dir {self.path}.", ExitCode.TRY_LATER
-            ) from error
+            raise
         self._lock_descriptor = descriptor
+
+    def is_locked(self) -> bool:
+        """Whether an agent is running with this folder."""
+        try:
+            descriptor = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def unlock(self) -> None:
         """Release the lock."""
@@ -90,23 +114,23 @@ class StateFolder:
     def load(self) -> NodeState | None:
         """The stored identity. None on a first start. Raises CannotRun if it is damaged or open to others."""
         try:
-            with self._state_path.open("rb") as file:
+            with self.state_path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 raw = file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise CannotRun(f"{self._state_path} cannot be read: {error.strerror}.") from error
+            raise CannotRun(f"{self.state_path} cannot be read: {error.strerror}.") from error
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise CannotRun(
-                f"{self._state_path} holds the node's private key and can be read by others: run "
-                f"`chmod 600 {self._state_path}`, and if someone may have read it, enrol a new node."
+                f"{self.state_path} holds the node's private key and can be read by others: run "
+                f"`chmod 600 {self.state_path}`, and if someone may have read it, enrol a new node."
             )
         try:
             return _parse(json.loads(raw))
         except (ValueError, KeyError, TypeError) as error:
             raise CannotRun(
-                f"{self._state_path} is damaged: restore it from a backup, or remove it and enrol a new node."
+                f"{self.state_path} is damaged: restore it from a backup, or remove it and enrol a new node."
             ) from error
 
     def save(self, state: NodeState) -> None:
@@ -122,11 +146,24 @@ class StateFolder:
             "next_private_key": base64.b64encode(state.next_seed).decode("ascii")
             if state.next_seed
             else None,
+            "former_public_keys": list(state.former_keys),
         }
         try:
-            _replace(self._state_path, document)
+            replace_file(self.state_path, document)
         except OSError as error:
-            raise CannotRun(f"{self._state_path} cannot be written: {error.strerror}.") from error
+            raise CannotRun(f"{self.state_path} cannot be written: {error.strerror}.") from error
+
+    def request_key(self) -> None:
+        """Ask the agent that is running with this folder to change its key. Raises OSError."""
+        self._key_request_path.touch(mode=0o600)
+
+    def is_key_requested(self) -> bool:
+        """Whether a change of the key was asked for, and the running agent has not begun it."""
+        return self._key_request_path.exists()
+
+    def forget_key_request(self) -> None:
+        """Remove the request for a change of the key."""
+        self._key_request_path.unlink(missing_ok=True)
 
     def read_status(self) -> dict[str, Any]:
         """The last written status. Empty if it cannot be read."""
@@ -138,7 +175,26 @@ class StateFolder:
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write the status. Raises OSError if the disk fails."""
-        _replace(self._status_path, status)
+        replace_file(self._status_path, status)
+
+    def note_needs_a_person(self, message: str) -> None:
+        """Add to the status why the agent cannot work. Nothing happens if the folder cannot be written."""
+        status = {**self.read_status(), "needs_a_person": {"message": message, "at": time.time()}}
+        with contextlib.suppress(OSError):
+            self.write_status(status)
+
+
+def _locked_soon(descriptor: int) -> bool:
+    """Lock the open file. `is_locked` may be holding it for a moment, so this tries for half a second."""
+    for attempt in range(6):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt < 5:
+                time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 def _parse(document: Any) -> NodeState:
@@ -153,6 +209,7 @@ def _parse(document: Any) -> NodeState:
         attempted_at=document.get("attempted_at"),
         registered_at=document.get("registered_at"),
         next_seed=None if next_key is None else _seed(next_key),
+        former_keys=tuple(map(str, document.get("former_public_keys", []))),
     )
 
 
@@ -163,7 +220,7 @@ def _seed(text: str) -> bytes:
     return seed
 
 
-def _replace(path: Path, document: Mapping[str, Any]) -> None:
+def replace_file(path: Path, document: Mapping[str, Any]) -> None:
     """Replace the file atomically and durably. mkstemp creates the temporary file with mode 0600."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from agent_process import AgentProcess
 from fake_console import ConsoleForAgents, free_port
+from fake_runtime import FakeRuntime
 from jatevo_agent import logs
 from registered_node import RegisteredNode
+from serving_node import ServingNode
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,21 @@ def node(console: ConsoleForAgents, tmp_path: Path) -> Iterator[RegisteredNode]:
     registered = RegisteredNode(console, tmp_path)
     yield registered
     registered.close()
+
+
+@pytest.fixture
+def runtime() -> Iterator[FakeRuntime]:
+    with FakeRuntime() as running:
+        yield running
+
+
+@pytest.fixture
+def serving(runtime: FakeRuntime, tmp_path: Path) -> Iterator[ServingNode]:
+    """A node whose gateway serves `runtime`."""
+    node = ServingNode(tmp_path, runtime.url)
+    node.start()
+    yield node
+    node.close()
 
 
 @pytest.fixture

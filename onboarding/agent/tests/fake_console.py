@@ -4,6 +4,8 @@ HMAC is checked with the published Standard Webhooks library, and receipts direc
 so that the agent's code is not checked by itself.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import re
@@ -11,12 +13,13 @@ import secrets
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Union
 
 import rfc8785
 from nacl.exceptions import BadSignatureError
@@ -48,7 +51,7 @@ class LoseAnswer:
     """Used instead of a Reply: process the request, then close the connection without an answer."""
 
 
-Script = Reply | LoseAnswer
+Script = Union[Reply, LoseAnswer]
 
 
 def error(status: int, kind: str, message: str = "", /, **extra: Any) -> Reply:
@@ -71,9 +74,16 @@ class ConsoleForAgents:
         self.clock_offset_seconds = 0.0
         self.heartbeat_interval_seconds = 1.0
         self.node_status = "pending"
+        self.self_view: dict[str, Any] = {}
+        self.challenge: dict[str, Any] | None = None
+        """Goes with the answer to the next heartbeat."""
+        self.challenge_answers: list[dict[str, Any]] = []
+        self.newest_agent: dict[str, Any] = {}
+        self.files: dict[str, bytes] = {}
         self.judge: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda receipt: None
         self.refuse_body: Callable[[bytes], Reply | None] = lambda body: None
         self.before_work: Callable[[str], object] = lambda path: None
+        self.networks: dict[str, Any] | None = None
         self._scripts: dict[str, list[Script]] = {}
         self._message_ids: set[str] = set()
         self._changed = threading.Condition(threading.RLock())
@@ -88,7 +98,7 @@ class ConsoleForAgents:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self._port
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ConsoleForAgents:
         self.start()
         return self
 
@@ -125,7 +135,7 @@ class ConsoleForAgents:
         with self._changed:
             self._scripts.setdefault(path, []).extend(scripts)
 
-    def wait_for(self, condition: Callable[[], object], timeout_seconds: float = 15.0) -> None:
+    def wait_for(self, condition: Callable[[], object], timeout_seconds: float = 30.0) -> None:
         """Wait until a request makes `condition` true."""
         with self._changed:
             assert self._changed.wait_for(lambda: bool(condition()), timeout_seconds), (
@@ -150,10 +160,10 @@ class ConsoleForAgents:
         return time.time() + self.clock_offset_seconds
 
     def server_time(self) -> str:
-        return datetime.fromtimestamp(self.now(), UTC).isoformat().replace("+00:00", "Z")
+        return datetime.fromtimestamp(self.now(), timezone.utc).isoformat().replace("+00:00", "Z")
 
     def handle(self, path: str, headers: Headers, body: bytes) -> Reply | None:
-        """Answer one POST. None closes the connection."""
+        """Answer one request. None closes the connection."""
         with self._changed:
             self.posts.append((path, time.monotonic(), body))
             self.before_work(path)
@@ -174,9 +184,13 @@ class ConsoleForAgents:
         refusal = self.refuse_body(body)
         if refusal:
             return refusal
-        document = json.loads(body)
+        document = json.loads(body or b"null")
+        if path == "self":
+            return Reply(200, {"node_id": node.node_id, "status": self.node_status, **self.self_view})
         if path == "heartbeat":
             return self._heartbeat(node, document)
+        if path == "challenge":
+            return self._challenge(node, document)
         if path == "keys":
             return self._add_key(node, document)
         if "receipts" in document:
@@ -224,7 +238,7 @@ class ConsoleForAgents:
             return error(401, "invalid_token", "no such node")
         message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
         expected = Webhook(node.node_token).sign(
-            message_id, datetime.fromtimestamp(timestamp, UTC), body.decode()
+            message_id, datetime.fromtimestamp(timestamp, timezone.utc), body.decode()
         )
         if headers["webhook-signature"] != expected:
             return error(401, "invalid_token", "the HMAC does not verify")
@@ -242,14 +256,33 @@ class ConsoleForAgents:
         if self.heartbeats and document["ts"] <= self.heartbeats[-1]["ts"]:
             return error(409, "replayed_request", "ts is not later", server_time=self.server_time())
         self.heartbeats.append(document)
-        return Reply(
-            200,
-            {
-                "status": self.node_status,
-                "server_time": self.server_time(),
-                "heartbeat_interval_s": self.heartbeat_interval_seconds,
-            },
-        )
+        answer = {
+            "status": self.node_status,
+            "server_time": self.server_time(),
+            "heartbeat_interval_s": self.heartbeat_interval_seconds,
+        }
+        if self.challenge is not None:
+            answer["challenge"] = self.challenge
+            self.challenge = None
+        return Reply(200, answer)
+
+    def asks(self, seconds: float = 20.0, **members: Any) -> dict[str, Any]:
+        """A challenge that goes with the answer to the next heartbeat."""
+        expires = datetime.fromtimestamp(self.now() + seconds, timezone.utc)
+        self.challenge = {
+            "id": str(uuid.uuid4()),
+            "nonce": secrets.token_hex(16),
+            "expires_at": expires.isoformat().replace("+00:00", "Z"),
+            **members,
+        }
+        return self.challenge
+
+    def _challenge(self, node: FakeNode, document: dict[str, Any]) -> Reply:
+        assert document["node_id"] == node.node_id
+        if document["id"] in [each["id"] for each in self.challenge_answers]:
+            return error(409, "replayed_request")
+        self.challenge_answers.append(document)
+        return Reply(200, {"id": document["id"], "status": "active", "passed": True, "answer_ms": 12.5})
 
     def _add_key(self, node: FakeNode, document: dict[str, Any]) -> Reply:
         text = document["public_key"]
@@ -360,7 +393,32 @@ class _ConsoleHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._respond(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/nodes/self":
+            self._respond(b"")
+        else:
+            self._public()
+
+    def _public(self) -> None:
+        """Pages that need no signature."""
+        console = self.server.console
+        documents = {
+            "/healthz": {"ok": True},
+            "/install/agent.json": console.newest_agent,
+            "/v1/networks": console.networks,
+        }
+        if self.path in console.files:
+            payload = console.files[self.path]
+        else:
+            payload = json.dumps(documents.get(self.path) or {}).encode()
+        self.send_response(200 if self.path in console.files or documents.get(self.path) else 404)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def _respond(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.server.console.handle(self.path.rsplit("/", 1)[1], headers, body)
         if reply is None:

@@ -1,7 +1,10 @@
 """A node that is registered at the fake console, with the agent's parts in this process."""
 
+from __future__ import annotations
+
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -47,17 +50,23 @@ class RegisteredNode:
         self.spool_path = folder / "spool.sqlite"
         self.spool = Spool(self.spool_path)
         self.delivery = self.delivery_with(self.token)
-        self.statement: dict[str, Any] = {"agent_version": "1.1.0", "concurrency": 4}
+        self.statement: dict[str, Any] = {"agent_version": "2.0.0", "concurrency": 4}
         self.noted: list[dict[str, Any]] = []
 
     def delivery_with(self, token: str) -> Delivery:
         return Delivery(self.spool, self.http, self.clock, token, self.stopping)
 
-    def heartbeat(self, *, token: str | None = None, last_ts: float = 0.0) -> Heartbeat:
+    def heartbeat(
+        self,
+        *,
+        token: str | None = None,
+        last_ts: float = 0.0,
+        on_challenge: Callable[[object], None] | None = None,
+    ) -> Heartbeat:
         return Heartbeat(
             node_id=NODE_ID,
             node_token=token or self.token,
-            models=["llama3.1-8b"],
+            models=lambda: ["llama3.1-8b"],
             endpoint="http://127.0.0.1:11435",
             metrics=lambda: {"uptime": 1.5},
             statement=lambda: dict(self.statement),
@@ -67,11 +76,12 @@ class RegisteredNode:
             note=lambda answer: self.noted.append(dict(answer)),
             interval_seconds=10.0,
             last_ts=last_ts,
+            on_challenge=on_challenge,
         )
 
     def spool_receipts(self, *request_ids: str, **changes: Any) -> list[bytes]:
         bodies = [self.receipt(request_id, **changes) for request_id in request_ids]
-        for request_id, body in zip(request_ids, bodies, strict=True):
+        for request_id, body in zip(request_ids, bodies):
             self.spool.add(request_id, body)
         return bodies
 

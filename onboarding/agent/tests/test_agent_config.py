@@ -1,13 +1,19 @@
 """`agent.yaml`: defaults, and a clear one-line message for each mistake."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jatevo_agent.cli import _default_config
 from jatevo_agent.config import Config, ConfigError, Runtime, Wallet, default_node_id, load_config
 
 MINIMAL = {"console": "https://console.example", "region": "eu-west", "runtime": "vllm", "node_id": "gpu-7"}
+
+
+_KEYS_RULE = "must be a list of keys of at least 20 printable ASCII characters"
 
 
 def load(tmp_path: Path, environment: dict[str, str] | None = None, **keys: Any) -> Config:
@@ -32,6 +38,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.state_dir == Path.home() / ".jatevo" / "gpu-7"
     assert config.models == ()
     assert config.concurrency == 4
+    assert config.spool_limit_mb == 1024
     assert config.wallet is None
     assert config.enrollment_token is None
     assert config.simulate_per_second == 0
@@ -155,6 +162,7 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
             {"models": ["a\u202eb"]},
             r"models: 'a\u202eb' must be printable, without control, direction or invisible characters",
         ),
+        ({"spool_limit_mb": 63}, "spool_limit_mb: must be a whole number from 64 to 1000000"),
         ({"concurrency": 0}, "concurrency: must be a whole number from 1 to 1024"),
         ({"concurrency": 1025}, "concurrency: must be a whole number from 1 to 1024"),
         ({"concurrency": True}, "concurrency: must be a whole number from 1 to 1024"),
@@ -172,6 +180,26 @@ def test_plain_http_is_fine_inside_a_private_network(tmp_path: Path, console: st
             "green_energy_proof_url: must be an address like https://example.org",
         ),
         ({"regoin": "eu"}, "regoin: there is no such key"),
+        ({"runtime_url": "localhost:11434"}, "runtime_url: must be an address like https://example.org"),
+        ({"runtime_url": "http://a.example/?x"}, "runtime_url: must be an address without ? and #"),
+        ({"gateway_keys": "k" * 20}, f"gateway_keys: {_KEYS_RULE}"),
+        ({"gateway_keys": ["k" * 19]}, f"gateway_keys: {_KEYS_RULE}"),
+        ({"gateway_keys": ["k" * 19 + " "]}, f"gateway_keys: {_KEYS_RULE}"),
+        ({"gateway_keys": [None]}, f"gateway_keys: {_KEYS_RULE}"),
+        (
+            {"allow_from": "console"},
+            "allow_from: must be a list of networks, like [203.0.113.0/24, console]",
+        ),
+        (
+            {"allow_from": ["203.0.113.0/33"]},
+            "allow_from: '203.0.113.0/33' is not an address, a network like 203.0.113.0/24, or console",
+        ),
+        ({"allow_from": [10]}, "allow_from: 10 is not an address, a network like 203.0.113.0/24, or console"),
+        ({"tls": {"key": "k.pem"}}, "tls: must have a certificate and a key, and may have a client_ca"),
+        (
+            {"tls": {"certificate": "/nowhere/c.pem", "key": "/nowhere/k.pem"}},
+            "tls: /nowhere/c.pem is not a file",
+        ),
     ],
 )
 def test_each_mistake_names_its_key(tmp_path: Path, keys: dict[str, Any], expected: str) -> None:
@@ -197,6 +225,53 @@ def test_a_file_that_is_not_a_mapping(tmp_path: Path, text: str, expected: str) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("runtime", "url"),
+    [
+        ("ollama", "http://127.0.0.1:11434"),
+        ("vllm", "http://127.0.0.1:8000"),
+        ("tensorrtllm", "http://127.0.0.1:8000"),
+        ("tgi", "http://127.0.0.1:8080"),
+    ],
+)
+def test_a_runtime_is_asked_at_its_usual_port(tmp_path: Path, runtime: str, url: str) -> None:
+    assert load(tmp_path, runtime=runtime).runtime_url == url
+
+
+def test_the_runtimes_address_may_be_given_as_that_of_its_api(tmp_path: Path) -> None:
+    assert load(tmp_path, runtime_url="http://[::1]:9000/v1/").runtime_url == "http://[::1]:9000"
+
+
+def test_who_may_ask(tmp_path: Path) -> None:
+    assert load(tmp_path).allow_from.everyone
+    config = load(tmp_path, allow_from=["203.0.113.7", "2001:db8::/32", "console"], gateway_keys=["k" * 20])
+    assert [str(network) for network in config.allow_from.networks] == ["203.0.113.7/32", "2001:db8::/32"]
+    assert config.allow_from.console
+    assert config.gateway_keys == ("k" * 20,)
+
+
+def test_with_certificates_the_endpoint_is_https(tmp_path: Path) -> None:
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).touch()
+    config = load(tmp_path, tls={"certificate": str(tmp_path / "c.pem"), "key": str(tmp_path / "k.pem")})
+    assert config.endpoint == "https://127.0.0.1:11435"
+    assert config.tls is not None
+    assert config.tls.client_ca is None
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         load_config(tmp_path / "agent.yaml", {})
+
+
+def test_the_file_beside_the_virtual_environment_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert _default_config(str(tmp_path / "venv")) == Path("agent.yaml")
+    (tmp_path / "agent.yaml").touch()
+    assert _default_config(str(tmp_path / "venv")) == tmp_path / "agent.yaml"
+    (elsewhere / "agent.yaml").touch()
+    assert _default_config(str(tmp_path / "venv")) == Path("agent.yaml")

@@ -1,5 +1,7 @@
 """Delivery of receipts: the exact bytes, every possible answer of the console, the rate."""
 
+from __future__ import annotations
+
 import json
 import threading
 from io import StringIO
@@ -226,6 +228,34 @@ def test_the_log_says_once_that_the_console_is_away(
     assert len([line for line in lines if "cannot be reached" in line]) == 1
     assert len([line for line in lines if "delivered again" in line]) == 1
     assert console.inserts == ["r_1"]
+
+
+def test_a_backlog_of_hours_arrives_once_each_through_every_kind_of_failure(
+    node: RegisteredNode, console: ConsoleForAgents
+) -> None:
+    """1,200 receipts, a clock that is off, and an agent that is restarted between any two posts."""
+    names = [f"r_{number}" for number in range(1200)]
+    node.spool_at_once(*names)
+    console.clock_offset_seconds = -4000.0
+    node.deliver()  # refused, and the clock is corrected
+    console.next(
+        "receipts",
+        error(503, "unavailable"),
+        LoseAnswer(),
+        error(429, "rate_limited", retry_after=0),
+        LoseAnswer(),
+        error(502, ""),
+        Reply(200, {"results": []}),
+        error(409, "replayed_request"),
+    )
+    for _ in range(30):
+        if not node.delivery.next_batch():
+            break
+        node.deliver()
+        node.delivery = node.delivery_with(node.token)
+    assert node.spool.counts() == SpoolCounts(spooled=0, refused=0, completed_total=1200)
+    assert sorted(console.inserts) == sorted(names)
+    assert console.duplicates  # what a lost answer had already delivered
 
 
 def test_a_receipts_log_line_cannot_be_forged(

@@ -2,23 +2,52 @@
 
 import base64
 import errno
+import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 import pytest
 from fake_console import free_port
-from jatevo_agent import health as health_module
+from jatevo_agent.clock import ConsoleClock
+from jatevo_agent.config import Config, Runtime
 from jatevo_agent.exits import CannotRun, ExitCode
-from jatevo_agent.health import HealthServer
+from jatevo_agent.gateway import listener
+from jatevo_agent.gateway.gateway import Gateway
 from jatevo_agent.key_change import CurrentKey
 from nacl.signing import SigningKey, VerifyKey
 
 KEY = SigningKey.generate()
 NONCE = "00112233445566778899AAbbccddeeff"
+
+
+CONFIG = Config(
+    console="https://console.example",
+    node_id="gpu-7",
+    region="eu-west",
+    runtime=Runtime.VLLM,
+    listen_host="127.0.0.1",
+    listen_port=11435,
+    endpoint="http://127.0.0.1:11435",
+    state_dir=Path("/nowhere"),
+    enrollment_token=None,
+    node_token=None,
+    wallet=None,
+    models=(),
+    concurrency=1,
+    green_energy_proof_url=None,
+    simulate_per_second=1.0,
+)
+MOST_CONNECTIONS = listener.SPARE_CONNECTIONS + 2 * CONFIG.concurrency
+
+
+def gateway_at(host: str, port: int) -> Gateway:
+    config = replace(CONFIG, listen_host=host, listen_port=port)
+    return Gateway(config, "gpu-7", CurrentKey(KEY), ConsoleClock())
 
 
 @dataclass(frozen=True)
@@ -30,7 +59,7 @@ class ServedHealth:
 @pytest.fixture
 def endpoint() -> Iterator[ServedHealth]:
     port = free_port()
-    server = HealthServer("127.0.0.1", port, "gpu-7", CurrentKey(KEY))
+    server = gateway_at("127.0.0.1", port)
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         yield ServedHealth(port, client)
@@ -54,7 +83,7 @@ def test_answers_the_nonce_with_the_nodes_signature(endpoint: ServedHealth) -> N
 )
 def test_answers_at_every_address_that_it_listens_on(listen: str, asked: list[str]) -> None:
     port = free_port()
-    server = HealthServer(listen, port, "gpu-7", CurrentKey(KEY))
+    server = gateway_at(listen, port)
     server.start()
     try:
         for host in asked:
@@ -65,12 +94,16 @@ def test_answers_at_every_address_that_it_listens_on(listen: str, asked: list[st
 
 
 def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_ipv6(server: object) -> None:
-        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+    bound_in = listener._bound_in
 
-    monkeypatch.setattr(health_module._IPv6Server, "server_bind", no_ipv6)
+    def no_ipv6(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return bound_in(family, host, port)
+
+    monkeypatch.setattr(listener, "_bound_in", no_ipv6)
     port = free_port()
-    server = HealthServer("::", port, "gpu-7", CurrentKey(KEY))
+    server = gateway_at("::", port)
     server.start()
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/healthz?nonce={NONCE}", trust_env=False)
@@ -78,7 +111,7 @@ def test_every_address_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.Mon
     finally:
         server.close()
     with pytest.raises(CannotRun):
-        HealthServer("::1", port, "gpu-7", CurrentKey(KEY))
+        gateway_at("::1", port)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +134,9 @@ def test_a_bad_nonce_is_400(endpoint: ServedHealth, query: str) -> None:
     assert answer.json()["error"]["type"] == "invalid_request"
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz/", "/state.json", "/../state.json", f"/x?nonce={NONCE}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz/", "/state.json", "/../state.json", "/v1/", f"/x?nonce={NONCE}"]
+)
 def test_anything_else_is_404(endpoint: ServedHealth, path: str) -> None:
     answer = endpoint.client.get(path)
     assert answer.status_code == 404
@@ -119,7 +154,7 @@ def test_a_request_that_is_no_http_gets_json_too(endpoint: ServedHealth) -> None
         answer = b""
         while chunk := connection.recv(4096):
             answer += chunk
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert re.match(rb"HTTP/1\.[01] 400 ", answer)
     assert b'"error"' in answer
 
 
@@ -127,7 +162,7 @@ def test_idle_connections_do_not_lock_validators_out(endpoint: ServedHealth) -> 
     """Connections over the limit are closed, until another one has closed."""
     address = ("127.0.0.1", endpoint.port)
     with ExitStack() as held:
-        for _ in range(health_module.MOST_CONNECTIONS):
+        for _ in range(MOST_CONNECTIONS):
             held.enter_context(socket.create_connection(address, timeout=5))
         with socket.create_connection(address, timeout=5) as one_too_many:
             assert one_too_many.recv(1) == b""
@@ -140,10 +175,25 @@ def test_idle_connections_do_not_lock_validators_out(endpoint: ServedHealth) -> 
     raise AssertionError("no place became free")
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz?nonce="])
+def test_a_connection_that_asks_nothing_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.1)
+    port = free_port()
+    server = gateway_at("127.0.0.1", port)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(sent)
+            with suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+    finally:
+        server.close()
+
+
 def test_a_taken_address_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(CannotRun, match="cannot be used") as caught:
-            HealthServer("127.0.0.1", taken.getsockname()[1], "gpu-7", CurrentKey(KEY))
+            gateway_at("127.0.0.1", taken.getsockname()[1])
     assert caught.value.exit_code is ExitCode.TRY_LATER

@@ -13,6 +13,9 @@ from jatevo_agent.spool import SpoolCounts, read_counts
 from jatevo_agent.wire.signing import verify_health
 
 NONCE = "00112233445566778899aabbccddeeff"
+# The agent ends within two seconds. A busy machine gets more, but less than the ten seconds after which the agent
+# gives up on an answer: an agent that waits for the console is found.
+SOON_SECONDS = 6.0
 
 
 def counts(agent: AgentProcess) -> SpoolCounts:
@@ -44,7 +47,7 @@ def test_registers_beats_answers_probes_and_delivers(agent: AgentProcess, consol
     assert answer.status_code == 200
     assert verify_health("macbook-001", NONCE, answer.json()["signature"], node.public_key)
 
-    assert agent.terminate() < 2
+    assert agent.terminate() < SOON_SECONDS
     assert console.refused_signatures == []
     assert "heartbeat" not in agent.log.replace("no heartbeat", "")  # calm: accepted heartbeats make no line
     assert "whsec_" not in agent.log
@@ -142,7 +145,7 @@ def test_stops_quickly_while_the_console_is_down(agent: AgentProcess, console: C
     console.wait_for(lambda: console.receipts)
     console.stop()
     spooled_up_to(agent, counts(agent).completed_total + 20)
-    assert agent.terminate() < 2
+    assert agent.terminate() < SOON_SECONDS
     assert counts(agent).spooled > 0
     assert "receipts_waiting=" in agent.log
 
@@ -157,7 +160,7 @@ def test_stops_quickly_while_the_console_does_not_answer(
     with socket.create_server(console.address):  # takes connections and says nothing
         agent.start("--simulate", "50")
         spooled_up_to(agent, 20)
-        assert agent.terminate() < 2
+        assert agent.terminate() < SOON_SECONDS
     assert counts(agent).spooled >= 20
     assert "Traceback" not in agent.log
 
@@ -166,13 +169,13 @@ def test_stops_quickly_before_registration(agent: AgentProcess, console: Console
     console.next("register", *[error(503, "unavailable")] * 50)
     agent.start()
     console.wait_for(lambda: console.posts)
-    assert agent.terminate() < 2
+    assert agent.terminate() < SOON_SECONDS
 
 
 def test_a_second_agent_on_one_state_folder_gives_up(agent: AgentProcess, console: ConsoleForAgents) -> None:
     agent.start()
     console.wait_for(lambda: console.heartbeats)
-    second = agent.command("run", "--config", str(agent.config_path))
+    second = agent.command_of_its_own("run", "--config", str(agent.config_path))
     assert second.returncode == 3
     assert "Another jatevo-agent is running" in second.stderr
 
@@ -267,18 +270,18 @@ def test_receipts_reach_the_console_at_most_five_posts_a_second(
 
 
 def test_commands_that_cannot_work_exit_2(agent: AgentProcess) -> None:
-    missing = agent.command("run", "--config", str(agent.state_dir / "none.yaml"))
+    missing = agent.command_of_its_own("run", "--config", str(agent.state_dir / "none.yaml"))
     assert (missing.returncode, missing.stdout) == (2, "")
     assert missing.stderr.rstrip().endswith("there is no such file")
     agent.configure(runtime="llamacpp", listen=f"127.0.0.1:{free_port()}")
-    wrong = agent.command("run", "--config", str(agent.config_path))
+    wrong = agent.command_of_its_own("run", "--config", str(agent.config_path))
     assert wrong.returncode == 2
     assert "runtime: must be one of ollama, vllm, tensorrtllm, tgi" in wrong.stderr
     agent.configure(runtime="ollama", models=[])
-    idle = agent.command("run", "--config", str(agent.config_path), "--simulate", "1")
+    idle = agent.command_of_its_own("run", "--config", str(agent.config_path), "--simulate", "1")
     assert idle.returncode == 2
     assert "models: is empty" in idle.stderr
 
 
 def test_version(agent: AgentProcess) -> None:
-    assert agent.command("version").stdout.strip() == "1.1.0"
+    assert agent.command_of_its_own("version").stdout.strip() == "2.0.0"

@@ -1,5 +1,7 @@
 """Registration: what is sent, what is stored before and after it, and the message for each refusal."""
 
+from __future__ import annotations
+
 import json
 import threading
 from dataclasses import replace
@@ -48,7 +50,7 @@ class AgentStart:
         try:
             state = identity(self.config, self.folder)
             return Registrar(self.config, self.folder, console, self.clock, self.stopping).ensure(
-                state, lambda: STATEMENT
+                state, lambda: STATEMENT, lambda: self.config.models
             )
         finally:
             console.close()

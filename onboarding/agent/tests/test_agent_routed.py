@@ -1,5 +1,7 @@
 """Simulated requests from a router: the router decides, and the agent makes up only the answer."""
 
+from __future__ import annotations
+
 import random
 import threading
 from collections.abc import Iterator

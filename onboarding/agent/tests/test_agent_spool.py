@@ -62,6 +62,24 @@ def test_a_request_id_is_kept_once(spool: Spool) -> None:
     assert [item.body for item in spool.oldest(10, 1000)] == [b"first"]
 
 
+def test_an_answered_request_is_known_after_its_delivery_and_a_restart(spool: Spool, path: Path) -> None:
+    spool.add("a", b"a")
+    spool.settle([1], [])
+    spool.close()
+    again = Spool(path)
+    assert again.has_answered("a")
+    assert not again.has_answered("b")
+    again.close()
+
+
+def test_only_the_newest_answered_requests_are_known(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "MOST_ANSWERED_KEPT", 3)
+    monkeypatch.setattr(spool_module, "_FORGET_EVERY", 2)
+    for number in range(1, 7):
+        spool.add(f"r_{number}", b"x")
+    assert [spool.has_answered(f"r_{number}") for number in range(1, 7)] == [False] * 3 + [True] * 3
+
+
 def test_only_the_newest_refusals_are_kept(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "MOST_REFUSED_KEPT", 3)
     for number in range(1, 6):

@@ -326,5 +326,5 @@ def test_exports_are_audited_limited_and_capped(operator: User, node: Node, sett
     assert get(operator, "receipts.csv", **SPRING).status_code == 503
     del streams
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "exports": "1/minute"}
-    statuses = [get(operator, "periods.csv", **SPRING) for _ in range(2)]
-    assert [answer.status_code for answer in statuses][-1] == 429
+    get(operator, "periods.csv", **SPRING).getvalue()
+    assert get(operator, "periods.csv", **SPRING).status_code == 429

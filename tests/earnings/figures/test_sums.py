@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from earnings.figures.as_of import BEHIND, NO_RATE, STALE_AFTER, Amounts, judged_until
-from earnings.figures.balances import balances, balances_by_node, balances_by_org
+from earnings.figures.balances import Balances, balances, balances_by_node, balances_by_org
 from earnings.figures.held import held_by_cause
 from earnings.figures.items import item_sums, items
 from earnings.figures.jtvo import JtvoRates
@@ -25,11 +25,12 @@ from earnings.figures.sums import (
     sums_by_org,
     total,
 )
-from earnings.models import Item
+from earnings.models import Item, Line
+from earnings.page.node_rows import earners_balances
 from jatevo.accounts.models import Role
 from jatevo.web.figures import Knowledge
 from tests.accounts.people import make_user
-from tests.earnings.rows import earn, finalise, make_jtvo, make_rate, move
+from tests.earnings.rows import earn, finalise, make_jtvo, make_rate, move, pay_out
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory
 
 pytestmark = pytest.mark.django_db
@@ -70,15 +71,17 @@ def earned() -> list[Item]:
 
 def naive(earned: list[Item], **wanted: Any) -> Sums:
     """The sums, receipt by receipt."""
-    found = Sums()
+    found = []
     for item in items(Scope(None)):
         if any(getattr(item, name) != value for name, value in wanted.items()):
             continue
         one: dict[str, Any] = {f"{item.state}_receipts": 1, f"{item.state}_usd": item.fee_usd}
         if item.state == "payable" and item.confirmed:
             one["confirmed_usd"] = item.fee_usd
-        found += Sums(receipts=1, tokens_input=item.tokens_input, tokens_output=item.tokens_output, **one)
-    return found
+        found.append(
+            Sums(receipts=1, tokens_input=item.tokens_input, tokens_output=item.tokens_output, **one)
+        )
+    return Sums.of_all(found)
 
 
 def test_every_way_to_sum_equals_the_receipts(earned: list[Item]) -> None:
@@ -95,7 +98,7 @@ def test_every_way_to_sum_equals_the_receipts(earned: list[Item]) -> None:
     ):
         found = by(Scope(None))
         assert found == {each: naive(earned, **{key: each}) for each in found}
-        assert sum(found.values(), Sums()) == everything
+        assert Sums.of_all(found.values()) == everything
 
 
 def test_a_narrow_figure_equals_the_receipts_that_it_opens(earned: list[Item]) -> None:
@@ -176,6 +179,18 @@ def test_balances_are_those_of_the_ledger() -> None:
     assert balances_by_node(Scope(None)) == {item.node_id: found}
     assert balances_by_org(Scope(None)) == {item.org_id: found}
     assert balances(Scope(OrgFactory.create().pk)).available == 0
+
+
+def test_the_balances_of_nodes_and_the_carried_rest_add_up_to_the_organisations() -> None:
+    paid, waiting = NodeFactory.create(), NodeFactory.create()
+    for node in (paid, waiting):
+        item = earn(node, AT - 12 * DAY, tokens_input=12_345_678)
+    finalise(item.day)
+    pay_out(Line.objects.filter(node=paid), at=AT)
+    assert balances(Scope(paid.org_id)).carried > 0
+    for scope in (Scope(paid.org_id), Scope(waiting.org_id), Scope(None), Scope(None, paid.pk)):
+        assert Balances.of_all(earners_balances(scope).values()) == balances(scope)
+    assert Balances.of_all([]) == Balances()
 
 
 def test_a_day_counts_in_jtvo_at_the_rate_of_its_first_moment() -> None:

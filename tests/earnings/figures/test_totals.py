@@ -1,4 +1,4 @@
-"""The totals of lines, which the database keeps."""
+"""The totals of lines and of held items, which the database keeps."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Sum
+from django.db.models import Count, Sum
 
+from earnings.figures.held import held_by_cause
 from earnings.figures.scope import Scope
 from earnings.figures.sums import NAMES
-from earnings.models import DayTotal, Line, NodeTotal
+from earnings.models import DayTotal, HeldItem, HeldTotal, Line, NodeTotal
 from nodes.models import Node
 from tests.earnings.rows import earn, finalise, judge, make_rate
 from tests.factories import NodeFactory, OrgFactory
@@ -69,9 +70,47 @@ def test_a_node_that_changed_hands_has_a_total_of_each_organisation() -> None:
     assert Scope(former).to_date
 
 
-@pytest.mark.parametrize("table", ["earnings_nodetotal", "earnings_daytotal"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET payable_usd = 1000", "DELETE FROM {}", "TRUNCATE {}"])
-def test_nobody_writes_totals_but_the_database(table: str, change: str) -> None:
-    earn(NodeFactory.create(), AT)
+def test_totals_of_what_is_held_follow_every_change_of_held_items() -> None:
+    make_rate()
+    one, other = NodeFactory.create(), NodeFactory.create()
+    late = [earn(one, AT, state="held", rule="late", cause="late", tokens_input=n + 1) for n in range(3)]
+    earn(one, AT - timedelta(days=1), state="held", rule="implausible", cause="speed", model="qwen3")
+    earn(other, AT, state="held", rule="late", cause="late")
+    judge(late[0], "payable", at=AT, actor="admin@example.org", reason="seen")
+    HeldItem.objects.filter(receipt_id=late[1].receipt_id).update(rule="implausible", cause="speed")
+    anew = HeldItem.objects.order_by().values_list("org_id", "day", "rule", "cause")
+    kept_of = HeldTotal.objects.exclude(receipts=0).values_list(
+        "org_id", "day", "rule", "cause", "receipts", "fees_usd"
+    )
+    assert set(kept_of) == set(anew.annotate(n=Count("*"), s=Sum("fee_usd"))) and len(kept_of) == 4
+    HeldItem.objects.all().delete()
+    assert set(HeldTotal.objects.values_list("receipts", "fees_usd")) == {(0, 0)}
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"first": AT.date()}, {"model": "m"}])
+def test_what_is_held_is_the_same_from_totals_as_from_receipts(narrowed: dict[str, Any]) -> None:
+    make_rate()
+    node: Node = NodeFactory.create()
+    for number in range(6):
+        rule, cause = (("late", "late"), ("implausible", "speed"))[number % 2]
+        when, model = AT - timedelta(days=number // 3), ("m", "m2")[number % 3 == 0]
+        earn(node, when, state="held", rule=rule, cause=cause, tokens_input=number * 997, model=model)
+    earn(NodeFactory.create(), AT, state="held", rule="late", cause="late")
+    of_org = held_by_cause(Scope(node.org_id, **narrowed))
+    assert of_org == held_by_cause(Scope(node.org_id, node.pk, **narrowed)) and len(of_org) == 2
+    assert sum(each.receipts for each in held_by_cause(Scope(None))) == 7
+
+
+@pytest.mark.parametrize(
+    ("table", "amount"),
+    [
+        ("earnings_nodetotal", "payable_usd"),
+        ("earnings_daytotal", "payable_usd"),
+        ("earnings_heldtotal", "fees_usd"),
+    ],
+)
+@pytest.mark.parametrize("change", ["UPDATE {} SET {} = 1000", "DELETE FROM {}", "TRUNCATE {}"])
+def test_nobody_writes_totals_but_the_database(table: str, amount: str, change: str) -> None:
+    earn(NodeFactory.create(), AT, state="held", rule="late", cause="late")
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(change.format(table))
+        cursor.execute(change.format(table, amount))

@@ -13,6 +13,7 @@ from waffle.testutils import override_switch
 from earnings.figures.scope import Scope
 from earnings.figures.sums import sums
 from earnings.models import Wallet
+from earnings.page.chart import MOST_SERIES
 from jatevo.accounts.models import Org, Role
 from jatevo.flags.registry import Flag
 from jatevo.web.templatetags.money import exact_usd, usd_words
@@ -165,15 +166,35 @@ def test_nodes_are_sorted_by_any_column(operator: Browser, org: Org) -> None:
 
 def test_the_chart_has_its_amounts_as_a_table_by_every_step(operator: Browser, node: Node) -> None:
     item = earn(node, NOW, model="qwen3")
-    for query in ("", "?step=hour", "?step=week", "?step=month&from=2026-01-01", "?by=node", "?by=model"):
-        page = text(operator, f"/earnings/{query}")
-        table = page[
-            page.index('id="earnings-numbers"') : page.index(
-                "</details>", page.index('id="earnings-numbers"')
-            )
-        ]
+    for query in ("", "&step=hour", "&step=week", "&step=month&from=2026-01-01", "&by=node", "&by=model"):
+        page = text(operator, f"/earnings/?table=1{query}")
+        start = page.index("Earnings over time, newest first")
+        table = page[start : page.index("</table>", start)]
         assert exact_usd(item.fee_usd) in table or usd_words(item.fee_usd) in table
         assert "running" in table
+
+
+def test_one_model_beyond_those_with_a_colour_is_one_other(operator: Browser, node: Node) -> None:
+    for number in range(MOST_SERIES + 1):
+        earn(node, NOW, model=f"model-{number}")
+    page = text(operator, "/earnings/?by=model")
+    assert "1 other</span>" in page
+    assert "1 others" not in page
+
+
+def test_the_table_of_the_chart_is_shown_when_asked_for_and_kept_by_other_steps(
+    operator: Browser, node: Node
+) -> None:
+    earn(node, NOW)
+    without = text(operator, "/earnings/?by=model")
+    assert "Earnings over time, newest first" not in without
+    assert 'href="/earnings/?by=model&amp;table=1#earnings-chart"' in without
+    with_table = text(operator, "/earnings/?by=model&table=1")
+    assert 'href="/earnings/?by=model#earnings-chart"' in with_table
+    assert "by=model&amp;step=week&amp;table=1" in with_table
+    assert "/earnings/export/" in with_table
+    export = with_table[with_table.index("/earnings/export/") :].partition('"')[0]
+    assert "table" not in export
 
 
 def test_a_node_that_earns_nothing_is_told_why(operator: Browser, node: Node) -> None:

@@ -14,10 +14,15 @@ from earnings.payouts import (
     ReasonMissing,
     SecondPersonNeeded,
     confirm,
+    export,
+    judge_all,
     mark_ready,
     preview,
+    return_payment,
     withdraw,
 )
+from earnings.payouts.paid_alone import paid_alone
+from earnings.rules.second_person import ALONE_DAYS
 from jatevo.accounts.models import Org, User
 from jatevo.audit.models import AuditEvent
 from nodes.actions import suspect
@@ -159,6 +164,43 @@ def test_large_amount_is_not_hidden_by_splitting_it_over_nodes(
     second = mark(earner(org, "600"), by=admin).payouts[0]
     assert (first.state, second.state) == ("ready", "proposed")
     assert "come to $1,200.00" in second.second_why[0]
+
+
+def test_large_amount_is_not_hidden_by_splitting_it_over_exports(
+    org: Org, admin: User, second_admin: User
+) -> None:
+    wallet(org)
+    node = earner(org, "600")
+    mark(node, by=admin)
+    now = timezone.now()
+    exported = export(by=admin, at=now, reason="November")
+    assert exported.file is not None
+    final_line(node, "600")
+    (judged,) = judge_all(at=now)
+    assert (judged.second_needed, judged.wallet_usd) == (True, 1200)
+    (payout,) = mark(node, by=admin).payouts
+    assert payout.state == "proposed"
+    assert "no second admin confirmed, come to $1,200.00" in payout.second_why[0]
+
+
+def test_what_a_second_admin_confirmed_or_came_back_or_is_long_ago_does_not_count_again(
+    org: Org, admin: User, second_admin: User
+) -> None:
+    wallet(org)
+    node = earner(org, "5000")
+    now = timezone.now()
+    confirm(payout=mark(node, by=admin).payouts[0], by=second_admin, at=now)
+    export(by=admin, at=now, reason="November")
+    assert paid_alone(at=now) == {}
+    final_line(node, "600")
+    assert mark(node, by=admin).payouts[0].state == "ready"
+    file = export(by=admin, at=now, reason="again").file
+    assert file is not None
+    payment = file.payments.get()
+    assert list(paid_alone(at=now).values()) == [600]
+    assert paid_alone(at=now + timedelta(days=ALONE_DAYS)) == {}
+    return_payment(payment=payment, by=admin, at=now, reason="account closed")
+    assert paid_alone(at=now) == {}
 
 
 def test_network_with_one_admin_works_and_says_that_nobody_confirmed(org: Org, admin: User) -> None:

@@ -10,9 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from earnings.accrual import accrue_all
-from earnings.models import HeldItem, Verdict
+from earnings.models import HeldItem, Item, Line, Verdict
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
+from nodes.actions import suspect
 from nodes.models import Node
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -121,6 +122,72 @@ def test_many_groups_are_decided_with_one_reason(org: Org, rival: Org, desk: Bro
     ]  # fmt: skip
 
 
+def test_an_excluded_receipt_is_released_with_a_reason_and_once(org: Org, desk: Browser) -> None:
+    hurried(node_of(org, "fast"))
+    accrue()
+    keys = groups(text_of(desk.get(QUEUE)))
+    decide(desk, keys, state="excluded", reason="not possible")
+    item = Item.objects.get()
+    shown, path = (
+        f"/earnings/receipts/fast/{item.request_id}/",
+        f"{QUEUE}excluded/fast/{item.request_id}/release/",
+    )
+    assert f'href="{path}"' in text_of(desk.get(shown))
+    assert desk.submit(path, {"reason": ""}).status_code == 422
+    assert desk.submit(path, {"reason": "measured again, it is real"}).status_code == 302
+    assert "Released by an admin: measured again, it is real" in plain(desk.get(shown))
+    assert Line.objects.get().payable_usd == item.fee_usd and not Line.objects.get().excluded_receipts
+    again = desk.submit(path, {"reason": "once more"})
+    assert again.status_code == 422 and "not excluded any more" in plain(again)
+    accrue()
+    assert Verdict.objects.order_by("-id")[0].state == "payable", "the rules leave what a person decided"
+    event = AuditEvent.objects.get(verb="earnings.release")
+    assert (event.subject_id, event.details["was"], event.org_id) == ("fast", "excluded", org.pk)
+    assert Browser().hold_session(make_user(Role.OPERATOR, org=org)).get(path).status_code == 403
+    assert desk.get(f"{QUEUE}excluded/fast/unknown/release/").status_code == 404
+
+
+def test_receipt_that_a_finding_of_fraud_covers_is_not_released(org: Org, desk: Browser, admin: User) -> None:
+    """The finding is new: the receipt is still excluded for another reason."""
+    node = node_of(org, "fast")
+    hurried(node)
+    accrue()
+    first = Item.objects.get()
+    decide(desk, groups(text_of(desk.get(QUEUE))), state="excluded", reason="not possible")
+    suspect(
+        node=node,
+        by=admin,
+        reason="forged",
+        at=timezone.now(),
+        doubtful_from=first.ts_end - timedelta(days=1),
+    )
+    path = f"{QUEUE}excluded/fast/{first.request_id}/release/"
+    answer = desk.submit(path, {"reason": "measured again"})
+    assert answer.status_code == 422 and "A finding of fraud covers this receipt" in plain(answer)
+    assert state_of(first.receipt_id) == "excluded" and not Line.objects.get().held_usd
+    assert not AuditEvent.objects.filter(verb="earnings.release").exists()
+
+
+def test_held_receipts_that_a_finding_of_fraud_covers_are_not_told_as_paid(
+    org: Org, desk: Browser, admin: User
+) -> None:
+    """They were held for another reason, which an admin may decide. The finding then holds them."""
+    node = node_of(org, "fast")
+    hurried(node, 2)
+    accrue()
+    suspect(
+        node=node,
+        by=admin,
+        reason="forged",
+        at=timezone.now(),
+        doubtful_from=timezone.now() - timedelta(days=1),
+    )
+    keys = groups(text_of(desk.get(QUEUE)))
+    done = plain(decide(desk, keys, state="payable", reason="measured again"))
+    assert "2 receipts, 2 of which a finding of fraud still holds" in done
+    assert set(HeldItem.objects.values_list("rule", flat=True)) == {"fraud"}
+
+
 def test_excluded_receipts_stay_excluded(org: Org, desk: Browser) -> None:
     hurried(node_of(org, "fast"))
     accrue()
@@ -215,6 +282,21 @@ def test_admin_decides_for_one_side_and_the_other_is_excluded(
         rival.pk,
     }
     assert "has been decided meanwhile" in settle(desk, str(ours))
+
+
+def test_dispute_is_not_decided_for_a_side_that_a_finding_of_fraud_covers(
+    org: Org, rival: Org, desk: Browser, admin: User
+) -> None:
+    """Else the page would tell that it is paid, and the honest side would be excluded."""
+    ours, theirs = dispute(org, rival)
+    suspect(
+        node=Node.objects.get(pk="theirs"), by=admin, reason="forged", at=timezone.now(),
+        doubtful_from=timezone.now() - timedelta(days=1),
+    )  # fmt: skip
+    page = settle(desk, str(theirs))
+    assert "A finding of fraud covers this receipt" in page and "One side is paid" not in page
+    assert (state_of(ours), state_of(theirs)) == ("held", "held")
+    assert "One side is paid for r_1" in settle(desk, str(ours))
 
 
 def test_admin_decides_for_nobody(org: Org, rival: Org, desk: Browser) -> None:

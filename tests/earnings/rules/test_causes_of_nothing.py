@@ -107,3 +107,18 @@ def test_work_without_a_price_is_named() -> None:
 def test_every_cause_of_a_verdict_has_advice() -> None:
     assert set(ADVICE) == set(Cause)
     assert all(text.endswith(".") for text in ADVICE.values())
+
+
+def test_a_node_in_service_that_cannot_be_reached_is_told_why_no_requests_come() -> None:
+    found = causes(reachable=False, dispatched=0, verdicts=[])
+    assert [str(cause.key) for cause in found] == ["not_reachable", "no_requests"]
+    assert "gateways cannot send it requests" in found[0].what
+
+
+@pytest.mark.parametrize("reachable", [True, None])
+def test_a_node_that_is_reachable_or_not_known_yet_is_not_told_so(reachable: bool | None) -> None:
+    assert keys(reachable=reachable) == []
+
+
+def test_a_quarantined_node_is_told_that_alone() -> None:
+    assert keys(phase="quarantine", reachable=False) == ["quarantine"]

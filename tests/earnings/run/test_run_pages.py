@@ -8,8 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from earnings.models import ExportFile, Payment, Payout
-from earnings.payouts import export, mark_ready
+from earnings.models import ExportFile, Payment, Payout, Wallet
+from earnings.payouts import confirm, export, mark_ready, preview_of, return_payment, withdraw
+from earnings.run import acts
 from jatevo.accounts.models import Org, User
 from jatevo.accounts.step_up import COOKIE
 from jatevo.audit.models import AuditEvent
@@ -131,6 +132,8 @@ def test_second_admin_confirms_on_the_page_and_the_first_cannot(
     assert "Another admin confirms" in plain(desk.get(OPEN))
     path = f"{RUN}payouts/{payout.pk}/confirm/"
     assert "Another admin must confirm" in plain(desk.submit(path, {}))
+    shown = plain(desk.get(path))
+    assert Wallet.objects.get(node=None).address in shown and "No gateway confirms" in shown
     other = proven(second_admin)
     assert "from $1,000.00 on, a second admin confirms" in plain(other.get(OPEN))
     assert other.submit(path, {}).status_code == 302
@@ -147,6 +150,39 @@ def test_withdrawing_needs_a_reason(org: Org, desk: Browser, admin: User) -> Non
     payout.refresh_from_db()
     assert (payout.state, payout.end_reason) == ("withdrawn", "wrong month")
     assert desk.get(path).status_code == 200
+
+
+def test_payout_withdrawn_a_moment_ago_is_told_and_offers_no_button(
+    org: Org, desk: Browser, admin: User, second_admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other admin is faster than the page, after it has read the payout and before it acts."""
+    wallet(org)
+
+    def too_late(act: Any) -> Any:
+        def late(*args: Any, **kwargs: Any) -> Any:
+            if payout.state == "proposed":
+                withdraw(payout=payout, by=admin, at=timezone.now(), reason="wrong month")
+                payout.refresh_from_db()
+            return act(*args, **kwargs)
+
+        return late
+
+    monkeypatch.setattr(acts, "confirm", too_late(confirm))
+    monkeypatch.setattr(acts, "withdraw", too_late(withdraw))
+    monkeypatch.setattr(acts, "preview_of", too_late(preview_of))
+    node = earner(org, "5000", id="big")
+    other = proven(second_admin)
+    ended = f"no longer open. Withdrawn by {admin.email}: wrong month"
+    for verb, sent in (("confirm", {}), ("withdraw", {"reason": "me too"})):
+        payout = mark(node, admin)
+        path = f"{RUN}payouts/{payout.pk}/{verb}/"
+        answer = other.post(path, sent, headers=other.csrf)
+        page = plain(answer)
+        assert answer.status_code == 422 and "has been withdrawn meanwhile" in page and ended in page, verb
+        assert f">{verb.capitalize()}</button>" not in answer.content.decode()
+    payout = mark(node, admin)
+    shown = other.get(f"{RUN}payouts/{payout.pk}/confirm/")
+    assert shown.status_code == 200 and ended in plain(shown)
 
 
 def test_lone_admin_is_told_that_nobody_else_confirmed(org: Org, desk: Browser, admin: User) -> None:
@@ -184,6 +220,25 @@ def test_payment_is_returned_with_a_reason(org: Org, desk: Browser, admin: User)
     assert desk.submit(path, {"reason": "bounced at the exchange"}).status_code == 302
     assert "Returned" in plain(desk.get(f"{RUN}files/1/"))
     assert "bounced at the exchange" in plain(desk.get(path))
+
+
+def test_payment_returned_a_moment_ago_is_told_and_offers_no_button(
+    org: Org, desk: Browser, admin: User, second_admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet(org)
+    mark(earner(org, "50"), admin)
+    export(by=admin, at=timezone.now(), reason="November")
+    payment = Payment.objects.get()
+
+    def late(**sent: Any) -> Payment:
+        return_payment(payment=payment, by=second_admin, at=timezone.now(), reason="bounced")
+        return return_payment(**sent)
+
+    monkeypatch.setattr(acts, "return_payment", late)
+    answer = desk.submit(f"{RUN}payments/{payment.pk}/return/", {"reason": "bounced at the exchange"})
+    page = plain(answer)
+    assert answer.status_code == 422 and f"already returned, by {second_admin.email}" in page
+    assert "Back to the export" in page and "bounced at the exchange" not in page
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from earnings.figures.exact import exact
 from earnings.figures.scope import Scope
-from earnings.figures.sums import sums
+from earnings.figures.sums import Sums, sums
 from earnings.models import Account, Item, Line, Movement, Payment
 from earnings.rules.periods import Month
 from earnings.statements.check import PROGRAM
@@ -22,6 +21,7 @@ from earnings.statements.content import StatementContent, statement_content
 from earnings.statements.ledger_part import OWED, StatementDoesNotAddUp
 from earnings.statements.storing import preliminary, render
 from jatevo.accounts.models import User
+from jatevo.web.exact import exact
 from jatevo.web.templatetags.money import exact_usd
 from jatevo.wire.merkle import tree_hash
 from nodes.models import Node
@@ -65,10 +65,7 @@ def test_work_is_itemised_three_ways_and_each_sums_to_the_month(operator: User, 
     whole = sums(Scope(operator.org_id, first=date(2026, 3, 1), last=date(2026, 3, 31)))
     assert march.whole == whole
     for parts in (march.days, march.nodes, march.models):
-        summed = parts[0].sums
-        for part in parts[1:]:
-            summed = summed + part.sums
-        assert summed == whole
+        assert Sums.of_all(part.sums for part in parts) == whole
     assert [part.name for part in march.days] == ["2026-03-04", "2026-03-31"]
     assert [part.name for part in march.nodes] == ["node-a", "node-b"]
     assert [part.name for part in march.models] == ["llama3.1-8b", "qwen3"]

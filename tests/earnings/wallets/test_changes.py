@@ -15,7 +15,7 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from earnings.models import Wallet
-from earnings.tasks import MAIL_RETRIES, mail_wallet_change
+from earnings.tasks import mail_wallet_change
 from earnings.wallets import (
     WalletError,
     change,
@@ -28,6 +28,7 @@ from earnings.wallets import (
 from jatevo.accounts.actions import OneTimePasswordRequired, WrongCredentials
 from jatevo.accounts.models import Org, User
 from jatevo.audit.models import AuditEvent
+from jatevo.web.mail import MAIL_RETRIES
 from tests.accounts.people import PASSWORD
 from tests.earnings.payouts.earners import ADDRESSES
 from tests.earnings.wallets.conftest import run_mails

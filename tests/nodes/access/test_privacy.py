@@ -13,7 +13,7 @@ from jatevo.wire.keys import public_key_text
 from nodes.actions import start_maintenance
 from nodes.models import Node, NodeTransition, Probe
 from nodes.rules.lifecycle import Reason, Status
-from receipts.models import ForgedReceipt
+from receipts.models import RefusalReason, RefusedReceipt
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, UserFactory, ValidatorFactory
@@ -62,9 +62,10 @@ def node() -> Node:
         ts=timezone.now(), detail="detail of the probe",
     )  # fmt: skip
     ReceiptFactory(node=made, request_id="r_private")
-    ForgedReceipt.objects.create(
-        node=made, request_id="r_forged", raw=b"{}", sha256=b"1" * 32, public_key=b"2" * 32, detail="wrong"
-    )
+    RefusedReceipt.objects.create(
+        node=made, reason=RefusalReason.FORGED, request_id="r_forged", raw=b"{}", sha256=b"1" * 32,
+        public_key=b"2" * 32, detail="wrong",
+    )  # fmt: skip
     start_maintenance(node=made, message="The cellar is wet", by=owner, at=timezone.now())
     return made
 

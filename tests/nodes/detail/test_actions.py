@@ -6,9 +6,11 @@ import pytest
 
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.models import AuditEvent
+from jatevo.wire.gateway_key import gateway_key
+from jatevo.wire.webhook import secret_of
 from nodes.models import Node
 from nodes.rules.lifecycle import Reason, Status
-from nodes.tokens import node_token
+from nodes.tokens import node_gateway_key, node_token
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory
@@ -90,6 +92,7 @@ def test_a_new_token_is_shown_once_and_ends_the_old_one(operator: Browser, node:
     node.refresh_from_db()
     after = node_token(node)
     assert after != before
+    assert node_gateway_key(node) == gateway_key(secret_of(after))
     assert after in _text(answer)
     assert "no-store" in answer["Cache-Control"]
     # a reload of what a form answered would send it again, and end the token that is shown

@@ -1,18 +1,23 @@
 """The page of a node's findings of fraud, which only admins can see and decide."""
 
+import re
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from django.utils import timezone
+from nacl.signing import SigningKey
 
 from jatevo.accounts.models import Org, Role
 from jatevo.audit.record import Actor
+from jatevo.wire import signing
 from nodes import actions
 from nodes.models import FindingState, FraudCause, FraudFinding, Node, NodeMark
 from nodes.rules.lifecycle import Event, Status
 from tests.accounts.browser import Browser
 from tests.accounts.people import make_user
-from tests.factories import NodeFactory
+from tests.factories import NodeFactory, receipt_payload
+from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +68,13 @@ def test_an_admin_says_from_when_on_the_node_is_in_doubt(admin: Browser, node: N
     assert finding.doubtful_from == datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
     assert "In doubt: what the node served from" in text_of(admin, node)
     assert "4 Mar 2026" in text_of(admin, node)
+
+
+def test_a_finding_of_a_forged_receipt_leads_to_it(admin: Browser, node: Node) -> None:
+    forged = signing.sign(receipt_payload(node.pk, request_id="r_forged"), SigningKey.generate())
+    assert SignedSender.node(node).send("/v1/receipts", forged).status_code == 422
+    (url,) = re.findall(r'href="([^"]*)">The forged receipts<', text_of(admin, node))
+    assert "r_forged" in admin.get(unescape(url)).content.decode()
 
 
 def test_an_admin_clears_a_finding_on_its_page(admin: Browser, node: Node) -> None:

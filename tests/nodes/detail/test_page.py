@@ -11,7 +11,7 @@ from jatevo.accounts.models import Org, Role, User
 from jatevo.flags.registry import Flag
 from nodes.models import HeartbeatMinute, Node, NodeTransition, Probe
 from nodes.rules.lifecycle import Reason, Status
-from receipts.models import ForgedReceipt
+from receipts.models import RefusalReason, RefusedReceipt
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
 from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, ValidatorFactory
@@ -171,8 +171,9 @@ def test_a_forged_receipt_is_explained_and_listed_for_its_owner(
     Node.objects.filter(pk=node.pk).update(
         status=Status.QUARANTINE, status_reason=Reason.RECEIPT_FORGED, fraud=True
     )
-    ForgedReceipt.objects.create(
+    RefusedReceipt.objects.create(
         node=node,
+        reason=RefusalReason.FORGED,
         request_id="r_forged",
         raw=b"{}",
         sha256=b"1" * 32,
@@ -184,8 +185,58 @@ def test_a_forged_receipt_is_explained_and_listed_for_its_owner(
     assert "an admin must clear it" in page
     assert "r_forged" in page
     assert "1 receipt came" in page
+    assert 'href="/receipts/~refused/?node=macbook-001&amp;reason=invalid_signature"' in page
     page = text_of(viewer.get(f"/nodes/{node.pk}/?tab=receipts"))
     assert "r_forged" not in page
+
+
+def test_refused_receipts_are_listed_for_its_owner(operator: Browser, viewer: Browser, node: Node) -> None:
+    assert "None of this node’s receipts was refused." in text_of(  # noqa: RUF001
+        operator.get(f"/nodes/{node.pk}/?tab=receipts")
+    )
+    for number in range(6):
+        refused = RefusedReceipt.objects.create(
+            node=node,
+            org_id=node.org_id,
+            reason=RefusalReason.CONFLICT,
+            request_id=f"r_{number}",
+            raw=b"{}",
+            sha256=b"%d" % number,
+            detail="other",
+        )
+    RefusedReceipt.objects.filter(request_id="r_0").update(org_id=OrgFactory.create().pk)
+    page = text_of(operator.get(f"/nodes/{node.pk}/?tab=receipts"))
+    assert [number for number in range(6) if f">r_{number}</a>" in page] == [1, 2, 3, 4, 5]
+    assert f'href="/receipts/~refused/{refused.pk}/"' in page
+    assert f'href="/receipts/~refused/?node={node.pk}"' in page
+    assert "Forged receipts" not in page
+    page = text_of(viewer.get(f"/nodes/{node.pk}/?tab=receipts"))
+    assert "Latest receipts" in page
+    for each in ("r_5", "~refused", "Flags</h2>", "clock of the node"):
+        assert each not in page
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words", "off"),
+    [
+        (0.5, "the clocks of node and console agreed within a second.", False),
+        (-3, "the clock of the node was 3 s behind that of the console.", False),
+        (25, "the clock of the node was 25 s ahead of that of the console.", True),
+        (
+            -40,
+            "the clock of the node was 40 s behind that of the console, or the heartbeat was that long",
+            True,
+        ),
+    ],
+)
+def test_the_nodes_clock_at_its_last_heartbeat_is_shown(
+    operator: Browser, node: Node, ahead: float, words: str, off: bool
+) -> None:
+    now = timezone.now()
+    Node.objects.filter(pk=node.pk).update(last_heartbeat_at=now, last_heartbeat_ts=now.timestamp() + ahead)
+    page = text_of(operator.get(f"/nodes/{node.pk}/?tab=receipts"))
+    assert words in page
+    assert ("Clock drift" in page) == off
 
 
 def test_the_last_ten_receipts_are_listed_with_links(operator: Browser, node: Node) -> None:
@@ -237,3 +288,49 @@ def test_pages_have_no_inline_styles_or_handlers(operator: Browser, node: Node) 
         page = text_of(operator.get(f"/nodes/{node.pk}/?tab={tab}"))
         assert " style=" not in page
         assert " onclick=" not in page
+
+
+def test_a_node_that_cannot_be_reached_says_why_and_what_to_do(operator: Browser, org: Org) -> None:
+    now = timezone.now()
+    node = NodeFactory.create(org=org, status="active", reachable=False, reachable_since=now)
+    validator = ValidatorFactory.create()
+    Probe.objects.create(
+        node=node, validator=validator, kind="health", ok=False, fault="timeout", ts=now, received_at=now
+    )
+    Probe.objects.create(node=node, kind="health", ok=True, counts_as="health", ts=now, received_at=now)
+    page = text_of(operator.get(f"/nodes/{node.pk}/"))
+    assert "Gateways cannot send requests to this node" in page
+    assert f"Validators do not reach {node.endpoint}: timed out." in page
+    for way in ("Port forwarding", "IPv6", "A tunnel"):
+        assert way in page
+    assert "<td>console</td>" in page
+    assert "Not counted" in page
+
+
+def test_only_its_owner_reads_a_nodes_endpoint_and_the_advice(org: Org) -> None:
+    node = NodeFactory.create(
+        org=org, status="active", shared=True, reachable=False, reachable_since=timezone.now()
+    )
+    viewer = Browser().hold_session(make_user(Role.VIEWER))
+    page = text_of(viewer.get(f"/nodes/{node.pseudonym}/"))
+    assert "Not reachable" in page
+    assert "Gateways cannot send requests" not in page
+    assert node.endpoint not in page
+
+
+def test_a_node_without_an_endpoint_is_told_so(operator: Browser, org: Org) -> None:
+    node = NodeFactory.create(
+        org=org, status="active", endpoint="", reachable=False, reachable_since=timezone.now()
+    )
+    assert "It has stated no endpoint." in text_of(operator.get(f"/nodes/{node.pk}/"))
+
+
+@pytest.mark.parametrize("reachable", [True, None])
+def test_a_node_that_is_reachable_or_not_known_yet_gets_no_advice(
+    operator: Browser, org: Org, reachable: bool | None
+) -> None:
+    since = None if reachable is None else timezone.now()
+    node = NodeFactory.create(org=org, status="active", reachable=reachable, reachable_since=since)
+    page = text_of(operator.get(f"/nodes/{node.pk}/"))
+    assert "Gateways cannot send requests" not in page
+    assert "Not reachable" not in page

@@ -13,7 +13,7 @@ from jatevo.audit.record import SYSTEM
 from jatevo.metrics.models import Outbox
 from jatevo.wire.keys import public_key_text
 from nodes.actions import add_key
-from nodes.models import Exemption, ExemptionKind, Node, Probe
+from nodes.models import Exemption, ExemptionKind, Node, Probe, Validator
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory
 from tests.machines import Answer, SignedSender
@@ -70,6 +70,25 @@ def test_failed_audit_quarantines_and_three_passed_ones_end_it(validator: Signed
     outcomes: list[dict[str, Any]] = [{}, {}, wrong, {}, {}, {}]
     statuses = [probe(validator, node, **{"kind": "audit", **each}).json()["status"] for each in outcomes]
     assert statuses == ["quarantine"] * 5 + ["active"]
+
+
+def test_a_probe_that_changes_no_status_takes_three_queries(
+    validator: SignedSender, django_assert_num_queries: Any
+) -> None:
+    node = NodeFactory.create(status=Status.ACTIVE, endpoint="http://10.0.0.1:1")
+    with django_assert_num_queries(3):  # the token, the node, and the probe with all that follows from it
+        assert probe(validator, node, kind="latency", p95=20.0).status_code == 201
+    node.refresh_from_db()
+    assert node.reachable is True and node.reachable_since == node.last_latency_at
+    assert node.last_health_at is None
+    assert node.hours.get().latency_passed == 1
+    assert Outbox.objects.get(kind="latency").body["p95"] == 20.0
+    seen = Validator.objects.get().last_seen_at
+    assert seen == node.last_latency_at
+    assert probe(validator, node, ok=False, fault="validator").status_code == 201
+    node.refresh_from_db()
+    assert node.last_health_at is None and node.reachable is True, "it says nothing about the node"
+    assert node.hours.get().health_failed == 0
 
 
 FALSE_ANSWERS = ["bad_answer", "bad_signature", "wrong_output"]

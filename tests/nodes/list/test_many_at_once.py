@@ -49,7 +49,7 @@ def test_a_view_that_is_too_long_to_keep_is_refused_for_that(operator: Browser) 
     answer = operator.post("/nodes/~views/", fields, headers=operator.csrf)
     assert answer.status_code == 302
     page = text_of(operator.get(answer["Location"]))
-    assert "These filters are too long to save" in page
+    assert "This search is too long to save" in page
     assert "Give the view a name" not in page
     assert not SavedView.objects.exists()
 

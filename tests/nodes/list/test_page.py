@@ -45,6 +45,8 @@ def test_an_admin_sees_all_nodes() -> None:
         ("region=eu-central", {"mac-1", "gpu-2"}),
         ("region=eu-central&status=active", {"mac-1"}),
         ("runtime=vllm", {"gpu-2"}),
+        ("reachable=no", {"gpu-2"}),
+        ("reachable=unknown&runtime=vllm", set()),
         ("q=MAC", {"mac-1", "mac-3"}),
         ("reputation_range=40-90", {"mac-3"}),
         ("status=attention", {"gpu-2"}),
@@ -62,7 +64,14 @@ def test_filters_of_the_url_narrow_the_list(
 ) -> None:
     NodeFactory.create(id="mac-1", org=org, region="eu-central", status=Status.ACTIVE)
     NodeFactory.create(
-        id="gpu-2", org=org, region="eu-central", status=Status.OFFLINE, runtime="vllm", reputation=95
+        id="gpu-2",
+        org=org,
+        region="eu-central",
+        status=Status.OFFLINE,
+        runtime="vllm",
+        reputation=95,
+        reachable=False,
+        reachable_since=timezone.now(),
     )
     NodeFactory.create(id="mac-3", org=org, region="us-east", status=Status.PENDING, reputation=40)
     page = text_of(operator.get(f"/nodes/?{query}"))
@@ -174,6 +183,7 @@ def test_old_standings_are_shown_and_called_old(operator: Browser, org: Org) -> 
 ORDERS = {
     "name": ("abcd", "dcba"),
     "status": ("bdac", "cadb"),
+    "reachable": ("bdac", "abdc"),  # c
     "region": ("dbca", "acbd"),
     "runtime": ("cbda", "adbc"),
     "reputation": ("cabd", "bacd"),  # d's is unknown: last either way, as are these:
@@ -198,29 +208,30 @@ def four(org: Org) -> None:
         {
             "id": "a", "status": "pending", "region": "us", "runtime": "vllm", "reputation": 80,
             "last_heartbeat_at": now - day, "models_offered": ["m", "n"], "agent_version": "1.1",
-            "green_energy": False, "status_since": now - day, "asn_hint": "",
+            "green_energy": False, "status_since": now - day, "asn_hint": "", "reachable": True,
         },
         {
             "id": "b", "status": "active", "region": "ap", "runtime": "tensorrtllm", "reputation": 90,
             "last_heartbeat_at": now - 2 * day, "models_offered": ["m"], "agent_version": "",
-            "green_energy": True, "status_since": now, "asn_hint": "AS2",
+            "green_energy": True, "status_since": now, "asn_hint": "AS2", "reachable": False,
         },
         {
             "id": "c", "status": "quarantine", "region": "eu", "runtime": "ollama", "reputation": 10,
             "last_heartbeat_at": now, "models_offered": ["m", "n", "o"], "agent_version": "1.2",
-            "green_energy": False, "status_since": now - 3 * day, "asn_hint": "AS1",
+            "green_energy": False, "status_since": now - 3 * day, "asn_hint": "AS1", "reachable": None,
         },
         {
             "id": "d", "status": "offline", "region": "af", "runtime": "tgi", "reputation": None,
             "last_heartbeat_at": None, "models_offered": [], "agent_version": "1.0",
-            "green_energy": True, "status_since": now - 2 * day, "asn_hint": "",
+            "green_energy": True, "status_since": now - 2 * day, "asn_hint": "", "reachable": False,
         },
     ]  # fmt: skip
     gpus = {"a": "B200", "b": "A100", "c": "H100", "d": ""}
     ages = {"a": 1, "b": 2, "c": 4, "d": 3}
     figures = {"a": (500.0, None), "b": (None, 0.7), "c": (10.0, 0.5), "d": (None, None)}
     for row in rows:
-        node = NodeFactory.create(org=org, **row)
+        since = None if row["reachable"] is None else now
+        node = NodeFactory.create(org=org, reachable_since=since, **row)
         node.attestation.gpu_model = gpus[node.pk]
         node.attestation.save()
         Node.objects.filter(pk=node.pk).update(created_at=now - ages[node.pk] * day)
@@ -286,8 +297,8 @@ def test_each_choice_says_how_many_nodes_it_would_leave(operator: Browser, org: 
 def test_filters_that_are_on_can_be_taken_off_one_by_one(operator: Browser, org: Org) -> None:
     NodeFactory.create(org=org, region="us", status="active")
     page = text_of(operator.get("/nodes/?region=us&status=active&sort=-p95"))
-    assert re.search(r'href="/nodes/\?region=us&amp;sort=-p95"[^>]*>Status: Active', page)
-    assert re.search(r'href="/nodes/\?status=active&amp;sort=-p95"[^>]*>Region: us', page)
+    assert re.search(r'href="/nodes/\?region=us&amp;sort=-p95"[^>]*><span[^>]*>Status: Active', page)
+    assert re.search(r'href="/nodes/\?status=active&amp;sort=-p95"[^>]*><span[^>]*>Region: us', page)
 
 
 @pytest.mark.parametrize(
@@ -351,3 +362,13 @@ def test_a_link_that_names_columns_does_not_choose_them_for_good(operator: Brows
     assert "9.8.7" in text_of(operator.get("/nodes/?columns=agent"))
     assert "node_columns" not in operator.cookies
     assert "9.8.7" not in text_of(operator.get("/nodes/"))
+
+
+def test_a_node_in_service_that_cannot_be_reached_says_so(operator: Browser, org: Org) -> None:
+    now = timezone.now()
+    NodeFactory.create(org=org, id="n-1", status="active", reachable=False, reachable_since=now)
+    NodeFactory.create(org=org, id="n-2", status="offline", reachable=False, reachable_since=now)
+    page = text_of(operator.get("/nodes/"))
+    row = {name: page[page.index(f'id="open-{name}"') :].partition("</tr>")[0] for name in ("n-1", "n-2")}
+    assert "Not reachable" in row["n-1"]
+    assert "Not reachable" not in row["n-2"]  # it is offline, which says more

@@ -31,6 +31,7 @@ def _node(**changes: object) -> None:
 CHANGES: dict[str, Callable[[], object]] = {
     "name": lambda: _node(green_energy=True),
     "status": lambda: _node(status="offline"),
+    "reachable": lambda: _node(reachable=False, reachable_since=timezone.now()),
     "region": lambda: _node(region="eu-west"),
     "runtime": lambda: _node(runtime="vllm"),
     "reputation": lambda: _node(reputation=12),

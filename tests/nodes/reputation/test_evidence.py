@@ -130,8 +130,13 @@ def test_receipts_and_forgeries_are_evidence(node: Node) -> None:
     ReceiptFactory(node=node, at=MIDNIGHT + HOUR)
     ReceiptFactory(node=node, at=MIDNIGHT + HOUR, outcome="error")
     ReceiptFactory(node=node, at=MIDNIGHT - HOUR, outcome="error")  # another day's
-    node.forged_receipts.create(
-        request_id="r", raw=b"{}", sha256=b"1" * 32, public_key=b"2" * 32, received_at=MIDNIGHT + HOUR
+    node.refused_receipts.create(
+        reason="invalid_signature",
+        request_id="r",
+        raw=b"{}",
+        sha256=b"1" * 32,
+        public_key=b"2" * 32,
+        received_at=MIDNIGHT + HOUR,
     )
     assert seen(node, ObservationKind.RECEIPT) == Observation(ObservationKind.RECEIPT, 1, 2)
     forged = seen(node, ObservationKind.FORGERY)

@@ -45,8 +45,13 @@ def heard_at_minutes(node: Node, since: datetime, until: datetime) -> None:
 def test_a_forgery_in_a_pause_of_the_job_is_judged_by_the_next_run() -> None:
     node = NodeFactory.create(status=Status.ACTIVE)
     recompute(at=MIDNIGHT + 14 * HOUR)
-    node.forged_receipts.create(
-        request_id="r", raw=b"{}", sha256=b"1" * 32, public_key=b"2" * 32, received_at=MIDNIGHT + 20 * HOUR
+    node.refused_receipts.create(
+        reason="invalid_signature",
+        request_id="r",
+        raw=b"{}",
+        sha256=b"1" * 32,
+        public_key=b"2" * 32,
+        received_at=MIDNIGHT + 20 * HOUR,
     )
     recompute(at=MIDNIGHT + DAY + 2 * HOUR + 5 * MINUTE)
     forged = stored(node, MIDNIGHT.date(), ObservationKind.FORGERY)

@@ -6,11 +6,14 @@ import json
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jatevo_agent.health import HealthServer
+from jatevo_agent.clock import ConsoleClock
+from jatevo_agent.config import load_config
+from jatevo_agent.gateway.gateway import Gateway
 from jatevo_agent.key_change import CurrentKey
 from nacl.signing import SigningKey
 
@@ -287,7 +290,7 @@ def audit(respond: Respond) -> tuple[Result, int]:
 
 
 def test_audit_asks_distinct_challenges_at_once() -> None:
-    together = threading.Barrier(AUDIT_CHALLENGES, timeout=5)
+    together = threading.Barrier(AUDIT_CHALLENGES, timeout=60)
 
     def respond(handler: NodeRequestHandler, nonce: str) -> None:
         together.wait()  # no answer before all requests have arrived
@@ -409,9 +412,14 @@ def test_every_cause_has_its_fault_in_the_contract(cause: FailureDetail, fault: 
 
 
 @pytest.mark.parametrize("listen", ["::1", "::"])
-def test_the_reference_agent_on_ipv6_passes_every_probe(listen: str) -> None:
+def test_the_reference_agent_on_ipv6_passes_every_probe(listen: str, tmp_path: Path) -> None:
     port = closed_port()
-    server = HealthServer(listen, port, NODE_ID, CurrentKey(SIGNING_KEY))
+    config = tmp_path / "agent.yaml"
+    config.write_text(
+        f"console: https://console.example\nregion: eu-west\nruntime: vllm\nnode_id: {NODE_ID}\n"
+        f'listen: "[{listen}]:{port}"\nendpoint: "http://[::1]:{port}"\nsimulate: 1\nmodels: [a]\n'
+    )
+    server = Gateway(load_config(config, {}), NODE_ID, CurrentKey(SIGNING_KEY), ConsoleClock())
     server.start()
     try:
         whom = target(str(parse_endpoint(f"http://[::1]:{port}")))

@@ -1,0 +1,81 @@
+"""Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows."""
+
+import shutil
+from collections.abc import Callable
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+SLOW_MS = 50
+FIRST_ROWS = 2000  # after which the document has all that it ever has at once
+STEP_ROWS = 10_000
+PATIENCE_MS = 600_000
+
+# Scrolls 400 pixels a frame, or to the end of what there is. A long task keeps the page's thread for over 50 ms, in
+# which no frame can be drawn; a frame may also be late because another process has the core.
+_BEGIN = """() => {
+    const scroller = document.querySelector(".table-scroll");
+    const list = scroller.querySelector("[data-list]");
+    window.scrolled = { frames: 0, late: 0, slowest: 0, longTasks: [], rows: () =>
+        Math.round(list.getBoundingClientRect().height / list.firstElementChild.getBoundingClientRect().height) };
+    new PerformanceObserver((found) => scrolled.longTasks.push(...found.getEntries().map((task) => task.duration)))
+        .observe({ type: "longtask" });
+    let before = null;
+    const frame = (at) => {
+        if (before !== null) {
+            scrolled.frames += 1;
+            scrolled.slowest = Math.max(scrolled.slowest, at - before);
+            if (at - before > SLOW_MS) scrolled.late += 1;
+        }
+        before = at;
+        scroller.scrollTop += 400;
+        requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+}""".replace("SLOW_MS", str(SLOW_MS))
+
+
+def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], None]) -> dict[str, str]:
+    """Signs in, scrolls the list over so many rows, and returns what was measured, in words."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        try:
+            page = browser.new_page(base_url=base, viewport={"width": 1440, "height": 900})
+            page.goto("/login/")
+            page.get_by_label("Email").fill(login["email"])
+            page.get_by_label("Password", exact=True).fill(login["password"])
+            page.keyboard.press("Enter")
+            page.wait_for_url(lambda url: "/login/" not in url)
+            page.goto("/receipts/")
+            page.evaluate(_BEGIN)
+            devtools = page.context.new_cdp_session(page)
+            devtools.send("Performance.enable")
+            _wait_for_rows(page, FIRST_ROWS)
+            first = _memory(devtools)
+            for passed in range(STEP_ROWS, rows + 1, STEP_ROWS):
+                _wait_for_rows(page, passed)
+                say(f"{passed:,} rows scrolled")
+            last = _memory(devtools)
+            seen = page.evaluate("({ ...scrolled, rows: scrolled.rows() })")
+        finally:
+            browser.close()
+    tasks = seen["longTasks"]
+    return {
+        "rows scrolled": f"{seen['rows']:,}",
+        f"frames, of which over {SLOW_MS} ms, the slowest in ms": f"{seen['frames']:,}, {seen['late']}, {seen['slowest']:.0f}",
+        f"tasks of the page over {SLOW_MS} ms, the longest in ms": f"{len(tasks)}, {max(tasks, default=0):.0f}",
+        f"memory of the page after {FIRST_ROWS:,} rows and at the end, MiB": f"{first[0]:.1f}, {last[0]:.1f}",
+        f"nodes of the document after {FIRST_ROWS:,} rows and at the end": f"{first[1]:,}, {last[1]:,}",
+    }
+
+
+def _wait_for_rows(page: Page, rows: int) -> None:
+    page.wait_for_function("(rows) => scrolled.rows() >= rows", arg=rows, timeout=PATIENCE_MS, polling=250)
+
+
+def _memory(devtools: CDPSession) -> tuple[float, int]:
+    """MiB of the heap and nodes of the document, without garbage."""
+    devtools.send("HeapProfiler.collectGarbage")
+    metrics = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
+    return metrics["JSHeapUsedSize"] / 2**20, int(metrics["Nodes"])

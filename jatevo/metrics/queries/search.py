@@ -1,0 +1,191 @@
+"""Searches of receipts: sums of any set of them, by time and payment state.
+
+`receipt_search` has several rows for a receipt until they are merged. FINAL takes the newest. Columns that are the
+same in all of them are compared in PREWHERE, which reads no other column of the rows that it leaves out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from jatevo.metrics.queries.sql_text import joined
+from jatevo.metrics.search_rows import SEARCH_COLUMNS, SearchRow
+from jatevo.metrics.transport import Param, Transport
+
+_LOW_BITS = 32
+_NAMED = ("outcome", "signed_with", "payment")
+
+
+@dataclass(frozen=True)
+class SearchConditions:
+    """Which receipts: conditions on columns that never change, and the payment state, if one is asked for."""
+
+    fixed: Sequence[str] = ()
+    params: Mapping[str, Param] = field(default_factory=dict)
+    payment: str = ""
+
+    @property
+    def sql(self) -> str:
+        return joined("FINAL", self._prewhere, "WHERE payment = {payment}" if self.payment else "")
+
+    @property
+    def sql_with_repeats(self) -> str:
+        """The same, but a receipt may come twice. ClickHouse then reads no more than it has to."""
+        return self.sql if self.payment else self._prewhere
+
+    @property
+    def _prewhere(self) -> str:
+        return f"PREWHERE {' AND '.join(self.fixed)}" if self.fixed else ""
+
+    @property
+    def bound(self) -> dict[str, Param]:
+        return {**self.params, **({"payment": self.payment} if self.payment else {})}
+
+
+@dataclass(frozen=True)
+class SearchSums:
+    """Sums of receipts in one payment state. `p95_ms_sum` is the sum of their own p95; `fee_usd` has every digit."""
+
+    receipts: int
+    tokens_input: int
+    tokens_output: int
+    cache_hits: int
+    failures: int
+    p95_ms_sum: float
+    fee_usd: Decimal
+
+    def __add__(self, other: "SearchSums") -> "SearchSums":
+        return SearchSums(
+            self.receipts + other.receipts,
+            self.tokens_input + other.tokens_input,
+            self.tokens_output + other.tokens_output,
+            self.cache_hits + other.cache_hits,
+            self.failures + other.failures,
+            self.p95_ms_sum + other.p95_ms_sum,
+            self.fee_usd + other.fee_usd,
+        )
+
+
+# Sums of 64 bits would overflow for receipts that state absurd counts, so the halves are added up on their own.
+_HALVES = ", ".join(
+    f"sum(bitAnd({column}, {2**_LOW_BITS - 1})), sum(bitShiftRight({column}, {_LOW_BITS}))"
+    for column in ("tokens_input", "tokens_output")
+)
+_SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms), sum(fee_usd)"
+
+
+def search_origin(store: Transport) -> str:
+    """The filling that ClickHouse holds. '' if there was none."""
+    ((origin,),) = store.execute("SELECT argMax(origin, noted_at) FROM receipt_search_origin")
+    return str(origin)
+
+
+def note_search_origin(store: Transport, origin: str, *, at: datetime) -> None:
+    store.insert("receipt_search_origin", ["origin", "noted_at"], [(origin, at)])
+
+
+def search_rows_between(store: Transport, first: datetime, until: datetime) -> list[SearchRow]:
+    """The rows that count of receipts accepted from `first` until `until`, which are whole seconds."""
+    columns = ", ".join(
+        {"accepted_at": "toUInt32(accepted_at)"}.get(
+            name, name if name not in _NAMED else f"toString({name})"
+        )
+        for name in SEARCH_COLUMNS
+    )
+    rows = store.execute(
+        joined(
+            *("SELECT", columns, "FROM receipt_search FINAL"),
+            "PREWHERE accepted_at >= {first} AND accepted_at < {until}",
+        ),
+        {"first": first, "until": until},
+    )
+    return [SearchRow(**dict(zip(SEARCH_COLUMNS, row, strict=True))) for row in rows]
+
+
+def first_accepted(store: Transport, conditions: SearchConditions) -> datetime | None:
+    """When the oldest of the receipts was accepted, to the second."""
+    rows = store.execute(
+        joined("SELECT accepted_at FROM receipt_search", conditions.sql, "ORDER BY accepted_at, id LIMIT 1"),
+        conditions.bound,
+    )
+    return rows[0][0] if rows else None
+
+
+def search_positions(
+    store: Transport,
+    conditions: SearchConditions,
+    *,
+    beyond: tuple[datetime, int] | None,
+    descending: bool,
+    limit: int,
+) -> list[tuple[datetime, int]]:
+    """The exact times of acceptance and the ids of the next receipts in the order of `(accepted_at, id)`."""
+    order = "DESC" if descending else "ASC"
+    fixed, params = tuple(conditions.fixed), dict(conditions.params)
+    if beyond is not None:
+        sign = "<" if descending else ">"
+        fixed += (
+            f"accepted_at {sign}= {{beyond_second}}",
+            f"(accepted_at {sign} {{beyond_second}} OR micros {sign} {{beyond_micros}}"
+            f" OR (micros = {{beyond_micros}} AND id {sign} {{beyond_id}}))",
+        )
+        at, id = beyond
+        params |= {
+            "beyond_second": at.replace(microsecond=0),
+            "beyond_micros": at.microsecond,
+            "beyond_id": id,
+        }
+    narrowed = SearchConditions(fixed, params, conditions.payment)
+    rows = store.execute(
+        joined(
+            "SELECT accepted_at, micros, id FROM receipt_search",
+            narrowed.sql,
+            f"ORDER BY accepted_at {order}, micros {order}, id {order} LIMIT {{most}}",
+        ),
+        {**narrowed.bound, "most": limit},
+    )
+    return [(at + timedelta(microseconds=micros), id) for at, micros, id in rows]
+
+
+def search_sums(
+    store: Transport, conditions: SearchConditions, *, first: datetime, cell_seconds: int
+) -> dict[tuple[int, str], SearchSums]:
+    """The sums by cell of time and payment state.
+
+    Cell 0 begins at `first`, and each lasts `cell_seconds`. None of the receipts may be older. Cells without receipts
+    are left out.
+    """
+    rows = store.execute(
+        joined(
+            "SELECT intDiv(toUInt32(accepted_at) - {first_second}, {cell_seconds}) AS cell, payment,",
+            _SUMS,
+            "FROM receipt_search",
+            conditions.sql,
+            "GROUP BY cell, payment",
+        ),
+        {**conditions.bound, "first_second": int(first.timestamp()), "cell_seconds": cell_seconds},
+    )
+    return {(cell, str(payment)): _sums(*figures) for cell, payment, *figures in rows}
+
+
+def _sums(
+    receipts: int,
+    input_low: int,
+    input_high: int,
+    output_low: int,
+    output_high: int,
+    cache_hits: int,
+    failures: int,
+    p95_ms_sum: float,
+    fee_usd: Decimal,
+) -> SearchSums:
+    return SearchSums(
+        receipts,
+        (input_high << _LOW_BITS) + input_low,
+        (output_high << _LOW_BITS) + output_low,
+        cache_hits,
+        failures,
+        p95_ms_sum,
+        fee_usd,
+    )

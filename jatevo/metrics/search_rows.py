@@ -1,0 +1,112 @@
+"""The rows of ClickHouse's receipt_search: what people search receipts by, and what is added up.
+
+Three things write them: the shipper when a receipt was accepted, the payment feed when a verdict came, and the
+filling from PostgreSQL. All of them write whole rows, so that the one with the highest version is right.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import StrEnum
+from operator import attrgetter
+
+from jatevo.metrics.facts import ReceiptFact
+from jatevo.metrics.transport import Transport
+from jatevo.wire.names import normal_model
+from jatevo.wire.schema import RequestOutcome
+
+SEARCH_TABLE = "receipt_search"
+_MOST_AT_ONCE = 20_000
+# ClickHouse refuses an insert into more than 100 partitions, which are months here.
+_MOST_SECONDS_AT_ONCE = 1000 * 86_400
+
+
+class SignedWith(StrEnum):
+    """The key that signed a receipt, as acceptance knew it."""
+
+    UNKNOWN = "unknown"  # from before acceptance recorded it
+    CURRENT = "current"
+    FORMER = "former"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRow:
+    """One receipt. `accepted_at` is in unix seconds, and `micros` the rest. `org_id` is '' where it is not recorded.
+
+    `version` is 0 before the receipt is judged, and then that of the newest verdict.
+    """
+
+    accepted_at: int
+    id: int
+    micros: int
+    node_id: str
+    request_id: str
+    org_id: str
+    region: str
+    model: str
+    tokens_input: int
+    tokens_output: int
+    p95_ms: float
+    hedged: int
+    cache_hit: int
+    outcome: str
+    signed_with: str
+    payment: str = "pending"
+    fee_usd: Decimal = Decimal(0)
+    version: int = 0
+
+
+SEARCH_COLUMNS = tuple(field.name for field in fields(SearchRow))
+cells_of = attrgetter(*SEARCH_COLUMNS)
+
+
+def row_of(fact: ReceiptFact) -> SearchRow | None:
+    """The row of a receipt that was just accepted. None for a fact of a release that did not say enough."""
+    more = fact.search
+    if more is None:
+        return None
+    return SearchRow(
+        accepted_at=fact.accepted_at,
+        id=more.id,
+        micros=more.micros,
+        node_id=fact.node_id,
+        request_id=fact.request_id,
+        org_id=more.org_id or "",
+        region=more.region,
+        model=normal_model(fact.model_id),
+        tokens_input=fact.tokens_input,
+        tokens_output=fact.tokens_output,
+        p95_ms=fact.p95_ms or 0.0,
+        hedged=int(fact.hedged),
+        cache_hit=int(fact.cache_hit),
+        outcome=outcome_of(failed=fact.failed, cancelled=more.cancelled),
+        signed_with=(SignedWith.FORMER if more.former_key else SignedWith.CURRENT).value,
+    )
+
+
+def outcome_of(*, failed: bool, cancelled: bool) -> str:
+    """The outcome by which receipts are searched. A receipt that states none is `ok`."""
+    if failed:
+        return RequestOutcome.ERROR.value
+    return RequestOutcome.CANCELLED.value if cancelled else RequestOutcome.OK.value
+
+
+def write_search_rows(store: Transport, rows: Sequence[SearchRow]) -> None:
+    """Inserts the rows. A row may be written again."""
+    ordered = sorted(rows, key=lambda row: (row.accepted_at, row.id))
+    for first in range(0, len(ordered), _MOST_AT_ONCE):
+        some = ordered[first : first + _MOST_AT_ONCE]
+        for months in _of_few_months(some):
+            store.insert(SEARCH_TABLE, SEARCH_COLUMNS, [cells_of(row) for row in months])
+
+
+def _of_few_months(rows: Sequence[SearchRow]) -> Iterator[list[SearchRow]]:
+    """The rows, which are in order of time, in groups that lie within so many days."""
+    part: list[SearchRow] = []
+    for row in rows:
+        if part and row.accepted_at - part[0].accepted_at > _MOST_SECONDS_AT_ONCE:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part

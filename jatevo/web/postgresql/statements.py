@@ -1,0 +1,31 @@
+"""Statements of the busiest requests, bound and prepared by the server.
+
+Django's cursors write the values into the text of a statement, so PostgreSQL parses and plans it each time. For the
+long statements of ingest that takes about as long as executing them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+
+class _PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "_PreparingCursor":
+        return super().execute(query, params, prepare=settings.DATABASE_PREPARES_STATEMENTS)
+
+
+def fetch(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that is constant text. Part of the transaction, if there is one.
+
+    A parameter has one type wherever it occurs, so texts and what may be null are cast, the same way each time.
+    Raises Django's database errors.
+    """
+    connection.ensure_connection()
+    prepared = _PreparingCursor(connection.connection)
+    with connection._prepare_cursor(prepared) as cursor:  # type: ignore[attr-defined]  # not in the stubs
+        cursor.execute(sql, params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows

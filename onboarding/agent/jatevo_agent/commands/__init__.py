@@ -1,0 +1,1 @@
+"""The commands of `jatevo-agent`, each in its own module."""

@@ -1,0 +1,1 @@
+"""Receipts as files: CSV and JSON Lines of any search of the receipts page."""

@@ -1,0 +1,145 @@
+"""The filters of receipts and who may see what, as conditions of ClickHouse. PostgreSQL's are in filters.py."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from jatevo.metrics.queries import SearchConditions
+from jatevo.metrics.transport import Param
+from jatevo.web.query_values import Moment
+from jatevo.wire.names import normal_model
+from receipts.filters import ReceiptFilter
+from receipts.models import Receipt, Sight, sight_of
+
+# Receipts of a search by id are looked up in PostgreSQL, which has indexes for that. More share no prefix that anybody
+# would look for, and ClickHouse compares them.
+MOST_LOOKED_UP: Final = 1_000
+
+
+class MatchesNothing(Exception):
+    """No receipt can meet the conditions."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on columns that never change, with its parameters, or a payment state."""
+
+    sql: str = ""
+    params: Mapping[str, Param] = field(default_factory=dict)
+    payment: str = ""
+
+
+def conditions_of(search: ReceiptFilter, user: object) -> SearchConditions:
+    """The receipts that the person may see and that meet the filters, which are valid.
+
+    A query or two of PostgreSQL. Raises MatchesNothing.
+    """
+    return _together([*_seen_by(sight_of(user)), *_filtered(search, user)])
+
+
+def accepted_before(conditions: SearchConditions, moment: datetime) -> SearchConditions:
+    """The same receipts, as far as they were accepted before a whole second."""
+    return SearchConditions(
+        (*conditions.fixed, "accepted_at < {as_of}"),
+        {**conditions.params, "as_of": moment},
+        conditions.payment,
+    )
+
+
+def _together(parts: list[Condition]) -> SearchConditions:
+    return SearchConditions(
+        tuple(part.sql for part in parts if part.sql),
+        {name: value for part in parts for name, value in part.params.items()},
+        next((part.payment for part in parts if part.payment), ""),
+    )
+
+
+def _seen_by(sight: Sight) -> Iterator[Condition]:
+    if sight.everything:
+        return
+    nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True))
+    if not nodes:
+        raise MatchesNothing
+    yield Condition("node_id IN {seen_nodes}", {"seen_nodes": nodes})
+    if sight.org_id is not None:
+        yield Condition("org_id IN {seen_orgs}", {"seen_orgs": [str(sight.org_id), ""]})
+
+
+def _filtered(search: ReceiptFilter, user: object) -> Iterator[Condition]:
+    given = search.form.cleaned_data
+    for name in search.filters:
+        value = given.get(name)
+        if value in (None, ""):
+            continue
+        if name in LOOKED_UP:
+            yield _looked_up(search, name, value, user)
+        else:
+            yield CONDITIONS[name](value)
+
+
+def _equals(column: str) -> Callable[[Any], Condition]:
+    def condition(value: Any) -> Condition:
+        return Condition(
+            f"{column} = {{{column}}}", {column: value if isinstance(value, bool) else str(value)}
+        )
+
+    return condition
+
+
+def _of_model(model_id: str) -> Condition:
+    return Condition("model = {model}", {"model": normal_model(model_id)})
+
+
+def _from(moment: Moment) -> Condition:
+    return _bound("first", moment.start, ">", "micros >= ")
+
+
+def _to(moment: Moment) -> Condition:
+    return _bound("last", moment.end, "<", "micros < ")
+
+
+def _bound(name: str, at: datetime, beyond: str, micros: str) -> Condition:
+    """Accepted beyond the second of `at`, or in it with such micros. A column of whole seconds has only the first."""
+    second = at.astimezone(UTC).replace(microsecond=0)
+    params: dict[str, Param] = {name: second}
+    if not at.microsecond:
+        return Condition(f"accepted_at {'>=' if beyond == '>' else '<'} {{{name}}}", params)
+    params[f"{name}_micros"] = at.microsecond
+    return Condition(
+        f"accepted_at {beyond}= {{{name}}}"
+        f" AND (accepted_at {beyond} {{{name}}} OR {micros}{{{name}_micros}})",
+        params,
+    )
+
+
+CONDITIONS: Final[Mapping[str, Callable[[Any], Condition]]] = {
+    "node_id": _equals("node_id"),
+    "model_id": _of_model,
+    "region": _equals("region"),
+    "hedged": _equals("hedged"),
+    "cache_hit": _equals("cache_hit"),
+    "outcome": _equals("outcome"),
+    "payment": lambda state: Condition(payment=str(state)),
+    "key": lambda key: Condition("signed_with = {signed_with}", {"signed_with": str(key)}),
+    "from": _from,
+    "to": _to,
+}
+LOOKED_UP: Final = ("request_id", "sha256")
+
+
+def _looked_up(search: ReceiptFilter, name: str, value: str, user: object) -> Condition:
+    """The receipts that PostgreSQL finds by an id or a hash, as their times and ids."""
+    visible = Receipt.objects.visible_to(user).order_by()
+    matching = search.filters[name].filter(visible, value)
+    few = MOST_LOOKED_UP + 1 if search.filters[name].lookup_expr == "startswith" else None
+    found = list(matching.values_list("accepted_at", "id")[:few])
+    if not found:
+        raise MatchesNothing
+    if few is not None and len(found) == few:
+        return Condition("startsWith(request_id, {request_id})", {"request_id": value})
+    times = sorted({at.astimezone(UTC).replace(microsecond=0) for at, _ in found})
+    return Condition(
+        f"accepted_at IN {{{name}_times}} AND id IN {{{name}_ids}}",
+        {f"{name}_times": times, f"{name}_ids": sorted(id for _, id in found)},
+    )

@@ -1,0 +1,268 @@
+// A list that goes on while it is scrolled. The next page of rows is appended when the end comes near. Pages far out of
+// sight are taken out, a gap of their height takes their place, and they are fetched again when they come near. The
+// first page always stays: a refresh compares its rows with the newest ones (held.js).
+
+const NEAR_PX = 800;
+const MOST_PAGES = 8; // besides the first
+
+const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
+const rowsOf = (root) => [...root.querySelectorAll("[data-list] > [id]")];
+const isInUse = (row) => row.contains(document.activeElement) || (!getSelection().isCollapsed && getSelection().containsNode(row, true));
+
+const known = new WeakMap(); // part → its pages
+
+/** The pages of a list, or null for a list that does not go on. A refresh may have replaced its rows. */
+export function pagesOf(list) {
+  const part = list?.closest("[data-extends]");
+  if (!part || !list.querySelector(":scope > [id]")) return null;
+  const pages = known.get(part);
+  if (pages?.holds(list)) return pages;
+  const fresh = new Pages(part, list);
+  known.set(part, fresh);
+  return fresh;
+}
+
+class Pages {
+  constructor(part, list) {
+    for (const gap of list.querySelectorAll(":scope > [data-gap]")) gap.remove();
+    this.part = part;
+    this.list = list;
+    const rows = [...list.children];
+    this.all = [{ first: rows[0].id, last: rows.at(-1).id, url: "", height: 0 }];
+    // The document has the first page and all.slice(from, to + 1).
+    this.from = 1;
+    this.to = 0;
+    this.settling = false;
+    this.last = Promise.resolve();
+  }
+
+  /** Does one thing after the other. */
+  alone(work) {
+    this.last = this.last.then(work, work);
+    return this.last;
+  }
+
+  /** Whether the list still has the rows of these pages. */
+  holds(list) {
+    this.list = list;
+    const rows = [...list.children].filter((row) => row.id);
+    return rows[0].id === this.all[0].first && rows.at(-1).id === this.all[this.to].last;
+  }
+
+  /** Puts the rows before or after `row` into the document, if a page begins or ends with it. */
+  async reach(row, step) {
+    const pageOf = () => this.all.findIndex(({ first, last }) => row.id === (step > 0 ? last : first));
+    if (pageOf() < 0) return;
+    await this.alone(() => {
+      const page = pageOf();
+      if (page < 0 || !this.current()) return;
+      const wanted = page + step;
+      const isThere = wanted === 0 || (this.from <= wanted && wanted <= this.to);
+      if (isThere) return;
+      if (wanted < 0) return this.putBefore();
+      if (wanted < this.all.length && page === 0) return this.jump(wanted); // over the gap
+      return wanted < this.all.length ? this.fillIn(wanted) : this.goOn({ navigates: true });
+    });
+  }
+
+  /** Adds pages until nothing near the visible rows is missing. */
+  async settle() {
+    if (this.settling) return;
+    this.settling = true;
+    try {
+      while (await this.alone(() => this.addMissing()));
+    } finally {
+      this.settling = false;
+    }
+  }
+
+  /** Adds a page that is missing near the visible rows. Whether there was one. */
+  async addMissing() {
+    if (!this.current()) return false;
+    const wanted = this.missing();
+    if (wanted === null) return false;
+    if (wanted === this.all.length) return this.goOn();
+    return wanted === this.from - 1 || wanted === this.to + 1 ? this.fillIn(wanted) : this.jump(wanted);
+  }
+
+  /** Appends the page after all that were seen. */
+  async goOn({ navigates = false } = {}) {
+    const found = await this.follow("next", navigates);
+    if (!found) return false;
+    this.row(this.all[this.to].last).after(...found.rows);
+    this.all.push(found.page);
+    this.to += 1;
+    return this.added(found.rows, 1);
+  }
+
+  /** Puts the page before the first one in front. */
+  async putBefore() {
+    const found = await this.follow("prev", true);
+    if (!found) return false;
+    if (this.from > 1) {
+      while (this.from <= this.to) this.takeOut(this.to--); // a gap would be between them and the first two
+      this.to = 0;
+    }
+    this.list.prepend(...found.rows);
+    this.all[0].url = found.onward.next?.href ?? "";
+    this.all.unshift(found.page);
+    this.from = 1;
+    this.to += 1;
+    return this.added(found.rows, -1);
+  }
+
+  /** Puts a page that was taken out back beside those that are there. */
+  async fillIn(index) {
+    const found = await this.fetch(this.all[index].url);
+    if (!found?.rows.length) return false;
+    Object.assign(this.all[index], found.page);
+    if (index > this.to) {
+      this.row(this.all[this.to].last).after(...found.rows);
+      this.to = index;
+    } else {
+      this.row(this.all[this.from].first).before(...found.rows);
+      this.from = index;
+    }
+    return this.added(found.rows, index === this.to ? 1 : -1);
+  }
+
+  /** Puts a page that was taken out in place of those that are there. */
+  async jump(index) {
+    const found = await this.fetch(this.all[index].url);
+    if (!found?.rows.length) return false;
+    while (this.from <= this.to) this.takeOut(this.to--);
+    Object.assign(this.all[index], found.page);
+    this.row(this.all[0].last).after(...found.rows);
+    this.from = this.to = index;
+    return this.added(found.rows, 0);
+  }
+
+  added(rows, step) {
+    for (const row of rows) htmx.process(row);
+    this.trim(step);
+    return true;
+  }
+
+  current() {
+    return this.list.isConnected && this.holds(this.list);
+  }
+
+  /** The index of a page that is missing near the visible rows, or null. */
+  missing() {
+    const box = this.list.closest(".table-scroll").getBoundingClientRect();
+    const view = { top: Math.max(0, box.top), bottom: Math.min(innerHeight, box.bottom) };
+    const isNear = ({ top, bottom }) => bottom > view.top - NEAR_PX && top < view.bottom + NEAR_PX;
+    const above = this.gap("above")?.getBoundingClientRect();
+    if (above && isNear(above)) return above.bottom < view.bottom ? this.from - 1 : this.pageAt(1, view.top - above.top);
+    const below = this.gap("below")?.getBoundingClientRect();
+    if (below) return isNear(below) ? this.pageAt(this.to + 1, view.top - below.top) : null;
+    const end = this.row(this.all[this.to].last).getBoundingClientRect().bottom;
+    return end < view.bottom + NEAR_PX && this.part.querySelector(LINKS.next) ? this.all.length : null;
+  }
+
+  /** The page that is `offset` pixels below the top of the page `first`. */
+  pageAt(first, offset) {
+    let index = first;
+    const last = first === 1 ? this.from - 1 : this.all.length - 1;
+    while (index < last && offset > this.all[index].height) offset -= this.all[index++].height;
+    return index;
+  }
+
+  /** Takes out pages at the end that the reader moves away from, but none that has the focus or a selection. */
+  trim(step) {
+    while (this.to - this.from + 1 > MOST_PAGES) {
+      const index = step > 0 ? this.from : this.to;
+      if (this.rows(index).some(isInUse)) break;
+      this.takeOut(index);
+      if (step > 0) this.from += 1;
+      else this.to -= 1;
+    }
+    this.fillGaps();
+  }
+
+  takeOut(index) {
+    const rows = this.rows(index);
+    this.all[index].height = rows.at(-1).getBoundingClientRect().bottom - rows[0].getBoundingClientRect().top;
+    for (const row of rows) row.remove();
+  }
+
+  fillGaps() {
+    const height = (pages) => pages.reduce((sum, page) => sum + page.height, 0);
+    const inside = this.from <= this.to;
+    this.fill("above", inside ? height(this.all.slice(1, this.from)) : 0, () => this.row(this.all[0].last));
+    this.fill("below", height(this.all.slice(this.to + 1)), () => this.row(this.all[this.to].last));
+  }
+
+  fill(side, height, before) {
+    let gap = this.gap(side);
+    if (!height) return gap?.remove();
+    if (!gap) {
+      const cell = this.list.closest("table") ? ["tr", "td"] : ["li", "div"];
+      gap = document.createElement(cell[0]);
+      gap.dataset.gap = side;
+      gap.ariaHidden = "true";
+      gap.append(document.createElement(cell[1]));
+      if (gap.firstChild.localName === "td") gap.firstChild.colSpan = 99;
+    }
+    gap.firstChild.setAttribute("height", Math.round(height)); // an attribute, which outlives a refresh
+    if (before().nextElementSibling !== gap) before().after(gap);
+  }
+
+  gap(side) {
+    return this.list.querySelector(`:scope > [data-gap=${side}]`);
+  }
+
+  row(id) {
+    return document.getElementById(id);
+  }
+
+  rows(index) {
+    const { first, last } = this.all[index];
+    const rows = [this.row(first)];
+    while (rows.at(-1).id !== last) rows.push(rows.at(-1).nextElementSibling);
+    return rows;
+  }
+
+  /** The page that a link leads to, in whose place it leaves its own link onward. */
+  async follow(rel, navigates) {
+    const link = this.part.querySelector(LINKS[rel]);
+    const found = link && (await this.fetch(link.href, navigates));
+    if (!found) return null;
+    if (found.onward[rel] && found.rows.length) link.replaceWith(found.onward[rel]);
+    else link.remove();
+    return found.rows.length ? found : null;
+  }
+
+  /** The rows of a page that are not in the document yet, or null if it cannot be had. */
+  async fetch(url, navigates = false) {
+    let answer;
+    try {
+      answer = await fetch(url, { headers: { "HX-Request": "true", "HX-Target": this.part.id } });
+      if (!answer.ok || answer.redirected) {
+        if (navigates) location.assign(url);
+        return null;
+      }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!this.current()) return null; // refreshed meanwhile
+      const rows = rowsOf(page).filter((row) => !this.row(row.id));
+      const onward = { next: page.querySelector(LINKS.next), prev: page.querySelector(LINKS.prev) };
+      return { rows, onward, page: rows.length ? { url, first: rows[0].id, last: rows.at(-1).id, height: 0 } : {} };
+    } catch {
+      return null; // as of a network that is down; the link is still there
+    }
+  }
+}
+
+let scheduled = null;
+document.addEventListener(
+  "scroll",
+  ({ target }) => {
+    const list = target.querySelector?.("[data-extends] [data-list]") ?? null;
+    if (!list || scheduled) return;
+    scheduled = requestAnimationFrame(() => {
+      scheduled = null;
+      pagesOf(list)?.settle();
+    });
+  },
+  { capture: true, passive: true },
+);

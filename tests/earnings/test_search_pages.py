@@ -1,0 +1,137 @@
+"""Pages that ClickHouse finds have the rows and the order of those that PostgreSQL finds, forwards and backwards."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from jatevo.accounts.models import Org, Role
+from jatevo.metrics.store import MetricsUnavailable, Store
+from receipts import views
+from receipts.models import Receipt
+from receipts.search import finding, totals
+from receipts.search.filling import fill
+from tests.accounts.browser import Browser
+from tests.earnings.search_scene import SearchScene, matching
+from tests.factories import ReceiptFactory, UserFactory
+from tests.metrics.conftest import chdb_store
+from tests.metrics.unhurried import unhurried
+
+__all__ = ["chdb_store", "unhurried"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unhurried")]
+
+NOW = datetime(2026, 11, 10, 12, 0, 0, 300_000, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """PostgreSQL is always too slow. Pages are short. Returns which searches ClickHouse was asked for."""
+    asked: list[str] = []
+    by_ids = finding._by_ids
+
+    def noted(*arguments: object, **named: object) -> object:
+        page = by_ids(*arguments, **named)  # type: ignore[arg-type]
+        asked.append("found" if page else "given up")
+        return page
+
+    monkeypatch.setattr(finding, "in_time", lambda work, seconds: None)
+    monkeypatch.setattr(finding, "_by_ids", noted)
+    monkeypatch.setattr(finding, "KEPT_SECONDS", 1)
+    monkeypatch.setattr(views, "PER_PAGE", 3)
+    return asked
+
+
+def page_of(browser: Browser, search: dict[str, str]) -> tuple[list[int], str | None, str | None]:
+    answer = browser.get("/receipts/", search)
+    assert answer.status_code == 200
+    page = answer.context["page"]
+    return [receipt.id for receipt in page.rows], page.next, page.previous
+
+
+def test_every_page_of_random_searches_forwards_and_backwards(
+    chdb_store: Store, impatient: list[str]
+) -> None:
+    scene = SearchScene(7, now=NOW, receipts=24, span=timedelta(seconds=40))
+    while fill(at=NOW + timedelta(hours=1), store=chdb_store, at_once=9).left:
+        pass
+    browsers: list[tuple[Browser, Org | None]] = [
+        (Browser().hold_session(UserFactory.create(role=Role.ADMIN)), None)
+    ]
+    org = scene.orgs[0]
+    browsers.append((Browser().hold_session(UserFactory.create(role=Role.OPERATOR, org=org)), org))
+    walked = 0
+    for number in range(10):
+        search = {"hedged": "false", **scene.search()}
+        browser, reader_org = browsers[number % 2]
+        known = sorted(
+            matching(scene.seen_by(reader_org), search),
+            key=lambda each: (each.accepted_at, each.id),
+            reverse=True,
+        )
+        expected = [each.id for each in known]
+        listed, cursor, previous = [], None, None
+        first = True
+        while first or cursor:
+            rows, cursor, previous = page_of(browser, search | ({"cursor": cursor} if cursor else {}))
+            listed += rows
+            first = False
+        if browser.get("/receipts/", search).context["search"].problems:
+            continue
+        assert listed == expected
+        while previous:
+            rows, _, previous = page_of(browser, search | {"before": previous})
+            place = expected.index(rows[0])
+            assert rows == expected[place : place + 3]
+            walked += 1
+        assert page_of(browser, search)[0] == expected[:3]
+    assert walked > 4
+    assert impatient.count("found") > 15
+
+
+def test_a_receipt_of_the_last_seconds_is_on_the_first_page(chdb_store: Store, impatient: list[str]) -> None:
+    scene = SearchScene(8, now=NOW - timedelta(minutes=1), receipts=5, span=timedelta(minutes=5))
+    fill(at=NOW, store=chdb_store)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    before = page_of(browser, {"outcome": "ok"})[0]
+    new = ReceiptFactory(node=scene.nodes[0], at=NOW - timedelta(seconds=1))
+    assert page_of(browser, {"outcome": "ok"})[0] == [new.id, *before][:3]
+
+
+def test_a_verdict_that_changed_since_makes_postgresql_look_for_the_page(
+    chdb_store: Store, impatient: list[str]
+) -> None:
+    SearchScene(9, now=NOW - timedelta(minutes=1), receipts=30, span=timedelta(minutes=5))
+    fill(at=NOW, store=chdb_store)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    wanted = list(
+        Receipt.objects.filter(cache_hit=False).order_by("-accepted_at", "-id").values_list("id", flat=True)
+    )
+    Receipt.objects.filter(id__in=wanted[:6]).update(cache_hit=True)
+    assert page_of(browser, {"cache_hit": "false"})[0] == wanted[6:9]
+    assert impatient[-1] == "given up"
+
+
+def test_without_clickhouse_postgresql_finds_the_page(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Down:
+        def execute(self, sql: str, params: object = None) -> None:
+            raise MetricsUnavailable("down")
+
+    SearchScene(10, now=NOW - timedelta(minutes=1), receipts=8, span=timedelta(minutes=5))
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    expected = list(
+        Receipt.objects.filter(hedged=False).order_by("-accepted_at", "-id").values_list("id", flat=True)
+    )
+    assert page_of(browser, {"hedged": "false"})[0] == expected[:3]  # the search is not filled
+    fill(at=NOW, store=chdb_store)
+    monkeypatch.setattr(totals, "get_store", Down)
+    assert page_of(browser, {"hedged": "false"})[0] == expected[:3]
+    assert impatient == ["given up", "given up"]

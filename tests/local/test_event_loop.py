@@ -1,0 +1,119 @@
+"""The loop of the one-machine server, through its sockets."""
+
+import http.client
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from jatevo.local import checks, event_loop, web_server
+from jatevo.local.web_server import Channel, WebServer
+
+LARGE = b"0123456789" * 500_000
+IDLE = 100
+REQUESTS = 30
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    body = LARGE if environ["PATH_INFO"] == "/large" else environ["PATH_INFO"].encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[str, int]]:
+    with checks.claim_port(0) as claimed:
+        server = WebServer(application, claimed)
+        server.start()
+        yield claimed.getsockname()
+        server.stop(grace_seconds=5)
+        assert not server.running()
+
+
+def answers(connection: socket.socket, count: int) -> list[bytes]:
+    found = []
+    with connection.makefile("rb") as lines:
+        for _ in range(count):
+            length = 0
+            while (line := lines.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            found.append(lines.read(length))
+    return found
+
+
+def test_idle_connections_are_not_asked_for_each_request(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Channel] = []
+    readable = Channel.readable
+
+    def counted(channel: Channel) -> bool:
+        asked.append(channel)
+        return bool(readable(channel))
+
+    monkeypatch.setattr(Channel, "readable", counted)
+    with ExitStack() as opened:
+        connections = [opened.enter_context(socket.create_connection(address, 10)) for _ in range(IDLE)]
+        for connection in connections:
+            connection.sendall(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answers(connection, 1) == [b"/first"]
+        monkeypatch.setattr(event_loop, "SWEEP_SECONDS", 60.0)
+        asked.clear()
+        for _ in range(REQUESTS):
+            connections[0].sendall(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert answers(connections[0], 1) == [b"/again"]
+        # one sweep may have begun before
+        assert len(asked) < IDLE + 10 * REQUESTS
+        monkeypatch.undo()
+        connections[0].sendall(b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n")  # ends the long wait
+        assert answers(connections[0], 1) == [b"/last"]
+
+
+def test_slow_reader_gets_all_of_a_large_answer(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(3):  # meanwhile, others are answered
+            other = http.client.HTTPConnection(*address, timeout=10)
+            other.request("GET", "/other")
+            assert other.getresponse().read() == b"/other"
+            other.close()
+        assert answers(connection, 1) == [LARGE]
+        connection.sendall(b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answers(connection, 1) == [b"/next"]
+
+
+def test_requests_that_come_together_are_answered_in_order(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5)))
+        assert answers(connection, 5) == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+
+
+def test_small_answer_is_one_packet(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).endswith(b"\r\n\r\n/small")
+
+
+def test_client_that_leaves_or_resets_does_no_harm(address: tuple[str, int]) -> None:
+    for request in (b"", b"GET / HT", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.create_connection(address, 10) as connection:
+            connection.sendall(request)
+            if request:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answers(connection, 1) == [b"/well"]
+
+
+def test_idle_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "IDLE_CONNECTION_SECONDS", 0)
+    with checks.claim_port(0) as claimed:
+        server = WebServer(application, claimed)
+        server._server.adj.cleanup_interval = 0
+        server.start()
+        with socket.create_connection(claimed.getsockname(), 10) as connection:
+            assert connection.recv(1) == b""
+        server.stop(grace_seconds=5)

@@ -1,0 +1,193 @@
+"""A list that goes on while it is scrolled, in chromium over an invented list of any length."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.templatetags.static import static
+from playwright.sync_api import Page, Route, expect
+
+from tests.web.in_chromium import CONSOLE, IN_CHROMIUM, answer_from_django
+
+pytestmark = IN_CHROMIUM
+
+PER_PAGE, ROW_PX, VIEW_PX = 25, 37, 600
+MOST_ROWS = PER_PAGE * (1 + 8 + 1)  # the first page, the window, and one that is being added
+ROWS = 60 * PER_PAGE
+
+
+class InventedList:
+    """Answers the browser with pages of `count` numbered rows, as the list of receipts does."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked = 0
+        self.newest = 0  # rows that have come since have negative numbers
+
+    def page(self, route: Route) -> None:
+        url = urlsplit(route.request.url)
+        if url.path != "/rows":
+            answer_from_django(route)
+            return
+        self.asked += 1
+        query = parse_qs(url.query)
+        start = int(query.get("cursor", [self.newest])[0])
+        if "before" in query:
+            start = max(0, int(query["before"][0]) - PER_PAGE)
+        rows = "".join(
+            f'<tr id="row-{n}"><th><a data-open id="open-{n}" href="#{n}">{n}</a></th></tr>'
+            for n in range(start, min(start + PER_PAGE, self.count))
+        )
+        onward = f'<a rel="next" href="/rows?cursor={start + PER_PAGE}">Next page</a>'
+        back = f'<a rel="prev" href="/rows?before={start}">Previous page</a>'
+        body = f"""<!doctype html><title>Rows</title>
+            <style>tr {{ height: {ROW_PX}px }} .table-scroll {{ height: {VIEW_PX}px; overflow: auto }}
+            table {{ border-spacing: 0 }} th, td {{ padding: 0 }}</style>
+            <script src="{static("django_htmx/htmx-2.min.js")}"></script>
+            <script src="{static("vendor/idiomorph/idiomorph.min.js")}"></script>
+            <script type="module" src="{static("js/morph.js")}"></script>
+            <script type="module" src="{static("js/held.js")}"></script>
+            <script type="module" src="{static("js/windowed_list.js")}"></script>
+            <body hx-ext="morph"><p data-news-of="part" data-single="1 new" data-plural="# new" data-more="# or more new">
+            <template><button><span data-words></span></button></template></p>
+            <div id="part" data-extends data-holds hx-get="/rows" hx-trigger="refresh" hx-target="this" hx-swap="morph">"""
+        part = f"""<div class="table-scroll"><table><tbody data-list>{rows}</tbody></table></div>
+            {back if start else ""}{onward if start + PER_PAGE < self.count else ""}"""
+        if route.request.headers.get("hx-request") is None:
+            part = f"{body}{part}</div>"
+        route.fulfill(status=200, content_type="text/html", body=part)
+
+
+@pytest.fixture
+def invented(page: Page) -> InventedList:
+    served = InventedList(ROWS)
+    page.route("**/*", served.page)
+    return served
+
+
+def scroll_to(page: Page, pixels: int) -> None:
+    page.evaluate("(top) => (document.querySelector('.table-scroll').scrollTop = top)", pixels)
+
+
+def in_document(page: Page) -> list[int]:
+    rows: list[int] = page.evaluate(
+        "[...document.querySelectorAll('tr[id]')].map((row) => Number(row.id.slice(4)))"
+    )
+    return rows
+
+
+def visible(page: Page) -> list[int]:
+    rows: list[int] = page.evaluate(
+        """[...document.querySelectorAll("tr[id]")].filter((row) => {
+            const box = document.querySelector(".table-scroll").getBoundingClientRect();
+            const { top, bottom } = row.getBoundingClientRect();
+            return bottom > box.top + 1 && top < box.bottom - 1;
+        }).map((row) => Number(row.id.slice(4)))"""
+    )
+    return rows
+
+
+def go_to(page: Page, row: int) -> None:
+    """Scrolls to the row. A list that has not gone on so far yet can be scrolled to its end only, and goes on then."""
+    for _ in range(ROWS // PER_PAGE):
+        scroll_to(page, row * ROW_PX)
+        expect_full_view(page)
+        if visible(page)[0] == row:
+            return
+    assert visible(page)[0] == row
+
+
+def expect_full_view(page: Page) -> None:
+    """Waits until the visible rows follow on each other and fill the view."""
+    page.wait_for_function(
+        """([row, view]) => {
+            const box = document.querySelector(".table-scroll").getBoundingClientRect();
+            const seen = [...document.querySelectorAll("tr[id]")].filter((row) => {
+                const { top, bottom } = row.getBoundingClientRect();
+                return bottom > box.top + 1 && top < box.bottom - 1;
+            }).map((row) => Number(row.id.slice(4)));
+            return seen.length >= view / row - 1 && seen.every((number, place) => number === seen[0] + place);
+        }""",
+        arg=[ROW_PX, VIEW_PX],
+    )
+
+
+def test_the_list_goes_on_to_its_end_and_the_document_stays_small(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    assert len(in_document(page)) == PER_PAGE
+    for _ in range(2 * ROWS):
+        rows = in_document(page)
+        assert len(rows) <= MOST_ROWS
+        if rows[-1] == ROWS - 1:
+            break
+        scroll_to(page, 10**7)
+        page.wait_for_function(
+            "(last) => document.querySelector('tr[id]:last-of-type, tbody > tr[id]:nth-last-child(1)')?.id !== last",
+            arg=f"row-{rows[-1]}",
+        )
+    assert rows[:PER_PAGE] == list(range(PER_PAGE))
+    assert rows[PER_PAGE:] == list(range(rows[PER_PAGE], ROWS))
+    expect(page.get_by_text("Next page")).to_have_count(0)
+    assert page.evaluate("document.querySelector('tbody').getBoundingClientRect().height") == ROWS * ROW_PX
+    assert invented.asked == ROWS // PER_PAGE
+
+
+def test_pages_that_were_taken_out_come_back_where_they_were(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    for row in range(0, 40 * PER_PAGE, 12):
+        go_to(page, row)
+    for row in (
+        39 * PER_PAGE,
+        20 * PER_PAGE + 3,
+        0,
+        30 * PER_PAGE,
+        31 * PER_PAGE,
+        5,
+        PER_PAGE,
+        12 * PER_PAGE,
+    ):
+        go_to(page, row)
+        assert len(in_document(page)) <= MOST_ROWS
+    for row in range(12 * PER_PAGE, -1, -12):
+        go_to(page, row)
+
+
+def test_rows_with_the_focus_stay(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    go_to(page, PER_PAGE)
+    page.locator(f"#open-{PER_PAGE + 3}").focus()
+    for row in range(PER_PAGE, 30 * PER_PAGE, 12):
+        go_to(page, row)
+    expect(page.locator(f"#open-{PER_PAGE + 3}")).to_be_focused()
+
+
+def test_a_refresh_leaves_the_rows_that_are_read_and_their_places(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    for row in range(0, 30 * PER_PAGE, 12):
+        go_to(page, row)
+    go_to(page, 20 * PER_PAGE)
+    page.wait_for_load_state("networkidle")  # nothing near is missing any more
+    before, height = in_document(page), "document.querySelector('tbody').getBoundingClientRect().height"
+    tall = page.evaluate(height)
+    invented.newest = -3
+    page.evaluate("htmx.trigger('#part', 'refresh')")
+    expect(page.get_by_role("button")).to_have_text("3 new")
+    assert (in_document(page), page.evaluate(height)) == (before, tall)
+    go_to(page, 12 * PER_PAGE)
+    page.get_by_role("button").click()
+    expect(page.locator("tr[id]")).to_have_count(PER_PAGE)
+    assert in_document(page) == list(range(-3, PER_PAGE - 3))
+    scroll_to(page, 10 * ROW_PX)
+    page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
+    assert in_document(page)[: PER_PAGE + 1] == list(range(-3, PER_PAGE - 2))
+
+
+def test_a_page_that_cannot_be_had_is_asked_for_again(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    page.route("**/rows?cursor=25", lambda route: route.abort(), times=1)
+    scroll_to(page, 2 * ROW_PX)
+    page.wait_for_function(
+        "() => window.performance.getEntriesByType('resource').some((each) => each.name.endsWith('cursor=25'))"
+    )
+    assert len(in_document(page)) == PER_PAGE
+    scroll_to(page, 3 * ROW_PX)
+    page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
