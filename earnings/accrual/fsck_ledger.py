@@ -53,6 +53,20 @@ LEDGER_CHECKS: Final = (
             SELECT org_id, day, model, {totals} FROM earnings_line WHERE day >= %(first)s GROUP BY org_id, day, model
         ) s ON s.org_id = t.org_id AND s.day = t.day AND s.model = t.model
         WHERE ({totals_t}) <> ({totals_s})
+        UNION ALL
+        SELECT 'day ' || COALESCE(t.day, s.day) || ', organisation ' || COALESCE(t.org_id, s.org_id),
+               'total ' || COALESCE(t.payable_usd, 0) || ', its lines ' || COALESCE(s.payable_usd, 0)
+        FROM (SELECT * FROM earnings_orgdaytotal WHERE day >= %(first)s) t FULL JOIN (
+            SELECT org_id, day, {totals} FROM earnings_line WHERE day >= %(first)s GROUP BY org_id, day
+        ) s ON s.org_id = t.org_id AND s.day = t.day
+        WHERE ({totals_t}) <> ({totals_s})
+        UNION ALL
+        SELECT 'day ' || COALESCE(t.day, s.day) || ', ' || COALESCE(t.model, s.model),
+               'total ' || COALESCE(t.payable_usd, 0) || ', its lines ' || COALESCE(s.payable_usd, 0)
+        FROM (SELECT * FROM earnings_networkdaytotal WHERE day >= %(first)s) t FULL JOIN (
+            SELECT day, model, {totals} FROM earnings_line WHERE day >= %(first)s GROUP BY day, model
+        ) s ON s.day = t.day AND s.model = t.model
+        WHERE ({totals_t}) <> ({totals_s})
         """,
     ),
     SqlCheck(

@@ -1,7 +1,8 @@
 """Sums of earnings: what receipts come to by their verdicts, exactly.
 
-They are read from the smallest table that has them: lines, the totals of days where no node is asked for, or
-the totals of nodes where all days are. All three have the same columns and the same sums.
+They are read from the smallest table that has them: lines, the totals of days where no node is asked for (over all
+models or all organisations where these are not asked for either), or the totals of nodes where all days are. All of
+them have the same columns and the same sums.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from django.db.models import F, Min, Q, QuerySet, Sum
 from django.db.models.functions import TruncMonth, TruncWeek
 
 from earnings.figures.scope import Scope
-from earnings.models import DayTotal, FinalDay, Line, NodeTotal
+from earnings.models import DayTotal, FinalDay, Line, NetworkDayTotal, NodeTotal, OrgDayTotal
 
 # Sums keep every digit: Python's default context would round to 28.
 EXACT = Context(prec=100, traps=[Inexact])
@@ -98,12 +99,12 @@ def sums_by_node(scope: Scope) -> dict[str, Sums]:
 
 def sums_by_model(scope: Scope) -> dict[str, Sums]:
     """By model, in the form in which models are compared."""
-    return _grouped(_of_days(scope), "model")
+    return _grouped(_of_days(scope, "model"), "model")
 
 
 def sums_by_org(scope: Scope) -> dict[Any, Sums]:
     """By the id of the organisation."""
-    return _grouped(_of_nodes(scope) if scope.to_date else _of_days(scope), "org_id")
+    return _grouped(_of_nodes(scope) if scope.to_date else _of_days(scope, "org_id"), "org_id")
 
 
 def sums_by_day(scope: Scope, *, also: tuple[date, date] | None = None) -> dict[date, Sums]:
@@ -116,7 +117,7 @@ def sums_by_day(scope: Scope, *, also: tuple[date, date] | None = None) -> dict[
 
 def sums_by(scope: Scope, *keys: str) -> dict[tuple[Any, ...], Sums]:
     """By several of `node_id`, `org_id`, `model`, `day` and `month` (its first day)."""
-    rows = lines(scope) if "node_id" in keys else _of_days(scope)
+    rows = lines(scope) if "node_id" in keys else _of_days(scope, *keys)
     wanted = ["step" if key == "month" else key for key in keys]
     if "month" in keys:
         rows = rows.annotate(step=TruncMonth("day"))
@@ -128,7 +129,7 @@ def fees_and_held(scope: Scope, keys: Sequence[str], step: str) -> Iterable[tupl
     """Rows of the keys (`node_id`, `org_id`, `model`), the first day of the step (`day`, `week` from its Monday, or
     `month`), the fees and what is held.
     """
-    rows = lines(scope) if "node_id" in keys else _of_days(scope)
+    rows = lines(scope) if "node_id" in keys else _of_days(scope, *keys)
     starts = {"day": F("day"), "week": TruncWeek("day"), "month": TruncMonth("day")}[step]
     return (
         rows.order_by()
@@ -163,10 +164,17 @@ def _added(scope: Scope, name: str) -> Any:
     return rows.aggregate(added=Sum(name))["added"] or 0
 
 
-def _of_days(scope: Scope) -> QuerySet[Any]:
+def _of_days(scope: Scope, *keys: str) -> QuerySet[Any]:
+    """Rows of days, which also have these columns."""
     if scope.node_id is not None or scope.line_id is not None:
         return lines(scope)
-    return scope.narrow(DayTotal.objects.order_by(), model="model", day="day")
+    if scope.org_id is None and "org_id" not in keys:
+        totals: QuerySet[Any] = NetworkDayTotal.objects.order_by()
+    elif scope.model is None and "model" not in keys:
+        return scope.narrow(OrgDayTotal.objects.order_by(), day="day")
+    else:
+        totals = DayTotal.objects.order_by()
+    return scope.narrow(totals, model="model", day="day")
 
 
 def _of_nodes(scope: Scope) -> QuerySet[Any]:

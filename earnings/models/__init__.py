@@ -15,7 +15,7 @@ from earnings.models.ledger import ROUTES, Account, LineBalance, Movement, Movem
 from earnings.models.payouts import ExportFile, Payment, Payout, PayoutState, Statement
 from earnings.models.prices import JtvoRate, ModelLimit, PayoutSchedule, Policy, Rate
 from earnings.models.statements import StatementPreference
-from earnings.models.totals import DayTotal, HeldTotal, NodeTotal
+from earnings.models.totals import DayTotal, HeldTotal, NetworkDayTotal, NodeTotal, OrgDayTotal
 from earnings.models.wallets import Chain, Wallet, WalletState
 from earnings.rules.verdicts import VerdictState
 
@@ -38,7 +38,9 @@ __all__ = [
     "Movement",
     "MovementKind",
     "NodeBalance",
+    "NetworkDayTotal",
     "NodeTotal",
+    "OrgDayTotal",
     "Payment",
     "Payout",
     "PayoutSchedule",

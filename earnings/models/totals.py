@@ -1,6 +1,6 @@
 """Totals of lines and of held items, so that no page sums hundreds of thousands of them.
 
-The database keeps them: statement triggers add each change (migrations 0003 and 0011). Nothing else writes them.
+The database keeps them: statement triggers add each change (migrations 0003, 0011 and 0013). Nothing else writes them.
 """
 
 from django.db import models
@@ -57,6 +57,33 @@ class DayTotal(_Sums):
 
     def __str__(self) -> str:
         return f"{self.org_id} {self.day} {self.model}: {self.payable_usd} USD"
+
+
+class OrgDayTotal(_Sums):
+    """What an organisation's receipts of one UTC day come to, over all of its nodes and models."""
+
+    org = models.ForeignKey(Org, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+
+    class Meta:
+        indexes = [models.Index(fields=["day"], name="org_day_total_by_day")]
+        constraints = [models.UniqueConstraint(fields=["org", "day"], name="org_day_total_once")]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.day}: {self.payable_usd} USD"
+
+
+class NetworkDayTotal(_Sums):
+    """What all receipts of one UTC day and model come to, over all organisations."""
+
+    day = models.DateField()
+    model = models.CharField(max_length=MAX_NAME_CHARACTERS)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "model"], name="network_day_total_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model}: {self.payable_usd} USD"
 
 
 class HeldTotal(models.Model):

@@ -149,6 +149,10 @@ CORRUPTIONS = {
         ("DELETE FROM earnings_nodetotal WHERE node_id = 'node-b'", "node node-b, organisation"),
         ("UPDATE earnings_daytotal SET tokens_input = 7 WHERE model = 'qwen3'", "day 2026-03-04, organisation"),
         ("DELETE FROM earnings_daytotal WHERE model = 'qwen3'", "qwen3: total 0, its lines"),
+        ("UPDATE earnings_orgdaytotal SET held_receipts = 7", "day 2026-03-04, organisation"),
+        ("DELETE FROM earnings_orgdaytotal", "total 0, its lines"),
+        ("UPDATE earnings_networkdaytotal SET tokens_input = 7 WHERE model = 'qwen3'", "day 2026-03-04, qwen3"),
+        ("DELETE FROM earnings_networkdaytotal WHERE model = 'qwen3'", "day 2026-03-04, qwen3: total 0, its lines"),
     ],
     "line_balances": [
         ("UPDATE earnings_linebalance SET exported = exported + 0.0000000000000001", "(accrued, held, ready, exported)"),

@@ -20,6 +20,8 @@ def sql_of(name: str) -> str:
         ("0003_totals", "earnings_line"),
         ("0008_open_balances", "earnings_line"),
         ("0011_held_totals", "earnings_helditem"),
+        ("0013_totals_over_days", "earnings_line"),
+        ("0013_totals_over_days", "earnings_daytotal"),
     ],
 )
 def test_nothing_is_written_between_the_sums_and_the_triggers_that_keep_them(name: str, table: str) -> None:

@@ -128,6 +128,8 @@ _TABLES = {
     " JOIN earnings_line l ON l.id = b.line_id ORDER BY l.node_id, l.org_id, l.day, l.model, l.rate_id",
     "of nodes": "SELECT to_jsonb(b) - 'id' FROM earnings_nodebalance b ORDER BY org_id, node_id",
     "totals": "SELECT to_jsonb(t) - 'id' FROM earnings_nodetotal t ORDER BY org_id, node_id",
+    "totals of days": "SELECT to_jsonb(t) - 'id' FROM earnings_orgdaytotal t ORDER BY org_id, day",
+    "of the network": "SELECT to_jsonb(t) - 'id' FROM earnings_networkdaytotal t ORDER BY day, model",
     "of what is held": "SELECT to_jsonb(t) - 'id' FROM earnings_heldtotal t WHERE receipts > 0 ORDER BY org_id, day, rule, cause",
     "waiting": "SELECT id FROM receipts_unjudged",
 }  # ids are dealt out anew, so lines are named by what makes them unique

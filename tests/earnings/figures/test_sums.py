@@ -73,7 +73,7 @@ def naive(earned: list[Item], **wanted: Any) -> Sums:
     """The sums, receipt by receipt."""
     found = []
     for item in items(Scope(None)):
-        if any(getattr(item, name) != value for name, value in wanted.items()):
+        if not _is(item, wanted):
             continue
         one: dict[str, Any] = {f"{item.state}_receipts": 1, f"{item.state}_usd": item.fee_usd}
         if item.state == "payable" and item.confirmed:
@@ -111,6 +111,37 @@ def test_a_narrow_figure_equals_the_receipts_that_it_opens(earned: list[Item]) -
         )
         of_line = Scope(item.org_id, line_id=item.line_id)
         assert sums(of_line) == item_sums(items(of_line))
+
+
+@pytest.mark.parametrize("of_org", [True, False])
+@pytest.mark.parametrize("of_model", [True, False])
+@pytest.mark.parametrize("of_day", [True, False])
+def test_every_scope_is_summed_from_the_receipts_in_it(
+    earned: list[Item], of_org: bool, of_model: bool, of_day: bool
+) -> None:
+    """Each is read from another table of totals."""
+    item = earned[0]
+    wanted = (
+        ({"org_id": item.org_id} if of_org else {})
+        | ({"model": item.model} if of_model else {})
+        | ({"day": item.day} if of_day else {})
+    )
+    days = (item.day, item.day) if of_day else (date(2020, 1, 1), None)
+    scope = Scope(wanted.get("org_id"), None, wanted.get("model"), *days)
+    assert sums(scope) == naive(earned, **wanted)
+    for by, key in ((sums_by_model, "model"), (sums_by_day, "day"), (sums_by_org, "org_id")):
+        found = by(scope)
+        there = {getattr(each, key) for each in earned if _is(each, wanted)}
+        assert found == {each: naive(earned, **{**wanted, key: each}) for each in there}
+    steps = {each[:3]: each[3] for each in fees_and_held(scope, ["org_id", "model"], "day")}
+    assert steps.keys() == {(each.org_id, each.model, each.day) for each in earned if _is(each, wanted)}
+    for org_id, model, day in steps:
+        whole = naive(earned, org_id=org_id, model=model, day=day)
+        assert steps[org_id, model, day] == whole.fees_usd
+
+
+def _is(item: Item, wanted: dict[str, Any]) -> bool:
+    return all(getattr(item, name) == value for name, value in wanted.items())
 
 
 def test_receipts_of_one_state_sum_to_that_figure(earned: list[Item]) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Count, Sum
 from earnings.figures.held import held_by_cause
 from earnings.figures.scope import Scope
 from earnings.figures.sums import NAMES
-from earnings.models import DayTotal, HeldItem, HeldTotal, Line, NodeTotal
+from earnings.models import DayTotal, HeldItem, HeldTotal, Line, NetworkDayTotal, NodeTotal, OrgDayTotal
 from nodes.models import Node
 from tests.earnings.rows import earn, finalise, judge, make_rate
 from tests.factories import NodeFactory, OrgFactory
@@ -19,6 +19,11 @@ from tests.factories import NodeFactory, OrgFactory
 pytestmark = pytest.mark.django_db
 
 AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
+OVER_DAYS: list[tuple[Any, ...]] = [
+    (DayTotal, "org_id", "day", "model"),
+    (OrgDayTotal, "org_id", "day"),
+    (NetworkDayTotal, "day", "model"),
+]
 
 
 def summed_anew(*keys: str) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -43,9 +48,11 @@ def test_totals_follow_every_change_of_lines() -> None:
     judge(held, "payable", at=AT, actor="admin@example.org", reason="seen", confirmed=True)
     finalise(AT.date(), at=AT)
     assert kept(NodeTotal, "node_id", "org_id") == summed_anew("node_id", "org_id")
-    assert kept(DayTotal, "org_id", "day", "model") == summed_anew("org_id", "day", "model")
+    for model, *keys in OVER_DAYS:
+        assert kept(model, *keys) == summed_anew(*keys)
     Line.objects.update(receipts=0, payable_receipts=0, held_receipts=0, excluded_receipts=0)
-    assert set(NodeTotal.objects.values_list("receipts", flat=True)) == {0}
+    for model in (NodeTotal, *(model for model, *_ in OVER_DAYS)):
+        assert set(model.objects.values_list("receipts", flat=True)) == {0}
 
 
 def test_totals_follow_lines_that_are_removed() -> None:
@@ -56,7 +63,8 @@ def test_totals_follow_lines_that_are_removed() -> None:
     )  # fmt: skip
     line.delete()
     assert NodeTotal.objects.get().payable_usd == 0
-    assert DayTotal.objects.get().receipts == 0
+    for model, *_ in OVER_DAYS:
+        assert model.objects.get().receipts == 0
 
 
 def test_a_node_that_changed_hands_has_a_total_of_each_organisation() -> None:
@@ -106,6 +114,8 @@ def test_what_is_held_is_the_same_from_totals_as_from_receipts(narrowed: dict[st
     [
         ("earnings_nodetotal", "payable_usd"),
         ("earnings_daytotal", "payable_usd"),
+        ("earnings_orgdaytotal", "payable_usd"),
+        ("earnings_networkdaytotal", "payable_usd"),
         ("earnings_heldtotal", "fees_usd"),
     ],
 )
