@@ -3,6 +3,9 @@
 Most tests are rolled back. A test that commits (`django_db(transaction=True)`) leaves its rows, so afterwards
 the database is dropped and created again from a copy of its first state. Django would empty all tables instead,
 which takes as long, is refused by the audit log, and deletes rows that migrations have inserted.
+
+Nothing is created again if the server has written nothing to its log meanwhile: many of these tests only read, or are
+about requests that are refused.
 """
 
 import os
@@ -25,19 +28,40 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         call_command("migrate", interactive=False, verbosity=0)
         copy_database(connection.settings_dict["NAME"], _AS_MIGRATED)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_setup", classmethod(_note_position))
         patch.setattr(TransactionTestCase, "_fixture_teardown", _make_anew)
         yield
     with django_db_blocker.unblock():
         connections.close_all()
 
 
+_position = ""
+
+
+def _note_position(_: type[TransactionTestCase]) -> None:
+    global _position
+    _position = log_position()
+
+
 def _make_anew(_: TransactionTestCase) -> None:
-    copy_database(_AS_MIGRATED, connection.settings_dict["NAME"])
+    if log_position() != _position:
+        copy_database(_AS_MIGRATED, connection.settings_dict["NAME"])
+
+
+def log_position() -> str:
+    """Where the next change of any database of the server goes in its write-ahead log."""
+    with _administration() as server:
+        ((found,),) = server.execute("SELECT pg_current_wal_insert_lsn()::text").fetchall()
+    return str(found)
 
 
 def copy_database(source: str, target: str) -> None:
     """Replace a database by a copy of another, even if clients are connected to it."""
     connections.close_all()
-    with psycopg.connect(host=os.environ["PGHOST"], dbname="postgres", autocommit=True) as server:
+    with _administration() as server:
         server.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')
         server.execute(f'CREATE DATABASE "{target}" TEMPLATE "{source}" STRATEGY FILE_COPY')
+
+
+def _administration() -> "psycopg.Connection[tuple[str, ...]]":
+    return psycopg.connect(host=os.environ["PGHOST"], dbname="postgres", autocommit=True)

@@ -330,16 +330,26 @@ addEventListener(
 );
 
 // --- Elements name the module that they need. The module is called once with each element, which is ready when the
-// module says so.
+// module says so. While the console cannot be reached, it is asked for again every few seconds.
+
+const MODULE_AGAIN_MS = 5000;
 
 function equip(scope) {
   for (const element of scope.querySelectorAll("[data-module]:not([data-equipped])")) equipOne(element);
 }
 async function equipOne(element) {
   element.dataset.equipped = "";
-  const module = await import(element.dataset.module);
-  await module.default(element);
-  element.dataset.equipped = "ready";
+  try {
+    const module = await import(element.dataset.module).catch(asNetworkError);
+    await module.default(element);
+    element.dataset.equipped = "ready";
+  } catch (error) {
+    if (error.name !== "NetworkError") throw error;
+    setTimeout(() => element.isConnected && equipOne(element), MODULE_AGAIN_MS);
+  }
+}
+function asNetworkError(error) {
+  throw error instanceof TypeError ? new DOMException(error.message, "NetworkError") : error;
 }
 equip(document);
 document.addEventListener("htmx:load", ({ detail }) => equip(detail.elt.parentElement ?? document));

@@ -5,14 +5,20 @@ export const AXIS_FONT = "11px ui-sans-serif, system-ui, sans-serif";
 const zooms = new Map(); // what a chart was zoomed to, kept over its refreshes
 
 let library;
-function load({ script, style }) {
+async function load({ script, style }) {
   const arrive = (tag, attributes) =>
     new Promise((resolve, reject) => {
-      const element = Object.assign(document.createElement(tag), attributes, { onload: resolve, onerror: reject });
+      const failed = () => reject(new DOMException(`${tag} was not loaded`, "NetworkError"));
+      const element = Object.assign(document.createElement(tag), attributes, { onload: resolve, onerror: failed });
       document.head.append(element);
     });
   library ??= Promise.all([arrive("script", { src: script }), arrive("link", { rel: "stylesheet", href: style })]);
-  return library;
+  try {
+    await library;
+  } catch (error) {
+    library = undefined; // the next chart, or this one, asks again
+    throw error;
+  }
 }
 
 export const moment = (seconds, timeZone) =>

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests import chromium as installed
 from tests import template_home
 from tests.browser import measuring
 from tests.browser.agent import AgentAtWork, MakeAgent, agent_yaml
@@ -25,15 +26,6 @@ from tests.browser.processes import Program
 from tests.browser.staff import make_validator, set_default_rate
 from tests.browser.visitors import PAGE_TIMEOUT_MS, Visitors
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 VALIDATOR = "browser-tests-validator"
 BUSY_NODE = "busy-node"
 
@@ -47,15 +39,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """Debian's chromium, or another installed one."""
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    path = installed.path()
     if path is None:
-        reason = "chromium is not installed (Debian: apt-get install chromium)"
         if os.environ.get("CI", "").lower() in {"1", "true", "yes"}:
-            pytest.fail(f"{reason}, and CI is set")
-        pytest.skip(reason)
+            pytest.fail(f"{installed.NOT_INSTALLED}, and CI is set")
+        pytest.skip(installed.NOT_INSTALLED)
     expect.set_options(timeout=PAGE_TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(installed.ARGUMENTS))
         yield browser
         browser.close()
 

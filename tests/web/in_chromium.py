@@ -5,7 +5,6 @@ the real headers, so that the Content-Security-Policy applies. A conftest import
 fixtures, and a module takes the marks `IN_CHROMIUM`.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -15,18 +14,15 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from jatevo.flags.registry import DEFAULTS
+from tests import chromium
 from tests.web.arrival import wait_until_it_hears
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CONSOLE = "http://localhost"  # never dialled
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 IN_CHROMIUM = [
     pytest.mark.browser,
     # pytest-base-url, which pytest-playwright brings along, is not yet ready for pytest 10
     pytest.mark.filterwarnings("ignore:Session-scoped fixtures defined as instance methods"),
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"
-    ),
+    pytest.mark.skipif(chromium.path() is None, reason=chromium.NOT_INSTALLED),
 ]
 
 
@@ -36,7 +32,7 @@ IN_CHROMIUM = [
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=30_000)  # as long as everything else waits
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=chromium.path(), args=list(chromium.ARGUMENTS))
         yield browser
         browser.close()
 

@@ -97,6 +97,32 @@ LIVE_PART = """() => {
 }"""
 
 
+MODULE_PART = """() => {
+    const part = Object.assign(document.createElement("div"), { id: "part" });
+    part.dataset.module = "/a-module.js";
+    document.querySelector("main").append(part);
+    htmx.process(part);
+    document.dispatchEvent(new CustomEvent("htmx:load", { detail: { elt: part } }));
+}"""
+
+
+def test_a_module_that_could_not_be_fetched_is_fetched_later(
+    open_page: Callable[..., Page], complaints: list[str]
+) -> None:
+    page = open_page("/ui/")
+    page.clock.install()
+    script = "export default (part) => (part.textContent = 'equipped')"
+    page.route("**/a-module.js", lambda route: route.fulfill(content_type="text/javascript", body=script))
+    page.route("**/a-module.js", lambda route: route.abort(), times=1)
+    with page.expect_event("requestfailed"):
+        page.evaluate(MODULE_PART)
+    while page.inner_text("#part") != "equipped":
+        page.clock.run_for(1000)
+    page.wait_for_selector("#part[data-equipped=ready]", state="attached")
+    assert len(complaints) == 1  # the browser's own, of the request that failed
+    complaints.clear()
+
+
 def test_a_poll_asks_for_changes_and_a_304_leaves_the_page_unchanged(
     open_page: Callable[..., Page],
 ) -> None:
