@@ -1,4 +1,4 @@
-"""The short way of what agents, validators and gateways post.
+"""The short way of the requests of agents, validators and gateways.
 
 They are most of the traffic, and sign their requests, so they need nothing that is done for people: sessions, cookies,
 CSRF, second factors, time zones, messages, static files, compression. The rest is done by the same middleware as for

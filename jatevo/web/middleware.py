@@ -27,16 +27,24 @@ log = structlog.get_logger(__name__)
 
 Next = Callable[[HttpRequest], HttpResponse]
 
-# Routes to which machines post with their own credentials. Cookies are ignored there.
+# What machines ask with their own credentials. Cookies are ignored there.
 INGRESS = frozenset(
-    {"/v1/nodes/register", "/v1/nodes/heartbeat", "/v1/receipts", "/v1/probes", "/v1/dispatches"}
+    {
+        ("POST", "/v1/nodes/register"),
+        ("POST", "/v1/nodes/heartbeat"),
+        ("POST", "/v1/nodes/challenge"),
+        ("POST", "/v1/receipts"),
+        ("POST", "/v1/dispatches"),
+        ("POST", "/v1/probes"),
+        ("GET", "/v1/validators/assignments"),
+    }
 )
 BATCHES = frozenset({"/v1/receipts", "/v1/dispatches"})  # which take larger bodies
 
 
 def is_ingress(request: HttpRequest) -> bool:
     """Whether this is a request of an agent, a validator or a gateway."""
-    return request.method == "POST" and request.path_info in INGRESS
+    return (request.method, request.path_info) in INGRESS
 
 
 class RequestIdMiddleware:

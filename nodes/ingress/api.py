@@ -1,7 +1,6 @@
 """Routes for agents and validators: registrations, heartbeats, keys and probes."""
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -294,7 +293,7 @@ def probes(request: Request) -> Response:
 def assignments(request: Request) -> Response:
     """The nodes that are due for a probe. The validator signs an empty body."""
     authenticate_sender(request._request, Validator)
-    due = [asdict(assignment) for assignment in due_assignments(at=timezone.now())]
+    due = due_assignments(at=timezone.now())
     return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": _server_time()})
 
 

@@ -1,4 +1,4 @@
-"""What machines post takes a short way through the middleware. Its answers and metrics are those of the long way."""
+"""What machines ask takes a short way through the middleware. Its answers and metrics are those of the long way."""
 
 import time
 import uuid
@@ -81,6 +81,10 @@ CASES: dict[str, Callable[[Machines], Answer]] = {
     "heartbeat": lambda m: m.node.send("/v1/nodes/heartbeat", m.beat()),
     "receipt": lambda m: m.node.send("/v1/receipts", signed_receipt(m.nodes[0].pk)),
     "probe": lambda m: m.validator.send("/v1/probes", m.probe()),
+    "assignments": lambda m: m.validator.get("/v1/validators/assignments"),
+    "assignments, with a query": lambda m: m.validator.get("/v1/validators/assignments?limit=1"),
+    "assignments, unsigned": lambda m: m.node.client.get("/v1/validators/assignments"),
+    "answer to no challenge": lambda m: m.node.send("/v1/nodes/challenge", {"id": str(uuid.uuid4())}),
     "dispatch": lambda m: m.gateway.send("/v1/dispatches", {"dispatches": []}),
     "registration": lambda m: m.node.client.post("/v1/nodes/register", b"{}", content_type="application/json"),
     "own request id": lambda m: m.node.send(
@@ -175,6 +179,6 @@ def test_other_methods_and_pages_take_the_long_way() -> None:
 
 
 def test_a_way_in_for_each_of_the_routes() -> None:
-    assert {resolve(path).view_name for path in INGRESS} == {
-        "api-register", "api-heartbeat", "api-probes", "api-dispatches", "api-receipts",
+    assert {resolve(path).view_name for _, path in INGRESS} == {
+        "api-register", "api-heartbeat", "api-challenge", "api-probes", "api-assignments", "api-dispatches", "api-receipts",
     }  # fmt: skip
