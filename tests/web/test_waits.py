@@ -10,7 +10,7 @@ def expressions_waited_for(source: str) -> list[str]:
     """The scripts that `wait_for_function` is given as a literal."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [
-        call.args[0].value
+        str(call.args[0].value)
         for call in calls
         if isinstance(call.func, ast.Attribute)
         and call.func.attr == "wait_for_function"

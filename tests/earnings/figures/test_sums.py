@@ -121,7 +121,7 @@ def test_every_scope_is_summed_from_the_receipts_in_it(
 ) -> None:
     """Each is read from another table of totals."""
     item = earned[0]
-    wanted = (
+    wanted: dict[str, Any] = (
         ({"org_id": item.org_id} if of_org else {})
         | ({"model": item.model} if of_model else {})
         | ({"day": item.day} if of_day else {})
