@@ -4,8 +4,8 @@ Most tests are rolled back. A test that commits (`django_db(transaction=True)`) 
 the database is dropped and created again from a copy of its first state. Django would empty all tables instead,
 which takes as long, is refused by the audit log, and deletes rows that migrations have inserted.
 
-Nothing is created again if the server has written nothing to its log meanwhile: many of these tests only read, or are
-about requests that are refused.
+Nothing is created again if no transaction has written meanwhile: many of these tests only read, or are about requests
+that are refused.
 """
 
 import os
@@ -28,31 +28,37 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         call_command("migrate", interactive=False, verbosity=0)
         copy_database(connection.settings_dict["NAME"], _AS_MIGRATED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_setup", classmethod(_note_position))
+        patch.setattr(TransactionTestCase, "_fixture_setup", classmethod(_note_writes))
         patch.setattr(TransactionTestCase, "_fixture_teardown", _make_anew)
         yield
     with django_db_blocker.unblock():
         connections.close_all()
 
 
-_position = ""
+_written_before = ""
 
 
-def _note_position(_: type[TransactionTestCase]) -> None:
-    global _position
-    _position = log_position()
+def _note_writes(_: type[TransactionTestCase]) -> None:
+    global _written_before
+    _written_before = writes()
 
 
 def _make_anew(_: TransactionTestCase) -> None:
-    if log_position() != _position:
+    if writes() != _written_before:
         copy_database(_AS_MIGRATED, connection.settings_dict["NAME"])
 
 
-def log_position() -> str:
-    """Where the next change of any database of the server goes in its write-ahead log."""
+def writes() -> str:
+    """Differs after each transaction that writes to any database of the server, and while one is at it.
+
+    Such a transaction gets the next number. Those that only read get none.
+    """
     with _administration() as server:
-        ((found,),) = server.execute("SELECT pg_current_wal_insert_lsn()::text").fetchall()
-    return str(found)
+        ((found,),) = server.execute(
+            "SELECT concat_ws(' ', pg_snapshot_xmax(pg_current_snapshot()), min(backend_xid::text))"
+            " FROM pg_stat_activity"
+        ).fetchall()
+    return found
 
 
 def copy_database(source: str, target: str) -> None:
