@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import redis
 
-from bench import cases, consoles
+from bench import cases, consoles, searches
 from bench.measuring import RoleClients, Times, measure, measure_together, note
 from bench.report import BenchReport
 from bench.scrolling import scroll
@@ -27,6 +27,7 @@ from jatevo.local.steps import Steps
 
 CLIENTS = 4
 EARNINGS_ROUNDS = 20  # the fewest of which a p95 leaves one out
+SEARCH_ROUNDS = 3  # of some hundred searches each
 
 START = {False: consoles.one_machine, True: consoles.services}
 
@@ -77,6 +78,11 @@ def _options() -> argparse.Namespace:
         help="with --earnings: measure over what an earlier run has accrued",
     )
     parser.add_argument(
+        "--searches",
+        action="store_true",
+        help="instead: measure the searches of receipts over those of the home (bench.load --signed-days)",
+    )
+    parser.add_argument(
         "--scroll",
         type=int,
         default=0,
@@ -106,7 +112,9 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
             url = running.enter_context(consoles.clickhouse(home))
             env |= {"CLICKHOUSE_URL": url, "JATEVO_EMBEDDED": "0", "JATEVO_STATIC_ROOT": str(home / "static")}
         _fill(env, options, report, steps)
-        if options.earnings and options.only_pages:
+        if options.searches:
+            report.facts["receipts"] = "those of the home"
+        elif options.earnings and options.only_pages:
             report.facts["receipts"] = "as an earlier run accrued them"
         elif options.earnings:
             _accrue(env, options, report, steps)
@@ -120,7 +128,9 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
         with steps.step("The console starts"):
             base = running.enter_context(START[options.services](env, home / "logs" / "bench.log"))
         logins = json.loads((home / "credentials.json").read_text())
-        measured = _measure_earnings if options.earnings else _measure
+        measured = (
+            _measure_searches if options.searches else _measure_earnings if options.earnings else _measure
+        )
         measured(base, logins, env, options, report, steps)
     return report
 
@@ -144,6 +154,82 @@ def _accrue(env: dict[str, str], options: argparse.Namespace, report: BenchRepor
             stdout=subprocess.PIPE,
         ).stdout
     report.facts |= {name: str(value) for name, value in json.loads(said.splitlines()[-1]).items()}
+
+
+def _wait_until_searchable(env: dict[str, str], report: BenchReport, steps: Steps) -> None:
+    """Until the worker has copied all receipts and their verdicts to ClickHouse."""
+    begun, said = time.monotonic(), 0.0
+    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as database:
+        while row := database.execute(
+            "SELECT filled, until_at FROM metrics_receiptgap UNION ALL"
+            " SELECT last_id, created_at FROM earnings_verdictstodeliver LIMIT 1"
+        ).fetchone():
+            if time.monotonic() - said > 60:
+                said = time.monotonic()
+                steps.say(f"the search of receipts is filled: {row[0]:,}, at {row[1]:%F}")
+            time.sleep(1)
+    report.facts["the search of receipts was filled in, s"] = f"{time.monotonic() - begun:.0f}"
+
+
+def _measure_searches(
+    base: str,
+    logins: dict[str, dict[str, str]],
+    env: dict[str, str],
+    options: argparse.Namespace,
+    report: BenchReport,
+    steps: Steps,
+) -> None:
+    draw = random.Random(options.seed)  # noqa: S311
+    me = RoleClients(base, logins)
+    rounds = 2 if options.quick else SEARCH_ROUNDS
+    with psycopg.connect(env["DATABASE_URL"]) as database:
+        ((org, nodes),) = database.execute(
+            "SELECT org_id::text, (SELECT count(*) FROM nodes_node n WHERE n.org_id = u.org_id) FROM accounts_user u"
+            " WHERE email = %s",
+            [logins["operator"]["email"]],
+        ).fetchall()
+        report.facts["nodes of the operator"] = str(nodes)
+        values = {"admin": searches.values_of(database, None), "operator": searches.values_of(database, org)}
+        lookups = searches.lookups(database)
+    with steps.step("The search of receipts is filled"):
+        _wait_until_searchable(env, report, steps)
+    with steps.step("Finding the hundredth pages"):
+        pages = [case for role in values for case in searches.pages(me, values[role], role, draw, steps.say)]
+    with steps.step("First and hundredth pages, lookups"):
+        measure(me, [cases.yardstick(), *lookups, *pages], rounds=1, draw=draw)
+        asked = [*pages, *lookups, *[cases.yardstick()] * 20]
+        report.add(measure(me, asked, rounds=rounds, draw=draw, say=steps.say))
+    for group, limit_ms in (
+        ("totals, cold", searches.TOTALS_COLD_MS),
+        ("totals, warm", searches.TOTALS_WARM_MS),
+    ):
+        asked = [
+            case
+            for role in values
+            for case in searches.totals(values[role], role, draw, limit_ms=limit_ms, group=group)
+        ]
+        with steps.step(group.capitalize()), redis.Redis.from_url(env["REDIS_URL"]) as cache:
+            report.add(_totals(me, asked, rounds, cache if "cold" in group else None))
+    me.close()
+    if options.scroll:
+        with steps.step(f"Scrolling over {options.scroll:,} receipts"):
+            report.facts |= scroll(base, logins["admin"], options.scroll, say=steps.say)
+    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
+
+
+def _totals(visitors: RoleClients, asked: list[cases.Case], rounds: int, cache: redis.Redis | None) -> Times:
+    """Each of the totals several times: with an empty cache, or straight after the same question."""
+    times = Times()
+    for case in asked * rounds:
+        if cache is not None:
+            cache.flushall()
+        else:
+            visitors.ask(case)
+        milliseconds, answer = visitors.ask(case)
+        note(times, case, milliseconds, answer)
+        if not searches.is_whole(answer.text):
+            times.failures.append(f"{case.path} as {case.role}: no figures in time")
+    return times
 
 
 def _measure_earnings(
