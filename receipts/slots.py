@@ -86,6 +86,9 @@ class PaymentFeed(Protocol):
         They count as delivered once the transaction commits. Nobody else gets them meanwhile.
         """
 
+    def forget(self) -> None:
+        """Counts all verdicts recorded so far as delivered, since each receipt will be read again, with `of`."""
+
     def waiting_since(self) -> datetime | None:
         """When the oldest verdict that was not delivered yet was recorded, or a moment before."""
 

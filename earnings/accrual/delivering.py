@@ -18,6 +18,10 @@ DELETE FROM earnings_verdictstodeliver WHERE id = (
     SELECT id FROM earnings_verdictstodeliver ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING days, first_id, last_id
 """
+# without those that are being delivered
+_FORGET = """
+DELETE FROM earnings_verdictstodeliver WHERE id IN (SELECT id FROM earnings_verdictstodeliver FOR UPDATE SKIP LOCKED)
+"""
 # OFFSET 0 makes the database look each item up, since new partitions have no statistics yet
 _TAKEN = """
 SELECT v.receipt_id, i.accepted_at, v.state, i.fee_usd, v.id
@@ -52,6 +56,11 @@ class Verdicts:
             days, first, last = row
             cursor.execute(_TAKEN, {"days": days, "first": first, "last": last})
             return [JudgedReceipt(*record) for record in cursor.fetchall()]
+
+    def forget(self) -> None:
+        """Before all receipts are filled again: they are read with the verdicts that hold then."""
+        with connection.cursor() as cursor:
+            cursor.execute(_FORGET)
 
     def waiting_since(self) -> datetime | None:
         """The start of the oldest transaction of which verdicts wait."""

@@ -21,6 +21,7 @@ from jatevo.metrics.search_rows import SEARCH_TABLE, write_search_rows
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import Transport
 from receipts.search.rows import judged_rows, of_gap
+from receipts.slots import payment_feed
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +89,8 @@ def _same_origin(store: Transport, *, at: datetime) -> bool:
 def _note_everything(*, at: datetime) -> uuid.UUID:
     """All receipts until a moment from now as one gap, under a new origin. Later ones come by their facts."""
     origin = uuid.uuid4()
+    if (feed := payment_feed()) is not None:
+        feed.forget()
     ReceiptGap.objects.all().delete()
     ReceiptGap.objects.create(first_at=_BEGINNING, until_at=at + _JUST_NOW)
     SearchOrigin.objects.update_or_create(pk=1, defaults={"origin": origin, "noted_at": at})

@@ -11,7 +11,7 @@ from jatevo.accounts.models import Role
 from jatevo.metrics.store import Store
 from nodes.actions import suspect
 from receipts.models import Receipt
-from receipts.search.filling import fill
+from receipts.search.filling import fill, rebuild
 from receipts.search.verdicts import deliver_verdicts
 from tests.earnings.accrual.test_accrue import active_node, receipt
 from tests.earnings.rows import make_rate
@@ -77,3 +77,16 @@ def test_verdicts_are_delivered_after_their_receipts_are_gone(chdb_store: Store)
     assert deliver_verdicts(store=chdb_store) == 1
     assert in_the_search(chdb_store) == {}
     assert not VerdictsToDeliver.objects.exists()
+
+
+def test_before_all_are_filled_again_no_verdict_need_be_delivered(chdb_store: Store) -> None:
+    make_rate()
+    node = active_node("node-a", since=WORK - timedelta(days=40))
+    receipt(node, WORK, request_id="r_one")
+    at = WORK + timedelta(hours=3)
+    accrue_all(at=at)
+    assert VerdictsToDeliver.objects.exists()
+    rebuild(at=at)
+    assert not VerdictsToDeliver.objects.exists()
+    fill(at=at, store=chdb_store)
+    assert in_the_search(chdb_store) == as_judged() and as_judged()["r_one"][0] == "payable"

@@ -53,6 +53,9 @@ class Feed:
     def take(self) -> list[JudgedReceipt] | None:
         return self.queue.pop(0) if self.queue else None
 
+    def forget(self) -> None:
+        self.queue.clear()
+
     def waiting_since(self) -> datetime | None:
         return NOW - timedelta(minutes=3) if self.queue else None
 
