@@ -16,6 +16,8 @@ from jatevo.wire.names import normal_model
 from jatevo.wire.schema import RequestOutcome
 
 SEARCH_TABLE = "receipt_search"
+HALF_BITS = 32
+_LOW = 2**HALF_BITS - 1
 _MOST_AT_ONCE = 20_000
 # ClickHouse refuses an insert into more than 100 partitions, which are months here.
 _MOST_SECONDS_AT_ONCE = 1000 * 86_400
@@ -55,9 +57,31 @@ class SearchRow:
     fee_usd: Decimal = Decimal(0)
     version: int = 0
 
+    @property
+    def tokens_input_low(self) -> int:
+        return self.tokens_input & _LOW
 
-SEARCH_COLUMNS = tuple(field.name for field in fields(SearchRow))
-cells_of = attrgetter(*SEARCH_COLUMNS)
+    @property
+    def tokens_input_high(self) -> int:
+        return self.tokens_input >> HALF_BITS
+
+    @property
+    def tokens_output_low(self) -> int:
+        return self.tokens_output & _LOW
+
+    @property
+    def tokens_output_high(self) -> int:
+        return self.tokens_output >> HALF_BITS
+
+
+SEARCH_FIELDS = tuple(field.name for field in fields(SearchRow))
+IN_HALVES = ("tokens_input", "tokens_output")
+_COLUMNS = tuple(
+    column
+    for name in SEARCH_FIELDS
+    for column in ((f"{name}_low", f"{name}_high") if name in IN_HALVES else (name,))
+)
+cells_of = attrgetter(*_COLUMNS)
 
 
 def row_of(fact: ReceiptFact) -> SearchRow | None:
@@ -97,7 +121,7 @@ def write_search_rows(store: Transport, rows: Sequence[SearchRow]) -> None:
     for first in range(0, len(ordered), _MOST_AT_ONCE):
         some = ordered[first : first + _MOST_AT_ONCE]
         for months in _of_few_months(some):
-            store.insert(SEARCH_TABLE, SEARCH_COLUMNS, [cells_of(row) for row in months])
+            store.insert(SEARCH_TABLE, _COLUMNS, [cells_of(row) for row in months])
 
 
 def _of_few_months(rows: Sequence[SearchRow]) -> Iterator[list[SearchRow]]:

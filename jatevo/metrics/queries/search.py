@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from jatevo.metrics.queries.sql_text import joined
-from jatevo.metrics.search_rows import SEARCH_COLUMNS, SearchRow
+from jatevo.metrics.search_rows import HALF_BITS, IN_HALVES, SEARCH_FIELDS, SearchRow
 from jatevo.metrics.transport import Param, Transport
 
-_LOW_BITS = 32
 _NAMED = ("outcome", "signed_with", "payment")
 
 
@@ -67,11 +66,8 @@ class SearchSums:
         )
 
 
-# Sums of 64 bits would overflow for receipts that state absurd counts, so the halves are added up on their own.
-_HALVES = ", ".join(
-    f"sum(bitAnd({column}, {2**_LOW_BITS - 1})), sum(bitShiftRight({column}, {_LOW_BITS}))"
-    for column in ("tokens_input", "tokens_output")
-)
+# The halves are added up on their own: some thousand receipts that state absurd counts overflow 64 bits.
+_HALVES = ", ".join(f"sum({name}_low), sum({name}_high)" for name in IN_HALVES)
 _SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms), sum(fee_usd)"
 
 
@@ -87,12 +83,7 @@ def note_search_origin(store: Transport, origin: str, *, at: datetime) -> None:
 
 def search_rows_between(store: Transport, first: datetime, until: datetime) -> list[SearchRow]:
     """The rows that count of receipts accepted from `first` until `until`, which are whole seconds."""
-    columns = ", ".join(
-        {"accepted_at": "toUInt32(accepted_at)"}.get(
-            name, name if name not in _NAMED else f"toString({name})"
-        )
-        for name in SEARCH_COLUMNS
-    )
+    columns = ", ".join(map(_read, SEARCH_FIELDS))
     rows = store.execute(
         joined(
             *("SELECT", columns, "FROM receipt_search FINAL"),
@@ -100,7 +91,16 @@ def search_rows_between(store: Transport, first: datetime, until: datetime) -> l
         ),
         {"first": first, "until": until},
     )
-    return [SearchRow(**dict(zip(SEARCH_COLUMNS, row, strict=True))) for row in rows]
+    return [SearchRow(**dict(zip(SEARCH_FIELDS, row, strict=True))) for row in rows]
+
+
+def _read(name: str) -> str:
+    """The expression for a field of SearchRow."""
+    if name == "accepted_at":
+        return "toUInt32(accepted_at)"
+    if name in IN_HALVES:
+        return f"bitOr(bitShiftLeft(toUInt64({name}_high), {HALF_BITS}), toUInt64({name}_low))"
+    return f"toString({name})" if name in _NAMED else name
 
 
 def first_accepted(store: Transport, conditions: SearchConditions) -> datetime | None:
@@ -182,8 +182,8 @@ def _sums(
 ) -> SearchSums:
     return SearchSums(
         receipts,
-        (input_high << _LOW_BITS) + input_low,
-        (output_high << _LOW_BITS) + output_low,
+        (input_high << HALF_BITS) + input_low,
+        (output_high << HALF_BITS) + output_low,
         cache_hits,
         failures,
         p95_ms_sum,

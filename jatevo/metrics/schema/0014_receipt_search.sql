@@ -2,7 +2,8 @@
 -- for a receipt the one with the highest version stands: 0 before it is judged, then the id of its newest verdict.
 -- Only payment, fee and version differ between them, so conditions on other columns may be in PREWHERE.
 -- `accepted_at` has whole seconds here, and `micros` the rest of PostgreSQL's. `org_id` is empty where acceptance
--- did not record it. No slow compression: sums over all receipts read every one of these columns but a few.
+-- did not record it. No slow compression: sums over all receipts read every one of these columns but a few. Token
+-- counts are in halves of 32 bits: sums of whole ones could overflow, and the upper halves are nearly always 0.
 CREATE TABLE IF NOT EXISTS receipt_search
 (
     accepted_at DateTime('UTC'),
@@ -13,8 +14,10 @@ CREATE TABLE IF NOT EXISTS receipt_search
     org_id String,
     region String,
     model String,
-    tokens_input UInt64,
-    tokens_output UInt64,
+    tokens_input_low UInt32,
+    tokens_input_high UInt32,
+    tokens_output_low UInt32,
+    tokens_output_high UInt32,
     p95_ms Float64,
     hedged UInt8,
     cache_hit UInt8,

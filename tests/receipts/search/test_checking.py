@@ -57,7 +57,7 @@ def test_what_differs_is_named_and_repaired(receipts: list[Receipt], chdb_store:
     wrong, missing = receipts[2], receipts[5]
     chdb_store.execute(
         "INSERT INTO receipt_search SELECT accepted_at, id, micros, node_id, request_id, org_id, region, model,"
-        " tokens_input + 1, tokens_output, p95_ms, hedged, cache_hit, outcome, signed_with, payment, fee_usd, version"
+        " tokens_input_low + 1, tokens_input_high, tokens_output_low, tokens_output_high, p95_ms, hedged, cache_hit, outcome, signed_with, payment, fee_usd, version"
         " FROM receipt_search WHERE id = {id}",
         {"id": wrong.id},
     )

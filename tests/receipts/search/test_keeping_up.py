@@ -32,7 +32,7 @@ __all__ = ["clickhouse_server", "native_migrated", "store"]
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 10, 12, 0, 0, 250_000, tzinfo=UTC)
 COLUMNS = (
-    "accepted_at, id, micros, node_id, request_id, org_id, region, model, tokens_input, tokens_output, p95_ms, hedged,"
+    "accepted_at, id, micros, node_id, request_id, org_id, region, model, tokens_input_low, tokens_output_low, p95_ms, hedged,"
     " cache_hit, toString(outcome), toString(signed_with), toString(payment), fee_usd, version"
 )
 
