@@ -111,7 +111,12 @@ class CalledAs:
                 name = f"HTTP_{header.upper().replace('-', '_')}"
                 if name not in _FILLED or name in to_fill:
                     environ[name] = value
-        return self._application(environ, start_response)
+        answer = self._application(environ, start_response)
+        try:
+            return [b"".join(answer)]
+        finally:
+            # werkzeug does not, and the console would keep the request's connection to PostgreSQL
+            answer.close()
 
 
 _FILLED = {"HTTP_AUTHORIZATION", "HTTP_WEBHOOK_SIGNATURE"}
