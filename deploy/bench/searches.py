@@ -120,7 +120,7 @@ def _far(visitors: RoleClients, role: str, parameters: Mapping[str, str]) -> str
     """The cursor of the hundredth page. '' if there are fewer."""
     cursor, left = "", PER_PAGE * (FAR_PAGE - 1)
     while left:
-        limit = min(left, 500)
+        limit = min(left, 100)
         more = {"cursor": cursor} if cursor else {}
         path = _url("/v1/receipts", {**parameters, **more, "limit": str(limit)})
         _, answer = visitors.ask(Case("", "", path, role))
