@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from django.db.models import Count, Q, Sum
 
@@ -12,6 +13,9 @@ from receipts.models import ReceiptQuerySet
 from receipts.search.as_of import completeness
 from receipts.search.conditions import MatchesNothing, conditions_of
 from receipts.search.totals import read_sums
+
+# A script can wait longer than a page. PostgreSQL would take longer still, or give up.
+WAIT_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def aggregates_of(search: ReceiptFilter, user: object, *, at: datetime) -> Aggre
     newer = search.qs.filter(accepted_at__gte=complete.as_of)
     try:
         conditions = conditions_of(search, user)
-        settled = patiently(lambda: read_sums(conditions, complete))
+        settled = patiently(lambda: read_sums(conditions, complete), WAIT_SECONDS)
     except MatchesNothing:
         return _sums(newer).aggregates
     except MetricsError:

@@ -17,7 +17,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed, api_permission
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found, unauthenticated
 from jatevo.web.openapi import CURSOR, LIMIT, NODE, either, moment_parameter, text_parameter
-from jatevo.web.paging import keyset_page, parse_limit
+from jatevo.web.paging import parse_limit
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
@@ -28,6 +28,7 @@ from receipts.aggregates import aggregates_of
 from receipts.filters import SHA256_PATTERN, ReceiptFilter, SigningKey
 from receipts.models import Receipt
 from receipts.openapi import ALREADY_OR_BATCH, MOST_IN_A_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
+from receipts.search.finding import find_page, page_after
 from receipts.serializers import AggregatesAnswer, ReceiptDetail, ReceiptLine
 from receipts.slots import PAYMENT_STATES, payments
 from receipts.verify import verify
@@ -179,17 +180,14 @@ def _list(request: Request) -> Response:
             "Some parameters are invalid.",
             [FieldProblem(field, str(text)) for field, texts in chosen.errors.items() for text in texts],
         )
-    page = keyset_page(
-        chosen.qs,
-        cursor=request.query_params.get("cursor"),
-        limit=parse_limit(request.query_params.get("limit")),
-        fields=["-accepted_at", "-id"],
-    )
+    now, limit = timezone.now(), parse_limit(request.query_params.get("limit"))
+    wanted = page_after(chosen.qs, request.query_params.get("cursor"), limit=limit)
+    page = find_page(chosen.qs, wanted, chosen, user, at=now)
     return Response(
         {
             "results": ReceiptLine(page.rows, many=True, context={"payments": payments(page.rows)}).data,
             "next": page.next,
-            "aggregates": asdict(aggregates_of(chosen, user, at=timezone.now())),
+            "aggregates": asdict(aggregates_of(chosen, user, at=now)),
         }
     )
 

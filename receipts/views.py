@@ -18,7 +18,7 @@ from jatevo.accounts.permissions import Permission, allowed, require
 from jatevo.flags.registry import Flag, enabled
 from jatevo.web.errors import ApiError
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
-from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page, page_before
+from jatevo.web.paging import KeysetPage, page_before
 from jatevo.wire.keys import public_key_text
 from nodes.models import Node
 from receipts.by_file import look_up, look_up_hash
@@ -31,7 +31,7 @@ from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
 from receipts.ranges import absolute, preset_links, with_changes, zoomed_out
 from receipts.refused.counts import recent_refusals
 from receipts.saved_views import views_of
-from receipts.search.finding import PageWanted, find_page
+from receipts.search.finding import NEWEST_FIRST, PageWanted, find_page, page_after, position_of
 from receipts.search.pages import POLL_SECONDS as TOTALS_POLL_SECONDS
 from receipts.search.pages import totals_url
 from receipts.slots import PaymentState, payments
@@ -42,7 +42,6 @@ PER_PAGE = 25
 MOST_OTHERS = 10
 MOST_SEARCHED = 64  # characters that the search of the node list takes
 POLL_SECONDS = 1  # a receipt is to be on the screen within two seconds of its post
-NEWEST_FIRST = ("-accepted_at", "-id")
 _FRAGMENTS = {"receipts-list": "rows", "receipts-found": "found"}
 
 
@@ -171,17 +170,17 @@ def _found(
 ) -> KeysetPage[Receipt]:
     """Raises ApiError for a cursor that is none of ours."""
 
-    def read(receipts: ReceiptQuerySet) -> KeysetPage[Receipt]:
-        if before:
-            return page_before(receipts, cursor=before, limit=PER_PAGE, fields=NEWEST_FIRST)
-        return keyset_page(receipts, cursor=cursor, limit=PER_PAGE, fields=NEWEST_FIRST)
-
+    wanted = _page_before(slim, before) if before else page_after(slim, cursor, limit=PER_PAGE)
     if search.problems:
-        return read(slim)
-    given = before or cursor
-    position = tuple(cursor_keys(slim, given, ("accepted_at", "id"))) if given else None
-    wanted = PageWanted(read, PER_PAGE, position, backwards=bool(before))
+        return wanted.read(slim)
     return find_page(slim, wanted, search, request.user, at=at)
+
+
+def _page_before(slim: ReceiptQuerySet, cursor: str) -> PageWanted:
+    def read(receipts: ReceiptQuerySet) -> KeysetPage[Receipt]:
+        return page_before(receipts, cursor=cursor, limit=PER_PAGE, fields=NEWEST_FIRST)
+
+    return PageWanted(read, PER_PAGE, position_of(slim, cursor), backwards=True)
 
 
 def _with_payment(receipts: Sequence[Receipt]) -> list[tuple[Receipt, PaymentState]]:

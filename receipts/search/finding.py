@@ -16,7 +16,7 @@ from django.db.models import Q
 from jatevo.metrics.patience import patiently
 from jatevo.metrics.queries import SearchConditions, search_positions
 from jatevo.metrics.transport import MetricsError
-from jatevo.web.paging import KeysetPage
+from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
 from receipts.filters import ReceiptFilter
 from receipts.models import Receipt, ReceiptQuerySet
@@ -29,6 +29,8 @@ QUICK_SECONDS: Final = 0.1
 KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for every second
 # PostgreSQL has an index that leads to these at once, or they only cut the range.
 _INDEXED: Final = frozenset({"node_id", "sha256", "from", "to"})
+
+NEWEST_FIRST: Final = ("-accepted_at", "-id")
 
 log = structlog.get_logger(__name__)
 Position = tuple[datetime, int]
@@ -43,6 +45,21 @@ class PageWanted:
     limit: int
     position: Position | None = None
     backwards: bool = False
+
+
+def page_after(found: ReceiptQuerySet, cursor: str | None, *, limit: int) -> PageWanted:
+    """The page after a cursor, or the first one. Raises ApiError 422 for a cursor that is none of ours."""
+
+    def read(receipts: ReceiptQuerySet) -> Page:
+        return keyset_page(receipts, cursor=cursor, limit=limit, fields=NEWEST_FIRST)
+
+    return PageWanted(read, limit, position_of(found, cursor) if cursor else None)
+
+
+def position_of(found: ReceiptQuerySet, cursor: str) -> Position:
+    """Where a cursor stands. Raises ApiError 422 for one that is none of ours."""
+    accepted_at, id = cursor_keys(found, cursor, ("accepted_at", "id"))
+    return accepted_at, id
 
 
 def find_page(

@@ -135,3 +135,19 @@ def test_without_clickhouse_postgresql_finds_the_page(
     monkeypatch.setattr(totals, "get_store", Down)
     assert page_of(browser, {"hedged": "false"})[0] == expected[:3]
     assert impatient == ["given up", "given up"]
+
+
+def test_the_api_lists_the_same_receipts_page_by_page(chdb_store: Store, impatient: list[str]) -> None:
+    SearchScene(11, now=NOW - timedelta(minutes=1), receipts=30, span=timedelta(minutes=5))
+    fill(at=NOW, store=chdb_store)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    expected = Receipt.objects.filter(hedged=False).order_by("-accepted_at", "-id")
+    listed: list[str] = []
+    cursor: str | None = None
+    while cursor or not listed:
+        more = {"cursor": cursor} if cursor else {}
+        answer = browser.get("/v1/receipts", {"hedged": "false", "limit": "4", **more}).json()
+        listed += [each["request_id"] for each in answer["results"]]
+        cursor = answer["next"]
+    assert listed == [receipt.request_id for receipt in expected]
+    assert impatient == ["found"] * (-(-len(listed) // 4))
