@@ -194,7 +194,12 @@ def _measure_searches(
     with steps.step("The search of receipts is filled"):
         _wait_until_searchable(env, report, steps)
     with steps.step("Finding the hundredth pages"):
-        pages = [case for role in values for case in searches.pages(me, values[role], role, draw, steps.say)]
+        far = 6 if options.quick else 30
+        pages = [
+            case
+            for role in values
+            for case in searches.pages(me, values[role], role, draw, steps.say, far=far)
+        ]
     with steps.step("First and hundredth pages, lookups"):
         measure(me, [cases.yardstick(), *lookups, *pages], rounds=1, draw=draw)
         asked = [*pages, *lookups, *[cases.yardstick()] * 20]

@@ -16,7 +16,7 @@ from bench.cases import LIST_MS, Case
 from bench.measuring import RoleClients
 
 TOTALS_COLD_MS, TOTALS_WARM_MS, LOOKUP_MS = 300.0, 50.0, 10.0
-FAR_PAGE, FAR_PAIRS = 100, 10
+FAR_PAGE = 100
 ROLES = ("admin", "operator")
 _NEXT = re.compile(r'rel="next"[^>]*[?&;]cursor=([\w=-]+)|[?&;]cursor=([\w=-]+)[^>]*rel="next"')
 _NOT_YET = ("does not answer", "are being prepared")
@@ -75,20 +75,26 @@ def searches(values: Values, draw: random.Random) -> Iterator[tuple[str, dict[st
 
 
 def pages(
-    visitors: RoleClients, values: Values, role: str, draw: random.Random, say: Callable[[str], None]
+    visitors: RoleClients,
+    values: Values,
+    role: str,
+    draw: random.Random,
+    say: Callable[[str], None],
+    *,
+    far: int,
 ) -> list[Case]:
-    """The first page of each search, and the hundredth of some, where there is one."""
+    """The first page of each search, and the hundredth of `far` of them, where there is one.
+
+    A hundred requests lead to each hundredth page.
+    """
     asked = list(searches(values, draw))
-    pairs = [each for each in asked if each[0] == "two filters"]
-    far_pairs = draw.sample(pairs, FAR_PAIRS)  # a hundred requests lead to each
+    far_of = draw.sample(asked, far)
     found = []
     for each in asked:
         group, parameters = each
         name = f"{group}, {role}"
         found.append(Case("first page", name, _url("/receipts/", parameters), role, LIST_MS))
-        if each in pairs and each not in far_pairs:
-            continue
-        if cursor := _far(visitors, role, parameters):
+        if each in far_of and (cursor := _far(visitors, role, parameters)):
             far = _url("/receipts/", {**parameters, "cursor": cursor})
             found.append(Case("hundredth page", name, far, role, LIST_MS))
     say(f"{len(found)} pages as {role}")
