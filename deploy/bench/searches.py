@@ -95,8 +95,8 @@ def pages(
         name = f"{group}, {role}"
         found.append(Case("first page", name, _url("/receipts/", parameters), role, LIST_MS))
         if each in far_of and (cursor := _far(visitors, role, parameters)):
-            far = _url("/receipts/", {**parameters, "cursor": cursor})
-            found.append(Case("hundredth page", name, far, role, LIST_MS))
+            page = _url("/receipts/", {**parameters, "cursor": cursor})
+            found.append(Case("hundredth page", name, page, role, LIST_MS))
     say(f"{len(found)} pages as {role}")
     return found
 
