@@ -3,6 +3,8 @@
 // first page always stays: a refresh compares its rows with the newest ones (held.js).
 
 const NEAR_PX = 800;
+const AGAIN_MS = 3000; // after a page that could not be had; twice as long each time, up to
+const MOST_MS = 60000;
 const MOST_PAGES = 8; // besides the first
 
 const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
@@ -33,6 +35,7 @@ class Pages {
     this.from = 1;
     this.to = 0;
     this.settling = false;
+    this.failures = 0;
     this.last = Promise.resolve();
   }
 
@@ -74,6 +77,10 @@ class Pages {
     } finally {
       this.settling = false;
     }
+    // nobody can scroll on from the end, so nothing else would ask again
+    clearTimeout(this.timer);
+    const again = () => pagesOf(this.part.querySelector("[data-list]"))?.settle();
+    if (this.failures) this.timer = setTimeout(again, Math.min(AGAIN_MS * 2 ** (this.failures - 1), MOST_MS));
   }
 
   /** Adds a page that is missing near the visible rows. Whether there was one. */
@@ -240,15 +247,21 @@ class Pages {
       answer = await fetch(url, { headers: { "HX-Request": "true", "HX-Target": this.part.id } });
       if (!answer.ok || answer.redirected) {
         if (navigates) location.assign(url);
+        this.failures = answer.status === 401 ? 0 : this.failures + 1; // whoever is signed out need not ask
         return null;
       }
+      this.failures = 0;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!this.current()) return null; // refreshed meanwhile
+      if (!this.current()) {
+        this.failures = 1; // refreshed meanwhile
+        return null;
+      }
       const rows = rowsOf(page).filter((row) => !this.row(row.id));
       const onward = { next: page.querySelector(LINKS.next), prev: page.querySelector(LINKS.prev) };
       return { rows, onward, page: rows.length ? { url, first: rows[0].id, last: rows.at(-1).id, height: 0 } : {} };
     } catch {
-      return null; // as of a network that is down; the link is still there
+      this.failures += 1; // as of a network that is down; the link is still there
+      return null;
     }
   }
 }

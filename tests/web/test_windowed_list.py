@@ -191,3 +191,13 @@ def test_a_page_that_cannot_be_had_is_asked_for_again(page: Page, invented: Inve
     assert len(in_document(page)) == PER_PAGE
     scroll_to(page, 3 * ROW_PX)
     page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
+
+
+def test_at_the_end_a_page_that_could_not_be_had_comes_without_a_scroll(
+    page: Page, invented: InventedList
+) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    page.route("**/rows?cursor=25", lambda route: route.fulfill(status=503), times=2)
+    scroll_to(page, 10**7)
+    page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
+    assert in_document(page)[: PER_PAGE + 1] == list(range(PER_PAGE + 1))
