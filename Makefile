@@ -12,8 +12,8 @@ PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores
 # mypy's Django plugin loads the settings, which insist on secrets.
 FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-# How many processes share the tests. One more than there are cores, because tests in a browser wait half of their time.
-WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# How many processes share the tests: a number, or as many as the machine has cores. One more gains nothing.
+WORKERS := logical
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here
