@@ -1,11 +1,11 @@
 """Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows."""
 
-import shutil
 from collections.abc import Callable
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+from tests import chromium
+
 SLOW_MS = 50
 FIRST_ROWS = 2000  # after which the document has all that it ever has at once
 STEP_ROWS = 10_000
@@ -37,9 +37,8 @@ _BEGIN = """() => {
 
 def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], None]) -> dict[str, str]:
     """Signs in, scrolls the list over so many rows, and returns what was measured, in words."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=chromium.path(), args=list(chromium.ARGUMENTS))
         try:
             page = browser.new_page(base_url=base, viewport={"width": 1440, "height": 900})
             page.goto("/login/")
