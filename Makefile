@@ -12,7 +12,7 @@ PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores
 # mypy's Django plugin loads the settings, which insist on secrets.
 FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-# How many processes share the tests: a number, or as many as the machine has cores. One more gains nothing.
+# How many processes share the tests: a number, or as many as the machine has cores.
 WORKERS := logical
 DJADE_FILES = find templates -name '*.html' -print0
 
