@@ -3,7 +3,7 @@
 import shutil
 from typing import Final
 
-# In this order. The first has the same engine and takes half as long to start and to open a window.
+# In this order. The first has the same engine, and pages take a third less time in it.
 NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 ARGUMENTS: Final = (
     "--no-sandbox",

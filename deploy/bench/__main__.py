@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="ROWS",
-        help="with --earnings: afterwards scroll so many rows of the list of receipts in chromium",
+        help="with --earnings or --searches: afterwards scroll so many rows of the list of receipts in chromium",
     )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()
@@ -132,6 +132,10 @@ def _bench(home: Path, servers: stores.Stores, options: argparse.Namespace, step
             _measure_searches if options.searches else _measure_earnings if options.earnings else _measure
         )
         measured(base, logins, env, options, report, steps)
+        if options.scroll:
+            with steps.step(f"Scrolling over {options.scroll:,} receipts"):
+                report.facts |= scroll(base, logins["admin"], options.scroll, say=steps.say)
+        report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
     return report
 
 
@@ -216,10 +220,6 @@ def _measure_searches(
         with steps.step(group.capitalize()), redis.Redis.from_url(env["REDIS_URL"]) as cache:
             report.add(_totals(me, asked, rounds, cache if "cold" in group else None))
     me.close()
-    if options.scroll:
-        with steps.step(f"Scrolling over {options.scroll:,} receipts"):
-            report.facts |= scroll(base, logins["admin"], options.scroll, say=steps.say)
-    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
 
 def _totals(visitors: RoleClients, asked: list[cases.Case], rounds: int, cache: redis.Redis | None) -> Times:
@@ -254,10 +254,6 @@ def _measure_earnings(
         rounds = 4 if options.quick else EARNINGS_ROUNDS
         report.add(measure(me, asked, rounds=rounds, draw=draw, say=steps.say))
     me.close()
-    if options.scroll:
-        with steps.step(f"Scrolling over {options.scroll:,} receipts"):
-            report.facts |= scroll(base, logins["admin"], options.scroll, say=steps.say)
-    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
 
 def _fill(env: dict[str, str], options: argparse.Namespace, report: BenchReport, steps: Steps) -> None:
@@ -317,7 +313,6 @@ def _measure(
     report.add(busy, suffix=f", {CLIENTS} clients", judged=False)
     for visitors in everybody:
         visitors.close()
-    report.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
 
 
 def _some_nodes(env: dict[str, str], count: int, draw: random.Random) -> list[str]:

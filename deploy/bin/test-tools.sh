@@ -30,7 +30,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 fi
 
 if ! command -v chromium-headless-shell >/dev/null 2>&1; then
-    install chromium-headless-shell # a browser with windows takes twice as long
+    install chromium-headless-shell # takes less time than a browser with windows
     has_browser || install chromium # releases of Debian and others that do not have it
     has_browser || say "chromium is not installed (package chromium): the browser tests are skipped."
 fi

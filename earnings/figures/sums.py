@@ -169,12 +169,12 @@ def _of_days(scope: Scope, *keys: str) -> QuerySet[Any]:
     if scope.node_id is not None or scope.line_id is not None:
         return lines(scope)
     if scope.org_id is None and "org_id" not in keys:
-        totals: QuerySet[Any] = NetworkDayTotal.objects.order_by()
+        totals: QuerySet[Any] = NetworkDayTotal.objects.all()
     elif scope.model is None and "model" not in keys:
-        return scope.narrow(OrgDayTotal.objects.order_by(), day="day")
+        totals = OrgDayTotal.objects.all()
     else:
-        totals = DayTotal.objects.order_by()
-    return scope.narrow(totals, model="model", day="day")
+        totals = DayTotal.objects.all()
+    return scope.narrow(totals.order_by(), model="model", day="day")
 
 
 def _of_nodes(scope: Scope) -> QuerySet[Any]:

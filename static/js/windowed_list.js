@@ -85,9 +85,11 @@ class Pages {
 
   /** Adds a page that is missing near the visible rows. Whether there was one. */
   async addMissing() {
-    if (!this.current()) return false;
-    const wanted = this.missing();
-    if (wanted === null) return false;
+    const wanted = this.current() ? this.missing() : null;
+    if (wanted === null) {
+      this.failures = 0; // nothing to ask for again
+      return false;
+    }
     if (wanted === this.all.length) return this.goOn();
     return wanted === this.from - 1 || wanted === this.to + 1 ? this.fillIn(wanted) : this.jump(wanted);
   }
