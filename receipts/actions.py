@@ -1,16 +1,16 @@
 """Accepting receipts. Each is judged alone, and an accepted one is committed before the answer is 201.
 
-One SQL statement creates identity, receipt, outbox row and the entry in the queue of earnings. PostgreSQL
-therefore decides about duplicates and conflicts between concurrent posts, and a receipt is never stored in
-part. Whether a receipt is paid is not decided here: acceptance records the facts by which earnings judge.
+One SQL statement creates identities, receipts, outbox rows and the entries in the queue of earnings, for all receipts
+that came together. PostgreSQL therefore decides about duplicates and conflicts between concurrent posts, and a receipt
+is never stored in part. Whether a receipt is paid is not decided here: acceptance records the facts by which earnings
+judge.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 from django.db import connection, transaction
@@ -18,115 +18,111 @@ from django.db import connection, transaction
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import ReceiptFact, SearchFact
 from jatevo.web.postgresql.statements import fetch
-from jatevo.wire import schema, signing
-from nodes.actions import find_fraud
-from nodes.ingress.authentication import KeySpan, NodeCaller
+from jatevo.wire import schema
+from nodes.actions import TokenEnded, find_fraud
+from nodes.ingress.authentication import NodeCaller
 from nodes.models import FraudCause
+from receipts.judging import Posted, Ruling, Sound, Verdict, judge
 from receipts.models import ReceiptIdentity, RefusalReason
 from receipts.refused.recording import Refusal, keep, try_to_keep
 
-CLOCK_GRACE_SECONDS: Final = 300.0  # a key that was just replaced may still sign requests that were under way
-
-
-class Ruling(StrEnum):
-    """The outcome for a posted receipt."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CONFLICT = "receipt_conflict"
-    INVALID = "invalid_request"
-    MISMATCH = "node_mismatch"
-    FORGED = "invalid_signature"
-
 
 @dataclass(frozen=True)
-class Posted:
-    """A receipt as posted: the exact bytes, and their value as strict JSON."""
+class Post:
+    """What one request of a node posted."""
 
-    raw: bytes
-    payload: Any
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The ruling on one posted receipt. `problems` lists the fields that are wrong."""
-
-    request_id: str
-    ruling: Ruling
-    problems: tuple[schema.FieldError, ...] = ()
+    caller: NodeCaller
+    posted: Sequence[Posted]
 
 
-@dataclass(frozen=True)
-class _Sound:
-    """A receipt whose fields and signature are valid."""
+def accept(*, posts: Sequence[Post], at: datetime) -> list[list[Verdict] | Exception]:
+    """Judges the receipts of each post and stores the valid ones, all in one statement.
 
-    posted: Posted
-    sha256: bytes
-    key: KeySpan
-
-
-def accept(*, caller: NodeCaller, posted: Sequence[Posted], at: datetime) -> list[Verdict]:
-    """Judges the receipts that a node posted and stores the valid ones. Returns verdicts in the order given.
+    Returns the verdicts of each post, in the order given. TokenEnded stands for a post whose token has ended, and
+    another exception for a failure that concerns this post alone. Raises if nothing was stored.
 
     A receipt that no key of the node has signed is kept as evidence and opens a finding of fraud. This
     happens in its own transaction, so that a later failure does not undo it. Other refused receipts are kept
     last, once the answer is certain.
     """
-    verdicts: list[Verdict | None] = [None] * len(posted)
-    sound: dict[int, _Sound] = {}
-    for number, one in enumerate(posted):
-        judged = _judge(caller, one, at)
-        if isinstance(judged, _Sound):
-            sound[number] = judged
-        else:
-            verdicts[number] = judged
-    forged = [
-        posted[number] for number, judged in enumerate(verdicts) if judged and judged.ruling is Ruling.FORGED
+    judged = [[judge(post.caller, one, now=at.timestamp()) for one in post.posted] for post in posts]
+    failed = {
+        number: failure
+        for number, (post, its) in enumerate(zip(posts, judged, strict=True))
+        if (failure := _evidence_failure(post, its, at))
+    }
+    first: dict[_Identity, tuple[NodeCaller, Sound]] = {}
+    for number, (post, its) in enumerate(zip(posts, judged, strict=True)):
+        for each in its if number not in failed else ():
+            if isinstance(each, Sound):
+                first.setdefault((post.caller.node_id, each.request_id), (post.caller, each))
+    stored = _store(list(first.values()), at) if first else _Stored(set(), set())
+    return [
+        failed.get(number) or _outcome(post, its, first, stored, at)
+        for number, (post, its) in enumerate(zip(posts, judged, strict=True))
     ]
-    if forged:
-        _keep_evidence(caller, forged, at)
-    for number, ruling in _store(caller, sound, at).items():
-        verdicts[number] = Verdict(sound[number].posted.payload["request_id"], ruling)
-    ruled = [verdict for verdict in verdicts if verdict is not None]
+
+
+_Identity: TypeAlias = tuple[str, str]  # node and request
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the statement did: the nodes whose token is still good, and the new receipts."""
+
+    nodes: set[str]
+    receipts: set[_Identity]
+
+
+def _evidence_failure(post: Post, judged: Sequence[Sound | Verdict], at: datetime) -> Exception | None:
+    """Keeps the forged receipts of a post. Returns why that failed: nothing of this post is accepted then."""
+    forged = [
+        one
+        for one, verdict in zip(post.posted, judged, strict=True)
+        if isinstance(verdict, Verdict) and verdict.ruling is Ruling.FORGED
+    ]
+    try:
+        if forged:
+            _keep_evidence(post.caller, forged, at)
+    except Exception as error:
+        return error
+    return None
+
+
+def _outcome(
+    post: Post,
+    judged: Sequence[Sound | Verdict],
+    first: Mapping[_Identity, tuple[NodeCaller, Sound]],
+    stored: _Stored,
+    at: datetime,
+) -> list[Verdict] | Exception:
+    """The verdicts of a post, once its new receipts are stored."""
+    node_id = post.caller.node_id
+    sound = {number: each for number, each in enumerate(judged) if isinstance(each, Sound)}
+    if sound and node_id not in stored.nodes:
+        return TokenEnded("The node's token has just been replaced.")
+    new = {
+        number
+        for number, each in sound.items()
+        if (node_id, each.request_id) in stored.receipts and first[node_id, each.request_id][1] is each
+    }
+    known = {number: each for number, each in sound.items() if number not in new}
+    try:
+        rulings = dict.fromkeys(new, Ruling.ACCEPTED) | (_compare(post.caller, known) if known else {})
+    except Exception as error:  # the others' answers stand
+        return error
+    verdicts = [
+        Verdict(each.request_id, rulings[number]) if isinstance(each, Sound) else each
+        for number, each in enumerate(judged)
+    ]
     refused = [
         _refusal(one, verdict, sound.get(number))
-        for number, (one, verdict) in enumerate(zip(posted, ruled, strict=True))
+        for number, (one, verdict) in enumerate(zip(post.posted, verdicts, strict=True))
         if verdict.ruling in _KEPT_LAST
     ]
     if refused:
-        try_to_keep(caller.node_id, refused, at=at)
-    return ruled
-
-
-def _judge(caller: NodeCaller, posted: Posted, at: datetime) -> "_Sound | Verdict":
-    payload = posted.payload
-    if not isinstance(payload, dict):
-        return Verdict("", Ruling.INVALID, (schema.FieldError("body", "must be a JSON object"),))
-    request_id = payload.get("request_id")
-    name = request_id[:128] if isinstance(request_id, str) else ""
-    if isinstance(payload.get("node_id"), str) and payload["node_id"] != caller.node_id:
-        return Verdict(name, Ruling.MISMATCH)
-    problems = [
-        problem
-        for problem in schema.check_fields(payload, now=at.timestamp())
-        # a signature that is text of another form is an invalid signature, not an invalid field
-        if problem.field != "signature" or not isinstance(payload.get("signature"), str)
-    ]
-    if problems:
-        return Verdict(name, Ruling.INVALID, tuple(problems))
-    # A receipt is forged if no key of the node, current or former, has signed it. An agent that does not know
-    # that its key was changed still signs with the former key. Whether such a receipt is paid is decided
-    # later, by when the key was current.
-    for key in sorted(caller.keys, key=lambda key: not in_key_life(key, payload["ts_end"])):
-        if signing.verify(payload, key.public_key):
-            return _Sound(posted, hashlib.sha256(posted.raw).digest(), key)
-    return Verdict(name, Ruling.FORGED)
-
-
-def in_key_life(key: KeySpan, ts_end: float) -> bool:
-    """Whether the key was current at `ts_end` (unix seconds), with a grace at both ends."""
-    ended = key.until is not None and ts_end > key.until + CLOCK_GRACE_SECONDS
-    return key.since - CLOCK_GRACE_SECONDS <= ts_end and not ended
+        try_to_keep(node_id, refused, at=at)
+    return verdicts
 
 
 _KEPT_LAST: Final = {
@@ -141,7 +137,7 @@ _DETAILS: Final = {
 }
 
 
-def _refusal(posted: Posted, verdict: Verdict, sound: _Sound | None) -> Refusal:
+def _refusal(posted: Posted, verdict: Verdict, sound: Sound | None) -> Refusal:
     reason = _KEPT_LAST[verdict.ruling]
     detail = "; ".join(f"{problem.field} {problem.message}" for problem in verdict.problems)
     return Refusal(
@@ -182,38 +178,41 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
         )
 
 
-# Rows are inserted in order of request id, so that two batches with common ids lock them in the same order.
+# Rows are inserted in order of their identity, so that two batches with common ones lock them in the same order. A node
+# whose token has ended since it signed is not in `node`, and nothing of it is stored.
 _SQL = """
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(request_id)s::varchar[], %(region)s::varchar[], %(model_id)s::varchar[],
+        %(node)s::varchar[], %(token_version)s::integer[], %(request_id)s::varchar[], %(region)s::varchar[], %(model_id)s::varchar[],
         %(ts_start)s::timestamptz[], %(ts_end)s::timestamptz[],
         %(tokens_input)s::bigint[], %(tokens_output)s::bigint[], %(p95_ms)s::float8[],
         %(hedged)s::boolean[], %(cache_hit)s::boolean[], %(failed)s::boolean[],
         %(public_key)s::bytea[], %(key_since)s::timestamptz[], %(key_until)s::timestamptz[],
         %(sha256)s::bytea[], %(raw)s::bytea[], %(payload)s::jsonb[], %(fact)s::jsonb[]
-    ) AS t (request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
+    ) AS t (node_id, token_version, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
             hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, fact)
-    ORDER BY request_id
+    ORDER BY node_id, request_id
 ), node AS (
-    SELECT status, region, org_id, concurrency FROM nodes_node WHERE id = %(node)s::text
+    SELECT id, status, region, org_id, concurrency FROM nodes_node
+    WHERE (id, token_version) IN (SELECT node_id, token_version FROM input)
 ), identity AS (
     INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
-    SELECT %(node)s::text, request_id, sha256, %(at)s FROM input
+    SELECT node_id, request_id, sha256, %(at)s FROM input JOIN node ON node.id = node_id
+    ORDER BY node_id, request_id
     ON CONFLICT DO NOTHING
-    RETURNING request_id
+    RETURNING node_id, request_id
 ), stored AS (
     INSERT INTO receipts_receipt (
         accepted_at, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
         p95_ms, hedged, cache_hit, failed, node_status, node_status_at_end, org_id, concurrency, public_key,
         key_since, key_until, sha256, raw, payload)
-    SELECT %(at)s, %(node)s::text, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
+    SELECT %(at)s, i.node_id, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
            i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, node.status, COALESCE(was.status, ''),
            node.org_id, node.concurrency, i.public_key, i.key_since, i.key_until, i.sha256, i.raw, i.payload
-    FROM input i JOIN identity USING (request_id) CROSS JOIN node
+    FROM input i JOIN identity USING (node_id, request_id) JOIN node ON node.id = i.node_id
     LEFT JOIN LATERAL (
         SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
-        FROM nodes_nodetransition WHERE node_id = %(node)s::text AND at <= i.ts_end ORDER BY id DESC LIMIT 1
+        FROM nodes_nodetransition t WHERE t.node_id = i.node_id AND at <= i.ts_end ORDER BY id DESC LIMIT 1
     ) was ON true
     RETURNING id, accepted_at, node_id, request_id
 ), queued AS (
@@ -224,53 +223,49 @@ WITH input AS MATERIALIZED (
     -- figures count it for the region that the node is in, whatever its receipt says
     SELECT 'receipt', i.fact || jsonb_build_object('region', node.region, 'search', i.fact -> 'search'
         || jsonb_build_object('id', s.id, 'org_id', node.org_id))
-    FROM stored s JOIN input i USING (request_id) CROSS JOIN node
+    FROM stored s JOIN input i USING (node_id, request_id) JOIN node ON node.id = s.node_id
 )
-SELECT request_id FROM stored
+SELECT node_id, request_id FROM stored UNION ALL SELECT id, NULL FROM node
 """
 
 
-def _store(caller: NodeCaller, sound: dict[int, _Sound], at: datetime) -> dict[int, Ruling]:
-    first: dict[str, int] = {}
-    for number, receipt in sound.items():
-        first.setdefault(receipt.posted.payload["request_id"], number)
-    if not first:
-        return {}
-    rows = fetch(_SQL, _columns(caller, [sound[number] for number in first.values()], at))
-    stored = {request_id for (request_id,) in rows}
-    rulings = {first[request_id]: Ruling.ACCEPTED for request_id in stored}
-    known = {number: receipt for number, receipt in sound.items() if number not in rulings}
-    if known:
-        rulings |= _compare(caller, known)
-    return rulings
+def _store(rows: Sequence[tuple[NodeCaller, Sound]], at: datetime) -> _Stored:
+    """Stores receipts of different identities."""
+    stored = _Stored(set(), set())
+    for node_id, request_id in fetch(_SQL, _columns(rows, at)):
+        if request_id is None:
+            stored.nodes.add(node_id)
+        else:
+            stored.receipts.add((node_id, request_id))
+    return stored
 
 
-def _compare(caller: NodeCaller, known: dict[int, _Sound]) -> dict[int, Ruling]:
+def _compare(caller: NodeCaller, known: dict[int, Sound]) -> dict[int, Ruling]:
     """Duplicate or conflict, for receipts whose identity exists. Compares the bytes, then the values."""
-    wanted = {receipt.posted.payload["request_id"] for receipt in known.values()}
+    wanted = {receipt.request_id for receipt in known.values()}
     identities = ReceiptIdentity.objects.filter(node_id=caller.node_id, request_id__in=wanted)
     digests = {row.request_id: bytes(row.sha256) for row in identities}
     return {
         number: Ruling.DUPLICATE
-        if digests.get(receipt.posted.payload["request_id"]) == receipt.sha256
-        or _says_the_same(caller, receipt)
+        if digests.get(receipt.request_id) == receipt.sha256 or _says_the_same(caller, receipt)
         else Ruling.CONFLICT
         for number, receipt in known.items()
     }
 
 
-def _says_the_same(caller: NodeCaller, receipt: _Sound) -> bool:
+def _says_the_same(caller: NodeCaller, receipt: Sound) -> bool:
     """Whether the stored receipt differs only in white space or the order of members."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT raw FROM receipts_receipt WHERE node_id = %s AND request_id = %s",
-            [caller.node_id, receipt.posted.payload["request_id"]],
+            [caller.node_id, receipt.request_id],
         )
         row = cursor.fetchone()
     return row is not None and orjson.loads(bytes(row[0])) == receipt.posted.payload
 
 
-def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> dict[str, Any]:
+def _columns(rows: Sequence[tuple[NodeCaller, Sound]], at: datetime) -> dict[str, Any]:
+    receipts = [receipt for _, receipt in rows]
     payloads = [receipt.posted.payload for receipt in receipts]
     failed = [payload.get("outcome") == schema.RequestOutcome.ERROR for payload in payloads]
     facts = [
@@ -298,7 +293,7 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
                 former_key=receipt.key.until is not None,
             ),
         )
-        for receipt, payload, fail in zip(receipts, payloads, failed, strict=True)
+        for (caller, receipt), payload, fail in zip(rows, payloads, failed, strict=True)
     ]
     plain = (
         "request_id", "region", "model_id", "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit"
@@ -320,6 +315,7 @@ def _columns(caller: NodeCaller, receipts: Sequence[_Sound], at: datetime) -> di
         # not from the raw text, because jsonb cannot hold every number that JSON allows
         "payload": [orjson.dumps(payload).decode() for payload in payloads],
         "fact": [orjson.dumps(fact.to_body()).decode() for fact in facts],
-        "node": caller.node_id,
+        "node": [caller.node_id for caller, _ in rows],
+        "token_version": [caller.token_version for caller, _ in rows],
         "at": at,
     }

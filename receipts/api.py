@@ -1,9 +1,7 @@
 """/v1/receipts."""
 
 from dataclasses import asdict
-from typing import Any
 
-import msgspec
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
@@ -22,18 +20,15 @@ from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
 from jatevo.wire.schema import RequestOutcome
-from nodes.ingress.authentication import NodeCaller, authenticate_node
-from receipts.actions import Posted, Ruling, Verdict, accept
 from receipts.aggregates import aggregates_of
 from receipts.filters import SHA256_PATTERN, ReceiptFilter, SigningKey
 from receipts.models import Receipt
-from receipts.openapi import ALREADY_OR_BATCH, MOST_IN_A_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
+from receipts.openapi import ALREADY_OR_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
+from receipts.posting import RECEIPTS
 from receipts.search.finding import find_page, page_after
 from receipts.serializers import AggregatesAnswer, ReceiptDetail, ReceiptLine
 from receipts.slots import PAYMENT_STATES, payments
 from receipts.verify import verify
-
-SINGLE_BODY_BYTES = 256 * 1024
 
 _FILTERS = [
     text_parameter("node_id", 64),
@@ -66,10 +61,6 @@ _FILTERS = [
 RECEIPT_PARAMETERS = tuple(parameter.name for parameter in _FILTERS)
 
 
-class _Batch(msgspec.Struct):
-    receipts: list[msgspec.Raw]
-
-
 @extend_schema(
     methods=["POST"],
     request={"application/json": RECEIPT_OR_BATCH},
@@ -100,73 +91,7 @@ class _Batch(msgspec.Struct):
 @takes_query(*RECEIPT_PARAMETERS)
 def receipts(request: Request) -> Response:
     """POST: a node posts one receipt, or up to 500. GET: the receipts that you may see, newest first."""
-    return _take(request) if request.method == "POST" else _list(request)
-
-
-def _take(request: Request) -> Response:
-    caller = authenticate_node(request._request, limit="receipts")
-    body = request._request.body
-    value = parse(body)
-    if not isinstance(value, dict):
-        raise invalid_request("The body must be a receipt, or an object with `receipts`.")
-    if "receipts" in value:
-        return _take_batch(caller, body, value)
-    if len(body) > SINGLE_BODY_BYTES:
-        raise ApiError(413, "too_large", f"A single receipt is over {SINGLE_BODY_BYTES // 1024} KiB.")
-    (verdict,) = accept(caller=caller, posted=[Posted(body, value)], at=timezone.now())
-    if verdict.ruling not in (Ruling.ACCEPTED, Ruling.DUPLICATE):
-        raise _refusal(verdict)
-    duplicate = verdict.ruling is Ruling.DUPLICATE
-    answer = {
-        "request_id": verdict.request_id,
-        "node_id": caller.node_id,
-        "verified": True,
-        "duplicate": duplicate,
-    }
-    return Response(answer, status=200 if duplicate else 201)
-
-
-def _take_batch(caller: NodeCaller, body: bytes, value: dict[str, Any]) -> Response:
-    listed = value["receipts"]
-    if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_IN_A_BATCH:
-        raise invalid_request(
-            "Some fields are invalid.",
-            [FieldProblem("receipts", f"a list of 1 to {MOST_IN_A_BATCH} receipts")],
-        )
-    # the exact bytes of each receipt in the body, because they are the evidence
-    exact = msgspec.json.decode(body, type=_Batch).receipts
-    posted = [Posted(bytes(raw), payload) for raw, payload in zip(exact, listed, strict=True)]
-    verdicts = accept(caller=caller, posted=posted, at=timezone.now())
-    return Response({"results": [_result(verdict) for verdict in verdicts]})
-
-
-_BATCH_STATUS = {Ruling.ACCEPTED: 201, Ruling.DUPLICATE: 200, Ruling.CONFLICT: 409}
-
-
-def _result(verdict: Verdict) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "request_id": verdict.request_id,
-        "status": _BATCH_STATUS.get(verdict.ruling, 422),
-    }
-    if verdict.ruling not in (Ruling.ACCEPTED, Ruling.DUPLICATE):
-        result["error"] = _refusal(verdict).body()["error"]
-    return result
-
-
-def _refusal(verdict: Verdict) -> ApiError:
-    match verdict.ruling:
-        case Ruling.CONFLICT:
-            return ApiError(
-                409, verdict.ruling, "This node already has a different receipt with this request_id."
-            )
-        case Ruling.FORGED:
-            return ApiError(422, verdict.ruling, "receipt signature verification failed")
-        case Ruling.MISMATCH:
-            return ApiError(
-                403, verdict.ruling, "The receipt names a different node from the one that sent it."
-            )
-    problems = [FieldProblem(problem.field, problem.message) for problem in verdict.problems]
-    return invalid_request("Some fields are invalid.", problems)
+    return RECEIPTS.respond(request._request) if request.method == "POST" else _list(request)
 
 
 def _list(request: Request) -> Response:

@@ -12,7 +12,7 @@ from jatevo.wire import schema, signing
 from jatevo.wire.canonical import NotCanonicalError, canonical_bytes
 from jatevo.wire.keys import public_key_text
 from nodes.models import NodeKey
-from receipts.actions import CLOCK_GRACE_SECONDS
+from receipts.judging import CLOCK_GRACE_SECONDS
 from receipts.models import Receipt, ReceiptIdentity
 
 MOST_CHARACTERS = 200  # of a value from the receipt, in what was compared

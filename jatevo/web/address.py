@@ -1,5 +1,6 @@
 """The network address of the caller."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from django.conf import settings
@@ -11,9 +12,15 @@ _IPV6_NEIGHBOURS = 64
 
 def client_address(request: HttpRequest) -> str:
     """The caller's address. Of X-Forwarded-For, only the entries that trusted proxies added are used."""
-    direct = str(request.META.get("REMOTE_ADDR", ""))
+    return address_behind_proxies(
+        str(request.META.get("REMOTE_ADDR", "")), request.headers.get("X-Forwarded-For", "")
+    )
+
+
+def address_behind_proxies(direct: str, forwarded_for: str) -> str:
+    """The caller's address, if `direct` is connected to this server and sent that X-Forwarded-For."""
     hops = settings.TRUSTED_PROXIES
-    forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+    forwarded = forwarded_for.split(",")
     if not hops or len(forwarded) < hops:
         return direct
     found = _read(forwarded[-hops].strip())
@@ -22,7 +29,12 @@ def client_address(request: HttpRequest) -> str:
 
 def client_network(request: HttpRequest) -> str:
     """The key for rate limits: the IPv4 address, or the /64 of an IPv6 address."""
-    address = client_address(request)
+    return network_of_address(client_address(request))
+
+
+@lru_cache(maxsize=50_000)
+def network_of_address(address: str) -> str:
+    """The same for an address that is known."""
     found = _read(address)
     if isinstance(found, IPv6Address):
         return str(ip_network((found, _IPV6_NEIGHBOURS), strict=False))

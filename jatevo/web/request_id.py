@@ -16,6 +16,11 @@ def adopt(offered: str | None) -> str:
     return request_id
 
 
+def use(request_id: str) -> None:
+    """Uses an id that was adopted before, where requests are answered together."""
+    _current.set(request_id)
+
+
 def current_request_id() -> str:
     """The id of the current request, or '' outside of a request."""
     return _current.get()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -110,13 +111,13 @@ def _limit(text: str) -> RateLimitItem:
 
 
 class _Script:
-    """A Lua script that returns a number."""
+    """A Lua script that returns a list of numbers."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._sha1 = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis' name for it
 
-    def __call__(self, keys: Sequence[str], *numbers: int) -> int:
+    def __call__(self, keys: Sequence[str], *numbers: int) -> list[int]:
         arguments: list[str | int] = [len(keys), *keys, *numbers]
         pool = client().connection_pool
         connection = pool.get_connection()
@@ -129,23 +130,33 @@ class _Script:
             pool.release(connection)
 
     @staticmethod
-    def _ask(connection: Any, *words: str | int) -> int:
+    def _ask(connection: Any, *words: str | int) -> list[int]:
         connection.send_command(*words)
-        return int(connection.read_response())
+        counts: list[int] = connection.read_response()
+        return counts
 
 
 # The window of a limit begins with its first request, as with the `limits` package, which says when it ends.
 _COUNT: Final = _Script("""
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return count
+local counts = {}
+for number, key in ipairs(KEYS) do
+  counts[number] = redis.call('INCR', key)
+  if counts[number] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return counts
 """)
-# Requests that were seen before do not count.
+# The keys are pairs: of the message, and of the limit. Requests that were seen before do not count.
 _SEE_AND_COUNT: Final = _Script("""
-if not redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1]) then return 0 end
-local count = redis.call('INCR', KEYS[2])
-if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[2]) end
-return count
+local counts = {}
+for number = 1, #KEYS / 2 do
+  local seen, limit = KEYS[2 * number - 1], KEYS[2 * number]
+  counts[number] = 0
+  if redis.call('SET', seen, 1, 'NX', 'EX', ARGV[1]) then
+    counts[number] = redis.call('INCR', limit)
+    if counts[number] == 1 then redis.call('EXPIRE', limit, ARGV[2]) end
+  end
+end
+return counts
 """)
 
 
@@ -155,42 +166,72 @@ def hit(name: str, *keys: str) -> None:
     Raises ApiError 429 with Retry-After over the limit.
     """
     limit = _limit(settings.RATE_LIMITS[name])
-    count = _shared_or_alone(
+    (count,) = _shared_or_alone(
         lambda: _COUNT([_limit_key(limit, name, *keys)], limit.get_expiry()),
-        lambda: _count_alone(limit, name, *keys),
+        lambda: [_count_alone(limit, name, *keys)],
     )
     refuse_over(count, name, *keys)
 
 
-def first_sight(scope: str, message_id: str, name: str, *keys: str) -> int:
-    """0 if this id was seen within the guard's span: for each id, only one caller gets another number.
+def hits(name: str, callers: Sequence[str]) -> list[ApiError | None]:
+    """Counts a request of each caller, in this order, and says which are over settings.RATE_LIMITS[name]."""
+    limit = _limit(settings.RATE_LIMITS[name])
+    counts = _shared_or_alone(
+        lambda: _COUNT([_limit_key(limit, name, caller) for caller in callers], limit.get_expiry()),
+        lambda: [_count_alone(limit, name, caller) for caller in callers],
+    )
+    return [over(count, name, caller) for count, caller in zip(counts, callers, strict=True)]
 
-    That is how many requests settings.RATE_LIMITS[name] counts for the keys with this one, for `refuse_over`.
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """A signed message: `scope` is its sender with the kind of sender, such as `node:macbook-001`."""
+
+    scope: str
+    message_id: str
+    sender: str
+
+
+def first_sights(messages: Sequence[SignedMessage], name: str, *keys: str) -> list[int]:
+    """For each message 0 if its id was seen within the guard's span: only one caller gets another number.
+
+    That is how many requests settings.RATE_LIMITS[name] counts for `keys` and the sender with this one, for `over`.
     """
     limit = _limit(settings.RATE_LIMITS[name])
-    seen = _seen_key(scope, message_id)
 
-    def alone() -> int:
-        return _count_alone(limit, name, *keys) if _local_ids.add(seen, time.monotonic()) else 0
+    def shared() -> list[int]:
+        pairs = [
+            key for each in messages for key in (_seen_key(each), _limit_key(limit, name, *keys, each.sender))
+        ]
+        return _SEE_AND_COUNT(pairs, REPLAY_TTL_SECONDS, limit.get_expiry())
 
-    return _shared_or_alone(
-        lambda: _SEE_AND_COUNT(
-            [seen, _limit_key(limit, name, *keys)], REPLAY_TTL_SECONDS, limit.get_expiry()
-        ),
-        alone,
-    )
+    def alone() -> list[int]:
+        now = time.monotonic()
+        return [
+            _count_alone(limit, name, *keys, each.sender) if _local_ids.add(_seen_key(each), now) else 0
+            for each in messages
+        ]
+
+    return _shared_or_alone(shared, alone)
 
 
 def refuse_over(count: int, name: str, *keys: str) -> None:
     """Raises ApiError 429 with Retry-After if the count is over settings.RATE_LIMITS[name]."""
+    if refusal := over(count, name, *keys):
+        raise refusal
+
+
+def over(count: int, name: str, *keys: str) -> ApiError | None:
+    """ApiError 429 with Retry-After if the count is over settings.RATE_LIMITS[name]."""
     limit = _limit(settings.RATE_LIMITS[name])
-    if count > limit.amount:
-        raise ApiError(
-            429,
-            "rate_limited",
-            f"Rate limit exceeded: more than {limit}.",
-            headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
-        )
+    if count <= limit.amount:
+        return None
+    return ApiError(
+        429,
+        "rate_limited",
+        f"Rate limit exceeded: more than {limit}.",
+        headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
+    )
 
 
 def _limit_key(limit: RateLimitItem, *keys: str) -> str:
@@ -211,15 +252,16 @@ def redis_is_up() -> bool:
     return _shared_or_alone(ping, lambda: False)
 
 
-def forget_sight(scope: str, message_id: str) -> None:
-    """Forgets an id, so that it may come again."""
-    key = _seen_key(scope, message_id)
-    _local_ids.forget(key)
-    _shared_or_alone(lambda: client().delete(key), lambda: 0)
+def forget_sights(messages: Sequence[SignedMessage]) -> None:
+    """Forgets the ids, so that they may come again."""
+    keys = [_seen_key(each) for each in messages]
+    for key in keys:
+        _local_ids.forget(key)
+    _shared_or_alone(lambda: client().delete(*keys), lambda: 0)
 
 
-def _seen_key(scope: str, message_id: str) -> str:
-    return f"jatevo-seen:{scope}:{message_id}"
+def _seen_key(message: SignedMessage) -> str:
+    return f"jatevo-seen:{message.scope}:{message.message_id}"
 
 
 def _seconds_left(limit: RateLimitItem, *keys: str) -> int:

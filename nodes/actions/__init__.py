@@ -24,6 +24,7 @@ from nodes.actions.errors import (
     NotPossible,
     ReplayedProbe,
     StaleHeartbeat,
+    TokenEnded,
     UnknownChallenge,
     UnknownNode,
 )
@@ -35,7 +36,7 @@ from nodes.actions.exemptions import (
     withdraw,
 )
 from nodes.actions.fraud import confirm_fraud, find_fraud, relate, suspect
-from nodes.actions.heartbeat import Beat, TakenHeartbeat, heartbeat
+from nodes.actions.heartbeat import Beat, SentBeat, TakenHeartbeat, heartbeat, heartbeats
 from nodes.actions.keys import add_key, rotate_token
 from nodes.actions.moderation import clear, quarantine
 from nodes.actions.moving import move
@@ -43,7 +44,7 @@ from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.senders import create_sender, rotate_sender_token
 from nodes.actions.sharing import share, unshare
-from nodes.actions.statements import Statement, restate
+from nodes.actions.statements import Restated, Statement, restate
 from nodes.actions.transition import happen
 
 __all__ = [
@@ -60,9 +61,12 @@ __all__ = [
     "NotPossible",
     "Registration",
     "ReplayedProbe",
+    "Restated",
+    "SentBeat",
     "StaleHeartbeat",
     "Statement",
     "TakenHeartbeat",
+    "TokenEnded",
     "UnknownChallenge",
     "UnknownNode",
     "add_key",
@@ -81,6 +85,7 @@ __all__ = [
     "find_fraud",
     "happen",
     "heartbeat",
+    "heartbeats",
     "judge_pending",
     "move",
     "note_outage",

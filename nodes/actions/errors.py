@@ -21,6 +21,10 @@ class StaleHeartbeat(NodeError):
     """The heartbeat is not later than the node's last one."""
 
 
+class TokenEnded(NodeError):
+    """The token that signed the request was replaced meanwhile, or the node is gone."""
+
+
 class ReplayedProbe(NodeError):
     """This validator has already posted this probe."""
 

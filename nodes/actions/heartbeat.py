@@ -1,76 +1,126 @@
-"""Recording a heartbeat in one SQL statement, because ten thousand nodes send one every ten seconds."""
+"""Recording heartbeats in one SQL statement, because ten thousand nodes send one every ten seconds each."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from jatevo.audit.record import Actor
 from jatevo.web.postgresql.statements import fetch
-from nodes.actions.errors import StaleHeartbeat
+from nodes.actions.errors import StaleHeartbeat, TokenEnded
 from nodes.actions.fraud import relate
 from nodes.actions.offers import record_offers
-from nodes.actions.transition import happen
+from nodes.actions.statements import Statement, states_anew
+from nodes.actions.transition import heard_again
 from nodes.rules.challenges import AskedNode
-from nodes.rules.lifecycle import Event, Phase, Status
+from nodes.rules.lifecycle import Phase, Status
 from nodes.rules.marks import endpoint_mark
 
-# `old` locks the row. A heartbeat that is not later than the last one changes nothing, even if the replay
-# guard was lost with the cache. When a new minute begins, the count of the previous minute is stored (for the
-# missed-heartbeats rule) and queued for the metrics store. A changed endpoint is stored as a mark, which
-# findings of fraud use.
+# `old` locks the rows, in the order of their ids, with {locking}. A heartbeat that is not later than the last one
+# changes nothing, even if the replay guard was lost with the cache, nor does one that was signed with a token that has
+# ended since. When a new minute begins, the count of the previous minute is stored (for the missed-heartbeats rule) and
+# queued for the metrics store. A changed endpoint is stored as a mark, which findings of fraud use.
 # A changed endpoint is not known to be reachable, and no endpoint is known not to be.
 # Changed models put the history of offers behind, and `record_offers` brings it up to date.
+# The last columns are what the node stated before, for those that state something.
 _SQL = """
-WITH old AS MATERIALIZED (
-    SELECT id, last_heartbeat_ts, beat_minute, beats, endpoint
-    FROM nodes_node WHERE id = %(node)s::text FOR UPDATE
+WITH beat AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(beats)s::json) AS t (
+        node varchar(64), token_version integer, ts float8, metrics jsonb, models varchar[], endpoint text,
+        endpoint_mark text, network text, states boolean)
+), old AS MATERIALIZED (
+    SELECT n.id, n.token_version, n.last_heartbeat_ts, n.beat_minute, n.beats, n.endpoint
+    FROM nodes_node n
+    WHERE n.id = ANY(%(nodes)s::varchar[])
+    ORDER BY n.id FOR NO KEY UPDATE {locking}
 ), changed AS (
     UPDATE nodes_node n SET
         first_heard_at = COALESCE(n.first_heard_at, %(at)s),
         last_heartbeat_at = %(at)s,
-        last_heartbeat_ts = %(ts)s,
-        last_metrics = %(metrics)s::jsonb,
-        models_offered = COALESCE(%(models)s::varchar[], n.models_offered),
-        offers_behind = n.offers_behind OR COALESCE(%(models)s::varchar[] <> n.models_offered, false),
-        endpoint = COALESCE(%(endpoint)s::text, n.endpoint),
-        reachable = CASE WHEN COALESCE(%(endpoint)s::text, n.endpoint) = '' THEN false
-                         WHEN %(endpoint)s::text <> n.endpoint THEN NULL ELSE n.reachable END,
-        reachable_since = CASE WHEN COALESCE(%(endpoint)s::text, n.endpoint) = ''
+        last_heartbeat_ts = b.ts,
+        last_metrics = b.metrics,
+        models_offered = COALESCE(b.models, n.models_offered),
+        offers_behind = n.offers_behind OR COALESCE(b.models <> n.models_offered, false),
+        endpoint = COALESCE(b.endpoint, n.endpoint),
+        reachable = CASE WHEN COALESCE(b.endpoint, n.endpoint) = '' THEN false
+                         WHEN b.endpoint <> n.endpoint THEN NULL ELSE n.reachable END,
+        reachable_since = CASE WHEN COALESCE(b.endpoint, n.endpoint) = ''
                                THEN CASE WHEN n.reachable IS FALSE THEN n.reachable_since ELSE %(at)s END
-                               WHEN %(endpoint)s::text <> n.endpoint THEN NULL ELSE n.reachable_since END,
-        asn_hint = COALESCE(%(network)s::text, n.asn_hint),
+                               WHEN b.endpoint <> n.endpoint THEN NULL ELSE n.reachable_since END,
+        asn_hint = COALESCE(b.network, n.asn_hint),
         beat_minute = %(minute)s,
         beats = CASE WHEN old.beat_minute = %(minute)s THEN old.beats + 1 ELSE 1 END
-    FROM old
-    WHERE n.id = old.id AND (old.last_heartbeat_ts IS NULL OR old.last_heartbeat_ts < %(ts)s)
-    RETURNING n.status, n.probing_since, old.beat_minute AS ended_minute, old.beats AS ended_beats,
-              n.endpoint <> old.endpoint AS moved, n.offers_behind, n.fraud, n.endpoint, n.reachable,
+    FROM old JOIN beat b ON b.node = old.id
+    WHERE n.id = old.id AND (old.last_heartbeat_ts IS NULL OR old.last_heartbeat_ts < b.ts)
+      AND (b.token_version IS NULL OR b.token_version = old.token_version)
+    RETURNING n.id, n.status, n.probing_since, old.beat_minute AS ended_minute, old.beats AS ended_beats,
+              n.endpoint <> old.endpoint AS moved, b.endpoint_mark, n.offers_behind, n.fraud, n.endpoint, n.reachable,
               GREATEST(n.last_health_at, n.last_audit_at) AS validator_came_at,
-              n.challenge_audited_at, n.challenged_at, n.proof_waiting
+              n.challenge_audited_at, n.challenged_at, n.proof_waiting, b.states, n.agent_version, n.concurrency
 ), mark AS (
     INSERT INTO nodes_nodemark (node_id, kind, value, gained_at)
-    SELECT %(node)s::text, 'endpoint', %(endpoint_mark)s::text, %(at)s FROM changed
-    WHERE moved AND %(endpoint_mark)s::text <> '' AND %(endpoint_mark)s::text IS DISTINCT FROM (
-        SELECT value FROM nodes_nodemark WHERE node_id = %(node)s::text AND kind = 'endpoint'
-        ORDER BY gained_at DESC, id DESC LIMIT 1)
+    SELECT id, 'endpoint', endpoint_mark, %(at)s FROM changed
+    WHERE moved AND endpoint_mark <> '' AND endpoint_mark IS DISTINCT FROM (
+        SELECT value FROM nodes_nodemark WHERE node_id = changed.id AND kind = 'endpoint'
+        ORDER BY gained_at DESC, nodes_nodemark.id DESC LIMIT 1)
     ON CONFLICT (node_id, kind, value) DO UPDATE SET gained_at = excluded.gained_at
-    RETURNING value
+    RETURNING node_id
 ), minute AS (
     INSERT INTO nodes_heartbeatminute (node_id, minute, beats)
-    SELECT %(node)s::text, ended_minute, ended_beats FROM changed WHERE ended_minute < %(minute)s
+    SELECT id, ended_minute, ended_beats FROM changed WHERE ended_minute < %(minute)s
     ON CONFLICT (node_id, minute) DO UPDATE SET beats = excluded.beats
 ), fact AS (
     INSERT INTO metrics_outbox (kind, body)
-    SELECT 'uptime', jsonb_build_object('node_id', %(node)s::text, 'up', true, 'beats', ended_beats,
+    SELECT 'uptime', jsonb_build_object('node_id', id, 'up', true, 'beats', ended_beats,
                                         'minute', extract(epoch FROM ended_minute)::bigint)
     FROM changed WHERE ended_minute < %(minute)s
 )
-SELECT status, probing_since, EXISTS (SELECT FROM mark), offers_behind,
-       fraud, endpoint, reachable, validator_came_at, challenge_audited_at, challenged_at, proof_waiting
-FROM changed
+SELECT old.id, old.token_version, changed.id IS NOT NULL,
+       changed.status, changed.probing_since, EXISTS (SELECT FROM mark WHERE mark.node_id = old.id),
+       changed.offers_behind, changed.fraud, changed.endpoint, changed.reachable, changed.validator_came_at,
+       changed.challenge_audited_at, changed.challenged_at, changed.proof_waiting,
+       changed.agent_version, changed.concurrency,
+       a.gpu_model, a.vram_gb, a.driver_version, a.cuda_version, a.hardware_hash, a.energy_proof_url
+FROM old LEFT JOIN changed ON changed.id = old.id
+LEFT JOIN nodes_nodeattestation a ON a.node_id = changed.id AND changed.states
 """
+# Where there are several, a row that somebody else has locked is left out, so that the others do not wait for it.
+_ALONE = _SQL.format(locking="")
+_TOGETHER = _SQL.format(locking="SKIP LOCKED")
+
+
+class _Row(NamedTuple):
+    """What the statement returns of a node. All from `status` on is None unless it `changed`."""
+
+    node_id: str
+    token_version: int
+    changed: bool
+    status: Status
+    probing_since: datetime | None
+    gained_mark: bool
+    offers_behind: bool
+    fraud: bool
+    endpoint: str
+    reachable: bool | None
+    probed_at: datetime | None
+    audited_at: datetime | None
+    challenged_at: datetime | None
+    proof_waiting: bool
+    agent_version: str
+    concurrency: int
+    gpu_model: str | None
+    vram_gb: int | None
+    driver_version: str | None
+    cuda_version: str | None
+    hardware_hash: str | None
+    energy_proof_url: str | None
+
+    @property
+    def was_silent(self) -> bool:
+        """Whether this heartbeat is the first after a registration, a clear or an absence."""
+        return self.status == Status.OFFLINE or (self.status == Status.PENDING and self.probing_since is None)
 
 
 @dataclass(frozen=True)
@@ -87,58 +137,144 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class SentBeat:
+    """A heartbeat with its sender, and what else it says.
+
+    `network` is the autonomous system that it came from, if known. `token_version` is that of the token that signed it,
+    and None if nothing did. The statement is only compared with what the node stated before.
+    """
+
+    node_id: str
+    beat: Beat
+    statement: Statement = field(default_factory=Statement)
+    network: str | None = None
+    token_version: int | None = None
+
+
+@dataclass(frozen=True)
 class TakenHeartbeat:
-    """The node's status after its heartbeat, and what decides whether the answer takes a challenge along."""
+    """The node's status after its heartbeat, and what decides whether the answer takes a challenge along.
+
+    `states_anew`: the node states something else than before.
+    """
 
     status: Status
     asked: AskedNode
+    states_anew: bool
 
 
-def heartbeat(*, node_id: str, beat: Beat, at: datetime, network: str | None = None) -> TakenHeartbeat:
-    """Records a heartbeat at the server's time `at`.
+def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> TakenHeartbeat:
+    """Records one heartbeat. Raises what `heartbeats` returns in its place."""
+    (taken,) = heartbeats(sent=[SentBeat(node_id, beat)], at=at)
+    if isinstance(taken, Exception):
+        raise taken
+    return taken
 
-    `network` is the autonomous system that it came from, if known. After the first heartbeat that follows a
-    registration, a clear or an absence, validators start to probe the node.
-    Raises StaleHeartbeat if it is not later than the last one.
+
+def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
+    """Records heartbeats at the server's time `at`, and returns what became of each, in the order given.
+
+    After the first heartbeat that follows a registration, a clear or an absence, validators start to probe the node.
+    StaleHeartbeat stands for one that is not later than the node's last one, TokenEnded for one whose token has ended,
+    and another exception for a failure that concerns this one alone. Raises if nothing was recorded.
     """
-    rows = fetch(
-        _SQL,
+    results: dict[int, TakenHeartbeat | Exception] = {}
+    waiting = list(range(len(sent)))
+    while waiting:  # the heartbeats of one node, one after the other
+        first: dict[str, int] = {}
+        for number in waiting:
+            first.setdefault(sent[number].node_id, number)
+        numbers = list(first.values())
+        waiting = [number for number in waiting if first[sent[number].node_id] != number]
+        results |= zip(numbers, _record([sent[number] for number in numbers], at), strict=True)
+    return [results[number] for number in range(len(sent))]
+
+
+def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
+    """The same for one heartbeat of each of several nodes."""
+    failed: dict[str, Exception] = {}
+    rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
+    if len(sent) > 1:
+        for each in sent:
+            if each.node_id not in rows:  # locked by somebody else
+                with _noted(failed, each.node_id):
+                    rows |= _ask(_ALONE, [each], at)
+    changed = [row for row in rows.values() if row.changed]
+    held = set()
+    for row in changed:
+        with _noted(failed, row.node_id):
+            if row.offers_behind:  # if it fails, the next heartbeat does it
+                record_offers(node_id=row.node_id, at=at)
+            if row.gained_mark and relate(at=at, node_id=row.node_id):  # if it fails, the sweeper does it
+                held.add(row.node_id)
+    # in its own transaction; if it fails, the next heartbeat does it
+    silent = [row.node_id for row in changed if row.was_silent and row.node_id not in held]
+    phases = dict.fromkeys(held, Phase.QUARANTINE)
+    with _noted(failed, *silent):
+        phases |= heard_again(node_ids=silent, at=at)
+    return [failed.get(each.node_id) or _result(each, rows.get(each.node_id), phases, at) for each in sent]
+
+
+@contextmanager
+def _noted(failed: dict[str, Exception], *node_ids: str) -> Iterator[None]:
+    """An exception within concerns only these nodes."""
+    try:
+        yield
+    except Exception as error:
+        failed |= dict.fromkeys(node_ids, error)
+
+
+def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
+    beats = [
         {
-            "node": node_id,
+            "node": each.node_id,
+            "token_version": each.token_version,
+            "ts": each.beat.ts,
+            "metrics": each.beat.metrics,
+            "models": each.beat.models,
+            "endpoint": each.beat.endpoint,
+            "endpoint_mark": endpoint_mark(each.beat.endpoint or ""),
+            "network": each.network,
+            "states": each.statement != _NOTHING,
+        }
+        for each in sent
+    ]
+    rows = fetch(
+        sql,
+        {
+            "beats": orjson.dumps(beats).decode(),
+            "nodes": [each.node_id for each in sent],
             "at": at,
-            "ts": beat.ts,
             "minute": at.replace(second=0, microsecond=0),
-            "metrics": orjson.dumps(beat.metrics).decode(),
-            "models": None if beat.models is None else list(beat.models),
-            "endpoint": beat.endpoint,
-            "endpoint_mark": endpoint_mark(beat.endpoint or ""),
-            "network": network,
         },
     )
-    if not rows:
-        raise StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
-    (row,) = rows
-    status, probing_since, gained_mark, offers_behind = Status(row[0]), row[1], row[2], row[3]
-    phase = Phase(status) if status is not Status.PENDING else Phase.PROBING
-    if offers_behind:  # if it fails, the next heartbeat does it
-        record_offers(node_id=node_id, at=at)
-    if gained_mark and relate(at=at, node_id=node_id):  # if it fails, the sweeper does it
-        phase = Phase.QUARANTINE
-    elif status is Status.OFFLINE or (status is Status.PENDING and probing_since is None):
-        # in its own transaction; if it fails, the next heartbeat does it
-        phase = happen(node_id, Event.HEARTBEAT, by=Actor("node", node_id), at=at).state.phase
-        probing_since = at
+    return {row[0]: _Row(*row) for row in rows}
+
+
+_NOTHING = Statement()
+
+
+def _result(
+    sent: SentBeat, row: _Row | None, phases: Mapping[str, Phase], at: datetime
+) -> TakenHeartbeat | Exception:
+    if row is None or sent.token_version not in (None, row.token_version):
+        return TokenEnded("The node's token has just been replaced.")
+    if not row.changed:
+        return StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
+    status = Status(row.status)
+    phase = phases.get(row.node_id) or (Phase.PROBING if status is Status.PENDING else Phase(status))
     return TakenHeartbeat(
         phase.status,
         AskedNode(
             phase=phase,
-            fraud=row[4],
-            endpoint=row[5],
-            reachable=row[6],
-            probing_since=probing_since,
-            probed_at=row[7],
-            audited_at=row[8],
-            challenged_at=row[9],
-            proof_waiting=row[10],
+            fraud=row.fraud,
+            endpoint=row.endpoint,
+            reachable=row.reachable,
+            probing_since=at if row.was_silent else row.probing_since,
+            probed_at=row.probed_at,
+            audited_at=row.audited_at,
+            challenged_at=row.challenged_at,
+            proof_waiting=row.proof_waiting,
         ),
+        states_anew(sent.statement, row._asdict()),
     )

@@ -1,5 +1,6 @@
 """What a node states about itself after its registration. Each change is recorded with its time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -80,6 +81,15 @@ def restate(*, node_id: str, statement: Statement, at: datetime) -> Restated:
         )
     # in its own transaction; if it fails, the sweeper does it
     return Restated(held="hardware_hash" in changes and relate(at=at, node_id=node_id) > 0)
+
+
+def states_anew(statement: Statement, before: Mapping[str, Any]) -> bool:
+    """Whether the node states something else than `before`, which has all columns. Without an attestation, its hardware
+    is unknown."""
+    return any(
+        value != (before[name] if before[name] is not None or name == "vram_gb" else "")
+        for name, value in statement.members().items()
+    )
 
 
 def _stored(node_id: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The only code that changes a node's status."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from nodes.rules.lifecycle import (
     REPUTATION_FLOOR,
     Event,
     LifecycleState,
+    Move,
     Phase,
     Reason,
     Status,
@@ -66,6 +68,30 @@ def happen(
                 if outcome.move is not None:
                     _record(node, before, outcome, by=by, at=at, reason=reason, evidence=evidence or {})
                 return outcome
+
+
+def heard_again(*, node_ids: Collection[str], at: datetime) -> dict[str, Phase]:
+    """Applies the first heartbeat after a registration, a clear or an absence to many nodes at once.
+
+    Returns the phase of each after it. A fleet may come back in one moment, so the number of statements does not depend
+    on the number of nodes.
+    """
+    if not node_ids:
+        return {}
+    with transaction.atomic():
+        locked = Node.objects.select_for_update(no_key=True).only("id", *_STATE_FIELDS).order_by("pk")
+        before = {node.pk: node.lifecycle_state for node in locked.filter(pk__in=node_ids)}
+        outcomes = {state: step(state, Event.HEARTBEAT) for state in set(before.values())}
+        for state, outcome in outcomes.items():
+            if (move := outcome.move) is None:
+                continue
+            ids = [node_id for node_id, its_state in before.items() if its_state == state]
+            Node.objects.filter(pk__in=ids).update(**_columns(state, outcome, at))
+            NodeTransition.objects.bulk_create(
+                _transition(node_id, state, move, by=Actor("node", node_id), at=at, evidence={})
+                for node_id in ids
+            )
+    return {node_id: outcomes[state].state.phase for node_id, state in before.items()}
 
 
 def changes_nothing(state: LifecycleState, event: Event) -> bool:
@@ -132,16 +158,7 @@ def _record(
         return
     if reason:
         evidence = {**evidence, "note": reason}
-    NodeTransition.objects.create(
-        node_id=node.pk,
-        at=at,
-        from_status=before.phase,
-        to_status=move.to,
-        reason=move.reason,
-        actor_kind=by.kind,
-        actor_id=by.id,
-        evidence=evidence,
-    )
+    _transition(node.pk, before, move, by=by, at=at, evidence=evidence).save(force_insert=True)
     if Phase.QUARANTINE in (before.phase, move.to):
         record(
             "node.quarantine" if move.to is Phase.QUARANTINE else "node.quarantine_ended",
@@ -152,4 +169,20 @@ def _record(
             reason=reason or move.reason,
             **evidence,
         )
-    log.info("node transition", node_id=node.pk, before=before.phase, after=move.to, reason=move.reason)
+
+
+def _transition(
+    node_id: str, before: LifecycleState, move: Move, *, by: Actor, at: datetime, evidence: dict[str, Any]
+) -> NodeTransition:
+    """The row of a move, to be stored. It is logged too."""
+    log.info("node transition", node_id=node_id, before=before.phase, after=move.to, reason=move.reason)
+    return NodeTransition(
+        node_id=node_id,
+        at=at,
+        from_status=before.phase,
+        to_status=move.to,
+        reason=move.reason,
+        actor_kind=by.kind,
+        actor_id=by.id,
+        evidence=evidence,
+    )

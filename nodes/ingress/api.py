@@ -1,8 +1,5 @@
 """Routes for agents and validators: registrations, heartbeats, keys and probes."""
 
-import time
-from typing import Any
-
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, inline_serializer
@@ -15,7 +12,7 @@ from jatevo.accounts.authentication import JwtAuthentication
 from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
-from jatevo.web.address import client_address, client_network
+from jatevo.web.address import client_network
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
 from jatevo.web.openapi import ENROLMENT, NODE, VALIDATOR, either, json_body
 from jatevo.web.query_values import takes_query
@@ -26,14 +23,13 @@ from jatevo.wire.signing import verify_key_change
 from nodes import actions
 from nodes.access.rights import owned_node
 from nodes.ingress import payloads
-from nodes.ingress.answers import KeyAnswer, asked_of
+from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_sender
-from nodes.ingress.networks import network_of
-from nodes.ingress.refusals import refuse
+from nodes.ingress.heartbeats import HEARTBEATS, server_time
+from nodes.ingress.refusals import refuse, require_same
 from nodes.models import Node, Validator
 from nodes.rules.challenges import ChallengeOutcome
-from nodes.rules.lifecycle import Status
 from nodes.rules.probes import ProbeFault
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
@@ -76,7 +72,7 @@ def register(request: Request) -> Response:
             "status": node.status,
             "node_token": node_token,
             "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
-            "server_time": _server_time(),
+            "server_time": server_time(),
         },
         status=201,
     )
@@ -118,33 +114,7 @@ def register(request: Request) -> Response:
 @parser_classes([])
 def heartbeat(request: Request) -> Response:
     """Send a heartbeat, signed by the node (X-Node-Id and the webhook- headers)."""
-    caller = authenticate_node(request._request, limit="node")
-    heard = payloads.heartbeat(parse_object(request._request.body))
-    _require_same(caller.node_id, heard.node_id)
-    if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
-        # if it were accepted, all correct heartbeats until that time would be refused as old
-        raise ApiError(401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=_server_time())
-    try:
-        network = network_of(client_address(request._request))
-        taken = actions.heartbeat(node_id=caller.node_id, beat=heard.beat, at=timezone.now(), network=network)
-        restated = actions.restate(node_id=caller.node_id, statement=heard.statement, at=timezone.now())
-        challenge = (
-            None
-            if restated.held
-            else actions.ask_next(node_id=caller.node_id, asked=taken.asked, at=timezone.now())
-        )
-    except actions.NodeError as error:
-        refuse(error)
-    answer: dict[str, Any] = {
-        "status": Status.QUARANTINE if restated.held else taken.status,
-        "server_time": _server_time(),
-        "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
-    }
-    if challenge is not None:
-        answer["challenge"] = asked_of(challenge)
-    if ignored := [*heard.ignored, *restated.declined]:
-        answer["ignored"] = ignored
-    return Response(answer)
+    return HEARTBEATS.respond(request._request)
 
 
 @extend_schema(
@@ -173,7 +143,7 @@ def challenge(request: Request) -> Response:
     """
     caller = authenticate_node(request._request, limit="node")
     node_id, answer = payloads.challenge_answer(parse_object(request._request.body))
-    _require_same(caller.node_id, node_id)
+    require_same(caller.node_id, node_id)
     current, *former = [span.public_key for span in caller.keys]
     try:
         settled, status = actions.answer_challenge(
@@ -211,7 +181,7 @@ def add_key(request: Request, node_id: str) -> Response:
     """
     if request.headers.get(NODE_HEADER):
         caller = authenticate_node(request._request, limit="node")
-        _require_same(caller.node_id, node_id)
+        require_same(caller.node_id, node_id)
         public_key, said = payloads.new_key(parse_object(request._request.body))
         if public_key in {span.public_key for span in caller.keys}:
             raise ApiError(
@@ -294,12 +264,7 @@ def assignments(request: Request) -> Response:
     """The nodes that are due for a probe. The validator signs an empty body."""
     authenticate_sender(request._request, Validator)
     due = due_assignments(at=timezone.now())
-    return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": _server_time()})
-
-
-def _require_same(authenticated: str, named: str) -> None:
-    if authenticated != named:
-        raise ApiError(403, "node_mismatch", f"Signed by {authenticated}, but the body names {named}.")
+    return Response({"assignments": due, "poll_after_s": POLL_AFTER_SECONDS, "server_time": server_time()})
 
 
 def _sign_in(request: Request) -> User:
@@ -308,7 +273,3 @@ def _sign_in(request: Request) -> User:
     if found is None or not isinstance(found[0], User):
         raise unauthenticated()
     return found[0]
-
-
-def _server_time() -> float:
-    return round(time.time(), 3)

@@ -1,25 +1,28 @@
 """Authentication of signed requests from agents, validators and gateways (Standard Webhooks, over the exact body).
 
 The order of the checks is that of the contract: the address's rate limit, the sender and its HMAC, the clock,
-the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified.
+the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified. Many requests are
+checked with one round trip to a store where each check needs one.
 """
 
 import hmac
 import re
 import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
 
-from jatevo.web.address import client_network
+from jatevo.web.address import network_of_address
 from jatevo.web.errors import ApiError
 from jatevo.web.postgresql.statements import fetch
-from jatevo.web.replay import claim_message
-from jatevo.web.throttling import hit
+from jatevo.web.replay import claimed_by
+from jatevo.web.throttling import SignedMessage, first_sights, forget_sights, hits, over
 from jatevo.wire.names import NODE_ID_PATTERN
 from jatevo.wire.webhook import digests_of, request_digest
+from nodes.ingress.signed import Admitted, SignedRequest
 from nodes.models import Sender
 from nodes.rules.credentials import derive_secret
 
@@ -30,18 +33,10 @@ _MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
 _SENDER_ID = re.compile(NODE_ID_PATTERN, re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 
-
-@dataclass(frozen=True)
-class NodeCaller:
-    """An authenticated node, with the fields that the rest of the request needs."""
-
-    node_id: str
-    status: str
-    region: str
-    keys: tuple["KeySpan", ...]
+C = TypeVar("C", bound=Admitted)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KeySpan:
     """A public key (32 bytes) and when it was current, in unix seconds.
 
@@ -53,78 +48,166 @@ class KeySpan:
     until: float | None
 
 
-# One row with all that authentication and the rest of the request need. The keys are one array, newest first.
-_NODE_SQL = """
-SELECT n.token_version, n.status, n.region,
-       ARRAY(SELECT k.public_key FROM nodes_nodekey k WHERE k.node_id = n.id
-             ORDER BY k.valid_from DESC, k.id DESC),
-       ARRAY(SELECT extract(epoch FROM k.valid_from)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
-             ORDER BY k.valid_from DESC, k.id DESC),
-       ARRAY(SELECT extract(epoch FROM k.valid_to)::float8 FROM nodes_nodekey k WHERE k.node_id = n.id
-             ORDER BY k.valid_from DESC, k.id DESC)
-FROM nodes_node n WHERE n.id = %s
+@dataclass(frozen=True, slots=True)
+class NodeCaller:
+    """An authenticated node, with the fields that the rest of the request needs. The current key is the first."""
+
+    message: SignedMessage
+    node_id: str
+    token_version: int
+    keys: tuple[KeySpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SenderCaller:
+    """An authenticated validator or gateway."""
+
+    message: SignedMessage
+    sender_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A sender in the database."""
+
+    token_version: int
+    keys: tuple[KeySpan, ...] = ()
+
+
+# All that authentication and the rest of the requests need. The keys are arrays, newest first.
+_NODES_SQL = """
+SELECT n.id, n.token_version, k.public_keys, k.since, k.until
+FROM nodes_node n CROSS JOIN LATERAL (
+    SELECT array_agg(public_key ORDER BY valid_from DESC, id DESC) AS public_keys,
+           array_agg(extract(epoch FROM valid_from)::float8 ORDER BY valid_from DESC, id DESC) AS since,
+           array_agg(extract(epoch FROM valid_to)::float8 ORDER BY valid_from DESC, id DESC) AS until
+    FROM nodes_nodekey WHERE node_id = n.id
+) k
+WHERE n.id = ANY(%s::varchar[])
 """
 
 
-def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
-    """The node that signed this request. Raises ApiError 401, 409 (replay) or 429.
+def admit_nodes(requests: Sequence[SignedRequest], *, limit: str) -> list[NodeCaller | ApiError]:
+    """The node that signed each request, or ApiError 401, 409 (replay) or 429.
 
     `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
-    hit("address", client_network(request))
-    node_id = _sender(request, NODE_HEADER)
-    rows = fetch(_NODE_SQL, [node_id])
-    _check_signature(request, "node", node_id, rows[0][0] if rows else None)
-    claim_message(request, f"node:{node_id}", request.headers["webhook-id"], limit, "node", node_id)
-    (row,) = rows
-    spans = tuple(
-        KeySpan(bytes(key), since, until) for key, since, until in zip(row[3], row[4], row[5], strict=True)
-    )
-    return NodeCaller(node_id, row[1], row[2], spans)
+    return _admit(requests, "node", NODE_HEADER, _nodes, (limit, "node"), _node_caller)
+
+
+def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> list[SenderCaller | ApiError]:
+    """The validator or gateway that signed each request, or what `admit_nodes` refuses with."""
+
+    def active(ids: Collection[str]) -> dict[str, _Known]:
+        rows = model._default_manager.filter(pk__in=ids, is_active=True).values_list("pk", "token_version")
+        return {sender: _Known(version) for sender, version in rows}
+
+    def caller(message: SignedMessage, known: _Known) -> SenderCaller:
+        return SenderCaller(message, message.sender)
+
+    return _admit(requests, model.kind, model.header, active, (model.kind,), caller)
+
+
+def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
+    """The node that signed this request. Raises ApiError 401, 409 (replay) or 429, as for `admit_nodes`."""
+    (caller,) = admit_nodes([SignedRequest.of(request, NODE_HEADER)], limit=limit)
+    if isinstance(caller, ApiError):
+        raise caller
+    claimed_by(request, caller.message)
+    return caller
 
 
 def authenticate_sender(request: HttpRequest, model: type[Sender]) -> str:
     """The id of the validator or gateway that signed this request. Raises what authenticate_node raises."""
-    hit("address", client_network(request))
-    sender = _sender(request, model.header)
-    active = model._default_manager.filter(pk=sender, is_active=True)
-    version = active.values_list("token_version", flat=True).first()
-    _check_signature(request, model.kind, sender, version)
-    claim_message(request, f"{model.kind}:{sender}", request.headers["webhook-id"], model.kind, sender)
-    return sender
+    (caller,) = admit_senders([SignedRequest.of(request, model.header)], model)
+    if isinstance(caller, ApiError):
+        raise caller
+    claimed_by(request, caller.message)
+    return caller.sender_id
 
 
-def _sender(request: HttpRequest, header: str) -> str:
-    sender = request.headers.get(header, "")
-    signed = all(request.headers.get(f"webhook-{part}") for part in ("id", "timestamp", "signature"))
-    if not sender or not signed:
-        raise ApiError(401, "unauthenticated", f"Send {header} and the three webhook- headers.")
-    if not _SENDER_ID.fullmatch(sender):
-        raise _wrong()
-    return sender
+def _admit(
+    requests: Sequence[SignedRequest],
+    kind: str,
+    header: str,
+    read: Callable[[Collection[str]], Mapping[str, _Known]],
+    limited: tuple[str, ...],
+    made: Callable[[SignedMessage, _Known], C],
+) -> list[C | ApiError]:
+    """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id."""
+    found: list[C | ApiError | None] = []
+    found += hits("address", [network_of_address(each.address) for each in requests])
+    for number, request in enumerate(requests):
+        if found[number] is None:
+            found[number] = _incomplete(request, header)
+    waiting = [number for number, refused in enumerate(found) if refused is None]
+    known = read({requests[number].sender for number in waiting}) if waiting else {}
+    messages: dict[int, SignedMessage] = {}
+    for number in waiting:
+        request = requests[number]
+        found[number] = _forged_or_late(request, kind, known.get(request.sender))
+        if found[number] is None:
+            messages[number] = SignedMessage(f"{kind}:{request.sender}", request.message_id, request.sender)
+    too_many = []
+    for (number, message), count in zip(
+        messages.items(), first_sights(list(messages.values()), *limited) if messages else (), strict=True
+    ):
+        if not count:
+            found[number] = ApiError(409, "replayed_request", "This webhook-id has already been used.")
+        elif refused := over(count, *limited, message.sender):
+            found[number] = refused
+            too_many.append(message)
+        else:
+            found[number] = made(message, known[message.sender])
+    if too_many:
+        forget_sights(too_many)
+    return [each for each in found if each is not None]
 
 
-def _check_signature(request: HttpRequest, kind: str, sender: str, version: int | None) -> None:
-    """Raises ApiError 401 unless a signature matches and the timestamp is near the server's clock.
+def _nodes(ids: Collection[str]) -> dict[str, _Known]:
+    return {
+        node_id: _Known(
+            version,
+            tuple(
+                KeySpan(bytes(key), begun, ended)
+                for key, begun, ended in zip(keys or (), since or (), until or (), strict=True)
+            ),
+        )
+        for node_id, version, keys, since, until in fetch(_NODES_SQL, [list(ids)])
+    }
+
+
+def _node_caller(message: SignedMessage, known: _Known) -> NodeCaller:
+    return NodeCaller(message, message.sender, known.token_version, known.keys)
+
+
+def _incomplete(request: SignedRequest, header: str) -> ApiError | None:
+    if not (request.sender and request.message_id and request.timestamp and request.signature):
+        return ApiError(401, "unauthenticated", f"Send {header} and the three webhook- headers.")
+    return None if _SENDER_ID.fullmatch(request.sender) else _wrong()
+
+
+def _forged_or_late(request: SignedRequest, kind: str, known: _Known | None) -> ApiError | None:
+    """ApiError 401 unless a signature matches and the timestamp is near the server's clock.
 
     An unknown sender takes the same time as a wrong signature.
     """
-    message_id, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
-    if not _MESSAGE_ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(stamp):
-        raise _wrong()
-    secret = derive_secret(settings.MASTER_KEY, kind, sender, version or 0)
-    wanted = request_digest(secret, message_id, stamp, request.body)
-    fits = [hmac.compare_digest(wanted, given) for given in digests_of(request.headers["webhook-signature"])]
-    if version is None or not any(fits):
-        raise _wrong()
+    if not _MESSAGE_ID.fullmatch(request.message_id) or not _TIMESTAMP.fullmatch(request.timestamp):
+        return _wrong()
+    secret = derive_secret(settings.MASTER_KEY, kind, request.sender, known.token_version if known else 0)
+    wanted = request_digest(secret, request.message_id, request.timestamp, request.body)
+    fits = [hmac.compare_digest(wanted, given) for given in digests_of(request.signature)]
+    if known is None or not any(fits):
+        return _wrong()
     now = time.time()
-    if abs(now - int(stamp)) > settings.CLOCK_TOLERANCE_SECONDS:
-        raise ApiError(
-            401,
-            "clock_skew",
-            f"The timestamp is off by more than {settings.CLOCK_TOLERANCE_SECONDS} s.",
-            server_time=round(now, 3),
-        )
+    if abs(now - int(request.timestamp)) <= settings.CLOCK_TOLERANCE_SECONDS:
+        return None
+    return ApiError(
+        401,
+        "clock_skew",
+        f"The timestamp is off by more than {settings.CLOCK_TOLERANCE_SECONDS} s.",
+        server_time=round(now, 3),
+    )
 
 
 def _wrong() -> ApiError:

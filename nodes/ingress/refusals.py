@@ -10,6 +10,7 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
     actions.EnrollmentInvalid: (401, "invalid_token"),
     actions.EnrollmentMismatch: (403, "node_mismatch"),
     actions.StaleHeartbeat: (409, "replayed_request"),
+    actions.TokenEnded: (401, "invalid_token"),
     actions.ReplayedProbe: (409, "replayed_request"),
     actions.UnknownChallenge: (404, "not_found"),
     actions.AnsweredAlready: (409, "replayed_request"),
@@ -18,7 +19,18 @@ _STATUS: dict[type[actions.NodeError], tuple[int, str]] = {
 }
 
 
-def refuse(error: actions.NodeError) -> NoReturn:
-    """Raises the ApiError that the contract names for the error, or else 422 `invalid_request`."""
+def refusal(error: actions.NodeError) -> ApiError:
+    """The ApiError that the contract names for the error, or else 422 `invalid_request`."""
     status, kind = _STATUS.get(type(error), (422, "invalid_request"))
-    raise ApiError(status, kind, str(error)) from error
+    return ApiError(status, kind, str(error))
+
+
+def refuse(error: actions.NodeError) -> NoReturn:
+    """Raises the `refusal`."""
+    raise refusal(error) from error
+
+
+def require_same(authenticated: str, named: str) -> None:
+    """Raises ApiError 403 if a body names another node than the one that signed it."""
+    if authenticated != named:
+        raise ApiError(403, "node_mismatch", f"Signed by {authenticated}, but the body names {named}.")

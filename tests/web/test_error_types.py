@@ -8,8 +8,8 @@ from django.test import Client
 
 from jatevo.web.error_types import MEANINGS, ErrorType
 from nodes.ingress.refusals import _STATUS
-from receipts.actions import Ruling
 from receipts.dispatches.recording import Recorded
+from receipts.judging import Ruling
 
 APPS = ("jatevo", "nodes", "receipts", "earnings", "onboarding")
 

@@ -69,7 +69,7 @@ def _too_many(machines: Machines) -> Answer:
 
 def _crash(machines: Machines) -> Answer:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("nodes.ingress.api.network_of", lambda _: 1 / 0)
+        patched.setattr("nodes.ingress.heartbeats.network_of", lambda _: 1 / 0)
         return machines.node.send("/v1/nodes/heartbeat", machines.beat())
 
 

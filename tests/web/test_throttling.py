@@ -11,6 +11,11 @@ from jatevo.web import throttling
 from jatevo.web.errors import ApiError
 
 
+def _first_sight(message_id: str, sender: str = "somebody", limit: str = "login_account") -> int:
+    (count,) = throttling.first_sights([throttling.SignedMessage("test", message_id, sender)], limit)
+    return count
+
+
 @pytest.fixture
 def first_use() -> Iterator[None]:
     """The state of a process that has just started."""
@@ -29,7 +34,7 @@ def test_first_calls_of_many_threads_share_one_client() -> None:
         start.wait()
         for step in range(20):
             throttling.hit("address", f"{number}-{step}")
-            assert throttling.first_sight("test", f"{number}-{step}", "node", f"{number}")
+            assert _first_sight(f"{number}-{step}", str(number), "node")
         return id(throttling.client())
 
     with ThreadPoolExecutor(16) as pool:
@@ -55,11 +60,11 @@ def test_replay_guard_lets_each_id_pass_once_and_counts_only_that_request() -> N
 
     def see(_: int) -> int:
         start.wait()
-        return throttling.first_sight("test", "msg_same", "login_account", "somebody")
+        return _first_sight("msg_same")
 
     with ThreadPoolExecutor(12) as pool:
         assert sorted(pool.map(see, range(12))) == [0] * 11 + [1]
-    assert throttling.first_sight("test", "msg_other", "login_account", "somebody") == 2
+    assert _first_sight("msg_other") == 2
 
 
 @pytest.mark.parametrize("redis_answers", [True, False])
@@ -70,23 +75,23 @@ def test_replay_guard_and_limit_share_the_counts_of_other_requests(
         throttling.breaker.failed("down")
     for _ in range(9):
         throttling.hit("login_account", "somebody")
-    assert throttling.first_sight("test", "msg_tenth", "login_account", "somebody") == 10
-    assert throttling.first_sight("test", "msg_tenth", "login_account", "somebody") == 0
+    assert _first_sight("msg_tenth") == 10
+    assert _first_sight("msg_tenth") == 0
     with pytest.raises(ApiError) as refused:
         throttling.refuse_over(
-            throttling.first_sight("test", "msg_next", "login_account", "somebody"),
+            _first_sight("msg_next"),
             "login_account",
             "somebody",
         )
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 61
-    throttling.forget_sight("test", "msg_next")
-    assert throttling.first_sight("test", "msg_next", "login_account", "somebody") == 12
+    throttling.forget_sights([throttling.SignedMessage("test", "msg_next", "somebody")])
+    assert _first_sight("msg_next") == 12
 
 
 def test_scripts_outlive_a_restart_of_redis(first_use: None) -> None:
     throttling.hit("login_account", "somebody")
     throttling.client().script_flush()
-    assert throttling.first_sight("test", "msg_once", "login_account", "somebody") == 2
+    assert _first_sight("msg_once") == 2
     throttling.client().script_flush()
     throttling.hit("login_account", "somebody")
     assert throttling.breaker.closed

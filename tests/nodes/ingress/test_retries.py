@@ -93,8 +93,8 @@ def test_message_that_was_too_much_is_taken_later(node: Node, settings: Settings
 )
 def test_message_that_failed_on_our_side_is_taken_later(node: Node, error: Exception, status: int) -> None:
     for message, target in (
-        (receipt_of(node), "receipts.api.accept"),
-        (heartbeat_of(node), "nodes.ingress.api.actions.heartbeat"),
+        (receipt_of(node), "receipts.posting.accept"),
+        (heartbeat_of(node), "nodes.ingress.heartbeats.actions.heartbeats"),
     ):
         with mock.patch(target, side_effect=error):
             assert message.send().status_code == status
@@ -121,7 +121,7 @@ def test_what_is_wrong_for_good_keeps_its_id(node: Node) -> None:
 @pytest.mark.usefixtures("redis_or_not")
 def test_what_was_kept_before_a_crash_is_a_duplicate_to_postgresql(node: Node) -> None:
     message = receipt_of(node)
-    with mock.patch("receipts.api.Response", side_effect=RuntimeError("after the commit")):
+    with mock.patch("nodes.ingress.signed.Response", side_effect=RuntimeError("after the commit")):
         assert message.send().status_code == 500
     again = message.send()
     assert (again.status_code, again.json()["duplicate"]) == (200, True)

@@ -1,0 +1,102 @@
+"""Taking heartbeats, many at a time."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from jatevo.web.errors import ApiError, from_exception
+from jatevo.web.request_id import use
+from jatevo.web.strict_json import parse_object
+from nodes import actions
+from nodes.ingress import payloads
+from nodes.ingress.answers import asked_of
+from nodes.ingress.authentication import NODE_HEADER, NodeCaller, admit_nodes
+from nodes.ingress.networks import network_of
+from nodes.ingress.refusals import refusal, require_same
+from nodes.ingress.signed import Answer, Answered, SignedEndpoint, SignedRequest
+from nodes.rules.lifecycle import Status
+
+
+def take(admitted: Sequence[tuple[SignedRequest, NodeCaller]]) -> list[Answered]:
+    """Records the heartbeats and answers them."""
+    heard = [_read(request, caller) for request, caller in admitted]
+    good = [each for each in heard if not isinstance(each, ApiError)]
+    at = timezone.now()
+    sent = [
+        actions.SentBeat(
+            node_id=caller.node_id,
+            beat=each.beat,
+            statement=each.statement,
+            network=network_of(request.address),
+            token_version=caller.token_version,
+        )
+        for (request, caller), each in zip(admitted, heard, strict=True)
+        if not isinstance(each, ApiError)
+    ]
+    taken = iter(actions.heartbeats(sent=sent, at=at) if good else ())
+    answers: list[Answered] = []
+    for (request, _), each in zip(admitted, heard, strict=True):
+        use(request.request_id)
+        answers.append(each if isinstance(each, ApiError) else _answer(each, next(taken)))
+    return answers
+
+
+HEARTBEATS = SignedEndpoint(
+    path="/v1/nodes/heartbeat",
+    header=NODE_HEADER,
+    most_bytes=settings.MAX_BODY_BYTES,
+    admit=partial(admit_nodes, limit="node"),
+    take=take,
+)
+
+
+def server_time() -> float:
+    """Unix seconds, to the millisecond."""
+    return round(time.time(), 3)
+
+
+def _read(request: SignedRequest, caller: NodeCaller) -> payloads.Heard | ApiError:
+    try:
+        heard = payloads.heartbeat(parse_object(request.body))
+        require_same(caller.node_id, heard.node_id)
+    except ApiError as error:
+        return error
+    if heard.beat.ts > time.time() + settings.HEARTBEAT_LEAD_SECONDS:
+        # if it were accepted, all correct heartbeats until that time would be refused as old
+        return ApiError(401, "clock_skew", "`ts` is ahead of the server's clock.", server_time=server_time())
+    return heard
+
+
+def _answer(heard: payloads.Heard, taken: actions.TakenHeartbeat | Exception) -> Answered:
+    """The answer to a heartbeat that was recorded, or why it was not."""
+    try:
+        if isinstance(taken, Exception):
+            raise taken
+        restated = (
+            actions.restate(node_id=heard.node_id, statement=heard.statement, at=timezone.now())
+            if taken.states_anew
+            else actions.Restated()
+        )
+        challenge = (
+            None
+            if restated.held
+            else actions.ask_next(node_id=heard.node_id, asked=taken.asked, at=timezone.now())
+        )
+    except actions.NodeError as error:
+        return refusal(error)
+    except Exception as error:  # the heartbeat is recorded, so that the others' answers stand
+        return from_exception(error)
+    body: dict[str, Any] = {
+        "status": Status.QUARANTINE if restated.held else taken.status,
+        "server_time": server_time(),
+        "heartbeat_interval_s": settings.HEARTBEAT_INTERVAL_SECONDS,
+    }
+    if challenge is not None:
+        body["challenge"] = asked_of(challenge)
+    if ignored := [*heard.ignored, *restated.declined]:
+        body["ignored"] = ignored
+    return Answer(body)
