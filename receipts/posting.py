@@ -15,7 +15,7 @@ from jatevo.web.strict_json import parse
 from nodes.actions import NodeError
 from nodes.ingress.authentication import NODE_HEADER, NodeCaller, admit_nodes
 from nodes.ingress.refusals import refusal
-from nodes.ingress.signed import Answer, Answered, SignedEndpoint, SignedRequest
+from nodes.ingress.signed import Answer, Answered, SignedEndpoint, SignedRequest, Taken
 from receipts.actions import Post, accept
 from receipts.judging import Posted, Ruling, Verdict
 from receipts.openapi import MOST_IN_A_BATCH
@@ -35,12 +35,12 @@ class _Body:
     is_batch: bool
 
 
-def take(admitted: Sequence[tuple[SignedRequest, NodeCaller]]) -> list[Answered]:
+def take(admitted: Sequence[tuple[SignedRequest, NodeCaller]]) -> list[Taken]:
     """Judges and stores the receipts of the requests, and answers them."""
     read = [_read(request, caller) for request, caller in admitted]
     posts = [each.post for each in read if isinstance(each, _Body)]
     accepted = iter(accept(posts=posts, at=timezone.now()) if posts else ())
-    answers: list[Answered] = []
+    answers: list[Taken] = []
     for (request, _), each in zip(admitted, read, strict=True):
         use(request.request_id)
         answers.append(each if isinstance(each, ApiError) else _answer(each, next(accepted)))

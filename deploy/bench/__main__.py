@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import redis
 
-from bench import cases, consoles, searches
+from bench import cases, consoles, ingest, searches
 from bench.measuring import RoleClients, Times, measure, measure_together, note
 from bench.report import BenchReport
 from bench.scrolling import scroll
@@ -33,6 +33,8 @@ START = {False: consoles.one_machine, True: consoles.services}
 
 
 def main() -> int:
+    if "--ingest" in sys.argv:
+        return ingest.main([word for word in sys.argv[1:] if word not in ("--ingest", "--home", "")])
     options = _options()
     with tempfile.TemporaryDirectory(prefix="jatevo-bench-") as temporary:
         # With services, ClickHouse's data is deleted after the run, so the home is not kept either.
@@ -88,6 +90,11 @@ def _options() -> argparse.Namespace:
         default=0,
         metavar="ROWS",
         help="with --earnings or --searches: afterwards scroll so many rows of the list of receipts in chromium",
+    )
+    parser.add_argument(
+        "--ingest",
+        action="store_true",
+        help="instead: load what machines post, beside a peer (bench.ingest, which has options of its own)",
     )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()

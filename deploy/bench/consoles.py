@@ -62,6 +62,16 @@ def services(env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESS
 
 
 @contextmanager
+def lane(env: dict[str, str], log: Path, *, processes: int) -> Iterator[str]:
+    """Runs the ingress lane beside the console. Yields its base URL."""
+    port = str(free_port())
+    words = ["--interface", "asgi", "--workers", str(processes), "--host", "127.0.0.1", "--port", port]
+    granian = [str(Path(sys.executable).with_name("granian")), *words, "jatevo.lane:application"]
+    with _running([granian], env | {"PORT": port}, log) as base:
+        yield base
+
+
+@contextmanager
 def clickhouse(home: Path) -> Iterator[str]:
     """Runs a private ClickHouse server with data below `home`. Yields its URL.
 

@@ -70,6 +70,17 @@ class MachineRequestsMiddleware:
             return answer
 
 
+def constant_headers() -> dict[str, str]:
+    """The headers that all answers to machines have alike."""
+    response = HttpResponse()
+    del response["Content-Type"]
+    request = HttpRequest()
+    answer: Any = lambda _: response  # noqa: E731 - the innermost of the middleware
+    for middleware in (CSPMiddleware, XFrameOptionsMiddleware, SecurityMiddleware):
+        answer = middleware(answer)
+    return dict(answer(request).items())
+
+
 def _safely(middleware: Any) -> Next:
     """As Django wraps each middleware: its exceptions become answers, which pass those around it."""
     return cast(Next, convert_exception_to_response(middleware))

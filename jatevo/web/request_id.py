@@ -4,6 +4,8 @@ import re
 import secrets
 from contextvars import ContextVar
 
+import structlog
+
 HEADER = "x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _current: ContextVar[str] = ContextVar("request_id", default="")
@@ -19,6 +21,7 @@ def adopt(offered: str | None) -> str:
 def use(request_id: str) -> None:
     """Uses an id that was adopted before, where requests are answered together."""
     _current.set(request_id)
+    structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
 def current_request_id() -> str:

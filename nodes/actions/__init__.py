@@ -4,11 +4,11 @@ Each function is one verb with keyword-only arguments. It writes its audit row i
 change.
 """
 
+from nodes.actions.asking import ask_due
 from nodes.actions.challenges import (
     ChallengeAnswer,
     answer_challenge,
     ask,
-    ask_next,
     expire_challenge,
     expired_challenges,
 )
@@ -23,6 +23,7 @@ from nodes.actions.errors import (
     NodeExists,
     NotPossible,
     ReplayedProbe,
+    RowLocked,
     StaleHeartbeat,
     TokenEnded,
     UnknownChallenge,
@@ -62,6 +63,7 @@ __all__ = [
     "Registration",
     "ReplayedProbe",
     "Restated",
+    "RowLocked",
     "SentBeat",
     "StaleHeartbeat",
     "Statement",
@@ -72,7 +74,7 @@ __all__ = [
     "add_key",
     "answer_challenge",
     "ask",
-    "ask_next",
+    "ask_due",
     "clear",
     "confirm_fraud",
     "create_sender",

@@ -18,17 +18,12 @@ from jatevo.audit.record import SYSTEM, actor_of, record
 from jatevo.wire.signing import verify_health
 from nodes.actions.errors import AnsweredAlready, AnsweredTooLate, NotPossible, UnknownChallenge
 from nodes.actions.probing import take_effect
-from nodes.models import Challenge, Exemption, ExemptionKind, Node, Probe
+from nodes.models import Challenge, Node, Probe
 from nodes.rules.challenges import (
     NONCE_BYTES,
-    PROMPT,
-    AskedNode,
     ChallengeKind,
     ChallengeOutcome,
     answer_fault,
-    answer_within,
-    asks_runtime,
-    due_challenge,
 )
 from nodes.rules.lifecycle import Status
 from nodes.rules.probes import ProbeFault, ProbeKind, counts_as
@@ -47,33 +42,6 @@ class ChallengeAnswer:
     output_hash: str | None = None
     tokens_output: int | None = None
     first_token_ms: float | None = None
-
-
-def ask_next(*, node_id: str, asked: AskedNode, at: datetime) -> Challenge | None:
-    """The challenge that goes with the answer to a heartbeat, if one is due. It counts as asked at `at`."""
-    kind = due_challenge(asked, at=at)
-    if kind is ChallengeKind.PROOF:
-        return _ask_proof(node_id, at)
-    if kind is None or _in_maintenance(node_id, at):
-        return None
-    with transaction.atomic():
-        # locks the node, so that of two concurrent heartbeats only one asks
-        Node.objects.select_for_update(no_key=True).only("id").get(pk=node_id)
-        if Challenge.objects.filter(node_id=node_id, kind=kind, outcome=ChallengeOutcome.OPEN).exists():
-            return None
-        asked_now = {"challenged_at": at} | (
-            {"challenge_audited_at": at} if kind is ChallengeKind.AUDIT else {}
-        )
-        Node.objects.filter(pk=node_id).update(**asked_now)
-        return Challenge.objects.create(
-            node_id=node_id,
-            kind=kind,
-            nonce=secrets.token_hex(NONCE_BYTES),
-            prompt=PROMPT if asks_runtime(kind, asked.phase) else "",
-            created_at=at,
-            asked_at=at,
-            expires_at=at + answer_within(kind),
-        )
 
 
 def ask(*, node: Node, prompt: str, request_id: str, by: User, at: datetime) -> Challenge:
@@ -189,30 +157,6 @@ def _over(at: datetime) -> QuerySet[Challenge]:
     never_waits = Q(asked_at=None) | Q(kind=ChallengeKind.PROOF)
     over = Challenge.objects.filter(outcome=ChallengeOutcome.OPEN, expires_at__lt=at)
     return over.filter(heard_again | silent_for_good | never_waits)
-
-
-def _ask_proof(node_id: str, at: datetime) -> Challenge | None:
-    """The proof that waits for a heartbeat. None if it was given up or taken along meanwhile."""
-    with transaction.atomic():
-        Node.objects.filter(pk=node_id).update(proof_waiting=False)
-        waiting = Challenge.objects.select_for_update().filter(
-            node_id=node_id,
-            kind=ChallengeKind.PROOF,
-            outcome=ChallengeOutcome.OPEN,
-            asked_at__isnull=True,
-            expires_at__gt=at,
-        )
-        challenge = waiting.first()
-        if challenge is not None:
-            challenge.asked_at = at
-            challenge.expires_at = at + answer_within(ChallengeKind.PROOF)
-            challenge.save(update_fields=["asked_at", "expires_at"])
-    return challenge
-
-
-def _in_maintenance(node_id: str, at: datetime) -> bool:
-    own = Exemption.objects.filter(node_id=node_id, kind=ExemptionKind.MAINTENANCE)
-    return own.covering(at).exists()
 
 
 def _judged(

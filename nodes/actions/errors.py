@@ -25,6 +25,10 @@ class TokenEnded(NodeError):
     """The token that signed the request was replaced meanwhile, or the node is gone."""
 
 
+class RowLocked(NodeError):
+    """The node's row is locked by somebody else. Nothing was done."""
+
+
 class ReplayedProbe(NodeError):
     """This validator has already posted this probe."""
 

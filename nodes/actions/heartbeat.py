@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from jatevo.web.postgresql.statements import fetch
-from nodes.actions.errors import StaleHeartbeat, TokenEnded
+from nodes.actions.errors import RowLocked, StaleHeartbeat, TokenEnded
 from nodes.actions.fraud import relate
 from nodes.actions.offers import record_offers
 from nodes.actions.statements import Statement, states_anew
@@ -176,7 +176,8 @@ def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat
 
     After the first heartbeat that follows a registration, a clear or an absence, validators start to probe the node.
     StaleHeartbeat stands for one that is not later than the node's last one, TokenEnded for one whose token has ended,
-    and another exception for a failure that concerns this one alone. Raises if nothing was recorded.
+    RowLocked for one of several that would have had to wait for somebody else, and another exception for a failure that
+    concerns this one alone. Raises if nothing was recorded.
     """
     results: dict[int, TakenHeartbeat | Exception] = {}
     waiting = list(range(len(sent)))
@@ -194,11 +195,6 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
     """The same for one heartbeat of each of several nodes."""
     failed: dict[str, Exception] = {}
     rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
-    if len(sent) > 1:
-        for each in sent:
-            if each.node_id not in rows:  # locked by somebody else
-                with _noted(failed, each.node_id):
-                    rows |= _ask(_ALONE, [each], at)
     changed = [row for row in rows.values() if row.changed]
     held = set()
     for row in changed:
@@ -212,7 +208,13 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
     phases = dict.fromkeys(held, Phase.QUARANTINE)
     with _noted(failed, *silent):
         phases |= heard_again(node_ids=silent, at=at)
-    return [failed.get(each.node_id) or _result(each, rows.get(each.node_id), phases, at) for each in sent]
+    absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
+    return [
+        failed.get(each.node_id) or _result(each, rows[each.node_id], phases, at)
+        if each.node_id in rows
+        else absent
+        for each in sent
+    ]
 
 
 @contextmanager
@@ -255,9 +257,9 @@ _NOTHING = Statement()
 
 
 def _result(
-    sent: SentBeat, row: _Row | None, phases: Mapping[str, Phase], at: datetime
+    sent: SentBeat, row: _Row, phases: Mapping[str, Phase], at: datetime
 ) -> TakenHeartbeat | Exception:
-    if row is None or sent.token_version not in (None, row.token_version):
+    if sent.token_version not in (None, row.token_version):
         return TokenEnded("The node's token has just been replaced.")
     if not row.changed:
         return StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")

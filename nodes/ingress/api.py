@@ -13,7 +13,7 @@ from jatevo.accounts.models import User
 from jatevo.accounts.permissions import Permission, allowed
 from jatevo.audit.record import Actor, actor_of
 from jatevo.web.address import client_network
-from jatevo.web.errors import ApiError, FieldProblem, invalid_request, unauthenticated
+from jatevo.web.errors import ApiError, unauthenticated
 from jatevo.web.openapi import ENROLMENT, NODE, VALIDATOR, either, json_body
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse_object
@@ -27,6 +27,7 @@ from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_sender
 from nodes.ingress.heartbeats import HEARTBEATS, server_time
+from nodes.ingress.probes import PROBES
 from nodes.ingress.refusals import refuse, require_same
 from nodes.models import Node, Validator
 from nodes.rules.challenges import ChallengeOutcome
@@ -233,16 +234,7 @@ def add_key(request: Request, node_id: str) -> Response:
 @parser_classes([])
 def probes(request: Request) -> Response:
     """Post a probe, signed by the validator (X-Validator-Id and the webhook- headers)."""
-    validator_id = authenticate_sender(request._request, Validator)
-    wanted = payloads.measurement(parse_object(request._request.body))
-    at = timezone.now()
-    if abs((at - wanted.ts).total_seconds()) > settings.CLOCK_TOLERANCE_SECONDS:
-        raise invalid_request("Some fields are invalid.", [FieldProblem("ts", "is not the present time")])
-    try:
-        probe, status = actions.record_probe(validator_id=validator_id, measurement=wanted, at=at)
-    except actions.NodeError as error:
-        refuse(error)
-    return Response({"id": probe.pk, "node_id": wanted.node_id, "status": status}, status=201)
+    return PROBES.respond(request._request)
 
 
 @extend_schema(

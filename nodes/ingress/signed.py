@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from django.db import InterfaceError, OperationalError
@@ -10,6 +11,7 @@ from rest_framework.response import Response
 
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, from_exception
+from jatevo.web.gathering import Later
 from jatevo.web.replay import claimed_by, releasable
 from jatevo.web.request_id import current_request_id, use
 from jatevo.web.throttling import SignedMessage, forget_sights
@@ -57,8 +59,13 @@ class Admitted(Protocol):
     def message(self) -> SignedMessage: ...
 
 
+class Locked(Exception):
+    """What the request is about is locked by somebody else. Nothing was done: it is to be taken again, alone."""
+
+
 C = TypeVar("C", bound=Admitted)
 Answered: TypeAlias = Answer | ApiError
+Taken: TypeAlias = Answer | ApiError | Locked
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,15 @@ class SignedEndpoint(Generic[C]):
     """A path to which one kind of sender posts.
 
     `admit` authenticates many requests at once, in the contract's order of checks. `take` judges what was admitted,
-    each alone, and commits before it answers. It raises only if nothing was committed.
+    each alone, and commits before it answers. It raises only if nothing was committed. Of several it may leave some out
+    as Locked, so that the others do not wait for them.
     """
 
     path: str
     header: str
     most_bytes: int
     admit: Callable[[Sequence[SignedRequest]], list[C | ApiError]]
-    take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Answered]]
+    take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Taken]]
 
     def respond(self, request: HttpRequest) -> Response:
         """Answers one request of Django. Raises ApiError and what the stores raise."""
@@ -83,39 +91,71 @@ class SignedEndpoint(Generic[C]):
             raise caller
         claimed_by(request, caller.message)
         (answered,) = self.take([(signed, caller)])
-        if isinstance(answered, ApiError):
+        if not isinstance(answered, Answer):
             raise answered
         return Response(answered.body, status=answered.status)
 
-    def answer(self, requests: Sequence[SignedRequest]) -> list[Answered]:
-        """Answers many requests, in this order. Never raises for what is wrong with one of them, or with a store."""
+    def answer(self, requests: Sequence[SignedRequest]) -> list[Answered | Later[Answered]]:
+        """Answers many requests, in this order. Never raises for what is wrong with one of them, or with a store.
+
+        Later stands for one that has to wait.
+        """
         try:
             callers = self.admit(requests)
         except Exception as error:
             return [from_exception(error)] * len(requests)
-        answers: list[Answered | None] = [each if isinstance(each, ApiError) else None for each in callers]
         admitted = [
-            (number, (request, caller))
-            for number, (request, caller) in enumerate(zip(requests, callers, strict=True))
+            (request, caller)
+            for request, caller in zip(requests, callers, strict=True)
             if not isinstance(caller, ApiError)
         ]
-        taken = _each_alone(self.take, [pair for _, pair in admitted])
-        for (number, _), answered in zip(admitted, taken, strict=True):
-            answers[number] = answered
-        again = [
-            pair[1].message
-            for (_, pair), answered in zip(admitted, taken, strict=True)
-            if releasable(answered.status)
-        ]
-        if again:
-            forget_sights(again)
-        return [answered for answered in answers if answered is not None]
+        taken = _each_alone(self.take, admitted)
+        _release_failed(admitted, taken)
+        answers = iter(
+            Later(partial(self._answer_alone, pair)) if isinstance(each, Locked) else each
+            for pair, each in zip(admitted, taken, strict=True)
+        )
+        return [each if isinstance(each, ApiError) else next(answers) for each in callers]
+
+    def _answer_alone(self, pair: tuple[SignedRequest, C]) -> Answered:
+        (taken,) = _each_alone(self.take, [pair])
+        _release_failed([pair], [taken])
+        return from_exception(taken) if isinstance(taken, Locked) else taken
+
+
+def _release_failed(admitted: Sequence[tuple[SignedRequest, Admitted]], taken: Sequence[Taken]) -> None:
+    """Releases the messages that are going to be repeated."""
+    again = [
+        caller.message
+        for (_, caller), each in zip(admitted, taken, strict=True)
+        if not isinstance(each, Locked) and releasable(each.status)
+    ]
+    if again:
+        forget_sights(again)
+
+
+def one_by_one(
+    take: Callable[[SignedRequest, C], Answer],
+) -> Callable[[Sequence[tuple[SignedRequest, C]]], list[Taken]]:
+    """For an endpoint whose requests are too rare, or too large, to need one statement for many of them."""
+
+    def take_all(admitted: Sequence[tuple[SignedRequest, C]]) -> list[Taken]:
+        answers: list[Taken] = []
+        for request, caller in admitted:
+            use(request.request_id)
+            try:
+                answers.append(take(request, caller))
+            except Exception as error:
+                answers.append(from_exception(error))
+        return answers
+
+    return take_all
 
 
 def _each_alone(
-    take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Answered]],
+    take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Taken]],
     admitted: Sequence[tuple[SignedRequest, C]],
-) -> list[Answered]:
+) -> list[Taken]:
     """What `take` answers. Where it fails for many, halves are taken, until the culprit stands alone.
 
     While a store does not answer, all of them fail at once.

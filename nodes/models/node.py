@@ -136,9 +136,7 @@ class Node(models.Model):
         indexes = [
             models.Index(fields=["org", "id"], name="node_by_org"),
             models.Index(fields=["status", "region"], name="node_by_status_region"),
-            models.Index(
-                fields=["last_heartbeat_at"], name="node_overdue", condition=models.Q(status="active")
-            ),
+            # none on what each heartbeat changes: see migration 0025
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(id__regex=NODE_ID_PATTERN), name="node_id_wellformed"),

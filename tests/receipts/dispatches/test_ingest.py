@@ -47,7 +47,7 @@ def dispatch(**changes: Any) -> dict[str, Any]:
 def today(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dispatches above are of now."""
     at = datetime.fromtimestamp(1_790_000_001, UTC)
-    monkeypatch.setattr("receipts.dispatches.api.timezone.now", lambda: at)
+    monkeypatch.setattr("receipts.dispatches.posting.timezone.now", lambda: at)
 
 
 def statuses(answer: Answer) -> list[int]:
@@ -256,7 +256,7 @@ def test_gateway_that_was_dismissed_or_got_a_new_token_is_refused(
 
 def test_replay_is_refused_and_a_message_that_failed_here_may_come_again(machine: SignedSender) -> None:
     body = {"dispatches": [dispatch()]}
-    with mock.patch("receipts.dispatches.api.record", side_effect=OperationalError("down")):
+    with mock.patch("receipts.dispatches.posting.record", side_effect=OperationalError("down")):
         assert machine.send(URL, body, message_id="msg_1").status_code == 503
     assert statuses(machine.send(URL, body, message_id="msg_1")) == [201]
     answer = machine.send(URL, body, message_id="msg_1")

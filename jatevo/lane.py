@@ -1,0 +1,257 @@
+"""The ingress lane: an ASGI application for what machines post most, beside the console's WSGI processes.
+
+    granian --interface asgi --workers 2 jatevo.lane:application
+
+The proxy sends it POST /v1/nodes/heartbeat, /v1/receipts, /v1/probes and /v1/dispatches. Their rules are those of the
+DRF endpoints (nodes/ingress/signed.py). What differs is that requests that come at the same time are answered together,
+and that Django's HTTP handler is not asked.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
+django.setup(set_prefix=False)
+
+from django.conf import settings  # noqa: E402 - after the set-up
+from django.db import connection  # noqa: E402
+from django.http import HttpRequest, HttpResponse  # noqa: E402
+from django.http.request import split_domain_port, validate_host  # noqa: E402
+
+from jatevo.web import probes  # noqa: E402
+from jatevo.web.address import address_behind_proxies  # noqa: E402
+from jatevo.web.errors import ApiError, from_exception, not_found, unavailable  # noqa: E402
+from jatevo.web.front_door import MAX_ADDRESS_BYTES  # noqa: E402
+from jatevo.web.gathering import Gatherer, Later, TooManyWaiting  # noqa: E402
+from jatevo.web.json import dump  # noqa: E402
+from jatevo.web.machine_requests import constant_headers  # noqa: E402
+from jatevo.web.postgresql.budgets import INGEST, working  # noqa: E402
+from jatevo.web.request_id import adopt  # noqa: E402
+from nodes.ingress.heartbeats import HEARTBEATS  # noqa: E402
+from nodes.ingress.probes import PROBES  # noqa: E402
+from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest  # noqa: E402
+from receipts.dispatches.posting import DISPATCHES  # noqa: E402
+from receipts.posting import RECEIPTS  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+# So many groups of an endpoint are answered at a time: while one waits for a commit, the next is judged.
+TURNS: Final = int(os.environ.get("TURNS", "2"))
+MOST_TOGETHER: Final = 256
+MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
+MOST_WAITING: Final = 2_000
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+class Lane:
+    """Answers POSTs to the paths of the endpoints, and /healthz and /readyz of this process."""
+
+    def __init__(self, endpoints: Iterable[SignedEndpoint[Any]]) -> None:
+        self._endpoints = {each.path: each for each in endpoints}
+        self._gatherers: dict[str, Gatherer[SignedRequest, Answered]] = {
+            each.path: Gatherer(
+                _in_budget(each),
+                weigh=lambda request: len(request.body),
+                turns=TURNS,
+                most_waiting=MOST_WAITING,
+                most_together=MOST_TOGETHER,
+                most_weight=MOST_BYTES_TOGETHER,
+            )
+            for each in self._endpoints.values()
+        }
+        self._headers = [
+            (name.lower().encode(), value.encode()) for name, value in constant_headers().items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            try:
+                await self._respond(scope, receive, send)
+            except Disconnected:
+                return
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _Headers(scope["headers"])
+        request_id = adopt(headers.get("x-request-id"))
+        if scope["path"] in _PROBES:
+            answered = await asyncio.to_thread(_PROBES[scope["path"]], HttpRequest())
+            status, body, extra = answered.status_code, answered.content, dict(answered.items())
+        else:
+            answer = await self._answer(scope, headers, receive, request_id)
+            if isinstance(answer, ApiError):
+                status, body, extra = answer.status, dump(answer.body()), answer.headers
+            else:
+                status, body, extra = answer.status, dump(answer.body), {}
+        extra = {"Content-Type": "application/json", **extra, "x-request-id": request_id}
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    *self._headers,
+                    *((name.lower().encode(), value.encode("latin-1")) for name, value in extra.items()),
+                    (b"content-length", str(len(body)).encode()),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _answer(self, scope: Scope, headers: "_Headers", receive: Receive, request_id: str) -> Answered:
+        try:
+            _refuse_foreign_host(headers.get("host"))
+            if len(scope["path"]) + len(scope.get("query_string", b"")) > MAX_ADDRESS_BYTES:
+                raise ApiError(414, "too_large", f"The URL is over {MAX_ADDRESS_BYTES // 1024} KiB.")
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is None:
+                raise not_found()
+            if scope["method"] != "POST":
+                raise ApiError(405, "method_not_allowed", "This endpoint does not accept that method.")
+            _refuse_endless_body(headers, scope.get("http_version", "1.1"))
+            body = await _read(receive, headers, endpoint.most_bytes)
+            client = scope.get("client") or ("", 0)
+            return await self._gatherers[endpoint.path].ask(
+                SignedRequest(
+                    headers.get(endpoint.header.lower()),
+                    headers.get("webhook-id"),
+                    headers.get("webhook-timestamp"),
+                    headers.get("webhook-signature"),
+                    body,
+                    address_behind_proxies(str(client[0]), headers.get("x-forwarded-for")),
+                    request_id,
+                )
+            )
+        except TooManyWaiting:
+            return unavailable("The console")
+        except Disconnected:
+            raise
+        except Exception as error:
+            return from_exception(error)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                for gatherer in self._gatherers.values():
+                    await asyncio.to_thread(gatherer.close)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+_PROBES: Mapping[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": probes.healthz,
+    "/readyz": probes.readyz,
+}
+
+
+class _Headers:
+    """Header lines by lower-case name. Repeated ones are joined by commas, as in WSGI."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[bytes, bytes] = {}
+        for name, value in raw:
+            before = self._values.get(name)
+            self._values[name] = value if before is None else before + b"," + value
+
+    def get(self, name: str) -> str:
+        """The value, or '' without it."""
+        return self._values.get(name.encode(), b"").decode("latin-1")
+
+
+def _in_budget(
+    endpoint: SignedEndpoint[Any],
+) -> Callable[[Sequence[SignedRequest]], list[Answered | Later[Answered]]]:
+    """The endpoint's `answer`, with the limits of ingest and the thread's own connection."""
+
+    def answer(requests: Sequence[SignedRequest]) -> list[Answered | Later[Answered]]:
+        with working(INGEST):
+            _return_idle_connection()
+            return [
+                Later(partial(_alone, each)) if isinstance(each, Later) else each
+                for each in endpoint.answer(requests)
+            ]
+
+    return answer
+
+
+def _alone(later: Later[Answered]) -> Answered:
+    with working(INGEST):
+        try:
+            return later.answer()
+        finally:
+            connection.close()  # it is rarely needed again
+
+
+def _return_idle_connection() -> None:
+    """Gives the thread's connection back to the pool, which checks it before the next use, unless it answered just now."""
+    own = connection.connection
+    if own is None:
+        return
+    idle_seconds = time.monotonic() - own.answered_at
+    if idle_seconds > INGEST.fresh_seconds or connection.errors_occurred:
+        connection.close()
+
+
+def _refuse_foreign_host(host: str) -> None:
+    if not _known_host(host):
+        raise ApiError(400, "invalid_request", "The Host header does not match a host of this console.")
+
+
+@lru_cache(maxsize=1024)
+def _known_host(host: str) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+def _refuse_endless_body(headers: _Headers, version: str) -> None:
+    coding = headers.get("transfer-encoding").strip().lower()
+    old = version == "1.0"
+    if coding and (coding != "chunked" or old):
+        raise ApiError(400, "invalid_json", "Send the body with either Content-Length or chunked encoding.")
+    if old and not coding and not headers.get("content-length"):
+        raise ApiError(411, "length_required", "Send a Content-Length header.")
+
+
+async def _read(receive: Receive, headers: _Headers, most_bytes: int) -> bytes:
+    """The body. Raises ApiError for one that is too large, cut off or no JSON."""
+    too_large = ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
+    announced = headers.get("content-length")
+    if announced.isdecimal() and int(announced) > most_bytes:
+        raise too_large
+    message = await receive()
+    body = message.get("body", b"")
+    if message.get("more_body"):
+        pieces = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await receive()
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > most_bytes:
+                raise too_large
+            pieces.append(piece)
+        body = b"".join(pieces)
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    if len(body) > most_bytes:
+        raise too_large
+    if body and headers.get("content-type").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "unsupported_media_type", "Send application/json.")
+    return bytes(body)
+
+
+application = Lane((HEARTBEATS, RECEIPTS, PROBES, DISPATCHES))

@@ -1,0 +1,124 @@
+"""Answering many requests together: whatever waits is taken at once, so that each store is asked once for all of it.
+
+While threads answer, more requests arrive, and wait for the next turn. When idle, nothing waits for a timer. Nothing is
+kept: a question is answered once what it caused is committed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+# So many questions at a time may wait for something that others do not.
+MOST_ALONE: Final = 4
+
+
+@dataclass(frozen=True)
+class Later(Generic[A]):
+    """An answer that may have to wait for something: the function is called in a thread of its own."""
+
+    answer: Callable[[], A]
+
+
+class TooManyWaiting(Exception):
+    """The queue is full. Nothing was done."""
+
+
+class Gatherer(Generic[Q, A]):
+    """Gathers questions of one event loop and answers them in threads, `turns` groups at a time.
+
+    `answer` returns an answer to each question, in their order, or Later, so that the group does not wait for it. A group has at most `most_together` questions, and the
+    sum of what they `weigh` is at most `most_weight`, unless a single one weighs more.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Q]], Sequence[A | Later[A]]],
+        *,
+        weigh: Callable[[Q], int],
+        turns: int,
+        most_waiting: int,
+        most_together: int,
+        most_weight: int,
+    ) -> None:
+        self._answer = answer
+        self._weigh = weigh
+        self._turns = turns
+        self._most_waiting = most_waiting
+        self._most_together = most_together
+        self._most_weight = most_weight
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._running = 0
+        self._threads = ThreadPoolExecutor(turns, thread_name_prefix="gatherer")
+        self._alone = ThreadPoolExecutor(MOST_ALONE, thread_name_prefix="alone")
+
+    async def ask(self, question: Q) -> A:
+        """The answer. Raises TooManyWaiting, or what `answer` raises for the whole group."""
+        if len(self._waiting) >= self._most_waiting:
+            raise TooManyWaiting
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[A] = loop.create_future()
+        self._waiting.append((question, future))
+        if self._running < self._turns:
+            loop.call_soon(self._take_turns)  # once all that has just arrived waits
+        return await future
+
+    def close(self) -> None:
+        """Waits until the groups that are under way are answered."""
+        self._threads.shutdown(wait=True)
+        self._alone.shutdown(wait=True)
+
+    def _take_turns(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._running < self._turns:
+            self._running += 1
+            group = self._group()
+            turn = loop.run_in_executor(self._threads, self._answer, [question for question, _ in group])
+            turn.add_done_callback(partial(self._deliver, group))
+
+    def _group(self) -> list[tuple[Q, "asyncio.Future[A]"]]:
+        group = [self._waiting.popleft()]
+        weight = self._weigh(group[0][0])
+        while self._waiting and len(group) < self._most_together:
+            weight += self._weigh(self._waiting[0][0])
+            if weight > self._most_weight:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _deliver(
+        self,
+        group: Sequence[tuple[Q, "asyncio.Future[A]"]],
+        turn: "asyncio.Future[Sequence[A | Later[A]]]",
+    ) -> None:
+        self._running -= 1
+        self._take_turns()
+        error = turn.exception()
+        answers = [] if error else turn.result()
+        for number, (_, future) in enumerate(group):
+            if future.done():  # the client has gone
+                continue
+            if error:
+                future.set_exception(error)
+            elif isinstance(answer := answers[number], Later):
+                self._answer_later(answer, future)
+            else:
+                future.set_result(answer)
+
+    def _answer_later(self, later: Later[A], future: "asyncio.Future[A]") -> None:
+        def deliver(turn: "asyncio.Future[A]") -> None:
+            if future.done():
+                return
+            if error := turn.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(turn.result())
+
+        asyncio.get_running_loop().run_in_executor(self._alone, later.answer).add_done_callback(deliver)
