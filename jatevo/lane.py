@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import django
 
@@ -43,45 +43,51 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# So many groups of an endpoint are answered at a time: while one waits for a commit, the next is judged.
-TURNS: Final = int(os.environ.get("TURNS", "2"))
+# How many groups of an endpoint are answered at a time. With one, all that comes meanwhile is gathered, which costs the
+# least; each process has its own.
+TURNS: Final = 1
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 MOST_WAITING: Final = 2_000
 
 
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
+class Asks(Protocol):
+    """What answers an endpoint's requests, such as a Gatherer."""
+
+    async def ask(self, question: SignedRequest) -> Answered: ...
+
+    def close(self) -> None: ...
+
+
+def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:
+    """Threads that answer an endpoint's requests, with the limits of ingest."""
+    return Gatherer(
+        _in_budget(endpoint),
+        weigh=lambda request: len(request.body),
+        turns=TURNS,
+        most_waiting=MOST_WAITING,
+        most_together=MOST_TOGETHER,
+        most_weight=MOST_BYTES_TOGETHER,
+    )
 
 
 class Lane:
     """Answers POSTs to the paths of the endpoints, and /healthz and /readyz of this process."""
 
-    def __init__(self, endpoints: Iterable[SignedEndpoint[Any]]) -> None:
-        self._endpoints = {each.path: each for each in endpoints}
-        self._gatherers: dict[str, Gatherer[SignedRequest, Answered]] = {
-            each.path: Gatherer(
-                _in_budget(each),
-                weigh=lambda request: len(request.body),
-                turns=TURNS,
-                most_waiting=MOST_WAITING,
-                most_together=MOST_TOGETHER,
-                most_weight=MOST_BYTES_TOGETHER,
-            )
-            for each in self._endpoints.values()
-        }
-        self._headers = [
-            (name.lower().encode(), value.encode()) for name, value in constant_headers().items()
-        ]
+    def __init__(
+        self,
+        endpoints: Iterable[SignedEndpoint[Any]],
+        *,
+        asks: Callable[[SignedEndpoint[Any]], Asks] = gather,
+    ) -> None:
+        self._endpoints = {each.path: (each, asks(each)) for each in endpoints}
+        self._headers = {secure: _encoded(constant_headers(secure=secure)) for secure in (False, True)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            try:
-                await self._respond(scope, receive, send)
-            except Disconnected:
-                return
+            await self._respond(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _Headers(scope["headers"])
@@ -96,15 +102,12 @@ class Lane:
             else:
                 status, body, extra = answer.status, dump(answer.body), {}
         extra = {"Content-Type": "application/json", **extra, "x-request-id": request_id}
+        extra["Content-Length"] = str(len(body))
         await send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [
-                    *self._headers,
-                    *((name.lower().encode(), value.encode("latin-1")) for name, value in extra.items()),
-                    (b"content-length", str(len(body)).encode()),
-                ],
+                "headers": [*self._headers[_is_secure(scope, headers)], *_encoded(extra)],
             }
         )
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
@@ -114,15 +117,15 @@ class Lane:
             _refuse_foreign_host(headers.get("host"))
             if len(scope["path"]) + len(scope.get("query_string", b"")) > MAX_ADDRESS_BYTES:
                 raise ApiError(414, "too_large", f"The URL is over {MAX_ADDRESS_BYTES // 1024} KiB.")
-            endpoint = self._endpoints.get(scope["path"])
-            if endpoint is None:
+            if scope["path"] not in self._endpoints:
                 raise not_found()
+            endpoint, asks = self._endpoints[scope["path"]]
             if scope["method"] != "POST":
                 raise ApiError(405, "method_not_allowed", "This endpoint does not accept that method.")
             _refuse_endless_body(headers, scope.get("http_version", "1.1"))
             body = await _read(receive, headers, endpoint.most_bytes)
             client = scope.get("client") or ("", 0)
-            return await self._gatherers[endpoint.path].ask(
+            return await asks.ask(
                 SignedRequest(
                     headers.get(endpoint.header.lower()),
                     headers.get("webhook-id"),
@@ -135,8 +138,6 @@ class Lane:
             )
         except TooManyWaiting:
             return unavailable("The console")
-        except Disconnected:
-            raise
         except Exception as error:
             return from_exception(error)
 
@@ -146,8 +147,8 @@ class Lane:
             if message["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                for gatherer in self._gatherers.values():
-                    await asyncio.to_thread(gatherer.close)
+                for _, asks in self._endpoints.values():
+                    await asyncio.to_thread(asks.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -170,6 +171,19 @@ class _Headers:
     def get(self, name: str) -> str:
         """The value, or '' without it."""
         return self._values.get(name.encode(), b"").decode("latin-1")
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _is_secure(scope: Scope, headers: _Headers) -> bool:
+    """Whether the client's connection is encrypted, as the proxy says if settings name its header."""
+    if settings.SECURE_PROXY_SSL_HEADER is None:
+        return bool(scope.get("scheme") == "https")
+    name, value = settings.SECURE_PROXY_SSL_HEADER
+    said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
+    return said.partition(",")[0].strip() == value
 
 
 def _in_budget(
@@ -207,14 +221,14 @@ def _return_idle_connection() -> None:
 
 
 def _refuse_foreign_host(host: str) -> None:
-    if not _known_host(host):
+    if not _known_host(host, tuple(settings.ALLOWED_HOSTS)):
         raise ApiError(400, "invalid_request", "The Host header does not match a host of this console.")
 
 
 @lru_cache(maxsize=1024)
-def _known_host(host: str) -> bool:
+def _known_host(host: str, allowed: tuple[str, ...]) -> bool:
     domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 def _refuse_endless_body(headers: _Headers, version: str) -> None:
@@ -246,7 +260,7 @@ async def _read(receive: Receive, headers: _Headers, most_bytes: int) -> bytes:
             pieces.append(piece)
         body = b"".join(pieces)
     if message["type"] == "http.disconnect":
-        raise Disconnected
+        raise ApiError(400, "invalid_json", "The body is incomplete.")
     if len(body) > most_bytes:
         raise too_large
     if body and headers.get("content-type").partition(";")[0].strip().lower() != "application/json":

@@ -20,10 +20,12 @@ from jatevo.web import health, throttling
 from jatevo.web.postgresql.connections import breaker as postgresql_breaker
 from jatevo.web.remembered import forget_alone
 from tests.database import django_db_setup
+from tests.lane import both_adapters
 from tests.patience import patience_of_production, patient_with_stores
 from tests.web.middleware import one_chain_of_middleware
 
 __all__ = [  # fixtures for all
+    "both_adapters",
     "django_db_setup",
     "one_chain_of_middleware",
     "patience_of_production",

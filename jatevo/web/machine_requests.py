@@ -70,11 +70,12 @@ class MachineRequestsMiddleware:
             return answer
 
 
-def constant_headers() -> dict[str, str]:
-    """The headers that all answers to machines have alike."""
+def constant_headers(*, secure: bool) -> dict[str, str]:
+    """The headers that all answers to machines have alike, over TLS or not."""
     response = HttpResponse()
     del response["Content-Type"]
     request = HttpRequest()
+    request.is_secure = lambda: secure  # type: ignore[method-assign]
     answer: Any = lambda _: response  # noqa: E731 - the innermost of the middleware
     for middleware in (CSPMiddleware, XFrameOptionsMiddleware, SecurityMiddleware):
         answer = middleware(answer)

@@ -16,7 +16,7 @@ from receipts.models import Receipt, RefusedReceipt, UnjudgedReceipt
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import Answer, SignedSender
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_adapters")]
 URL = "/v1/receipts"
 TRIES = 20
 UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "100000/second"}

@@ -34,7 +34,7 @@ from tests.factories import (
 )
 from tests.machines import SignedSender, bearer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 URL = "/v1/receipts"
 
 

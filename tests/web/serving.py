@@ -26,6 +26,7 @@ STOP_SECONDS = 20.0
 class ServerUnderTest(StrEnum):
     WAITRESS = "waitress"  # the one-machine run
     GRANIAN = "granian"  # services
+    LANE = "lane"  # beside granian, for what machines post
 
 
 @contextmanager
@@ -52,9 +53,10 @@ def serving(server: ServerUnderTest, folder: Path) -> Iterator[int]:
 def _command(server: ServerUnderTest, port: int) -> list[str]:
     if server is ServerUnderTest.WAITRESS:
         return [sys.executable, "-m", "tests.web.serving", str(port)]
-    granian = str(Path(sys.executable).with_name("granian"))
-    wsgi = ["--interface", "wsgi", "--workers", "1", "--blocking-threads", "4"]
-    return [granian, *wsgi, "--host", checks.LOOPBACK, "--port", str(port), "jatevo.wsgi:application"]
+    granian = [str(Path(sys.executable).with_name("granian")), "--host", checks.LOOPBACK, "--port", str(port)]
+    if server is ServerUnderTest.LANE:
+        return [*granian, "--interface", "asgi", "jatevo.lane:application"]
+    return [*granian, "--interface", "wsgi", "--blocking-threads", "4", "jatevo.wsgi:application"]
 
 
 def _environment(folder: Path) -> dict[str, str]:

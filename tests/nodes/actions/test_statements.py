@@ -12,7 +12,7 @@ from tests.factories import NodeFactory, UserFactory
 from tests.machines import SignedSender, bearer
 from tests.nodes.actions.test_enrolment import enrol, register
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 OLD, NEW = "blake3:" + "a" * 64, "blake3:" + "b" * 64
 

@@ -24,7 +24,7 @@ from tests.machines import SignedSender
 from tests.nodes.challenged import OUTPUT, asked, asked_surely, reply, unreachable
 from tests.nodes.ingress.test_probes import hour_of, probe
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 NOT_REACHED = ["unreachable", "timeout", "refused", "bad_status"]
 

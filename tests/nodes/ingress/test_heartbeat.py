@@ -13,7 +13,7 @@ from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 from tests.machines import SignedSender
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 
 @pytest.fixture

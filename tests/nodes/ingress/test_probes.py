@@ -18,7 +18,7 @@ from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory
 from tests.machines import Answer, SignedSender
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 
 @pytest.fixture

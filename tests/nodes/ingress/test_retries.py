@@ -8,7 +8,6 @@ from unittest import mock
 
 import pytest
 from django.db import OperationalError
-from django.test import Client
 from pytest_django import Settings
 from standardwebhooks import Webhook
 
@@ -18,7 +17,7 @@ from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory, ValidatorFactory, signed_receipt
 from tests.machines import Answer, SignedSender
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 
 @pytest.fixture
@@ -30,6 +29,7 @@ class Message:
     """Signed once by the published library, sent as often as it takes."""
 
     def __init__(self, machine: SignedSender, path: str, body: object) -> None:
+        self.machine = machine
         self.path = path
         self.text = json.dumps(body)
         at = datetime.fromtimestamp(int(time.time()), UTC)
@@ -42,8 +42,7 @@ class Message:
         }
 
     def send(self) -> Answer:
-        client = Client(raise_request_exception=False)
-        return client.post(self.path, self.text, content_type="application/json", headers=self.headers)
+        return self.machine.post(self.path, self.text, self.headers)
 
 
 def receipt_of(node: Node) -> Message:
@@ -121,7 +120,7 @@ def test_what_is_wrong_for_good_keeps_its_id(node: Node) -> None:
 @pytest.mark.usefixtures("redis_or_not")
 def test_what_was_kept_before_a_crash_is_a_duplicate_to_postgresql(node: Node) -> None:
     message = receipt_of(node)
-    with mock.patch("nodes.ingress.signed.Response", side_effect=RuntimeError("after the commit")):
+    with mock.patch("receipts.posting._answer", side_effect=RuntimeError("after the commit")):
         assert message.send().status_code == 500
     again = message.send()
     assert (again.status_code, again.json()["duplicate"]) == (200, True)

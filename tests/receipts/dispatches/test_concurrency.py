@@ -11,7 +11,7 @@ from tests.factories import GatewayFactory
 from tests.machines import SignedSender
 from tests.receipts.test_concurrency import post_together
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("both_adapters")]
 UNLIMITED = {"gateway": "100000/second", "address": "100000/second"}
 
 

@@ -15,7 +15,7 @@ from receipts.models import Dispatch, DispatchConflict, DispatchWinner, Gateway,
 from tests.factories import GatewayFactory, NodeFactory, ValidatorFactory
 from tests.machines import Answer, SignedSender
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 URL = "/v1/dispatches"
 
 

@@ -23,7 +23,7 @@ from receipts.refused.recording import MOST_A_DAY, MOST_BYTES, MOST_FORGED_BYTES
 from tests.factories import NodeFactory, receipt_payload, signed_receipt, signing_key_of
 from tests.machines import SignedSender
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 URL = "/v1/receipts"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -1,0 +1,162 @@
+"""What waits is answered together, within bounds, and each question gets its own answer."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
+
+
+class Groups:
+    """Answers each number with its double, and notes which were asked together. The first group waits for `open`."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.seen: list[list[int]] = []
+
+    def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.seen.append(list(numbers))
+        assert self.open.wait(30)
+        return [2 * number for number in numbers]
+
+
+def gatherer(
+    answer: Callable[[Sequence[int]], Sequence[int | Later[int]]],
+    *,
+    turns: int = 1,
+    most_waiting: int = 100,
+    most_together: int = 100,
+    most_weight: int = 10_000,
+) -> Gatherer[int, int]:
+    return Gatherer(
+        answer,
+        weigh=lambda number: number,
+        turns=turns,
+        most_waiting=most_waiting,
+        most_together=most_together,
+        most_weight=most_weight,
+    )
+
+
+async def ask_all(asked: Gatherer[int, int], numbers: Sequence[int]) -> list[int | BaseException]:
+    tasks = [asyncio.ensure_future(asked.ask(number)) for number in numbers]
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_what_comes_in_one_moment_is_asked_together_and_answered_in_order() -> None:
+    groups = Groups()
+    groups.open.set()
+    assert asyncio.run(ask_all(gatherer(groups), [3, 1, 2])) == [6, 2, 4]
+    assert groups.seen == [[3, 1, 2]]
+
+
+def test_what_comes_during_a_turn_waits_for_the_next() -> None:
+    groups = Groups()
+
+    async def story() -> list[int]:
+        asked = gatherer(groups)
+        first = asyncio.ensure_future(asked.ask(1))
+        while not groups.seen:
+            await asyncio.sleep(0)
+        others = [asyncio.ensure_future(asked.ask(number)) for number in (2, 3, 4)]
+        await asyncio.sleep(0.01)
+        assert groups.seen == [[1]], "one turn at a time"
+        groups.open.set()
+        return [await each for each in (first, *others)]
+
+    assert asyncio.run(story()) == [2, 4, 6, 8]
+    assert groups.seen == [[1], [2, 3, 4]]
+
+
+def test_groups_are_bounded_by_number_and_weight() -> None:
+    groups = Groups()
+    groups.open.set()
+    asked = gatherer(groups, most_together=3, most_weight=10)
+    asyncio.run(ask_all(asked, [1, 1, 1, 1, 9, 1, 50, 1]))
+    assert groups.seen == [[1, 1, 1], [1, 9], [1], [50], [1]], "a heavy one goes alone"
+
+
+def test_beyond_the_queue_nothing_is_kept() -> None:
+    groups = Groups()
+
+    async def story() -> list[int | BaseException]:
+        asked = gatherer(groups, most_waiting=2, most_together=1)
+        first = asyncio.ensure_future(asked.ask(1))
+        while not groups.seen:
+            await asyncio.sleep(0)
+        tasks = [asyncio.ensure_future(asked.ask(number)) for number in (2, 3, 4)]
+        with pytest.raises(TooManyWaiting):
+            await tasks[-1]
+        groups.open.set()
+        return await asyncio.gather(first, *tasks[:2], return_exceptions=True)
+
+    assert asyncio.run(story()) == [2, 4, 6]
+    assert groups.seen == [[1], [2], [3]]
+
+
+def test_failure_is_the_answer_to_all_of_its_group_and_to_no_other() -> None:
+    def answer(numbers: Sequence[int]) -> list[int]:
+        if 13 in numbers:
+            raise ValueError("unlucky")
+        return list(numbers)
+
+    async def story() -> list[int | BaseException]:
+        asked = gatherer(answer, most_together=2)
+        return await ask_all(asked, [1, 13, 2, 3])
+
+    first, second, *rest = asyncio.run(story())
+    assert isinstance(first, ValueError)
+    assert isinstance(second, ValueError)
+    assert rest == [2, 3]
+
+
+def test_group_does_not_wait_for_one_that_has_to() -> None:
+    door = threading.Event()
+
+    def answer(numbers: Sequence[int]) -> list[int | Later[int]]:
+        return [Later(lambda: -1 if door.wait(30) else 0) if number == 13 else number for number in numbers]
+
+    async def story() -> int:
+        asked = gatherer(answer)
+        late = asyncio.ensure_future(asked.ask(13))
+        assert [await asked.ask(1), await asked.ask(2)] == [1, 2]
+        assert not late.done()
+        door.set()
+        return await late
+
+    assert asyncio.run(story()) == -1
+
+
+def test_client_that_has_gone_takes_nobody_with_it() -> None:
+    groups = Groups()
+
+    async def story() -> int:
+        asked = gatherer(groups)
+        gone, stays = (asyncio.ensure_future(asked.ask(number)) for number in (1, 2))
+        while not groups.seen:
+            await asyncio.sleep(0)
+        gone.cancel()
+        groups.open.set()
+        return await stays
+
+    assert asyncio.run(story()) == 4
+
+
+def test_close_waits_for_what_is_under_way() -> None:
+    groups = Groups()
+
+    async def story() -> int:
+        asked = gatherer(groups)
+        waiting = asyncio.ensure_future(asked.ask(1))
+        while not groups.seen:
+            await asyncio.sleep(0)
+        closing = asyncio.ensure_future(asyncio.to_thread(asked.close))
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        groups.open.set()
+        await closing
+        return await waiting
+
+    assert asyncio.run(story()) == 2
