@@ -88,7 +88,8 @@ class SignedSender:
         through = (
             self.lane if self.lane is not None and path.partition("?")[0] in self.lane.paths else self.client
         )
-        return through.post(path, body, content_type="application/json", headers=headers)
+        answer: Answer = through.post(path, body, content_type="application/json", headers=headers)
+        return answer
 
     def get(self, path: str) -> Answer:
         return self.client.get(path, headers=self.headers(b""))

@@ -16,7 +16,7 @@ from jatevo.web.errors import ApiError
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
-LOOK_CLOSER = 1 << 40  # added to a count of names: no text has as many colons
+LOOK_CLOSER = 1 << 40  # added to a count of colons: no text has as many
 
 
 class InvalidJson(ApiError):
@@ -32,10 +32,10 @@ def parse(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidJson(str(error).split(":")[0]) from error
-    names = _check(value, depth=1)
-    # Each colon outside of a string is one member. A text with duplicates has more colons than the value has
-    # names. Colons inside strings only cause the closer check.
-    if body.count(b":") != names:
+    colons = _check(value, depth=1)
+    # Each colon outside of a string is one member, so a text with duplicates has more colons than the value has members
+    # and its strings have colons. With escapes, a string may have one that the text has not.
+    if body.count(b":") != colons or b"\\u" in body:
         _read_closely(body)
     if b"\\u0000" in body:
         _refuse_nul(value)
@@ -62,24 +62,25 @@ class StrictJsonParser(BaseParser):
 
 
 def _check(value: Any, depth: int) -> int:
-    """How many members the value has in all. Refuses deep nesting and integers beyond 2^53-1."""
+    """How many members the value has in all, and colons in its strings. Refuses deep nesting and integers beyond 2^53-1."""
     kind = type(value)
     if kind is dict:
         if depth > MAX_DEPTH:
             raise InvalidJson(f"nested deeper than {MAX_DEPTH}")
         count = len(value)
-        for inner in value.values():
-            if type(inner) is not str:
-                count += _check(inner, depth + 1)
+        for name, inner in value.items():
+            count += name.count(":")
+            count += inner.count(":") if type(inner) is str else _check(inner, depth + 1)
         return count
     if kind is list:
         if depth > MAX_DEPTH:
             raise InvalidJson(f"nested deeper than {MAX_DEPTH}")
         count = 0
         for inner in value:
-            if type(inner) is not str:
-                count += _check(inner, depth + 1)
+            count += inner.count(":") if type(inner) is str else _check(inner, depth + 1)
         return count
+    if kind is str:
+        return int(value.count(":"))
     if kind is int and not -MAX_INTEGER <= value <= MAX_INTEGER:
         raise InvalidJson("an integer is beyond 2^53-1")
     if kind is float and abs(value) > MAX_INTEGER:

@@ -23,6 +23,7 @@ from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.signed import Answer, Answered, SignedRequest
 from nodes.models import Node, NodeTransition
 from nodes.rules.lifecycle import Status
+from receipts.actions import accept
 from receipts.models import Receipt, ReceiptIdentity
 from receipts.posting import RECEIPTS
 from tests.factories import NodeFactory, UserFactory, signed_receipt
@@ -187,16 +188,13 @@ def test_token_that_was_replaced_meanwhile_writes_nothing(endpoint: Any) -> None
 def test_one_that_fails_for_itself_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [NodeFactory.create(status=Status.ACTIVE) for _ in range(5)]
     group = [signed(SignedSender.node(node), signed_receipt(node.pk)) for node in nodes]
-    from receipts import posting
-
-    accept = posting.accept
 
     def fragile(*, posts: Any, at: Any) -> Any:
         if any(post.caller.node_id == nodes[3].pk for post in posts):
             raise ValueError("a bug")
         return accept(posts=posts, at=at)
 
-    monkeypatch.setattr(posting, "accept", fragile)
+    monkeypatch.setattr("receipts.posting.accept", fragile)
     assert [status_of(each) for each in RECEIPTS.answer(group)] == [201, 201, 201, 500, 201]
     monkeypatch.undo()
     assert [status_of(each) for each in RECEIPTS.answer(group)] == [409, 409, 409, 201, 409]
