@@ -8,13 +8,14 @@ import yaml
 
 BASE_DIR = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((BASE_DIR / "compose.yaml").read_text())
+CONSOLE = {"web", "lane", "worker", "migrate"}
 DOCKERFILE = (BASE_DIR / "Dockerfile").read_text()
 
 
 def test_the_console_waits_for_migrations_and_those_for_healthy_stores() -> None:
     services = COMPOSE["services"]
-    assert set(services) == {"web", "worker", "migrate", "postgres", "valkey", "clickhouse"}
-    for name in ("web", "worker"):
+    assert set(services) == {*CONSOLE, "postgres", "valkey", "clickhouse"}
+    for name in ("web", "lane", "worker"):
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     for store in ("postgres", "clickhouse"):
         assert services["migrate"]["depends_on"][store] == {"condition": "service_healthy"}
@@ -29,12 +30,13 @@ def test_what_must_not_be_lost_lies_in_named_volumes() -> None:
     assert sorted(used) == sorted(COMPOSE["volumes"]) == ["clickhouse", "postgres"]
 
 
-def test_the_file_has_no_secret_and_only_the_web_is_reachable_from_this_host() -> None:
+def test_the_file_has_no_secret_and_only_web_and_lane_are_reachable_from_this_host() -> None:
     for name, service in COMPOSE["services"].items():
         for variable, value in service.get("environment", {}).items():
-            if "PASSWORD" in variable or ("URL" in variable and name in {"web", "worker", "migrate"}):
+            if "PASSWORD" in variable or ("URL" in variable and name in CONSOLE):
                 assert re.search(r"\$\{[A-Z_]+:\?", value) or "valkey" in value, (name, variable)
-        assert not service.get("ports") or (name, service["ports"]) == ("web", ["127.0.0.1:8000:8000"])
+    ports = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
+    assert ports == {"web": ["127.0.0.1:8000:8000"], "lane": ["127.0.0.1:8001:8001"]}
 
 
 def test_the_image_uses_the_same_uv_as_make_and_an_unprivileged_user() -> None:
