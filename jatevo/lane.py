@@ -19,25 +19,25 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 django.setup(set_prefix=False)
 
-from django.conf import settings  # noqa: E402 - after the set-up
-from django.db import connection  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.http.request import split_domain_port, validate_host  # noqa: E402
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port, validate_host
 
-from jatevo.web import probes  # noqa: E402
-from jatevo.web.address import address_behind_proxies  # noqa: E402
-from jatevo.web.errors import ApiError, from_exception, not_found, unavailable  # noqa: E402
-from jatevo.web.front_door import MAX_ADDRESS_BYTES  # noqa: E402
-from jatevo.web.gathering import Gatherer, Later, TooManyWaiting  # noqa: E402
-from jatevo.web.json import dump  # noqa: E402
-from jatevo.web.machine_requests import constant_headers  # noqa: E402
-from jatevo.web.postgresql.budgets import INGEST, working  # noqa: E402
-from jatevo.web.request_id import adopt  # noqa: E402
-from nodes.ingress.heartbeats import HEARTBEATS  # noqa: E402
-from nodes.ingress.probes import PROBES  # noqa: E402
-from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest  # noqa: E402
-from receipts.dispatches.posting import DISPATCHES  # noqa: E402
-from receipts.posting import RECEIPTS  # noqa: E402
+from jatevo.web import probes
+from jatevo.web.address import address_behind_proxies
+from jatevo.web.errors import ApiError, from_exception, not_found, unavailable
+from jatevo.web.front_door import MAX_ADDRESS_BYTES
+from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
+from jatevo.web.json import dump
+from jatevo.web.machine_requests import constant_headers
+from jatevo.web.postgresql.budgets import INGEST, working
+from jatevo.web.request_id import adopt
+from nodes.ingress.heartbeats import HEARTBEATS
+from nodes.ingress.probes import PROBES
+from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
+from receipts.dispatches.posting import DISPATCHES
+from receipts.posting import RECEIPTS
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,6 +49,8 @@ TURNS: Final = 1
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 MOST_WAITING: Final = 2_000
+# Of bodies that are being read or wait. A stranger can send some before anything about him is checked.
+MOST_BYTES_HELD: Final = 128 * 1024 * 1024
 
 
 class Asks(Protocol):
@@ -82,6 +84,7 @@ class Lane:
     ) -> None:
         self._endpoints = {each.path: (each, asks(each)) for each in endpoints}
         self._headers = {secure: _encoded(constant_headers(secure=secure)) for secure in (False, True)}
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -113,6 +116,15 @@ class Lane:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _answer(self, scope: Scope, headers: "_Headers", receive: Receive, request_id: str) -> Answered:
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held_bytes += size
+            if self._held_bytes > MOST_BYTES_HELD:
+                raise TooManyWaiting
+
         try:
             _refuse_foreign_host(headers.get("host"))
             if len(scope["path"]) + len(scope.get("query_string", b"")) > MAX_ADDRESS_BYTES:
@@ -123,7 +135,7 @@ class Lane:
             if scope["method"] != "POST":
                 raise ApiError(405, "method_not_allowed", "This endpoint does not accept that method.")
             _refuse_endless_body(headers, scope.get("http_version", "1.1"))
-            body = await _read(receive, headers, endpoint.most_bytes)
+            body = await _read(receive, headers, endpoint.most_bytes, hold)
             client = scope.get("client") or ("", 0)
             return await asks.ask(
                 SignedRequest(
@@ -140,6 +152,8 @@ class Lane:
             return unavailable("The console")
         except Exception as error:
             return from_exception(error)
+        finally:
+            self._held_bytes -= held
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -240,29 +254,26 @@ def _refuse_endless_body(headers: _Headers, version: str) -> None:
         raise ApiError(411, "length_required", "Send a Content-Length header.")
 
 
-async def _read(receive: Receive, headers: _Headers, most_bytes: int) -> bytes:
-    """The body. Raises ApiError for one that is too large, cut off or no JSON."""
+async def _read(receive: Receive, headers: _Headers, most_bytes: int, hold: Callable[[int], None]) -> bytes:
+    """The body. Raises ApiError for one that is too large, cut off or no JSON, and what `hold` raises for its parts."""
     too_large = ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
     announced = headers.get("content-length")
     if announced.isdecimal() and int(announced) > most_bytes:
         raise too_large
-    message = await receive()
-    body = message.get("body", b"")
-    if message.get("more_body"):
-        pieces = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await receive()
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > most_bytes:
-                raise too_large
-            pieces.append(piece)
-        body = b"".join(pieces)
-    if message["type"] == "http.disconnect":
-        raise ApiError(400, "invalid_json", "The body is incomplete.")
-    if len(body) > most_bytes:
-        raise too_large
+    pieces = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ApiError(400, "invalid_json", "The body is incomplete.")
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        size += len(piece)
+        if size > most_bytes:
+            raise too_large
+        hold(len(piece))
+        pieces.append(piece)
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if body and headers.get("content-type").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "unsupported_media_type", "Send application/json.")
     return bytes(body)

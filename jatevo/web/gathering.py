@@ -1,10 +1,12 @@
 """Answering many requests together: whatever waits is taken at once, so that each store is asked once for all of it.
 
-While threads answer, more requests arrive, and wait for the next turn. When idle, nothing waits for a timer. Nothing is
-kept: a question is answered once what it caused is committed.
+While a group is answered, more requests arrive, and wait for the next turn. When idle, nothing waits for a timer.
+Nothing is kept: a question is answered once what it caused is committed. `Gatherer` is for an event loop, `Together` for
+the threads of a web server.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,3 +124,66 @@ class Gatherer(Generic[Q, A]):
                 future.set_result(turn.result())
 
         asyncio.get_running_loop().run_in_executor(self._alone, later.answer).add_done_callback(deliver)
+
+
+class _Ticket(Generic[Q, A]):
+    """A question of a thread, and what the thread that answers it leaves for it."""
+
+    def __init__(self, question: Q) -> None:
+        self.question = question
+        self.ready = threading.Event()
+        self.answer: A | Later[A] | None = None
+        self.error: Exception | None = None
+        self.answered = False
+
+
+class Together(Generic[Q, A]):
+    """Gathers questions of threads. The first that comes answers; those that come meanwhile wait, and one of them then
+    answers all of these. So a question alone is answered in its own thread, and nobody answers more than one group.
+
+    `answer` is that of Gatherer.
+    """
+
+    def __init__(
+        self, answer: Callable[[Sequence[Q]], Sequence[A | Later[A]]], *, most_together: int
+    ) -> None:
+        self._answer = answer
+        self._most_together = most_together
+        self._lock = threading.Lock()
+        self._waiting: deque[_Ticket[Q, A]] = deque()
+        self._busy = False
+
+    def ask(self, question: Q) -> A:
+        """The answer. Raises what `answer` raises for the whole group."""
+        own: _Ticket[Q, A] = _Ticket(question)
+        with self._lock:
+            self._waiting.append(own)
+            waits, self._busy = self._busy, True
+        if waits:
+            own.ready.wait()
+        if not own.answered:
+            self._take_turn()
+        if own.error is not None:
+            raise own.error
+        answer = own.answer
+        return answer.answer() if isinstance(answer, Later) else answer  # type: ignore[return-value]  # it is set
+
+    def _take_turn(self) -> None:
+        """Answers the group whose first question is this thread's own."""
+        with self._lock:
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most_together))]
+        try:
+            answers = self._answer([each.question for each in group])
+            for each, answer in zip(group, answers, strict=True):
+                each.answer = answer
+        except Exception as error:
+            for each in group:
+                each.error = error
+        finally:
+            for each in group:
+                each.answered = True
+                each.ready.set()
+            with self._lock:
+                self._busy = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].ready.set()

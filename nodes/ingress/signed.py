@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
@@ -11,10 +11,12 @@ from rest_framework.response import Response
 
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, from_exception
-from jatevo.web.gathering import Later
-from jatevo.web.replay import claimed_by, releasable
+from jatevo.web.gathering import Later, Together
+from jatevo.web.replay import releasable
 from jatevo.web.request_id import current_request_id, use
 from jatevo.web.throttling import SignedMessage, forget_sights
+
+MOST_TOGETHER: Final = 64  # of the threads of a web process
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,6 @@ Answered: TypeAlias = Answer | ApiError
 Taken: TypeAlias = Answer | ApiError | Locked
 
 
-@dataclass(frozen=True)
 class SignedEndpoint(Generic[C]):
     """A path to which one kind of sender posts.
 
@@ -77,21 +78,28 @@ class SignedEndpoint(Generic[C]):
     as Locked, so that the others do not wait for them.
     """
 
-    path: str
-    header: str
-    most_bytes: int
-    admit: Callable[[Sequence[SignedRequest]], list[C | ApiError]]
-    take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Taken]]
+    def __init__(
+        self,
+        *,
+        path: str,
+        header: str,
+        most_bytes: int,
+        admit: Callable[[Sequence[SignedRequest]], list[C | ApiError]],
+        take: Callable[[Sequence[tuple[SignedRequest, C]]], list[Taken]],
+    ) -> None:
+        self.path = path
+        self.header = header
+        self.most_bytes = most_bytes
+        self.admit = admit
+        self.take = take
+        self._together: Together[SignedRequest, Answered] = Together(self.answer, most_together=MOST_TOGETHER)
 
     def respond(self, request: HttpRequest) -> Response:
-        """Answers one request of Django. Raises ApiError and what the stores raise."""
+        """Answers a request of Django, together with those that other threads have. Raises ApiError."""
         signed = SignedRequest.of(request, self.header)
-        (caller,) = self.admit([signed])
-        if isinstance(caller, ApiError):
-            raise caller
-        claimed_by(request, caller.message)
-        (answered,) = self.take([(signed, caller)])
-        if not isinstance(answered, Answer):
+        answered = self._together.ask(signed)
+        use(signed.request_id)  # this thread may have answered others
+        if isinstance(answered, ApiError):
             raise answered
         return Response(answered.body, status=answered.status)
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
+from jatevo.web.gathering import Gatherer, Later, Together, TooManyWaiting
 
 
 class Groups:
@@ -160,3 +162,71 @@ def test_close_waits_for_what_is_under_way() -> None:
         return await waiting
 
     assert asyncio.run(story()) == 2
+
+
+def ask_in_threads(together: Together[int, int], groups: Groups, numbers: Sequence[int]) -> list[Future[int]]:
+    """Asks the first number, and the others once its turn has begun and they wait. Then opens the door."""
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        asked = [pool.submit(together.ask, numbers[0])]
+        while not groups.seen:
+            time.sleep(0.001)
+        for number in numbers[1:]:
+            asked.append(pool.submit(together.ask, number))
+            while len(together._waiting) < len(asked) - 1:
+                time.sleep(0.001)
+        groups.open.set()
+    return asked
+
+
+def test_threads_that_come_during_a_turn_are_answered_together() -> None:
+    groups = Groups()
+    asked = ask_in_threads(Together(groups, most_together=100), groups, [1, 2, 3, 4])
+    assert [each.result() for each in asked] == [2, 4, 6, 8]
+    assert groups.seen == [[1], [2, 3, 4]]
+
+
+def test_groups_of_threads_are_bounded_and_nobody_is_forgotten() -> None:
+    groups = Groups()
+    asked = ask_in_threads(Together(groups, most_together=2), groups, [1, 2, 3, 4, 5, 6])
+    assert [each.result() for each in asked] == [2, 4, 6, 8, 10, 12]
+    assert groups.seen == [[1], [2, 3], [4, 5], [6]]
+
+
+def test_question_alone_is_answered_in_its_own_thread() -> None:
+    def answer(numbers: Sequence[int]) -> list[int]:
+        return [threading.get_ident() for _ in numbers]
+
+    together = Together(answer, most_together=10)
+    assert [together.ask(1), together.ask(2)] == [threading.get_ident()] * 2
+
+
+def test_failure_is_raised_in_each_thread_of_the_group_and_the_next_turn_goes_on() -> None:
+    groups = Groups()
+
+    def answer(numbers: Sequence[int]) -> list[int]:
+        doubles = groups(numbers)
+        if 13 in numbers:
+            raise ValueError("unlucky")
+        return doubles
+
+    together = Together(answer, most_together=2)
+    asked = ask_in_threads(together, groups, [1, 13, 2, 3])
+    assert [each.exception() is None for each in asked] == [True, False, False, True]
+    assert together.ask(5) == 10
+
+
+def test_thread_waits_itself_for_what_its_group_does_not_wait_for() -> None:
+    groups = Groups()
+    waited_in: list[int] = []
+
+    def late() -> int:
+        waited_in.append(threading.get_ident())
+        return -1
+
+    def answer(numbers: Sequence[int]) -> list[int | Later[int]]:
+        groups(numbers)
+        return [Later(late) if number == 13 else number for number in numbers]
+
+    asked = ask_in_threads(Together(answer, most_together=10), groups, [1, 2, 13])
+    assert [each.result() for each in asked] == [1, 2, -1]
+    assert len(waited_in) == 1

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.test import override_settings
 from jatevo.lane import Lane, gather
 from jatevo.web.errors import ApiError
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
-from jatevo.web.gathering import Later
+from jatevo.web.gathering import Later, TooManyWaiting
 from nodes import actions
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.signed import Answer, Answered, SignedRequest
@@ -272,31 +272,50 @@ def test_many_clients_at_once_are_all_answered_by_the_lane() -> None:
     assert {node.beats for node in Node.objects.all()} <= {1, 2, 3, 4}
 
 
-def test_full_queue_is_a_503_that_may_come_again() -> None:
-    class Full(AtOnce):
-        async def ask(self, question: SignedRequest) -> Answered:
-            from jatevo.web.gathering import TooManyWaiting
-
-            raise TooManyWaiting
-
+def post_at_once(lane: Lane, pieces: Sequence[bytes]) -> tuple[int, dict[bytes, bytes], dict[str, Any]]:
+    """Status, headers and body of the answer to an unsigned heartbeat whose body comes in these pieces."""
+    coming = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    coming[-1]["more_body"] = False
     said: list[Any] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"{}"}
+        return coming.pop(0)
 
     async def send(message: Any) -> None:
         said.append(message)
 
-    headers = {"host": "testserver", "content-type": "application/json", "content-length": "2"}
+    headers = {"host": "testserver", "content-type": "application/json", "transfer-encoding": "chunked"}
     scope = {
         "type": "http", "method": "POST", "path": HEARTBEATS.path, "query_string": b"", "client": ("::1", 1),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
     with override_settings(ALLOWED_HOSTS=["testserver"]):
-        asyncio.run(Lane(ENDPOINTS, asks=Full)(scope, receive, send))
-    assert said[0]["status"] == 503
-    assert json.loads(said[1]["body"])["error"]["type"] == "unavailable"
-    assert dict(said[0]["headers"])[b"retry-after"]
+        asyncio.run(lane(scope, receive, send))
+    return said[0]["status"], dict(said[0]["headers"]), json.loads(said[1]["body"])
+
+
+class Full(AtOnce):
+    async def ask(self, question: SignedRequest) -> Answered:
+        raise TooManyWaiting
+
+
+class Polite(AtOnce):
+    async def ask(self, question: SignedRequest) -> Answered:
+        return Answer({"bytes": len(question.body)})
+
+
+def test_full_queue_is_a_503_that_may_come_again() -> None:
+    status, headers, body = post_at_once(Lane(ENDPOINTS, asks=Full), [b"{}"])
+    assert (status, body["error"]["type"]) == (503, "unavailable")
+    assert headers[b"retry-after"]
+
+
+def test_memory_for_bodies_is_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jatevo.lane.MOST_BYTES_HELD", 1000)
+    lane = Lane(ENDPOINTS, asks=Polite)
+    for _ in range(3):
+        assert post_at_once(lane, [b"[", b" " * 998, b"]"])[0] == 200
+        assert post_at_once(lane, [b"[", b" " * 999, b"]"])[0] == 503
 
 
 @pytest.fixture(scope="module")
