@@ -1,18 +1,20 @@
 """Where figures lead, and what is said beside them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from earnings.figures.periods import Period
 from earnings.figures.query import EarningsQuery
 from earnings.figures.sums import Sums
-from earnings.page.node_rows import EarnerRow
+from earnings.page.node_rows import COLUMNS, EarnerRow
 from earnings.page.summary import Summary
 from jatevo.web.routes import path_to
 from jatevo.web.templatetags.money import usd_words
 
 _STATES = ("payable", "held", "excluded")
+_STATE_OF = {"fees": "payable", "held": "held", "excluded": "excluded"}  # by column: the receipts behind it
 
 
 def receipts_url(query: EarningsQuery, **changes: str | date | None) -> str:
@@ -49,26 +51,43 @@ def summary_links(query: EarningsQuery, summary: Summary) -> dict[str, Any]:
     }
 
 
-def day_links(query: EarningsQuery, periods: Iterable[Period]) -> list[tuple[Period, dict[str, str]]]:
-    """The periods, each with links to its receipts, '' where it has none."""
-    found = []
+Cells = Sequence[tuple[Decimal | int | None, str]]  # numbers of a table, each with where it leads
+
+
+def day_cells(query: EarningsQuery, periods: Iterable[Period]) -> list[tuple[Period, Cells, Cells]]:
+    """The periods, each with its cells before and after the estimate."""
+    found: list[tuple[Period, Cells, Cells]] = []
     for period in periods:
-        days = {"from_": period.start, "to": period.end}
-        links = _by_state(query, period.sums, **days)
-        links["all"] = receipts_url(query, **days) if period.sums.receipts else ""
-        found.append((period, links))
+        sums, days = period.sums, {"from_": period.start, "to": period.end}
+        links = _by_state(query, sums, **days)
+        earned = (
+            (sums.receipts, receipts_of_days(query, period)),
+            (sums.fees_usd, links["payable"]),
+            (sums.unconfirmed_usd, ""),
+        )
+        not_paid = ((sums.held_usd, links["held"]), (sums.excluded_usd, links["excluded"]))
+        found.append((period, earned, not_paid))
     return found
 
 
-def earner_links(query: EarningsQuery, rows: Iterable[EarnerRow]) -> list[tuple[EarnerRow, dict[str, str]]]:
-    """The rows, each with links to its own page and its receipts, '' where it has none."""
+def receipts_of_days(query: EarningsQuery, period: Period) -> str:
+    """The receipts of the period, '' where it has none."""
+    return receipts_url(query, from_=period.start, to=period.end) if period.sums.receipts else ""
+
+
+def earner_cells(query: EarningsQuery, rows: Iterable[EarnerRow]) -> list[tuple[EarnerRow, str, Cells]]:
+    """The rows, each with the link to its own page and its cells."""
     found = []
     for row in rows:
         narrowed = {"node" if row.node else "org": row.key}
-        links = _by_state(query, row.sums, **narrowed)
-        links["self"] = query.suffix(**narrowed)
-        found.append((row, links))
+        found.append((row, query.suffix(**narrowed), cells_of(row, _by_state(query, row.sums, **narrowed))))
     return found
+
+
+def cells_of(row: EarnerRow, links: Mapping[str, str] | None = None) -> Cells:
+    """The cells in the order of the columns of node_rows.py, after the name."""
+    links = links or {}
+    return [(column.value(row), links.get(_STATE_OF.get(column.key, ""), "")) for column in COLUMNS[1:]]
 
 
 def _by_state(query: EarningsQuery, sums: Sums, **changes: str | date) -> dict[str, str]:

@@ -78,12 +78,20 @@ def earners_balances(scope: Scope) -> dict[Any, Balances]:
     return balances_by_node(scope) if _of_nodes(scope) else balances_by_org(scope)
 
 
-def earners_of(query: EarningsQuery, sort: str, balances: Mapping[Any, Balances]) -> Earners:
-    """The nodes of the organisation (of the chosen one); without one, the organisations of the network."""
+def earners_of(
+    query: EarningsQuery,
+    sort: str,
+    balances: Mapping[Any, Balances],
+    nodes: Mapping[str, tuple[str, str]],
+) -> Earners:
+    """The nodes of the organisation (of the chosen one); without one, the organisations of the network.
+
+    `nodes` are the present ones of the scope, with status and region.
+    """
     scope = query.scope
     of_nodes = _of_nodes(scope)
     if of_nodes:
-        rows = _nodes(query, balances)
+        rows = _nodes(query, balances, nodes)
     else:
         found = sums_by_org(scope)
         rows = [
@@ -106,19 +114,18 @@ def _of_nodes(scope: Scope) -> bool:
     return scope.org_id is not None or scope.node_id is not None
 
 
-def _nodes(query: EarningsQuery, balances: Mapping[Any, Balances]) -> list[EarnerRow]:
-    scope = query.scope
-    found = sums_by_node(scope)
-    nodes = Node.objects.order_by("pk")
-    own = scope.narrow(nodes, node="pk").values_list("pk", "status", "region")
-    known = {node_id: (status, region) for node_id, status, region in own}
+def _nodes(
+    query: EarningsQuery, balances: Mapping[Any, Balances], known: Mapping[str, tuple[str, str]]
+) -> list[EarnerRow]:
+    found = sums_by_node(query.scope)
     # nodes that changed hands still have earnings of their former organisation
     elsewhere = {*found, *balances} - {None, *known}
-    former = nodes.filter(pk__in=elsewhere).values_list("pk", flat=True) if elsewhere else ()
+    former = Node.objects.filter(pk__in=elsewhere).values_list("pk", flat=True) if elsewhere else ()
     gone = dict.fromkeys(former, ("", ""))
+    nothing, no_balance = Sums(), Balances()
     return [
         EarnerRow(
-            node_id, node_id, found.get(node_id, Sums()), balances.get(node_id, Balances()), status, region
+            node_id, node_id, found.get(node_id, nothing), balances.get(node_id, no_balance), status, region
         )
         for node_id, (status, region) in {**known, **gone}.items()
     ]

@@ -6,7 +6,7 @@ from typing import Any
 from earnings.figures.periods import day_periods
 from earnings.figures.query import EarningsQuery, read_query
 from earnings.figures.region import region_median
-from earnings.page.links import day_links, summary_links
+from earnings.page.links import receipts_of_days, summary_links
 from earnings.page.nothing import why_nothing
 from earnings.page.payable_now import hint_of, payable_now
 from earnings.page.shared import read_shared
@@ -25,23 +25,21 @@ def tab_of(node: Node, reader: User, at: datetime) -> dict[str, Any]:
     scope = query.scope
     read = read_shared(scope, at=at)
     summary = summary_of(scope, read)
-    payable = payable_now(scope, node, policy=read.policy, at=at)
+    payable = payable_now(scope, node, nodes=read.nodes, policy=read.policy, at=at)
     today = at.astimezone(UTC).date()
+    periods = day_periods(
+        scope,
+        today - timedelta(days=DAYS_SHOWN - 1),
+        today,
+        at=at,
+        rates=read.jtvo_rates,
+        judged=read.judged,
+        of_days=read.days,
+    )
     return summary_links(query, summary) | {
         "query": query,
         "summary": summary,
-        "history_linked": day_links(
-            query,
-            day_periods(
-                scope,
-                today - timedelta(days=DAYS_SHOWN - 1),
-                today,
-                at=at,
-                rates=read.jtvo_rates,
-                judged=read.judged,
-                of_days=read.days,
-            ),
-        ),
+        "history_linked": [(period, receipts_of_days(query, period)) for period in periods],
         "wallet": wallet_card(scope, at=at),
         "payable": payable,
         "eligibility_hint": hint_of(payable),

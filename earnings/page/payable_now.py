@@ -1,7 +1,6 @@
 """What stands between the nodes of a scope and their next payout: the eligibility rules, by node or counted."""
 
-import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,11 +47,16 @@ class PayableNow:
     nodes: int
 
 
-def payable_now(scope: Scope, node: Node | None, *, policy: Policy, at: datetime) -> PayableNow | None:
-    """The rules for a payout now, by the policy in force. None for the whole network, for no nodes, and for too many."""
+def payable_now(
+    scope: Scope, node: Node | None, *, nodes: Collection[str], policy: Policy, at: datetime
+) -> PayableNow | None:
+    """The rules for a payout now, by the policy in force: of the node, or of all `nodes` that the scope has.
+
+    None for the whole network, for no nodes, and for too many.
+    """
     if scope.org_id is None and node is None:
         return None
-    wanted = [node.pk] if node is not None else _nodes(scope.org_id)
+    wanted = [node.pk] if node is not None else list(nodes)
     if not wanted or len(wanted) > MOST_NODES:
         return None
     org_id = scope.org_id or (node.org_id if node is not None else None)
@@ -73,11 +77,6 @@ def hint_of(found: PayableNow | None) -> str:
     if found.rules:
         return "Eligible now" if found.eligible else "Not eligible yet"
     return f"{found.eligible:,} of {found.nodes:,} nodes eligible now"
-
-
-def _nodes(org_id: uuid.UUID | None) -> list[str]:
-    nodes = Node.objects.filter(org=org_id).order_by("pk").values_list("pk", flat=True)
-    return list(nodes[: MOST_NODES + 1])
 
 
 def _counted(judged: dict[str, tuple[EligibilityRule, ...]]) -> list[CountedRule]:

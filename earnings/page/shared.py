@@ -16,6 +16,7 @@ from earnings.figures.sums import Sums, sums_by_day
 from earnings.models import Policy
 from earnings.page.node_rows import earners_balances
 from jatevo.flags.registry import Flag, enabled
+from nodes.models import Node
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class SharedReads:
     """`days` has the sums of the chosen days and of this month's. `judged`: until when everything is judged.
 
     `known`: there are rates. `since`: from when on a quiet day is zero. `with_jtvo`: estimates in JTVO are shown.
-    `balances` are those of the earners (node_rows.py), None where no table of these is shown.
+    `balances` are those of the earners (node_rows.py), None where no table of these is shown. `nodes` are those that the
+    scope's organisation has, narrowed to the scope's node, with status and region; none for the whole network,
+    nor without `with_nodes`.
     """
 
     at: datetime
@@ -34,10 +37,13 @@ class SharedReads:
     jtvo_rates: JtvoRates
     policy: Policy
     with_jtvo: bool
+    nodes: Mapping[str, tuple[str, str]]
     balances: Mapping[Any, Balances] | None = None
 
 
-def read_shared(scope: Scope, *, at: datetime, of_earners: bool = False) -> SharedReads:
+def read_shared(
+    scope: Scope, *, at: datetime, with_nodes: bool = False, of_earners: bool = False
+) -> SharedReads:
     """The reads for the scope, as of now. `of_earners`: with the balances of each earner."""
     return SharedReads(
         at=at,
@@ -48,5 +54,13 @@ def read_shared(scope: Scope, *, at: datetime, of_earners: bool = False) -> Shar
         jtvo_rates=JtvoRates(),
         policy=policy_at(at),
         with_jtvo=enabled(Flag.SHOW_JTVO_ESTIMATES),
+        nodes=_nodes(scope) if with_nodes else {},
         balances=earners_balances(scope) if of_earners else None,
     )
+
+
+def _nodes(scope: Scope) -> dict[str, tuple[str, str]]:
+    if scope.org_id is None and scope.node_id is None:
+        return {}
+    own = scope.narrow(Node.objects.order_by("pk"), node="pk").values_list("pk", "status", "region")
+    return {node_id: (status, region) for node_id, status, region in own}

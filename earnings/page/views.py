@@ -16,7 +16,7 @@ from earnings.figures.series import By, Step
 from earnings.figures.verdicts import cause_label
 from earnings.page.chart import chart_of
 from earnings.page.item import shown_item
-from earnings.page.links import day_links, earner_links, summary_links
+from earnings.page.links import cells_of, day_cells, earner_cells, summary_links
 from earnings.page.node_rows import COLUMNS, earners_of
 from earnings.page.nothing import why_nothing
 from earnings.page.payable_now import hint_of, payable_now
@@ -46,7 +46,8 @@ def home(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     query = _query(request, now)
     part = wanted_fragment(request, _FRAGMENTS)
-    node, read = _the_node(query), read_shared(query.scope, at=now, of_earners=part in (None, "tables"))
+    read = read_shared(query.scope, at=now, with_nodes=True, of_earners=part in (None, "tables"))
+    node = _the_node(query, read)
     context: dict[str, Any] = {
         "query": query,
         "is_admin": user_of(request).is_admin,
@@ -69,7 +70,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "orgs": Org.objects.values_list("pk", "name") if context["is_admin"] else (),
             "has_nodes": query.org is None
             or node is not None
-            or context["payable"] is not None
+            or bool(read.nodes)
             or Node.objects.filter(org=query.org).exists(),
         }
     return page_or_fragment(request, "earnings/home.html", context, fragments=_FRAGMENTS)
@@ -128,25 +129,18 @@ def _query(request: HttpRequest, at: datetime) -> EarningsQuery:
         raise Http404 from error
 
 
-def _the_node(query: EarningsQuery) -> Node | None:
+def _the_node(query: EarningsQuery, read: SharedReads) -> Node | None:
     """The chosen node, or the only one that the organisation has."""
-    if query.scope.org_id is None and query.scope.node_id is None:
+    if len(read.nodes) != 1:  # most organisations have several, of which none is wanted
         return None
-    nodes = Node.objects.select_related("org").order_by("pk")
-    if query.scope.org_id is not None:
-        nodes = nodes.filter(org_id=query.scope.org_id)
-    if query.scope.node_id is not None:
-        return nodes.filter(pk=query.scope.node_id).first()
-    # most organisations have several nodes, of which none is wanted
-    several = len(nodes.values_list("pk")[:2]) > 1
-    return None if several else nodes.first()
+    return Node.objects.select_related("org").filter(pk__in=read.nodes).first()
 
 
 def _summary(query: EarningsQuery, node: Node | None, read: SharedReads) -> dict[str, Any]:
     at = read.at
     summary = summary_of(query.scope, read)
     earns_nothing = node is not None and not summary.sums.fees_usd
-    payable = payable_now(query.scope, node, policy=read.policy, at=at)
+    payable = payable_now(query.scope, node, nodes=read.nodes, policy=read.policy, at=at)
     return summary_links(query, summary) | {
         "summary": summary,
         "payable": payable,
@@ -184,14 +178,15 @@ def _fitting(query: EarningsQuery, step: Step) -> dict[str, str | None]:
 
 
 def _tables(request: HttpRequest, query: EarningsQuery, read: SharedReads) -> dict[str, Any]:
-    earners = earners_of(query, request.GET.get("sort", ""), read.balances or {})
+    earners = earners_of(query, request.GET.get("sort", ""), read.balances or {}, read.nodes)
     rows = Paginator(earners.rows, ROWS_PER_PAGE).get_page(request.GET.get("rows"))
     days, history = _history(query, request.GET.get("page", ""), read)
     # a page of the one list keeps the place in the other
     place = {"page": request.GET.get("page"), "rows": request.GET.get("rows")}
     return {
         "earners": earners,
-        "earner_rows_linked": earner_links(query, rows),
+        "earner_rows_linked": earner_cells(query, rows),
+        "earners_total_cells": cells_of(earners.total),
         "earners_title": "Nodes" if earners.of_nodes else "Organisations",
         "earners_caption": "Earnings by node" if earners.of_nodes else "Earnings by organisation",
         "earners_hint": f"{len(earners.rows):,} in all; available, ready and paid out are as of now",
@@ -200,7 +195,7 @@ def _tables(request: HttpRequest, query: EarningsQuery, read: SharedReads) -> di
             (column, query.suffix(sort=earners.turned(column.key)), earners.aria_sort(column.key))
             for column in COLUMNS
         ],
-        "history_linked": day_links(query, history),
+        "history_linked": day_cells(query, history),
         "history_links": _links(days, request.path, query, "page", place | {"sort": request.GET.get("sort")}),
         "show_jtvo": read.with_jtvo and any(period.jtvo.rates for period in history),
     }

@@ -7,9 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from earnings.models import Policy
+from jatevo.web.postgresql.statements import fetch
 
 Key = tuple[str, UUID]  # a node and the organisation that it earned for
 
@@ -108,8 +107,8 @@ LEFT JOIN earnings_wallet own ON own.node_id = w.node_id AND own.org_id = w.org_
 LEFT JOIN earnings_wallet whole ON whole.org_id = w.org_id AND whole.node_id IS NULL AND whole.state = 'confirmed'
 LEFT JOIN earnings_payout p ON p.node_id = w.node_id AND p.org_id = w.org_id AND p.state IN ('proposed', 'ready')
 """
-_OF_NODES = "AND l.node_id = ANY(%(nodes)s)"
-_AND_NODES = "UNION SELECT id, org_id FROM nodes_node WHERE id = ANY(%(nodes)s)"
+_OF_NODES = "AND l.node_id = ANY(%(nodes)s::text[])"
+_AND_NODES = "UNION SELECT id, org_id FROM nodes_node WHERE id = ANY(%(nodes)s::text[])"
 
 
 def facts_of_all(*, policy: Policy, at: datetime) -> tuple[str, dict[str, Any]]:
@@ -136,7 +135,6 @@ def candidates(
     else:
         facts = _SQL.format(of_nodes=_OF_NODES, and_nodes=_AND_NODES)
         params = _moments(policy, at) | {"nodes": sorted(node_ids)}
-    with connection.cursor() as cursor:
-        cursor.execute(f"{facts} ORDER BY node_id, org_id", params)
-        found = [Candidate(*row) for row in cursor.fetchall()]
+    # to plan it takes as long as to execute it
+    found = [Candidate(*row) for row in fetch(f"{facts} ORDER BY node_id, org_id", params)]
     return found if org_id is None else [each for each in found if each.org_id == org_id]

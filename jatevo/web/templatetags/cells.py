@@ -1,5 +1,6 @@
 """Cells of tables. A table has hundreds, so each is one tag instead of half a dozen nodes of a template."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 
@@ -19,6 +20,19 @@ def usd_cell(amount: Decimal | None, url: str = "") -> SafeString:
 def count_cell(number: int, url: str = "") -> SafeString:
     """`{% count_cell row.receipts row.url %}`: a number, which leads to `url` unless that is ''."""
     return _number_cell(numbers.count(number), url)
+
+
+def number_cells(numbers_and_urls: Iterable[tuple[Decimal | int | None, str]]) -> SafeString:
+    """`{% number_cells row.cells %}`: a row of amounts and numbers, each with where it leads, '' for nowhere.
+
+    An amount is a Decimal, or None where it is not known.
+    """
+    return mark_safe(  # noqa: S308  # the cells have escaped what they show
+        "".join(
+            count_cell(number, url) if isinstance(number, int) else usd_cell(number, url)
+            for number, url in numbers_and_urls
+        )
+    )
 
 
 @lru_cache(maxsize=4096, typed=True)  # a page polls for mostly the same cells
