@@ -27,9 +27,18 @@ class Complete:
     gap: ReceiptGap | None
 
 
-def completeness(*, at: datetime, since: datetime | None = None, until: datetime | None = None) -> Complete:
-    """How complete the search is for receipts accepted in a range. A few queries, before ClickHouse is asked."""
-    feed = payment_feed()
+def completeness(
+    *,
+    at: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    of_verdicts: bool = True,
+) -> Complete:
+    """How complete the search is for receipts accepted in a range. A few queries, before ClickHouse is asked.
+
+    Without `of_verdicts`, nobody asks up to when verdicts are in.
+    """
+    feed = payment_feed() if of_verdicts else None
     waiting = feed.waiting_since() if feed else None
     origin = SearchOrigin.objects.first()
     as_of = (complete_until(at=at) - SETTLED_AFTER).replace(microsecond=0)

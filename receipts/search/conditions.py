@@ -1,6 +1,6 @@
 """The filters of receipts and who may see what, as conditions of ClickHouse. PostgreSQL's are in filters.py."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -125,21 +125,40 @@ CONDITIONS: Final[Mapping[str, Callable[[Any], Condition]]] = {
     "from": _from,
     "to": _to,
 }
-LOOKED_UP: Final = ("request_id", "sha256")
+LOOKED_UP: Final = ("sha256", "request_id")
+Positions = Sequence[tuple[datetime, int]]
+
+
+def looked_up(search: ReceiptFilter, user: object) -> Positions | None:
+    """The times and ids of all receipts that the person may see and that have the id or hash of the search.
+
+    None without such a filter, or where there are more than MOST_LOOKED_UP. They need not meet the other filters.
+    """
+    given = search.form.cleaned_data
+    wanted = [(name, given.get(name)) for name in LOOKED_UP if given.get(name) not in (None, "")]
+    for name, value in wanted:
+        if (found := _by_index(search, name, str(value), user)) is not None:
+            return found
+    return None
 
 
 def _looked_up(search: ReceiptFilter, name: str, value: str, user: object) -> Condition:
-    """The receipts that PostgreSQL finds by an id or a hash, as their times and ids."""
-    visible = Receipt.objects.visible_to(user).order_by()
-    matching = search.filters[name].filter(visible, value)
-    few = MOST_LOOKED_UP + 1 if search.filters[name].lookup_expr == "startswith" else None
-    found = list(matching.values_list("accepted_at", "id")[:few])
+    found = _by_index(search, name, value, user)
+    if found is None:
+        return Condition("startsWith(request_id, {request_id})", {"request_id": value})
     if not found:
         raise MatchesNothing
-    if few is not None and len(found) == few:
-        return Condition("startsWith(request_id, {request_id})", {"request_id": value})
     times = sorted({at.astimezone(UTC).replace(microsecond=0) for at, _ in found})
     return Condition(
         f"accepted_at IN {{{name}_times}} AND id IN {{{name}_ids}}",
         {f"{name}_times": times, f"{name}_ids": sorted(id for _, id in found)},
     )
+
+
+def _by_index(search: ReceiptFilter, name: str, value: str, user: object) -> Positions | None:
+    """What PostgreSQL finds by an id or a hash, as times and ids. None if a prefix has more than MOST_LOOKED_UP."""
+    visible = Receipt.objects.visible_to(user).order_by()
+    matching = search.filters[name].filter(visible, value)
+    few = MOST_LOOKED_UP + 1 if search.filters[name].lookup_expr == "startswith" else None
+    found = list(matching.values_list("accepted_at", "id")[:few])
+    return None if few is not None and len(found) == few else found

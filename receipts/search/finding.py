@@ -1,13 +1,14 @@
-"""Pages of receipts that PostgreSQL would look for too long: ClickHouse finds them, PostgreSQL reads them.
+"""Pages of receipts that PostgreSQL might look for too long: ClickHouse finds them, PostgreSQL reads them.
 
-PostgreSQL walks its indexes newest first until a page is full. That is quickest for whatever there is much of. What is
-rare, or not there at all, makes it read millions of rows. So it gets a tenth of a second, and then the ids of the page
-come from ClickHouse, for what is settled there, and from PostgreSQL for the last seconds.
+PostgreSQL walks its indexes newest first until a page is full. What is rare, or not there at all, makes it read
+millions of rows. ClickHouse needs a few milliseconds for what there is much of, because it looks at a day first, and
+some tens for the rest. So it is asked first for the ids of the page, as far as receipts are settled there; those of the
+last seconds come from PostgreSQL. If ClickHouse is late, PostgreSQL gets a tenth of a second before more is waited.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -15,17 +16,21 @@ from django.db.models import Q
 
 from jatevo.metrics.patience import patiently
 from jatevo.metrics.queries import SearchConditions, search_positions
+from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsError
 from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
 from receipts.filters import ReceiptFilter
-from receipts.models import Receipt, ReceiptQuerySet
+from receipts.models import Receipt, ReceiptQuerySet, sight_of
 from receipts.search.as_of import Complete, completeness
-from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of
+from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of, looked_up
 from receipts.search.in_time import in_time
-from receipts.search.totals import digest_of, filled_store
+from receipts.search.totals import digest_of
 
 QUICK_SECONDS: Final = 0.1
+FIRST_SPAN: Final = timedelta(days=1)
+LAST_SPAN: Final = timedelta(days=100)  # beyond it, everything is looked at
+LEAST_WIDENING, MOST_WIDENING = 4, 16
 KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for every second
 # PostgreSQL has an index that leads to these at once, or they only cut the range.
 _INDEXED: Final = frozenset({"node_id", "sha256", "from", "to"})
@@ -35,6 +40,7 @@ NEWEST_FIRST: Final = ("-accepted_at", "-id")
 log = structlog.get_logger(__name__)
 Position = tuple[datetime, int]
 Page = KeysetPage[Receipt]
+Times = tuple[datetime | None, datetime | None]  # what a search is narrowed to: from, and before
 
 
 @dataclass(frozen=True)
@@ -66,68 +72,134 @@ def find_page(
     found: ReceiptQuerySet, wanted: PageWanted, search: ReceiptFilter, user: object, *, at: datetime
 ) -> Page:
     """The page of what a valid search found."""
-    given = {name for name, value in search.form.cleaned_data.items() if value not in (None, "")}
-    if given <= _INDEXED:
+    if not _may_be_rare(search, user):
         return wanted.read(found)
-    page = in_time(lambda: wanted.read(found), seconds=QUICK_SECONDS)
+    few = looked_up(search, user)
+    if few is not None:
+        return wanted.read(_only(found, few))
+    page = _by_ids(found, wanted, search, user, at=at, wait_seconds=QUICK_SECONDS)
+    if page is None:  # what there is much of, PostgreSQL finds as quickly
+        page = in_time(lambda: wanted.read(found), seconds=QUICK_SECONDS)
     if page is None:
         page = _by_ids(found, wanted, search, user, at=at)
     return wanted.read(found) if page is None else page
 
 
+def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
+    """Whether PostgreSQL might read very many receipts for each one of the page."""
+    given = {name for name, value in search.form.cleaned_data.items() if value not in (None, "")}
+    return not given <= _INDEXED or not ("node_id" in given or sight_of(user).everything)
+
+
 def _by_ids(
-    found: ReceiptQuerySet, wanted: PageWanted, search: ReceiptFilter, user: object, *, at: datetime
+    found: ReceiptQuerySet,
+    wanted: PageWanted,
+    search: ReceiptFilter,
+    user: object,
+    *,
+    at: datetime,
+    wait_seconds: float | None = None,
 ) -> Page | None:
-    """The page by ids of ClickHouse. None if it cannot tell them now, or not all of them hold any more."""
+    """The page by ids of ClickHouse. None if it cannot tell them now, or too few of them hold any more."""
     given = search.form.cleaned_data
     since = given["from"].start if given["from"] else None
     until = given["to"].end if given["to"] else None
-    complete = completeness(at=at, since=since, until=until)
+    complete = completeness(at=at, since=since, until=until, of_verdicts=False)
     if complete.gap is not None or not complete.origin:
         return None
-    most = 2 * wanted.limit + 1
     try:
         conditions = conditions_of(search, user)
-        as_of, settled = _settled(conditions, complete, wanted, most)
+        settled = _settled(conditions, complete, wanted, (since, until), wait_seconds)
     except MatchesNothing:
-        as_of, settled = complete.as_of, []
+        settled = Candidates(complete.as_of, [], more=False)
     except MetricsError as error:
         log.info("the metrics store does not find a page", error=str(error))
         return None
-    positions = [*settled, *_newer(found, as_of, wanted)]
-    page = wanted.read(
-        found.filter(
-            accepted_at__in={accepted_at for accepted_at, _ in positions}, id__in={id for _, id in positions}
-        )
-    )
+    page = wanted.read(_only(found, [*settled.positions, *_newer(found, settled.as_of, wanted)]))
     ends = page.previous is None if wanted.backwards else page.next is None
-    # a verdict may have changed since; then there may be others that would fill the page
-    return None if ends and len(settled) == most else page
+    # some may not hold any more; then there may be others that would fill the page
+    return None if ends and settled.more else page
+
+
+def _only(found: ReceiptQuerySet, positions: Sequence[Position]) -> ReceiptQuerySet:
+    return found.filter(
+        accepted_at__in={accepted_at for accepted_at, _ in positions}, id__in={id for _, id in positions}
+    )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The next positions that ClickHouse has, and the moment before which it has them all."""
+
+    as_of: datetime
+    positions: Sequence[Position]
+    more: bool  # there may be further ones
 
 
 def _settled(
-    conditions: SearchConditions, complete: Complete, wanted: PageWanted, most: int
-) -> tuple[datetime, list[Position]]:
-    """The next positions that ClickHouse has, and the moment before which it has them all."""
+    conditions: SearchConditions,
+    complete: Complete,
+    wanted: PageWanted,
+    times: Times,
+    wait_seconds: float | None,
+) -> Candidates:
+    most = 2 * wanted.limit + 1
+    settled = accepted_before(conditions, complete.as_of)
+    since, until = times
+    if wanted.position is not None:
+        start = wanted.position[0]
+    else:
+        start = complete.as_of if until is None else min(until, complete.as_of)
+    end = complete.as_of if wanted.backwards else since
 
-    def ask() -> tuple[datetime, list[Position]]:
-        return complete.as_of, search_positions(
-            filled_store(complete),
-            accepted_before(conditions, complete.as_of),
+    def ask() -> Candidates:
+        found = _nearest(settled, complete.origin, wanted, most, start=start, end=end)
+        return Candidates(complete.as_of, *found)
+
+    if wanted.position is not None:
+        return patiently(ask, wait_seconds)
+    key = f"receipts:first:2:{most}:{digest_of(conditions, complete.origin)}"
+    first: Remembered[Candidates] = Remembered(key, keep_seconds=KEPT_SECONDS)
+
+    def ask_once() -> Candidates:
+        candidates = ask()
+        first.set(candidates)  # also when it comes late
+        return candidates
+
+    return first.get() or patiently(ask_once, wait_seconds)
+
+
+def _nearest(
+    conditions: SearchConditions,
+    origin: str,
+    wanted: PageWanted,
+    most: int,
+    *,
+    start: datetime,
+    end: datetime | None,
+) -> tuple[Sequence[Position], bool]:
+    """Looks at a day from `start` first, and further away as long as too few are found, until `end`.
+
+    ClickHouse reads all that it looks at.
+    """
+    store, span = get_store(), FIRST_SPAN
+    while True:
+        away = start + (span if wanted.backwards else -span)
+        beyond_end = end is not None and (away >= end if wanted.backwards else away <= end)
+        whole = beyond_end or span > LAST_SPAN
+        positions, more = search_positions(
+            store,
+            conditions,
             beyond=wanted.position,
             descending=not wanted.backwards,
             limit=most,
+            origin=origin,
+            reach=None if whole else away.replace(microsecond=0),
         )
-
-    if wanted.position is not None:
-        return patiently(ask)
-    key = f"receipts:first:1:{most}:{digest_of(conditions, complete.origin)}"
-    first: Remembered[tuple[datetime, list[Position]]] = Remembered(key, keep_seconds=KEPT_SECONDS)
-    known = first.get()
-    if known is None:
-        known = patiently(ask)
-        first.set(known)
-    return known
+        if more or whole:
+            return positions, more
+        # as much further as it takes to find enough, if they are as frequent there
+        span *= min(MOST_WIDENING, max(LEAST_WIDENING, 2 * most // max(1, len(positions))))
 
 
 def _newer(found: ReceiptQuerySet, as_of: datetime, wanted: PageWanted) -> Sequence[Any]:

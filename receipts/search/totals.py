@@ -15,7 +15,14 @@ from django.utils import timezone
 
 from jatevo.metrics.last_good import LastGood, last_good
 from jatevo.metrics.models import ReceiptGap
-from jatevo.metrics.queries import SearchConditions, SearchSums, first_accepted, search_origin, search_sums
+from jatevo.metrics.queries import (
+    NOT_FILLED,
+    SearchConditions,
+    SearchSums,
+    first_accepted,
+    search_origin,
+    search_sums,
+)
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsUnavailable, Transport
 from jatevo.web.query_values import EARLIEST
@@ -146,7 +153,7 @@ def filled_store(complete: Complete) -> Transport:
     """The store, if it holds the filling that this is about. Raises MetricsUnavailable."""
     store = get_store()
     if search_origin(store) != complete.origin:
-        raise MetricsUnavailable("the search of receipts is not filled yet")
+        raise MetricsUnavailable(NOT_FILLED)
     return store
 
 

@@ -1,18 +1,21 @@
 """Pages that ClickHouse finds have the rows and the order of those that PostgreSQL finds, forwards and backwards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
 
+from earnings.models import Item
 from jatevo.accounts.models import Org, Role
 from jatevo.metrics.store import MetricsUnavailable, Store
 from receipts import views
 from receipts.models import Receipt
-from receipts.search import finding, totals
+from receipts.search import conditions, finding
 from receipts.search.filling import fill
+from receipts.search.verdicts import deliver_verdicts
 from tests.accounts.browser import Browser
+from tests.earnings.rows import judge
 from tests.earnings.search_scene import SearchScene, matching
 from tests.factories import ReceiptFactory, UserFactory
 from tests.metrics.conftest import chdb_store
@@ -55,10 +58,13 @@ def page_of(browser: Browser, search: dict[str, str]) -> tuple[list[int], str | 
     return [receipt.id for receipt in page.rows], page.next, page.previous
 
 
+@pytest.mark.parametrize(
+    ("seed", "span"), [(7, timedelta(seconds=40)), (12, timedelta(days=20)), (13, timedelta(days=400))]
+)
 def test_every_page_of_random_searches_forwards_and_backwards(
-    chdb_store: Store, impatient: list[str]
+    chdb_store: Store, impatient: list[str], seed: int, span: timedelta
 ) -> None:
-    scene = SearchScene(7, now=NOW, receipts=24, span=timedelta(seconds=40))
+    scene = SearchScene(seed, now=NOW, receipts=24, span=span)
     while fill(at=NOW + timedelta(hours=1), store=chdb_store, at_once=9).left:
         pass
     browsers: list[tuple[Browser, Org | None]] = [
@@ -118,6 +124,61 @@ def test_a_verdict_that_changed_since_makes_postgresql_look_for_the_page(
     assert impatient[-1] == "given up"
 
 
+def test_a_payment_state_that_a_receipt_has_lost_does_not_bring_it_back(
+    chdb_store: Store, impatient: list[str]
+) -> None:
+    scene = SearchScene(14, now=NOW - timedelta(minutes=1), receipts=30, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    held = [each for each in scene.known if each.payment == "held"]
+    item = Item.objects.get(receipt_id=held[0].id)
+    judge(item, "payable", at=NOW)
+    deliver_verdicts(store=chdb_store)  # ClickHouse has both rows of it until it merges them
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    listed: list[int] = []
+    cursor: str | None = None
+    while cursor or not listed:
+        rows, cursor, _ = page_of(browser, {"payment": "held", **({"cursor": cursor} if cursor else {})})
+        listed += rows
+    newest_first = sorted(held[1:], key=lambda each: (each.accepted_at, each.id), reverse=True)
+    assert listed == [each.id for each in newest_first]
+
+
+def test_the_few_receipts_with_an_id_are_not_asked_of_clickhouse(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = SearchScene(15, now=NOW - timedelta(minutes=1), receipts=12, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    one = scene.known[3]
+    assert page_of(browser, {"request_id": one.request_id})[0] == [one.id]
+    assert page_of(browser, {"request_id": one.request_id, "region": "nowhere"})[0] == []
+    assert impatient == []
+    monkeypatch.setattr(conditions, "MOST_LOOKED_UP", 0)
+    assert page_of(browser, {"request_id": one.request_id})[0] == [one.id]
+    assert impatient == ["found"]
+
+
+def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = SearchScene(16, now=NOW - timedelta(minutes=1), receipts=12, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    waited: list[float | None] = []
+
+    def late(compute: Callable[[], object], wait_seconds: float | None = None) -> object:
+        waited.append(wait_seconds)
+        if wait_seconds == finding.QUICK_SECONDS:
+            raise MetricsUnavailable("late")
+        return compute()
+
+    monkeypatch.setattr(finding, "patiently", late)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    expected = [each.id for each in scene.known if each.region == "eu"]
+    assert set(page_of(browser, {"region": "eu"})[0]) <= set(expected)
+    assert waited == [finding.QUICK_SECONDS, None]
+    assert impatient == ["given up", "found"]
+
+
 def test_without_clickhouse_postgresql_finds_the_page(
     chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +193,9 @@ def test_without_clickhouse_postgresql_finds_the_page(
     )
     assert page_of(browser, {"hedged": "false"})[0] == expected[:3]  # the search is not filled
     fill(at=NOW, store=chdb_store)
-    monkeypatch.setattr(totals, "get_store", Down)
+    monkeypatch.setattr(finding, "get_store", Down)
     assert page_of(browser, {"hedged": "false"})[0] == expected[:3]
-    assert impatient == ["given up", "given up"]
+    assert set(impatient) == {"given up"}
 
 
 def test_the_api_lists_the_same_receipts_page_by_page(chdb_store: Store, impatient: list[str]) -> None:

@@ -28,6 +28,7 @@ from jatevo.metrics.queries.requests import (
     traffic_by_hour,
 )
 from jatevo.metrics.queries.search import (
+    NOT_FILLED,
     SearchConditions,
     SearchSums,
     first_accepted,
@@ -48,6 +49,7 @@ from jatevo.metrics.queries.uptime import (
 
 __all__ = [
     "MIN_SAMPLES",
+    "NOT_FILLED",
     "SETTLED_AFTER",
     "HourCount",
     "HourLatency",

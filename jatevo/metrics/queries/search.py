@@ -11,8 +11,10 @@ from decimal import Decimal
 
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.search_rows import HALF_BITS, IN_HALVES, SEARCH_FIELDS, SearchRow
-from jatevo.metrics.transport import Param, Transport
+from jatevo.metrics.transport import MetricsUnavailable, Param, Transport
 
+NOT_FILLED = "the search of receipts is not filled yet"
+_ORIGIN = "SELECT argMax(origin, noted_at) FROM receipt_search_origin"
 _NAMED = ("outcome", "signed_with", "payment")
 
 
@@ -29,9 +31,16 @@ class SearchConditions:
         return joined("FINAL", self._prewhere, "WHERE payment = {payment}" if self.payment else "")
 
     @property
-    def sql_with_repeats(self) -> str:
-        """The same, but a receipt may come twice. ClickHouse then reads no more than it has to."""
-        return self.sql if self.payment else self._prewhere
+    def sql_for_candidates(self) -> str:
+        """The same receipts, but some may come twice, and some have had that payment state and lost it since.
+
+        ClickHouse then reads no more than it has to. A receipt is pending at first, so that all would be candidates
+        for that state until they are merged.
+        """
+        if self.payment == "pending":
+            return self.sql
+        conditions = (*self.fixed, "payment = {payment}") if self.payment else self.fixed
+        return f"PREWHERE {' AND '.join(conditions)}" if conditions else ""
 
     @property
     def _prewhere(self) -> str:
@@ -73,7 +82,7 @@ _SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms
 
 def search_origin(store: Transport) -> str:
     """The filling that ClickHouse holds. '' if there was none."""
-    ((origin,),) = store.execute("SELECT argMax(origin, noted_at) FROM receipt_search_origin")
+    ((origin,),) = store.execute(_ORIGIN)
     return str(origin)
 
 
@@ -105,8 +114,9 @@ def _read(name: str) -> str:
 
 def first_accepted(store: Transport, conditions: SearchConditions) -> datetime | None:
     """When the oldest of the receipts was accepted, to the second."""
+    sql = conditions.sql if conditions.payment else conditions.sql_for_candidates
     rows = store.execute(
-        joined("SELECT accepted_at FROM receipt_search", conditions.sql, "ORDER BY accepted_at, id LIMIT 1"),
+        joined("SELECT accepted_at FROM receipt_search", sql, "ORDER BY accepted_at, id LIMIT 1"),
         conditions.bound,
     )
     return rows[0][0] if rows else None
@@ -119,10 +129,21 @@ def search_positions(
     beyond: tuple[datetime, int] | None,
     descending: bool,
     limit: int,
-) -> list[tuple[datetime, int]]:
-    """The exact times of acceptance and the ids of the next receipts in the order of `(accepted_at, id)`."""
+    origin: str,
+    reach: datetime | None = None,
+) -> tuple[list[tuple[datetime, int]], bool]:
+    """The exact times of acceptance and the ids of the next candidates in the order of `(accepted_at, id)`, and
+    whether there may be more.
+
+    Candidates are the receipts and perhaps some that were in that payment state before. `limit` counts repeats.
+    `reach` is a whole second beyond which none is looked for. Raises MetricsUnavailable if ClickHouse does not hold
+    the filling `origin`.
+    """
     order = "DESC" if descending else "ASC"
     fixed, params = tuple(conditions.fixed), dict(conditions.params)
+    if reach is not None:
+        fixed += (f"accepted_at {'>=' if descending else '<'} {{reach}}",)
+        params["reach"] = reach
     if beyond is not None:
         sign = "<" if descending else ">"
         fixed += (
@@ -139,13 +160,17 @@ def search_positions(
     narrowed = SearchConditions(fixed, params, conditions.payment)
     rows = store.execute(
         joined(
-            "SELECT accepted_at, micros, id FROM receipt_search",
-            narrowed.sql,
+            *("SELECT accepted_at, micros, id, (", _ORIGIN, ") FROM receipt_search"),
+            narrowed.sql_for_candidates,
             f"ORDER BY accepted_at {order}, micros {order}, id {order} LIMIT {{most}}",
         ),
         {**narrowed.bound, "most": limit},
     )
-    return [(at + timedelta(microseconds=micros), id) for at, micros, id in rows]
+    # asked for in the same query, because a query alone takes as long as the search for what is frequent
+    if (rows[0][3] if rows else search_origin(store)) != origin:
+        raise MetricsUnavailable(NOT_FILLED)
+    found = dict.fromkeys((at + timedelta(microseconds=micros), id) for at, micros, id, _ in rows)
+    return list(found), len(rows) == limit
 
 
 def search_sums(
