@@ -14,7 +14,7 @@ from django.db.models import Q
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.partitions import drop, partitions_of
 from jatevo.metrics.retention_policy import Drop, Dropped, Kept, RetentionRule, old_rows, register
-from jatevo.metrics.search_rows import SEARCH_TABLE
+from jatevo.metrics.search_rows import SEARCH_TABLE, SEARCH_TABLES
 from jatevo.metrics.store import get_store
 from receipts.models import (
     Dispatch,
@@ -49,11 +49,13 @@ def old_search_months(before: datetime, dry_run: bool) -> Iterator[Dropped]:
     """Drops the same months from ClickHouse's copy for the search, once PostgreSQL has dropped them."""
     kept = {month.ends_at for month in months()}
     store = get_store()
-    for partition in partitions_of(store, SEARCH_TABLE):
-        if partition.ends_at <= before and partition.ends_at not in kept:
-            if not dry_run:
-                drop(store, partition)
-            yield Dropped(str(partition.number), partition.rows)
+    for table in SEARCH_TABLES:
+        for partition in partitions_of(store, table):
+            if partition.ends_at <= before and partition.ends_at not in kept:
+                if not dry_run:
+                    drop(store, partition)
+                if table == SEARCH_TABLE:  # the other has the same receipts
+                    yield Dropped(str(partition.number), partition.rows)
 
 
 def _reasons_to_keep(month: Month) -> Iterator[str]:

@@ -16,6 +16,8 @@ from jatevo.wire.names import normal_model
 from jatevo.wire.schema import RequestOutcome
 
 SEARCH_TABLE = "receipt_search"
+OF_NODE_TABLE = "receipt_search_of_node"  # the same rows in the order of nodes, which a view writes
+SEARCH_TABLES = (SEARCH_TABLE, OF_NODE_TABLE)
 HALF_BITS = 32
 _LOW = 2**HALF_BITS - 1
 _MOST_AT_ONCE = 20_000

@@ -7,7 +7,7 @@ from typing import Final
 
 from jatevo.metrics.models import ReceiptGap
 from jatevo.metrics.queries import search_rows_between
-from jatevo.metrics.search_rows import SearchRow
+from jatevo.metrics.search_rows import SEARCH_TABLES, SearchRow
 from jatevo.metrics.transport import Transport
 from receipts.search.rows import judged_rows, of_range
 
@@ -59,13 +59,17 @@ def differences(
                 )
         else:
             end = until
-        theirs = {row.id: row for row in search_rows_between(store, since, end)}
         part = {number: row for number, row in ours.items() if row.accepted_at < int(end.timestamp())}
-        for number in sorted(part.keys() | theirs.keys()):
-            if part.get(number) != theirs.get(number):
-                one = part.get(number) or theirs[number]
-                moment = datetime.fromtimestamp(one.accepted_at, UTC)
-                yield Difference(moment, number, part.get(number), theirs.get(number))
+        found_here: dict[int, Difference] = {}
+        for table in SEARCH_TABLES:
+            theirs = {row.id: row for row in search_rows_between(store, since, end, table=table)}
+            for number in part.keys() | theirs.keys():
+                if part.get(number) != theirs.get(number):
+                    one = part.get(number) or theirs[number]
+                    moment = datetime.fromtimestamp(one.accepted_at, UTC)
+                    difference = Difference(moment, number, part.get(number), theirs.get(number))
+                    found_here.setdefault(number, difference)
+        yield from (found_here[number] for number in sorted(found_here))
         if end == until:
             return
         after, since = (end - timedelta(microseconds=1), 2**63 - 1), end

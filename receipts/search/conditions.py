@@ -1,7 +1,7 @@
 """The filters of receipts and who may see what, as conditions of ClickHouse. PostgreSQL's are in filters.py."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,11 +23,15 @@ class MatchesNothing(Exception):
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on columns that never change, with its parameters, or a payment state."""
+    """A condition on columns that never change, with its parameters, or a payment state.
+
+    `of_nodes`: only receipts of the nodes that it names meet it.
+    """
 
     sql: str = ""
     params: Mapping[str, Param] = field(default_factory=dict)
     payment: str = ""
+    of_nodes: bool = False
 
 
 def conditions_of(search: ReceiptFilter, user: object) -> SearchConditions:
@@ -40,10 +44,10 @@ def conditions_of(search: ReceiptFilter, user: object) -> SearchConditions:
 
 def accepted_before(conditions: SearchConditions, moment: datetime) -> SearchConditions:
     """The same receipts, as far as they were accepted before a whole second."""
-    return SearchConditions(
-        (*conditions.fixed, "accepted_at < {as_of}"),
-        {**conditions.params, "as_of": moment},
-        conditions.payment,
+    return replace(
+        conditions,
+        fixed=(*conditions.fixed, "accepted_at < {as_of}"),
+        params={**conditions.params, "as_of": moment},
     )
 
 
@@ -52,6 +56,7 @@ def _together(parts: list[Condition]) -> SearchConditions:
         tuple(part.sql for part in parts if part.sql),
         {name: value for part in parts for name, value in part.params.items()},
         next((part.payment for part in parts if part.payment), ""),
+        any(part.of_nodes for part in parts),
     )
 
 
@@ -61,7 +66,7 @@ def _seen_by(sight: Sight) -> Iterator[Condition]:
     nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True))
     if not nodes:
         raise MatchesNothing
-    yield Condition("node_id IN {seen_nodes}", {"seen_nodes": nodes})
+    yield Condition("node_id IN {seen_nodes}", {"seen_nodes": nodes}, of_nodes=True)
     if sight.org_id is not None:
         yield Condition("org_id IN {seen_orgs}", {"seen_orgs": [str(sight.org_id), ""]})
 
@@ -114,7 +119,7 @@ def _bound(name: str, at: datetime, beyond: str, micros: str) -> Condition:
 
 
 CONDITIONS: Final[Mapping[str, Callable[[Any], Condition]]] = {
-    "node_id": _equals("node_id"),
+    "node_id": lambda node_id: Condition("node_id = {node_id}", {"node_id": str(node_id)}, of_nodes=True),
     "model_id": _of_model,
     "region": _equals("region"),
     "hedged": _equals("hedged"),

@@ -17,7 +17,7 @@ from django.db.models import F
 
 from jatevo.metrics.models import ReceiptGap, SearchOrigin
 from jatevo.metrics.queries import note_search_origin, search_origin
-from jatevo.metrics.search_rows import SEARCH_TABLE, write_search_rows
+from jatevo.metrics.search_rows import SEARCH_TABLES, write_search_rows
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import Transport
 from receipts.search.rows import judged_rows, of_gap
@@ -79,7 +79,8 @@ def _same_origin(store: Transport, *, at: datetime) -> bool:
         if not _try_lock():
             return False
         # what was there could be another installation's, or newer than a database that was restored
-        store.execute(f"TRUNCATE TABLE {SEARCH_TABLE}")
+        for table in SEARCH_TABLES:
+            store.execute(f"TRUNCATE TABLE {table}")
         origin = _note_everything(at=at)
     note_search_origin(store, str(origin), at=at)
     log.info("the search of receipts is filled from PostgreSQL", origin=str(origin))

@@ -16,6 +16,7 @@ from tests.metrics.clickhouse_server import ClickHouseServer
 TABLES = (
     "receipt_facts",
     "receipt_search",
+    "receipt_search_of_node",
     "receipt_search_origin",
     "requests_minute",
     "requests_hour",

@@ -34,7 +34,11 @@ def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_ser
     first = migrate(bare_server, at=NOON)
     skipped = [step for step in first if step.outcome is MigrationOutcome.SKIPPED]
     assert {step.outcome for step in first} == {MigrationOutcome.APPLIED, MigrationOutcome.SKIPPED}
-    assert [step.name for step in skipped] == ["0005_codecs", "0015_receipt_search_dictionaries"]
+    assert [step.name for step in skipped] == [
+        "0005_codecs",
+        "0015_receipt_search_dictionaries",
+        "0017_receipt_search_of_node_dictionaries",
+    ]
     assert all(step.detail.startswith("needs ClickHouse 21.8, this is 18.16") for step in skipped)
     second = migrate(bare_server, at=NOON)
     assert {step.outcome for step in second if step not in skipped} == {MigrationOutcome.ALREADY_APPLIED}
@@ -52,6 +56,8 @@ def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_ser
         ("node_uptime_minute", "ReplacingMergeTree"),
         ("receipt_facts", "ReplacingMergeTree"),
         ("receipt_search", "ReplacingMergeTree"),
+        ("receipt_search_of_node", "ReplacingMergeTree"),
+        ("receipt_search_of_node_feed", "MaterializedView"),
         ("receipt_search_origin", "ReplacingMergeTree"),
         ("requests_hour", "ReplacingMergeTree"),
         ("requests_hour_feed", "MaterializedView"),

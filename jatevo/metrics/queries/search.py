@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from jatevo.metrics.queries.sql_text import joined
-from jatevo.metrics.search_rows import HALF_BITS, IN_HALVES, SEARCH_FIELDS, SearchRow
+from jatevo.metrics.search_rows import (
+    HALF_BITS,
+    IN_HALVES,
+    OF_NODE_TABLE,
+    SEARCH_FIELDS,
+    SEARCH_TABLE,
+    SearchRow,
+)
 from jatevo.metrics.transport import MetricsUnavailable, Param, Transport
 
 NOT_FILLED = "the search of receipts is not filled yet"
@@ -20,11 +27,20 @@ _NAMED = ("outcome", "signed_with", "payment")
 
 @dataclass(frozen=True)
 class SearchConditions:
-    """Which receipts: conditions on columns that never change, and the payment state, if one is asked for."""
+    """Which receipts: conditions on columns that never change, and the payment state, if one is asked for.
+
+    `of_nodes`: the conditions name the nodes.
+    """
 
     fixed: Sequence[str] = ()
     params: Mapping[str, Param] = field(default_factory=dict)
     payment: str = ""
+    of_nodes: bool = False
+
+    @property
+    def table(self) -> str:
+        """The one of the two tables with the same rows that reads least for sums."""
+        return OF_NODE_TABLE if self.of_nodes else SEARCH_TABLE
 
     @property
     def sql(self) -> str:
@@ -90,12 +106,14 @@ def note_search_origin(store: Transport, origin: str, *, at: datetime) -> None:
     store.insert("receipt_search_origin", ["origin", "noted_at"], [(origin, at)])
 
 
-def search_rows_between(store: Transport, first: datetime, until: datetime) -> list[SearchRow]:
+def search_rows_between(
+    store: Transport, first: datetime, until: datetime, *, table: str = SEARCH_TABLE
+) -> list[SearchRow]:
     """The rows that count of receipts accepted from `first` until `until`, which are whole seconds."""
     columns = ", ".join(map(_read, SEARCH_FIELDS))
     rows = store.execute(
         joined(
-            *("SELECT", columns, "FROM receipt_search FINAL"),
+            *("SELECT", columns, "FROM", table, "FINAL"),
             "PREWHERE accepted_at >= {first} AND accepted_at < {until}",
         ),
         {"first": first, "until": until},
@@ -114,6 +132,7 @@ def _read(name: str) -> str:
 
 def first_accepted(store: Transport, conditions: SearchConditions) -> datetime | None:
     """When the oldest of the receipts was accepted, to the second."""
+    # in the order of time, where it is soon found, whatever nodes are asked for
     sql = conditions.sql if conditions.payment else conditions.sql_for_candidates
     rows = store.execute(
         joined("SELECT accepted_at FROM receipt_search", sql, "ORDER BY accepted_at, id LIMIT 1"),
@@ -185,7 +204,7 @@ def search_sums(
         joined(
             "SELECT intDiv(toUInt32(accepted_at) - {first_second}, {cell_seconds}) AS cell, payment,",
             _SUMS,
-            "FROM receipt_search",
+            *("FROM", conditions.table),
             conditions.sql,
             "GROUP BY cell, payment",
         ),

@@ -8,6 +8,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 
 from jatevo.metrics.models import ReceiptGap
+from jatevo.metrics.search_rows import SEARCH_TABLES
 from jatevo.metrics.store import Store
 from nodes.models import Node
 from receipts.models import Receipt
@@ -80,6 +81,21 @@ def test_what_differs_is_named_and_repaired(receipts: list[Receipt], chdb_store:
     assert "No differences" in run("check")
 
 
+def test_a_row_that_only_the_order_of_nodes_lacks_is_named(
+    receipts: list[Receipt], chdb_store: Store
+) -> None:
+    missing = receipts[5]
+    chdb_store.execute(
+        "ALTER TABLE receipt_search_of_node DELETE WHERE id = {id} SETTINGS mutations_sync = 1",
+        {"id": missing.id},
+    )
+    with pytest.raises(CommandError, match="1 receipt differs"):
+        run("check", "--repair")
+    with time_machine.travel(NOW, tick=False):
+        fill(at=NOW, store=chdb_store)
+    assert "No differences" in run("check")
+
+
 def test_rows_that_only_clickhouse_has_are_named_and_a_rebuild_removes_them(
     receipts: list[Receipt], chdb_store: Store
 ) -> None:
@@ -106,5 +122,6 @@ def test_months_are_dropped_once_postgresql_has_dropped_them(
     assert "202402" in names
     assert "202611" not in names  # PostgreSQL still has this month
     list(old_search_months(before, False))
-    assert chdb_store.execute("SELECT count() FROM receipt_search WHERE id = 5") == [(0,)]
+    for table in SEARCH_TABLES:
+        assert chdb_store.execute(f"SELECT count() FROM {table} WHERE id = 5") == [(0,)]  # noqa: S608
     assert chdb_store.execute("SELECT count() FROM receipt_search FINAL") == [(9,)]
