@@ -155,7 +155,7 @@ def receipt_raw(request: Request, node_id: str, request_id: str) -> HttpResponse
 
 
 def _visible(user: object, node_id: str, request_id: str) -> Receipt:
-    receipt = Receipt.objects.visible_to(user).filter(node_id=node_id, request_id=request_id).first()
+    receipt = Receipt.objects.visible_to(user).identified(node_id, request_id)
     if receipt is None:
         raise not_found()
     return receipt

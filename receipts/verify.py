@@ -13,7 +13,7 @@ from jatevo.wire.canonical import NotCanonicalError, canonical_bytes
 from jatevo.wire.keys import public_key_text
 from nodes.models import NodeKey
 from receipts.judging import CLOCK_GRACE_SECONDS
-from receipts.models import Receipt, ReceiptIdentity
+from receipts.models import Receipt
 
 MOST_CHARACTERS = 200  # of a value from the receipt, in what was compared
 
@@ -70,7 +70,7 @@ def verify(receipt: Receipt) -> Verification:
 
 
 def _bytes_check(receipt: Receipt, raw: bytes) -> Check:
-    identity = ReceiptIdentity.objects.filter(node_id=receipt.node_id, request_id=receipt.request_id).first()
+    identity = receipt.identity
     computed, with_receipt = hashlib.sha256(raw).digest(), bytes(receipt.sha256)
     with_identity = bytes(identity.sha256) if identity is not None else None
     ok = computed == with_receipt == with_identity

@@ -27,7 +27,7 @@ from receipts.dispatches.told import told_about
 from receipts.exports.query import export_url
 from receipts.flags import flags_on
 from receipts.forms import ReceiptFile, ReceiptSearch, ReceiptToVerify, node_choices, tidy
-from receipts.models import Receipt, ReceiptIdentity, ReceiptQuerySet
+from receipts.models import Receipt, ReceiptQuerySet
 from receipts.ranges import absolute, preset_links, with_changes, zoomed_out
 from receipts.refused.counts import recent_refusals
 from receipts.saved_views import views_of
@@ -191,12 +191,8 @@ def _with_payment(receipts: Sequence[Receipt]) -> list[tuple[Receipt, PaymentSta
 
 def _visible(request: HttpRequest, node_id: str, request_id: str) -> Receipt:
     """The receipt, or 404 for one that does not exist or that the person may not see."""
-    identity = ReceiptIdentity.objects.filter(node_id=node_id, request_id=request_id).first()
-    if identity is None:
-        raise Http404
     found = Receipt.objects.visible_to(request.user).select_related("node")
-    # the identity's time leads to the one partition that holds the receipt
-    receipt = found.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
+    receipt = found.identified(node_id, request_id)
     if receipt is None:
         raise Http404
     return receipt

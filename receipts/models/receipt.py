@@ -7,6 +7,7 @@ from typing import Self
 from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
 from jatevo.accounts.models import Role, User
 from nodes.models import Node
@@ -78,6 +79,16 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         times = ReceiptIdentity.objects.filter(sha256=sha256).values("accepted_at")
         return self.filter(accepted_at__in=times, sha256=sha256)
 
+    def identified(self, node_id: str, request_id: str) -> "Receipt | None":
+        """The receipt, or None. Its identity leads to the one partition that holds it, so that no other is planned for."""
+        identity = ReceiptIdentity.objects.filter(node_id=node_id, request_id=request_id).first()
+        if identity is None:
+            return None
+        found = self.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
+        if found is not None:
+            found.identity = identity
+        return found
+
 
 class Receipt(models.Model):
     """An accepted receipt, in a partition by month of `accepted_at`.
@@ -124,3 +135,8 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}/{self.request_id}"
+
+    @cached_property
+    def identity(self) -> ReceiptIdentity | None:
+        """What is recorded of it in the table of identities."""
+        return ReceiptIdentity.objects.filter(node_id=self.node_id, request_id=self.request_id).first()
