@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from django.db.models import Sum
+from django.db.models import OuterRef, Subquery, Sum
 
 from earnings.figures.as_of import judged_until
 from earnings.figures.jtvo import JtvoEstimate, JtvoRates
 from earnings.figures.scope import Scope
 from earnings.figures.sums import EXACT, Sums, final_days, lines, sums_by_day
+from earnings.models import LineBalance
 from earnings.rules.periods import closes_at, may_be_final
 
 _DAY = timedelta(days=1)
@@ -149,10 +150,15 @@ def _paid(scope: Scope) -> dict[date, _Paid]:
     """What is ready and paid out of each day. Not asked for the whole network, which has no payout."""
     if scope.org_id is None and scope.node_id is None:
         return {}
+    # Each balance is looked up by its line. For a join, PostgreSQL reads those of all organisations.
+    balance = LineBalance.objects.filter(line=OuterRef("pk"))
     found = (
         lines(scope)
-        .filter(balance__isnull=False)
+        .filter(final_at__isnull=False)  # others have none
+        .annotate(
+            of_ready=Subquery(balance.values("ready")), of_exported=Subquery(balance.values("exported"))
+        )
         .values("day")
-        .annotate(ready=Sum("balance__ready"), exported=Sum("balance__exported"))
+        .annotate(ready=Sum("of_ready", default=0), exported=Sum("of_exported", default=0))
     )
-    return {row["day"]: _Paid(row["ready"], row["exported"]) for row in found}
+    return {row["day"]: _Paid(Decimal(row["ready"]), Decimal(row["exported"])) for row in found}
