@@ -23,6 +23,7 @@ BEHIND: Final = timedelta(seconds=30)  # verdicts are this late before the page 
 _DAY: Final = timedelta(days=1)
 _ORDER: Final = ("payable", "held", "excluded", "pending")
 NO_ANSWER: Final = "The metrics store does not answer."
+ARRIVING: Final = "These receipts have just arrived. Their totals follow in a few seconds."
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,15 @@ def strip_of(found: Found, query: QueryDict, path: str, *, at: datetime, with_fe
 
 
 def _unknown(found: Found, *, at: datetime) -> Strip:
-    reason = filling_words(found) if found.filling else NO_ANSWER
+    reason = _why_unknown(found)
     nothing = Figure(None, at, Knowledge.UNKNOWN, reason)
     return Strip(at, *(nothing,) * 6, (), (), "", 0, ("", ""), None, False)
+
+
+def _why_unknown(found: Found) -> str:
+    if found.arriving:
+        return ARRIVING
+    return filling_words(found) if found.filling else NO_ANSWER
 
 
 def filling_words(found: Found) -> str:

@@ -30,9 +30,12 @@ from receipts.filters import ReceiptFilter
 from receipts.search.as_of import Complete, completeness
 from receipts.search.bars import Cut, cut
 from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of
+from receipts.search.in_time import in_time
 from receipts.slots import PAYMENT_STATES
 
 FRESH_FOR: Final = timedelta(seconds=20)
+ARRIVING_FRESH_FOR: Final = timedelta(seconds=4)  # the page asks every five
+LOOK_SECONDS: Final = 0.1
 NOTHING: Final = SearchSums(0, 0, 0, 0, 0, 0.0, Decimal(0))
 _ALL_TIME: Final = 2**32  # seconds, as one cell
 
@@ -88,12 +91,14 @@ class Totals:
 class Found:
     """Totals, or why there are none. `stale`: ClickHouse does not answer, and these are the last good ones.
 
-    `filling`: the search is still being filled with receipts of the range, and `gap` says how far it is.
+    `filling`: the search is still being filled with receipts of the range, and `gap` says how far it is. `arriving`: there
+    are receipts, but all of them are newer than the as-of.
     """
 
     totals: Totals | None
     stale: bool = False
     filling: bool = False
+    arriving: bool = False
     gap: ReceiptGap | None = None
 
 
@@ -113,13 +118,23 @@ def totals_of(search: ReceiptFilter, user: object, *, at: datetime) -> Found:
     except MatchesNothing:
         return Found(_nothing(complete))
     zone = ZoneInfo(timezone.get_current_timezone_name())
-    asked: LastGood[Totals] = last_good(
-        f"receipts:totals:1:{digest_of(conditions, complete.origin, zone.key)}",
-        lambda: read_totals(conditions, complete, since=since, until=until, zone=zone),
-        at=at,
-        fresh_for=FRESH_FOR,
-    )
-    return Found(asked.value, stale=asked.stale)
+    key = f"receipts:totals:1:{digest_of(conditions, complete.origin, zone.key)}"
+    for fresh_for in (FRESH_FOR, ARRIVING_FRESH_FOR):
+        asked: LastGood[Totals] = last_good(
+            key,
+            lambda: read_totals(conditions, complete, since=since, until=until, zone=zone),
+            at=at,
+            fresh_for=fresh_for,
+        )
+        if asked.value is None or asked.value.receipts or not _newer(search, asked.value.as_of):
+            return Found(asked.value, stale=asked.stale)
+    return Found(None, arriving=True)
+
+
+def _newer(search: ReceiptFilter, as_of: datetime) -> bool:
+    """Whether the search finds receipts that are newer. Then a total of 0 would look like a mistake."""
+    newer = search.qs.filter(accepted_at__gte=as_of)
+    return bool(in_time(newer.exists, seconds=LOOK_SECONDS))
 
 
 def read_totals(

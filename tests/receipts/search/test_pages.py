@@ -11,6 +11,7 @@ from jatevo.accounts.models import Org, Role
 from jatevo.metrics.store import MetricsUnavailable, Store
 from nodes.models import Node
 from receipts.search import totals as totals_module
+from receipts.search.checking import note_as_gap
 from receipts.search.filling import fill
 from tests.accounts.browser import Browser, text_of
 from tests.accounts.people import make_user
@@ -143,3 +144,19 @@ def test_clickhouse_down_shows_the_last_good_figures_with_their_age(
 
 def test_a_visitor_is_sent_to_the_login_page() -> None:
     assert Browser().get(URL)["Location"] == "/login/?next=/receipts/~totals/"
+
+
+def test_receipts_that_have_just_arrived_are_not_said_to_be_none(
+    chdb_store: Store, operator: Browser, node: Node
+) -> None:
+    fill(at=NOW, store=chdb_store)
+    assert "just arrived" not in words(operator.get(URL, headers=PART))  # there are none
+    ReceiptFactory(node=node, at=NOW - timedelta(seconds=2))
+    answer = operator.get(URL, headers=PART)
+    assert "have just arrived" in words(answer)
+    assert 'data-again-seconds="5"' in text_of(answer)
+    note_as_gap(NOW - timedelta(seconds=5), NOW)
+    fill(at=NOW, store=chdb_store)
+    with time_machine.travel(NOW + timedelta(seconds=10), tick=False):
+        answer = operator.get(URL, headers=PART)
+    assert answer.context["strip"].receipts.value == 1
