@@ -12,6 +12,7 @@ from django.db.models import F, Max
 
 from bench.load import network
 from bench.load.fleet import invent
+from bench.load.indexes import built_afterwards
 from bench.load.signed import SignedDays
 from jatevo.accounts.models import Org
 from jatevo.local.history import hours, observations, receipts, registry
@@ -204,7 +205,10 @@ class Loading:
         ]
         with Measurements(store, known, gaps, seed=wish.seed) as found:
             if wish.signed_days > 1:
-                with self._step(f"signed receipts of {wish.signed_days - 1} earlier days"):
+                with (
+                    self._step(f"signed receipts of {wish.signed_days - 1} earlier days"),
+                    built_afterwards(),
+                ):
                     self._earlier_receipts(found, orgs)
             with self._step("receipts"):
                 found.copy_receipts(map(cells_of, facts))

@@ -65,6 +65,10 @@ class InventedNode:
         return SigningKey(self.digest("key"))
 
     @cached_property
+    def public_key_hex(self) -> str:
+        return bytes(self.signing_key.verify_key).hex()
+
+    @cached_property
     def model_digest(self) -> str:
         return self.digest("model").hex()
 

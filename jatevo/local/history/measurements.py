@@ -22,7 +22,7 @@ ACCEPTED_AFTER_SECONDS = 2  # constant, so that a window by end is also a window
 _FACT_COLUMNS = tuple(field.name for field in fields(ReceiptFact) if field.name != "search")
 cells_of: Callable[[ReceiptFact], Row] = attrgetter(*_FACT_COLUMNS)
 _ROWS_AT_ONCE = 2_000_000
-_FACTS_AT_ONCE = 50_000
+_FACTS_AT_ONCE = 20_000
 _PATIENCE = " SETTINGS max_execution_time = 3600"
 
 _TABLES = (
