@@ -158,6 +158,27 @@ def test_the_few_receipts_with_an_id_are_not_asked_of_clickhouse(
     assert impatient == ["found"]
 
 
+def test_that_a_search_is_rare_is_remembered_for_its_other_pages(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SearchScene(17, now=NOW - timedelta(minutes=1), receipts=20, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    tried: list[float] = []
+
+    def too_slow(work: object, seconds: float) -> None:
+        tried.append(seconds)
+
+    monkeypatch.setattr(finding, "in_time", too_slow)
+    browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    _, cursor, _ = page_of(browser, {"hedged": "false"})
+    assert cursor is not None
+    page_of(browser, {"hedged": "false", "cursor": cursor})
+    assert tried == [finding.FREQUENT_SECONDS]
+    page_of(browser, {"hedged": "true"})
+    assert tried == [finding.FREQUENT_SECONDS] * 2
+    assert impatient == ["found"] * 3
+
+
 def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn(
     chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
