@@ -23,7 +23,7 @@ from jatevo.metrics.transport import MetricsError
 from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
 from receipts.filters import ReceiptFilter
-from receipts.models import Receipt, ReceiptQuerySet, sight_of
+from receipts.models import Receipt, ReceiptQuerySet
 from receipts.search.as_of import Complete, completeness
 from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of, looked_up
 from receipts.search.in_time import in_time
@@ -76,7 +76,7 @@ def find_page(
     found: ReceiptQuerySet, wanted: PageWanted, search: ReceiptFilter, user: object, *, at: datetime
 ) -> Page:
     """The page of what a valid search found."""
-    if not _may_be_rare(search, user):
+    if not _may_be_rare(search):
         return wanted.read(found)
     few = looked_up(search, user)
     if few is not None:
@@ -103,10 +103,10 @@ def _name_of(search: ReceiptFilter, user: object) -> str:
     return f"receipts:rare:1:{hashlib.sha256(said.encode()).hexdigest()}"
 
 
-def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
+def _may_be_rare(search: ReceiptFilter) -> bool:
     """Whether PostgreSQL might read very many receipts for each one of the page."""
     given = {name for name, value in search.form.cleaned_data.items() if value not in (None, "")}
-    return not given <= _INDEXED or not ("node_id" in given or sight_of(user).everything)
+    return not given <= _INDEXED
 
 
 def _by_ids(
