@@ -1,5 +1,6 @@
 """Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows."""
 
+import time
 from collections.abc import Callable
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
@@ -52,9 +53,17 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
             devtools.send("Performance.enable")
             _wait_for_rows(page, FIRST_ROWS)
             first = _memory(devtools)
+            paces: list[float] = []
+            begun, at = time.perf_counter(), FIRST_ROWS
             for passed in range(STEP_ROWS, rows + 1, STEP_ROWS):
                 _wait_for_rows(page, passed)
-                say(f"{passed:,} rows scrolled")
+                now = time.perf_counter()
+                paces.append((passed - at) / (now - begun))
+                begun, at = now, passed
+                longest = page.evaluate("Math.max(0, ...scrolled.longTasks)")
+                say(
+                    f"{passed:,} rows scrolled, {paces[-1]:.0f} a second, the longest task so far {longest:.0f} ms"
+                )
             last = _memory(devtools)
             seen = page.evaluate("({ ...scrolled, rows: scrolled.rows() })")
         finally:
@@ -62,6 +71,7 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
     tasks = seen["longTasks"]
     return {
         "rows scrolled": f"{seen['rows']:,}",
+        f"rows a second in each {STEP_ROWS:,}": ", ".join(f"{pace:.0f}" for pace in paces),
         f"frames, of which over {SLOW_MS} ms, the slowest in ms": f"{seen['frames']:,}, {seen['late']}, {seen['slowest']:.0f}",
         f"tasks of the page over {SLOW_MS} ms, the longest in ms": f"{len(tasks)}, {max(tasks, default=0):.0f}",
         f"memory of the page after {FIRST_ROWS:,} rows and at the end, MiB": f"{first[0]:.1f}, {last[0]:.1f}",

@@ -80,9 +80,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   }
   const first = next.findIndex((row) => rows.has(row.id));
   const count = first < 0 ? next.length : first;
-  const same = part.cloneNode(true);
-  for (const row of next) same.querySelector(`#${CSS.escape(row.id)}`)?.replaceWith(row);
-  detail.serverResponse = same.innerHTML;
+  detail.swapOverride = "morph-rows"; // there may be ten times as many rows as come, and all else stays
   if (count) part.dataset.held = "";
   tell(part, count, first < 0);
 });

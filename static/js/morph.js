@@ -41,8 +41,23 @@ function dropIndentation(root) {
   }
 }
 
+// "morph-rows": of a list, only the rows that are in both are brought up to date.
+function morphRows(target, fragment) {
+  const changed = [];
+  for (const next of fragment.querySelectorAll("[data-list] > [id]")) {
+    const row = target.querySelector(`[data-list] > #${CSS.escape(next.id)}`);
+    if (!row) continue;
+    dropIndentation(row);
+    dropIndentation(next);
+    window.Idiomorph.morph(row, next, { morphStyle: "outerHTML", callbacks });
+    changed.push(row);
+  }
+  return changed;
+}
+
 window.htmx.defineExtension("morph", {
   handleSwap(style, target, fragment) {
+    if (style === "morph-rows") return morphRows(target, fragment);
     if (style !== "morph") return false;
     renewEquipped(target, fragment);
     dropIndentation(target);

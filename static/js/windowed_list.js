@@ -4,12 +4,18 @@
 
 const NEAR_PX = 800;
 const AGAIN_MS = 3000; // after a page that could not be had; twice as long each time, up to
-const MOST_MS = 60000;
+const MOST_MS = 15000;
+const ANSWER_MS = 15000; // a request that nobody answers must not stop the list
 const MOST_PAGES = 8; // besides the first
 
 const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
 const rowsOf = (root) => [...root.querySelectorAll("[data-list] > [id]")];
-const isInUse = (row) => row.contains(document.activeElement) || (!getSelection().isCollapsed && getSelection().containsNode(row, true));
+
+/** Whether one of the rows has the focus or a part of the selection. */
+function areInUse(rows) {
+  const selection = getSelection();
+  return rows.some((row) => row.contains(document.activeElement) || (!selection.isCollapsed && selection.containsNode(row, true)));
+}
 
 const known = new WeakMap(); // part → its pages
 
@@ -98,10 +104,11 @@ class Pages {
   async goOn({ navigates = false } = {}) {
     const found = await this.follow("next", navigates);
     if (!found) return false;
+    this.makeRoom(1);
     this.row(this.all[this.to].last).after(...found.rows);
     this.all.push(found.page);
     this.to += 1;
-    return this.added(found.rows, 1);
+    return this.added(found.rows);
   }
 
   /** Puts the page before the first one in front. */
@@ -112,12 +119,13 @@ class Pages {
       while (this.from <= this.to) this.takeOut(this.to--); // a gap would be between them and the first two
       this.to = 0;
     }
+    this.makeRoom(-1);
     this.list.prepend(...found.rows);
     this.all[0].url = found.onward.next?.href ?? "";
     this.all.unshift(found.page);
     this.from = 1;
     this.to += 1;
-    return this.added(found.rows, -1);
+    return this.added(found.rows);
   }
 
   /** Puts a page that was taken out back beside those that are there. */
@@ -125,6 +133,7 @@ class Pages {
     const found = await this.fetch(this.all[index].url);
     if (!found?.rows.length) return false;
     Object.assign(this.all[index], found.page);
+    this.makeRoom(index > this.to ? 1 : -1);
     if (index > this.to) {
       this.row(this.all[this.to].last).after(...found.rows);
       this.to = index;
@@ -132,7 +141,7 @@ class Pages {
       this.row(this.all[this.from].first).before(...found.rows);
       this.from = index;
     }
-    return this.added(found.rows, index === this.to ? 1 : -1);
+    return this.added(found.rows);
   }
 
   /** Puts a page that was taken out in place of those that are there. */
@@ -143,12 +152,12 @@ class Pages {
     Object.assign(this.all[index], found.page);
     this.row(this.all[0].last).after(...found.rows);
     this.from = this.to = index;
-    return this.added(found.rows, 0);
+    return this.added(found.rows);
   }
 
-  added(rows, step) {
+  added(rows) {
+    this.fillGaps();
     for (const row of rows) htmx.process(row);
-    this.trim(step);
     return true;
   }
 
@@ -177,16 +186,18 @@ class Pages {
     return index;
   }
 
-  /** Takes out pages at the end that the reader moves away from, but none that has the focus or a selection. */
-  trim(step) {
-    while (this.to - this.from + 1 > MOST_PAGES) {
+  /**
+   * Takes out pages at the end that the reader moves away from, but none that has the focus or a selection. Before
+   * others are put in: it measures, and a table that has changed would be laid out once more for that.
+   */
+  makeRoom(step) {
+    while (this.to - this.from + 1 >= MOST_PAGES) {
       const index = step > 0 ? this.from : this.to;
-      if (this.rows(index).some(isInUse)) break;
+      if (areInUse(this.rows(index))) break;
       this.takeOut(index);
       if (step > 0) this.from += 1;
       else this.to -= 1;
     }
-    this.fillGaps();
   }
 
   takeOut(index) {
@@ -244,9 +255,11 @@ class Pages {
 
   /** The rows of a page that are not in the document yet, or null if it cannot be had. */
   async fetch(url, navigates = false) {
-    let answer;
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), ANSWER_MS);
     try {
-      answer = await fetch(url, { headers: { "HX-Request": "true", "HX-Target": this.part.id } });
+      const headers = { "HX-Request": "true", "HX-Target": this.part.id };
+      const answer = await fetch(url, { headers, signal: patience.signal });
       if (!answer.ok || answer.redirected) {
         if (navigates) location.assign(url);
         this.failures = answer.status === 401 ? 0 : this.failures + 1; // whoever is signed out need not ask
@@ -264,6 +277,8 @@ class Pages {
     } catch {
       this.failures += 1; // as of a network that is down; the link is still there
       return null;
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

@@ -201,3 +201,41 @@ def test_at_the_end_a_page_that_could_not_be_had_comes_without_a_scroll(
     scroll_to(page, 10**7)
     page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
     assert in_document(page)[: PER_PAGE + 1] == list(range(PER_PAGE + 1))
+
+
+def test_a_page_that_is_never_answered_is_given_up_and_asked_for_again(
+    page: Page, invented: InventedList
+) -> None:
+    page.clock.install()
+    page.goto(f"{CONSOLE}/rows")
+    unanswered: list[Route] = []
+    page.route("**/rows?cursor=25", lambda route: unanswered.append(route), times=1)
+    with page.expect_request("**/rows?cursor=25"):
+        scroll_to(page, 10**7)
+        page.clock.run_for(100)  # a frame, in which the scroll is noticed
+    with page.expect_request("**/rows?cursor=25"):
+        for _ in range(4):
+            page.clock.run_for(5_000)
+    page.wait_for_function("() => document.querySelectorAll('tr[id]').length > 25")
+    assert len(unanswered) == 1
+
+
+def test_a_refresh_of_a_long_list_handles_only_the_rows_that_it_brings(
+    page: Page, invented: InventedList
+) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    for row in range(0, 12 * PER_PAGE, 12):
+        go_to(page, row)
+    page.wait_for_load_state("networkidle")
+    assert len(in_document(page)) > 4 * PER_PAGE
+    page.evaluate(
+        """() => {
+            window.handled = [];
+            document.addEventListener("htmx:load", ({ detail }) => handled.push(detail.elt.id));
+        }"""
+    )
+    invented.newest = -3
+    page.evaluate("htmx.trigger('#part', 'refresh')")
+    expect(page.get_by_role("button")).to_have_text("3 new")
+    page.wait_for_function("() => handled.length > 0")
+    assert page.evaluate("handled") == [f"row-{number}" for number in range(PER_PAGE - 3)]
