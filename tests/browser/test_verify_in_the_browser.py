@@ -164,6 +164,11 @@ def verdict(page: Page) -> Locator:
     return page.locator("#verdict")
 
 
+def check(host: Locator, label: str) -> Locator:
+    """What a check compared, by its label and outcome."""
+    return host.locator(".checks > *", has_text=label).locator("dl.compared")
+
+
 def text_field(page: Page) -> Locator:
     return page.locator("#id_receipt")
 
@@ -185,7 +190,7 @@ def test_anybody_verifies_a_pasted_receipt_offline(visitors: Visitors) -> None:
     page.keyboard.press("Tab")
     page.get_by_role("button", name="Verify").press("Enter")
     expect(verdict(page)).to_contain_text("Not valid.")
-    expect(verdict(page)).to_contain_text("The signature does not match this key and these bytes")
+    expect(verdict(page)).to_contain_text("Failed: the signature does not match this key and these bytes")
 
     text_field(page).fill(receipt)
     page.get_by_label("Public key of the node").fill(public_key_text(bytes(SigningKey.generate().verify_key)))
@@ -207,7 +212,7 @@ def test_once_loaded_the_page_asks_nothing_more_of_the_network(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: asked.append(request.url))
-    by = "own cryptography (WebCrypto)" if native else "verified by noble-ed25519"
+    by = "own cryptography (WebCrypto)" if native else "noble-ed25519, since this browser"
     receipt = json.dumps(sign(unsigned_receipt(), SIGNING_KEY))
     text_field(page).fill(receipt)
     page.get_by_label("Public key of the node").fill(KEY)
@@ -233,7 +238,7 @@ def test_chosen_file_is_checked_byte_by_byte(visitors: Visitors, tmp_path: Path)
     expect(text_field(page)).not_to_have_value("")
     page.get_by_label("Public key of the node").fill(KEY)
     page.get_by_role("button", name="Verify").click()
-    expect(verdict(page)).to_contain_text("This is not strict JSON")
+    expect(verdict(page)).to_contain_text("Failed: this is not strict JSON")
     file = tmp_path / "second.json"
     file.write_bytes(json.dumps(sign(unsigned_receipt(note="second"), SIGNING_KEY)).encode() + b"\r\n")
     page.get_by_label("Or choose its file").set_input_files(file)
@@ -322,9 +327,16 @@ def test_stored_receipt_is_verified_on_its_page(busy_node: str, visitors: Visito
     drawer = page.get_by_role("dialog")
     drawer.get_by_role("button", name="Verify in this browser").click()
     expect(drawer).to_contain_text("Valid, as computed in this browser.")
-    expect(drawer).to_contain_text("as this page says")
+    result = drawer.locator("[data-result]")
+    sha256 = drawer.locator("[data-sha256]").get_attribute("data-sha256")
+    expect(check(result, "Bytes: Done")).to_have_text(f"Computed now{sha256}On this page{sha256}")
+    expect(check(result, "Node: Done")).to_have_text(f"Named in the JSON{busy_node}On this page{busy_node}")
+    expect(check(result, "Signature: Done")).to_contain_text("Verified by")
 
-    page.route("**/raw", lambda route: route.fulfill(body=b'{"node_id": "another"}', status=200))
+    page.route("**/raw", lambda route: route.fulfill(body='{"node_id": "an\u202eother"}', status=200))
     drawer.get_by_role("button", name="Verify in this browser").click()
     expect(drawer).to_contain_text("Not valid, as computed in this browser.")
-    expect(drawer).to_contain_text(f'The receipt names "another" and not {busy_node}')
+    expect(check(result, "Node: Failed")).to_have_text(
+        f'Named in the JSON"an\\u{{202e}}other"On this page{busy_node}'
+    )
+    expect(result).to_contain_text("Failed: the receipt names another than this page")

@@ -8,8 +8,11 @@ import { InvalidJson, parseStrict } from "./strict_json.js";
 const KEY = /^ed25519:([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$/;
 const SIGNATURE = /^ed25519:([A-Za-z0-9+/]{85}[AQgw]==)$/;
 
+const MOST_CHARACTERS = 200; // of a value that is shown
+
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 const hex = (bytes) => [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const count = (number) => number.toLocaleString("en-GB");
 const equal = (ours, theirs) => ours.length === theirs.length && ours.every((byte, place) => byte === theirs[place]);
 
 /** Why this browser cannot verify anything, or "" if it can. */
@@ -23,17 +26,23 @@ export function cannotVerify() {
  * Checks the exact bytes of a receipt against a public key, as text.
  *
  * `expected` may hold what the receipt must agree with: `sha256` (hex), `node_id`, `request_id`.
- * Returns the checks in order, each {name, ok, detail}. It is valid if all are ok, and the last is "Signature" then.
+ * Returns the checks in order, each {name, ok, detail, compared}, where `compared` are pairs of what was compared and
+ * its value. It is valid if all are ok, and the last is "Signature" then.
  */
 export async function checkReceipt(bytes, keyText, expected = {}) {
   const checks = [];
-  const check = (name, ok, holds, fails) => checks.push({ name, ok, detail: ok ? holds : fails });
+  const check = (name, ok, holds, fails, compared) =>
+    checks.push({ name, ok, detail: ok ? holds : `Failed: ${fails}`, compared });
 
   const digest = hex(await crypto.subtle.digest("SHA-256", bytes));
+  const read = ["Read", `${count(bytes.length)} bytes`];
   if (expected.sha256) {
-    check("Bytes", digest === expected.sha256, `SHA-256 ${digest}, as this page says`, `SHA-256 is ${digest}, and this page says ${expected.sha256}`);
+    check("Bytes", digest === expected.sha256, "The SHA-256 is the one on this page", "the SHA-256 differs from the one on this page", [
+      ["Computed now", digest],
+      ["On this page", expected.sha256],
+    ]);
   } else {
-    check("Bytes", true, `${bytes.length.toLocaleString("en-GB")} bytes, SHA-256 ${digest}`);
+    check("Bytes", true, "Read as they are", "", [read, ["SHA-256", digest]]);
   }
 
   let receipt;
@@ -41,34 +50,61 @@ export async function checkReceipt(bytes, keyText, expected = {}) {
     receipt = parseStrict(bytes);
   } catch (error) {
     if (!(error instanceof InvalidJson)) throw error;
-    check("JSON", false, "", `This is not strict JSON: ${error.message}.`);
+    check("JSON", false, "", `this is not strict JSON: ${error.message}`, [read]);
     return checks;
   }
-  check("JSON", receipt instanceof Map, "Strict JSON without duplicate members", "This is JSON, but not an object.");
-  if (!(receipt instanceof Map)) return checks;
+  const isObject = receipt instanceof Map;
+  const members = isObject ? [read, ["Members", count(receipt.size)]] : [read];
+  check("JSON", isObject, "Strict JSON without duplicate members", "this is JSON, but not an object", members);
+  if (!isObject) return checks;
 
-  for (const name of ["node_id", "request_id"]) {
+  for (const [name, label] of [["node_id", "Node"], ["request_id", "Request"]]) {
     if (!expected[name]) continue;
-    const stated = JSON.stringify(receipt.get(name) ?? null);
-    const label = name === "node_id" ? "Node" : "Request";
-    check(label, receipt.get(name) === expected[name], `The receipt names ${expected[name]}`, `The receipt names ${stated} and not ${expected[name]}`);
+    const stated = receipt.get(name);
+    const ok = stated === expected[name];
+    check(label, ok, "The receipt names the one on this page", "the receipt names another than this page", [
+      ["Named in the JSON", ok ? stated : shown(stated)],
+      ["On this page", expected[name]],
+    ]);
   }
 
   const statement = signedBytes(receipt);
-  const canonical = await crypto.subtle.digest("SHA-256", statement);
-  check("Canonical form", true, `${statement.length.toLocaleString("en-GB")} bytes are signed (RFC 8785), SHA-256 ${hex(canonical)}`);
+  const signed = [
+    ["Signed bytes", `${count(statement.length)} bytes`],
+    ["Their SHA-256", hex(await crypto.subtle.digest("SHA-256", statement))],
+  ];
+  check("Canonical form", true, "RFC 8785, without the signature", "", signed);
 
   const key = KEY.exec(keyText);
   const usable = Boolean(key) && isUsableKey(bytesOf(key[1]));
-  const malformed = "This key is not a canonical ed25519 point of the prime-order subgroup.";
-  check("Key", usable, keyText, key ? malformed : "A public key is ed25519: and the base64 of 32 bytes.");
+  const malformed = "this key is not a canonical ed25519 point of the prime-order subgroup";
+  check("Key", usable, "An ed25519 key that all verifiers treat alike", key ? malformed : "a public key is ed25519: and the base64 of 32 bytes", [
+    ["Key", shortened(keyText) || "missing"],
+  ]);
   const signature = receipt.get("signature");
   const spelled = typeof signature === "string" && SIGNATURE.exec(signature);
-  if (!spelled) check("Signature", false, "", "`signature` must be ed25519: and the base64 of 64 bytes.");
+  const theirs = ["Signature", spelled ? signature : shown(signature)];
+  if (!spelled) check("Signature", false, "", "`signature` must be ed25519: and the base64 of 64 bytes", [theirs]);
   if (!spelled || !usable) return checks;
   const { ok, by } = await verifySignature(bytesOf(spelled[1]), statement, bytesOf(key[1]));
-  check("Signature", ok, `ed25519 over these bytes, verified by ${by}`, `The signature does not match this key and these bytes, says ${by}.`);
+  check("Signature", ok, "Verifies: ed25519 over these bytes", "the signature does not match this key and these bytes", [
+    theirs,
+    ["By the key", keyText],
+    ["Verified by", by],
+  ]);
   return checks;
+}
+
+/** A member of the receipt as JSON. It may be anything, of any length. */
+function shown(value) {
+  if (value === undefined) return "missing";
+  return shortened(value instanceof Map || Array.isArray(value) ? "an object or a list" : JSON.stringify(value));
+}
+
+/** Text without characters that are invisible or turn its direction, and not too much of it. */
+function shortened(text) {
+  const spelled = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (found) => `\\u{${found.codePointAt(0).toString(16)}}`);
+  return spelled.length > MOST_CHARACTERS ? `${spelled.slice(0, MOST_CHARACTERS)}…` : spelled;
 }
 
 /** Whether the key is a canonical point of the prime-order subgroup. On other keys, verifiers may disagree. */

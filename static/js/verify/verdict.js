@@ -1,4 +1,5 @@
-// Shows checks as a list, from the templates that the page holds for a passed and for a failed one.
+// Shows checks as the page's own panel of checks does: each with its outcome, and a table of what was compared. The page
+// holds a template for a passed check and for a failed one.
 
 /** Fills `host` with the verdict: a sentence, and each check. */
 export function showChecks(host, checks, { valid, invalid }) {
@@ -22,10 +23,20 @@ function sentence(text, tone) {
   return line;
 }
 
-function checkItem(host, { name, ok, detail }) {
+function checkItem(host, { name, ok, detail, compared }) {
   const template = document.getElementById(`${host.dataset.templates}-${ok ? "done" : "failed"}`);
   const item = template.content.firstElementChild.cloneNode(true);
   item.querySelector("[data-check-label]").textContent = name;
-  item.querySelector("[data-check-detail]").textContent = detail;
+  const outcome = item.querySelector("[data-check-detail]");
+  outcome.textContent = detail;
+  const table = document.createElement("dl");
+  table.className = "compared";
+  table.append(
+    ...compared.flatMap(([what, value]) => [
+      Object.assign(document.createElement("dt"), { textContent: what }),
+      Object.assign(document.createElement("dd"), { textContent: value }),
+    ]),
+  );
+  outcome.after(table);
   return item;
 }
