@@ -41,7 +41,9 @@ from receipts.viewer import pretty
 PER_PAGE = 25
 MOST_OTHERS = 10
 MOST_SEARCHED = 64  # characters that the search of the node list takes
-POLL_SECONDS = 1  # a receipt is to be on the screen within two seconds of its post
+# A receipt is to be on the screen within two seconds of its post. Less often than that, and a page whose network is never
+# quiet for a second is not one that has loaded, for programs that wait for it.
+POLL_SECONDS = 1.5
 _FRAGMENTS = {"receipts-list": "rows", "receipts-found": "found"}
 
 

@@ -35,7 +35,7 @@ QUICK_SECONDS: Final = 0.1
 FIRST_SPAN: Final = timedelta(days=1)
 LAST_SPAN: Final = timedelta(days=100)  # beyond it, everything is looked at
 LEAST_WIDENING, MOST_WIDENING = 4, 16
-KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for every second
+KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for again and again
 # PostgreSQL has an index that leads to these at once, or they only cut the range.
 _INDEXED: Final = frozenset({"node_id", "sha256", "from", "to"})
 

@@ -197,6 +197,8 @@ const failures = new WeakMap(); // how many answers in a row were errors
 const etags = new Map();
 let signedOut = false;
 
+const TICK_MS = 500;
+
 function poll() {
   if (document.hidden) return;
   refreshTimes();
@@ -204,15 +206,15 @@ function poll() {
   const now = Date.now();
   for (const element of document.querySelectorAll("[data-poll-seconds]")) {
     if (!due.has(element)) due.set(element, "loads" in element.dataset ? now : now + intervalOf(element));
-    // half a tick of grace: timers come a little early or late, and a missed second would be a whole one
-    if (due.get(element) > now + 500 || element.classList.contains("htmx-request")) continue;
+    // half a tick of grace: timers come a little early or late, and a missed tick would be a whole one
+    if (due.get(element) > now + TICK_MS / 2 || element.classList.contains("htmx-request")) continue;
     // Does not refresh while nodes are being selected or a chart is being read.
     if (element.querySelector("[data-pick]:checked, [data-reading]:focus-visible, [data-reading]:active")) continue;
     due.set(element, now + intervalOf(element));
     htmx.trigger(element, "refresh");
   }
 }
-setInterval(poll, 1000);
+setInterval(poll, TICK_MS);
 document.addEventListener("visibilitychange", poll);
 document.addEventListener("htmx:load", poll); // the page, and what a click brought: a part in it may be due at once
 

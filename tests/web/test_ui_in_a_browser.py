@@ -148,6 +148,19 @@ def test_a_poll_asks_for_changes_and_a_304_leaves_the_page_unchanged(
     assert page.inner_text("#live") == "fresh"
 
 
+def test_a_part_may_be_asked_for_every_second_and_a_half(open_page: Callable[..., Page]) -> None:
+    page = open_page("/ui/")
+    page.clock.install()
+    page.route("**/live/", lambda route: route.fulfill(status=304))
+    page.evaluate(LIVE_PART.replace('"1"', '"1.5"'))
+    page.clock.run_for(1)  # notices the part
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    for _ in range(4):
+        page.clock.run_for(1000)
+        with page.expect_response("**/live/"):
+            page.clock.run_for(500)
+
+
 def test_a_poll_after_the_session_ended_leaves_the_page_and_offers_to_sign_in(
     open_page: Callable[..., Page], complaints: list[str]
 ) -> None:

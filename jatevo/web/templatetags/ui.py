@@ -247,7 +247,7 @@ def live_part(
     content: str,
     id: str,
     url: str,
-    every: int | None,
+    every: float | None,
     classes: str = "",
     holds: bool = False,
     loads: bool = False,
