@@ -12,8 +12,8 @@ PY := .venv/bin/python
 IN_STORES := $(PY) -m jatevo.local stores
 # mypy's Django plugin loads the settings, which insist on secrets.
 FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-# How many processes share the tests: a number, or as many as the machine has cores.
-WORKERS := logical
+# How many processes share the tests: a number, or half as many again as the machine has cores (tests/workers.py).
+WORKERS := auto
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here

@@ -3,10 +3,14 @@
 Each worker has its own stores (tests/stores.py), so they share only the machine. The browser tests stay
 together, because they share a console. Files are handed out in the order of collection. Those with tests that
 have a longer time limit than usual come first, because the run would have to wait for one that started last.
+
+There are half as many workers again as cores. Much of the time goes into waiting: in the browser tests for agents,
+deadlines and refreshes, elsewhere for consoles that start and stop. Meanwhile the others have the cores.
 """
 
 from typing import Any
 
+import psutil
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
@@ -22,6 +26,13 @@ def piece(nodeid: str) -> str:
 class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return piece(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """The number for `-n auto` and `-n logical`."""
+    cores = psutil.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(optionalhook=True)
