@@ -167,12 +167,17 @@ const clockAhead = serverNow && Math.abs(serverNow - answered) > 2000 ? serverNo
 
 function refreshTimes() {
   const now = Date.now() + clockAhead;
-  const selection = getSelection();
+  const changes = [];
   for (const time of document.querySelectorAll("time[data-relative]")) {
-    if (!selection.isCollapsed && selection.containsNode(time, true)) continue; // new words would end the selection
     const words = relative(Date.parse(time.dateTime), now);
-    if (time.textContent !== words) time.textContent = words;
+    if (time.textContent !== words) changes.push([time, words]);
   }
+  // Asking the selection anything has the browser lay out the page, so it is asked last, and not between changes.
+  if (!changes.length) return;
+  const selection = getSelection();
+  const selected = selection.isCollapsed ? () => false : (time) => selection.containsNode(time, true);
+  const allowed = changes.filter(([time]) => !selected(time)); // new words would end the selection
+  for (const [time, words] of allowed) time.textContent = words;
 }
 
 // --- The time zone: suggests the browser's zone, and the person decides.
