@@ -55,6 +55,10 @@ function morphRows(target, fragment) {
   return changed;
 }
 
+// For each morph, Idiomorph puts an element behind <body> and takes it away. If <body> were the last child without it,
+// the browser would work out the style of the whole page anew, twice. So something is always there.
+document.body.after(document.createElement("template"));
+
 window.htmx.defineExtension("morph", {
   handleSwap(style, target, fragment) {
     if (style === "morph-rows") return morphRows(target, fragment);

@@ -1,6 +1,7 @@
 """/ui/ in chromium: accessibility rules in both themes, and use by keyboard."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -150,15 +151,41 @@ def test_a_poll_asks_for_changes_and_a_304_leaves_the_page_unchanged(
 
 def test_a_part_may_be_asked_for_every_second_and_a_half(open_page: Callable[..., Page]) -> None:
     page = open_page("/ui/")
-    page.clock.install()
+    page.clock.install(time=0)
+    page.reload()
+    page.clock.pause_at(60_000)
     page.route("**/live/", lambda route: route.fulfill(status=304))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.evaluate(LIVE_PART.replace('"1"', '"1.5"'))
-    page.clock.run_for(1)  # notices the part
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    for _ in range(4):
+    page.clock.run_for(500)  # the tick that notices the part
+    for turn in range(4):
         page.clock.run_for(1000)
+        page.evaluate("null")  # a request would be known by now
+        assert len(asked) == turn
         with page.expect_response("**/live/"):
             page.clock.run_for(500)
+
+
+def test_a_morph_leaves_the_style_of_the_rest_of_the_page(open_page: Callable[..., Page]) -> None:
+    page = open_page("/ui/")
+    page.route("**/live/", lambda route: route.fulfill(content_type="text/html", body="<p>fresh</p>"))
+    page.wait_for_load_state("networkidle")
+    events: list[dict[str, Any]] = []
+    devtools = page.context.browser.new_browser_cdp_session()  # type: ignore[union-attr]
+    devtools.on("Tracing.dataCollected", lambda some: events.extend(some["value"]))
+    ended: list[object] = []
+    devtools.on("Tracing.tracingComplete", lambda each: ended.append(each))
+    devtools.send("Tracing.start", {"categories": "devtools.timeline", "transferMode": "ReportEvents"})
+    page.evaluate(LIVE_PART.replace("innerHTML", "morph"))
+    page.wait_for_selector("#live >> text=fresh")
+    page.evaluate("() => document.body.offsetHeight")
+    devtools.send("Tracing.end")
+    while not ended:
+        page.wait_for_timeout(20)
+    styled = [each["args"].get("elementCount", 0) for each in events if each["name"] == "UpdateLayoutTree"]
+    assert styled
+    assert max(styled) < page.evaluate("document.querySelectorAll('*').length") / 4
 
 
 def test_a_poll_after_the_session_ended_leaves_the_page_and_offers_to_sign_in(
