@@ -6,7 +6,7 @@ const NEAR_PX = 800;
 const AGAIN_MS = 3000; // after a page that could not be had; twice as long each time, up to
 const MOST_MS = 15000;
 const ANSWER_MS = 15000; // a request that nobody answers must not stop the list
-const MOST_PAGES = 8; // besides the first
+const SPARE_PAGES = 2; // besides the first one and those near the visible rows
 
 const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
 const rowsOf = (root) => [...root.querySelectorAll("[data-list] > [id]")];
@@ -191,13 +191,23 @@ class Pages {
    * others are put in: it measures, and a table that has changed would be laid out once more for that.
    */
   makeRoom(step) {
-    while (this.to - this.from + 1 >= MOST_PAGES) {
+    const most = this.mostPages();
+    while (this.to - this.from + 1 >= most) {
       const index = step > 0 ? this.from : this.to;
       if (areInUse(this.rows(index))) break;
       this.takeOut(index);
       if (step > 0) this.from += 1;
       else this.to -= 1;
     }
+  }
+
+  /** How many pages the document has besides the first. The fewer rows, the sooner the table is laid out. */
+  mostPages() {
+    if (this.from > this.to) return Infinity;
+    const [first, last] = [this.row(this.all[this.from].first), this.row(this.all[this.to].last)];
+    const height = last.getBoundingClientRect().bottom - first.getBoundingClientRect().top;
+    const view = Math.min(innerHeight, this.list.closest(".table-scroll").clientHeight);
+    return Math.ceil((view + 2 * NEAR_PX) / (height / (this.to - this.from + 1))) + SPARE_PAGES;
   }
 
   takeOut(index) {

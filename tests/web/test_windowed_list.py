@@ -1,5 +1,6 @@
 """A list that goes on while it is scrolled, in chromium over an invented list of any length."""
 
+import math
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,7 +12,8 @@ from tests.web.in_chromium import CONSOLE, IN_CHROMIUM, answer_from_django
 pytestmark = IN_CHROMIUM
 
 PER_PAGE, ROW_PX, VIEW_PX = 25, 37, 600
-MOST_ROWS = PER_PAGE * (1 + 8 + 1)  # the first page, the window, and one that is being added
+# The first page, those that reach into the view and 800 px around it, and two to spare.
+MOST_ROWS = PER_PAGE * (1 + math.ceil((VIEW_PX + 2 * 800) / (PER_PAGE * ROW_PX)) + 2)
 ROWS = 60 * PER_PAGE
 
 
@@ -239,3 +241,18 @@ def test_a_refresh_of_a_long_list_handles_only_the_rows_that_it_brings(
     expect(page.get_by_role("button")).to_have_text("3 new")
     page.wait_for_function("() => handled.length > 0")
     assert page.evaluate("handled") == [f"row-{number}" for number in range(PER_PAGE - 3)]
+
+
+def test_a_tall_window_has_the_rows_that_it_shows_and_comes_to_rest(
+    page: Page, invented: InventedList
+) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    for row in range(0, 12 * PER_PAGE, 12):
+        go_to(page, row)
+    page.set_viewport_size({"width": 2160, "height": 3840})
+    page.evaluate("document.querySelector('.table-scroll').style.height = '3700px'")
+    scroll_to(page, 6 * PER_PAGE * ROW_PX)
+    page.wait_for_load_state("networkidle")  # never, if pages are put in and taken out in turn
+    seen = visible(page)
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
+    assert len(seen) >= 3700 // ROW_PX
