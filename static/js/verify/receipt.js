@@ -101,7 +101,7 @@ function shown(value) {
   return shortened(value instanceof Map || Array.isArray(value) ? "an object or a list" : JSON.stringify(value));
 }
 
-/** Text without characters that are invisible or turn its direction, and not too much of it. */
+/** Text without characters that cannot be seen or turn its direction, and not too much of it. */
 function shortened(text) {
   const spelled = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (found) => `\\u{${found.codePointAt(0).toString(16)}}`);
   return spelled.length > MOST_CHARACTERS ? `${spelled.slice(0, MOST_CHARACTERS)}…` : spelled;
