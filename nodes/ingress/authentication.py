@@ -50,7 +50,7 @@ class KeySpan:
 
 @dataclass(frozen=True, slots=True)
 class NodeCaller:
-    """An authenticated node, with the fields that the rest of the request needs. The current key is the first."""
+    """An authenticated node. Its keys, of which the current one is the first, are there if they were asked for."""
 
     message: SignedMessage
     node_id: str
@@ -74,8 +74,9 @@ class _Known:
     keys: tuple[KeySpan, ...] = ()
 
 
-# All that authentication and the rest of the requests need. The keys are arrays, newest first.
-_NODES_SQL = """
+_TOKENS_SQL = "SELECT id, token_version FROM nodes_node WHERE id = ANY(%s::varchar[])"
+# With what the rest of the requests need. The keys are arrays, newest first.
+_KEYS_SQL = """
 SELECT n.id, n.token_version, k.public_keys, k.since, k.until
 FROM nodes_node n CROSS JOIN LATERAL (
     SELECT array_agg(public_key ORDER BY valid_from DESC, id DESC) AS public_keys,
@@ -87,12 +88,15 @@ WHERE n.id = ANY(%s::varchar[])
 """
 
 
-def admit_nodes(requests: Sequence[SignedRequest], *, limit: str) -> list[NodeCaller | ApiError]:
+def admit_nodes(
+    requests: Sequence[SignedRequest], *, limit: str, with_keys: bool
+) -> list[NodeCaller | ApiError]:
     """The node that signed each request, or ApiError 401, 409 (replay) or 429.
 
     `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
-    return _admit(requests, "node", NODE_HEADER, _nodes, (limit, "node"), _node_caller)
+    read = _nodes_with_keys if with_keys else _nodes
+    return _admit(requests, "node", NODE_HEADER, read, (limit, "node"), _node_caller)
 
 
 def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> list[SenderCaller | ApiError]:
@@ -110,7 +114,7 @@ def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> lis
 
 def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
     """The node that signed this request. Raises ApiError 401, 409 (replay) or 429, as for `admit_nodes`."""
-    (caller,) = admit_nodes([SignedRequest.of(request, NODE_HEADER)], limit=limit)
+    (caller,) = admit_nodes([SignedRequest.of(request, NODE_HEADER)], limit=limit, with_keys=True)
     if isinstance(caller, ApiError):
         raise caller
     claimed_by(request, caller.message)
@@ -165,6 +169,10 @@ def _admit(
 
 
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:
+    return {node_id: _Known(version) for node_id, version in fetch(_TOKENS_SQL, [list(ids)])}
+
+
+def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
     return {
         node_id: _Known(
             version,
@@ -173,7 +181,7 @@ def _nodes(ids: Collection[str]) -> dict[str, _Known]:
                 for key, begun, ended in zip(keys or (), since or (), until or (), strict=True)
             ),
         )
-        for node_id, version, keys, since, until in fetch(_NODES_SQL, [list(ids)])
+        for node_id, version, keys, since, until in fetch(_KEYS_SQL, [list(ids)])
     }
 
 

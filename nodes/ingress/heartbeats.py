@@ -64,7 +64,7 @@ HEARTBEATS = SignedEndpoint(
     path="/v1/nodes/heartbeat",
     header=NODE_HEADER,
     most_bytes=settings.MAX_BODY_BYTES,
-    admit=partial(admit_nodes, limit="node"),
+    admit=partial(admit_nodes, limit="node", with_keys=False),
     take=take,
 )
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection
 from django.utils import timezone
 
 from jatevo.metrics.models import Outbox
@@ -41,6 +42,26 @@ def test_second_heartbeat_makes_no_second_transition(node: Node) -> None:
     assert node.transitions.count() == 1
     node.refresh_from_db()
     assert node.beats >= 1
+
+
+def test_heartbeat_writes_into_no_index_of_nodes() -> None:
+    node = NodeFactory.create(status=Status.ACTIVE)
+    machine = SignedSender.node(node)
+    machine.beat()
+
+    def updates() -> tuple[int, int]:
+        """All of this transaction, and those in place, which PostgreSQL does where no indexed column changes."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'nodes_node'"
+            )
+            every, in_place = cursor.fetchone()
+        return every, in_place
+
+    before = updates()
+    for _ in range(3):
+        assert machine.beat().status_code == 200
+    assert updates() == (before[0] + 3, before[1] + 3)
 
 
 def test_heartbeat_never_ends_a_quarantine() -> None:
