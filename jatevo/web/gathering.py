@@ -141,7 +141,7 @@ class Together(Generic[Q, A]):
     """Gathers questions of threads. The first that comes answers; those that come meanwhile wait, and one of them then
     answers all of these. So a question alone is answered in its own thread, and nobody answers more than one group.
 
-    `answer` is that of Gatherer.
+    `answer` is that of Gatherer, and no answer is None.
     """
 
     def __init__(
@@ -163,10 +163,9 @@ class Together(Generic[Q, A]):
             own.ready.wait()
         if not own.answered:
             self._take_turn()
-        if own.error is not None:
-            raise own.error
-        answer = own.answer
-        return answer.answer() if isinstance(answer, Later) else answer  # type: ignore[return-value]  # it is set
+        if own.answer is None:
+            raise own.error or RuntimeError("the thread whose turn it was has been ended")
+        return own.answer.answer() if isinstance(own.answer, Later) else own.answer
 
     def _take_turn(self) -> None:
         """Answers the group whose first question is this thread's own."""
