@@ -33,7 +33,8 @@ LIFTED = {
     f"JATEVO_LIMIT_{name}": "1000000/second"
     for name in ("NODE", "RECEIPTS", "ADDRESS", "REGISTER", "LOGIN_ADDRESS")
 }
-PEER_PROCESSES = LANE_PROCESSES = 2
+PEER_PROCESSES = 2
+LANE_PROCESSES = 1  # which gathers the most, and leaves the other core to PostgreSQL
 BATCH = 100
 ENROLMENT_USES = 100_000
 PEER, LANE, ENDPOINTS, ONE_MACHINE = "peer", "lane", "DRF endpoints", "one machine"
