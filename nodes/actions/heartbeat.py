@@ -1,6 +1,6 @@
 """Recording heartbeats in one SQL statement, because ten thousand nodes send one every ten seconds each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -203,14 +203,13 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
                 record_offers(node_id=row.node_id, at=at)
             if row.gained_mark and relate(at=at, node_id=row.node_id):  # if it fails, the sweeper does it
                 held.add(row.node_id)
-    # in its own transaction; if it fails, the next heartbeat does it
     silent = [row.node_id for row in changed if row.was_silent and row.node_id not in held]
-    phases = dict.fromkeys(held, Phase.QUARANTINE)
-    with _noted(failed, *silent):
-        phases |= heard_again(node_ids=silent, at=at)
+    if silent:
+        with _noted(failed, *silent):  # in its own transaction; if it fails, the next heartbeat does it
+            heard_again(node_ids=silent, at=at)
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
     return [
-        failed.get(each.node_id) or _result(each, rows[each.node_id], phases, at)
+        failed.get(each.node_id) or _result(each, rows[each.node_id], each.node_id in held, at)
         if each.node_id in rows
         else absent
         for each in sent
@@ -256,15 +255,14 @@ def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
 _NOTHING = Statement()
 
 
-def _result(
-    sent: SentBeat, row: _Row, phases: Mapping[str, Phase], at: datetime
-) -> TakenHeartbeat | Exception:
+def _result(sent: SentBeat, row: _Row, held: bool, at: datetime) -> TakenHeartbeat | Exception:
     if sent.token_version not in (None, row.token_version):
         return TokenEnded("The node's token has just been replaced.")
     if not row.changed:
         return StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
-    status = Status(row.status)
-    phase = phases.get(row.node_id) or (Phase.PROBING if status is Status.PENDING else Phase(status))
+    phase = Phase.PROBING if row.was_silent or row.status == Status.PENDING else Phase(row.status)
+    if held:
+        phase = Phase.QUARANTINE
     return TakenHeartbeat(
         phase.status,
         AskedNode(

@@ -2,13 +2,15 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import orjson
 import structlog
 from django.db import transaction
 from django.db.models import Case, F, When
 
 from jatevo.audit.record import Actor, record
+from jatevo.web.postgresql.statements import fetch
 from nodes.actions.errors import UnknownNode
 from nodes.models import Node, NodeTransition
 from nodes.rules.lifecycle import (
@@ -16,7 +18,6 @@ from nodes.rules.lifecycle import (
     REPUTATION_FLOOR,
     Event,
     LifecycleState,
-    Move,
     Phase,
     Reason,
     Status,
@@ -70,28 +71,42 @@ def happen(
                 return outcome
 
 
-def heard_again(*, node_ids: Collection[str], at: datetime) -> dict[str, Phase]:
+# Rows are locked in the order of their ids. `moves` says where this event leads from each phase.
+_HEARD_SQL = """
+WITH before AS MATERIALIZED (
+    SELECT id, CASE WHEN status = 'pending' AND probing_since IS NULL THEN 'registered' ELSE status END AS phase
+    FROM nodes_node WHERE id = ANY(%(nodes)s::varchar[]) ORDER BY id FOR NO KEY UPDATE
+), moved AS (
+    UPDATE nodes_node n SET status = m.status, status_reason = m.reason, status_since = %(at)s, probing_since = %(at)s,
+                            failed_probes = 0, passed_audits = 0, fraud = false
+    FROM before JOIN json_to_recordset(%(moves)s::json) AS m (phase text, leads_to text, status text, reason text)
+        USING (phase)
+    WHERE n.id = before.id
+    RETURNING n.id, phase, leads_to, n.status_reason
+), noted AS (
+    INSERT INTO nodes_nodetransition (node_id, at, from_status, to_status, reason, actor_kind, actor_id, evidence)
+    SELECT id, %(at)s, phase, leads_to, status_reason, 'node', id, '{}' FROM moved ORDER BY id
+)
+SELECT id, phase FROM moved
+"""
+_HEARD_MOVES: Final = {
+    phase: move for phase in Phase if (move := step(LifecycleState(phase), Event.HEARTBEAT).move) is not None
+}
+
+
+def heard_again(*, node_ids: Collection[str], at: datetime) -> None:
     """Applies the first heartbeat after a registration, a clear or an absence to many nodes at once.
 
-    Returns the phase of each after it. A fleet may come back in one moment, so the number of statements does not depend
-    on the number of nodes.
+    A fleet may come back in one moment, so that this is one statement, however many nodes there are.
     """
-    if not node_ids:
-        return {}
-    with transaction.atomic():
-        locked = Node.objects.select_for_update(no_key=True).only("id", *_STATE_FIELDS).order_by("pk")
-        before = {node.pk: node.lifecycle_state for node in locked.filter(pk__in=node_ids)}
-        outcomes = {state: step(state, Event.HEARTBEAT) for state in set(before.values())}
-        for state, outcome in outcomes.items():
-            if (move := outcome.move) is None:
-                continue
-            ids = [node_id for node_id, its_state in before.items() if its_state == state]
-            Node.objects.filter(pk__in=ids).update(**_columns(state, outcome, at))
-            NodeTransition.objects.bulk_create(
-                _transition(node_id, state, move, by=Actor("node", node_id), at=at, evidence={})
-                for node_id in ids
-            )
-    return {node_id: outcomes[state].state.phase for node_id, state in before.items()}
+    moves = [
+        {"phase": phase, "leads_to": move.to, "status": move.to.status, "reason": move.reason}
+        for phase, move in _HEARD_MOVES.items()
+    ]
+    rows = fetch(_HEARD_SQL, {"nodes": list(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
+    for node_id, phase in rows:
+        move = _HEARD_MOVES[Phase(phase)]
+        log.info("node transition", node_id=node_id, before=phase, after=move.to, reason=move.reason)
 
 
 def changes_nothing(state: LifecycleState, event: Event) -> bool:
@@ -158,7 +173,16 @@ def _record(
         return
     if reason:
         evidence = {**evidence, "note": reason}
-    _transition(node.pk, before, move, by=by, at=at, evidence=evidence).save(force_insert=True)
+    NodeTransition.objects.create(
+        node_id=node.pk,
+        at=at,
+        from_status=before.phase,
+        to_status=move.to,
+        reason=move.reason,
+        actor_kind=by.kind,
+        actor_id=by.id,
+        evidence=evidence,
+    )
     if Phase.QUARANTINE in (before.phase, move.to):
         record(
             "node.quarantine" if move.to is Phase.QUARANTINE else "node.quarantine_ended",
@@ -169,20 +193,4 @@ def _record(
             reason=reason or move.reason,
             **evidence,
         )
-
-
-def _transition(
-    node_id: str, before: LifecycleState, move: Move, *, by: Actor, at: datetime, evidence: dict[str, Any]
-) -> NodeTransition:
-    """The row of a move, to be stored. It is logged too."""
-    log.info("node transition", node_id=node_id, before=before.phase, after=move.to, reason=move.reason)
-    return NodeTransition(
-        node_id=node_id,
-        at=at,
-        from_status=before.phase,
-        to_status=move.to,
-        reason=move.reason,
-        actor_kind=by.kind,
-        actor_id=by.id,
-        evidence=evidence,
-    )
+    log.info("node transition", node_id=node.pk, before=before.phase, after=move.to, reason=move.reason)
