@@ -1,8 +1,8 @@
 """Finds silent nodes, missed heartbeats, low reputations, SLO breaches and nodes that a finding concerns.
 
 It runs every few seconds in the worker. The console's own outage takes no node offline: after a start, after
-a gap between two runs, and after most nodes were silent at once (nodes/rules/common_silence.py), all
-deadlines count from that moment (SweeperClock.counting_from).
+a gap between two runs, after its clock was set back, and after most nodes were silent at once
+(nodes/rules/common_silence.py), all deadlines count from that moment (SweeperClock.counting_from).
 """
 
 from collections.abc import Iterator
@@ -80,6 +80,10 @@ def _counting_from(at: datetime) -> datetime:
         if at - clock.last_run_at > gap:
             note_outage(starts_at=clock.last_run_at, ends_at=at, at=at)
             clock.counting_from = at
+        if clock.last_run_at - at > gap:
+            # Clocks of two workers differ by less: this one was set back. Otherwise nothing would look like a gap when
+            # it is set forward again, and all nodes would look silent.
+            clock.last_run_at = clock.counting_from = at
         clock.last_run_at = max(at, clock.last_run_at)
         clock.save(update_fields=["last_run_at", "counting_from"])
     return clock.counting_from

@@ -189,7 +189,7 @@ def begin_outage(silence: CommonSilence, *, at: datetime) -> Exemption:
 def end_outage(exemption: Exemption, *, at: datetime) -> None:
     """Ends the outage, because most nodes are heard again or have been silent for too long."""
     with transaction.atomic():
-        exemption.ends_at = at
+        exemption.ends_at = max(at, exemption.starts_at)  # the clock may have been set back meanwhile
         exemption.save(update_fields=["ends_at"])
         record(
             "exemption.outage_ended",
@@ -197,7 +197,7 @@ def end_outage(exemption: Exemption, *, at: datetime) -> None:
             subject_kind="exemption",
             subject_id=str(exemption.pk),
             starts_at=exemption.starts_at.isoformat(),
-            ends_at=at.isoformat(),
+            ends_at=exemption.ends_at.isoformat(),
         )
 
 

@@ -112,8 +112,8 @@ class Probe(models.Model):
 class SweeperClock(models.Model):
     """When the sweeper last ran, and the moment from which deadlines count (one row).
 
-    A gap between two runs moves `counting_from` forward, so that the console's own outage takes no node
-    offline.
+    After a gap between two runs, and when the clock was set back, deadlines count from that run, so that the
+    console's own outage takes no node offline.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
