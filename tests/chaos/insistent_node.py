@@ -44,16 +44,30 @@ class Post:
 
 
 class InsistentNode:
-    """Registers itself. `start` sends until `finish`, which waits for the last acknowledgement."""
+    """Registers itself. `start` sends until `finish`, which waits for the last acknowledgement.
 
-    def __init__(self, url: str, node_id: str, enrollment_token: str, *, batches: bool = True) -> None:
+    It registers at `url` and posts to `lane`, or to `url` too.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        node_id: str,
+        enrollment_token: str,
+        *,
+        batches: bool = True,
+        most_in_a_batch: int = MOST_IN_A_BATCH,
+        lane: str = "",
+    ) -> None:
         self.node_id = node_id
         self.ledger = Ledger()
         self._key = SigningKey.generate()
         self._batches = batches
+        self._most_in_a_batch = most_in_a_batch
         self._random = random.Random(node_id)
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
-        self._webhook = Webhook(self._register(enrollment_token))
+        self._client = httpx.Client(base_url=lane or url, timeout=10, trust_env=False)
+        self._webhook = Webhook(self._register(url, enrollment_token))
+        self._ahead_seconds = 0.0  # the console's clock, of this machine's
         self._ending = threading.Event()
         self._giving_up = threading.Event()
         self._thread = threading.Thread(target=self._send_until_told, name=node_id, daemon=True)
@@ -70,25 +84,46 @@ class InsistentNode:
         self._client.close()
 
     def beat(self) -> httpx.Response:
-        """Sends a heartbeat and ignores the result."""
-        body = {"node_id": self.node_id, "ts": time.time(), "metrics": {"uptime": 1.0, "gpu_util": 0.5}}
-        return self.send("/v1/nodes/heartbeat", json.dumps(body).encode())
+        """Sends a heartbeat and ignores the result, but for the console's time if the clocks differ too much."""
+        body = {"node_id": self.node_id, "ts": self._now(), "metrics": {"uptime": 1.0, "gpu_util": 0.5}}
+        answer = self.send("/v1/nodes/heartbeat", json.dumps(body).encode())
+        if answer.status_code == 401 and answer.json()["error"]["type"] == "clock_skew":
+            self._ahead_seconds = answer.json()["error"]["server_time"] - time.time()
+        return answer
 
     def receipt(self) -> bytes:
         """A receipt that was never sent."""
         return self._receipt()[1]
 
     def send(self, path: str, body: bytes) -> httpx.Response:
-        return self._client.post(path, content=body, headers=self._headers(body))
+        return self._client.post(path, content=body, headers=self.headers(body))
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """The headers of a request that was never sent."""
+        message_id, now = f"msg_{uuid.uuid4().hex}", datetime.fromtimestamp(self._now(), UTC)
+        return {
+            "Content-Type": "application/json",
+            "X-Node-Id": self.node_id,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(message_id, now, body.decode()),
+        }
 
     def abandon(self) -> None:
-        """Stop without checks, for a run that has failed elsewhere."""
+        """Stop without checks: the run has failed elsewhere, or never started it."""
         self._ending.set()
         self._giving_up.set()
+        if not self._thread.is_alive():
+            self._client.close()
 
-    def _register(self, enrollment_token: str) -> str:
-        answer = self._client.post(
-            "/v1/nodes/register",
+    def _now(self) -> float:
+        return time.time() + self._ahead_seconds
+
+    def _register(self, url: str, enrollment_token: str) -> str:
+        answer = httpx.post(
+            f"{url}/v1/nodes/register",
+            timeout=10,
+            trust_env=False,
             headers={"Authorization": f"Bearer {enrollment_token}"},
             json={
                 "node_id": self.node_id,
@@ -110,7 +145,7 @@ class InsistentNode:
 
     def _next_post(self) -> Post:
         if self._batches and self._random.random() < 0.3:
-            raws = dict(self._receipt() for _ in range(self._random.randint(1, MOST_IN_A_BATCH)))
+            raws = dict(self._receipt() for _ in range(self._random.randint(1, self._most_in_a_batch)))
             body = b'{"receipts": [' + b",".join(raws.values()) + b"]}"
             return Post(body, {name: sha256(raw).hexdigest() for name, raw in raws.items()}, is_batch=True)
         request_id, raw = self._receipt()
@@ -160,16 +195,6 @@ class InsistentNode:
                     return
             self.ledger.retries += 1
             self._giving_up.wait(SECONDS_BEFORE_RETRY * (1 + self._random.random()))
-
-    def _headers(self, body: bytes) -> dict[str, str]:
-        message_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
-        return {
-            "Content-Type": "application/json",
-            "X-Node-Id": self.node_id,
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhook.sign(message_id, now, body.decode()),
-        }
 
     def _note(self, post: Post, answer: httpx.Response) -> None:
         if not post.is_batch:

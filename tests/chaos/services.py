@@ -26,6 +26,11 @@ seed_users(pathlib.Path(sys.argv[1]))
 """
 
 
+def credentials_of(home: Path, role: str) -> Any:
+    """The login of a role, which SEED_USERS has made."""
+    return json.loads((home / "credentials.json").read_text())[role]
+
+
 class ServicesConsole:
     """Like ConsoleProcess, for services. Raises RuntimeError without Debian's clickhouse-server."""
 
@@ -92,7 +97,7 @@ class ServicesConsole:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def credentials(self, role: str) -> Any:
-        return json.loads((self.home / "credentials.json").read_text())[role]
+        return credentials_of(self.home, role)
 
     def output(self) -> str:
         return (self.home / "output.log").read_text(errors="replace")[-4000:]

@@ -70,13 +70,7 @@ def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServe
     port = port or _free_port()
     (folder / "config.xml").write_text(CONFIG.format(folder=folder, port=port))
     (folder / "users.xml").write_text(USERS)
-    process = subprocess.Popen(
-        [binary, f"--config-file={folder / 'config.xml'}"],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _launch(binary, folder)
     server = ClickHouseServer(port, process)
     deadline = time.monotonic() + STARTUP_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
@@ -91,10 +85,25 @@ def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServe
     raise RuntimeError(f"clickhouse-server did not start: {errors.read_text() if errors.exists() else ''}")
 
 
+def restart(ended: ClickHouseServer, binary: str, folder: Path) -> ClickHouseServer:
+    """Starts a server that has ended on the same data and port. Does not wait until it listens."""
+    return ClickHouseServer(ended.port, _launch(binary, folder))
+
+
 def stop(server: ClickHouseServer) -> None:
     """Kills it, because a normal shutdown waits for clients and its data is not needed."""
     server.process.kill()
     server.process.wait()
+
+
+def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [binary, f"--config-file={folder / 'config.xml'}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _free_port() -> int:
