@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import orjson
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
+from django.utils import timezone
 
 from jatevo.lane import Lane, gather
 from jatevo.web.errors import ApiError
@@ -24,7 +26,7 @@ from nodes.ingress.signed import Answer, Answered, SignedRequest
 from nodes.models import Node, NodeTransition
 from nodes.rules.lifecycle import Status
 from receipts.actions import accept
-from receipts.models import Receipt, ReceiptIdentity
+from receipts.models import Receipt, ReceiptIdentity, RefusedReceipt
 from receipts.posting import RECEIPTS
 from tests.factories import NodeFactory, UserFactory, signed_receipt
 from tests.lane import ENDPOINTS, AtOnce, LaneClient
@@ -141,6 +143,30 @@ def test_limit_counts_each_of_a_group_and_what_is_over_it_may_come_again() -> No
     assert [status_of(each) for each in HEARTBEATS.answer(group)] == [200, 200, 200, 429, 429]
     with override_settings(RATE_LIMITS=UNLIMITED):
         assert [status_of(each) for each in HEARTBEATS.answer(group)] == [409, 409, 409, 200, 200]
+
+
+@pytest.mark.django_db
+@override_settings(RATE_LIMITS=UNLIMITED | {"node": "1/hour", "receipts": "1/hour"})
+def test_a_thousand_forged_posts_change_nothing_of_their_victim() -> None:
+    reputation = Decimal("71.25")
+    victim = NodeFactory.create(status=Status.ACTIVE, reputation=reputation, last_heartbeat_at=timezone.now())
+    own, forger = SignedSender.node(victim), SignedSender("X-Node-Id", victim.pk, b"k" * 32)
+    before = Node.objects.filter(pk=victim.pk).values().get()
+    for endpoint, body in ((HEARTBEATS, beat(victim)), (RECEIPTS, signed_receipt(victim.pk))):
+        for group in range(2):
+            # among them the ids that the victim is going to use
+            ids = [f"msg_{group * 250 + number}" for number in range(250)]
+            answers = endpoint.answer([signed(forger, body, message_id=message_id) for message_id in ids])
+            assert {status_of(each) for each in answers} == {401}
+    assert Node.objects.filter(pk=victim.pk).values().get() == before
+    assert not victim.transitions.exists()
+    assert not RefusedReceipt.objects.exists()
+    (answer,) = HEARTBEATS.answer([signed(own, beat(victim), message_id="msg_7")])
+    assert status_of(answer) == 200
+    (answer,) = RECEIPTS.answer([signed(own, signed_receipt(victim.pk), message_id="msg_8")])
+    assert status_of(answer) == 201
+    (answer,) = HEARTBEATS.answer([signed(own, beat(victim))])
+    assert status_of(answer) == 429, "the limit holds: it was the forged posts that did not count"
 
 
 @pytest.mark.django_db
