@@ -3,7 +3,10 @@
 import asyncio
 import signal
 import threading
+import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 import structlog
@@ -29,6 +32,12 @@ PAUSE_SECONDS = 2.0
 # procrastinate's own queries are small. If one takes longer, the worker ends and is restarted.
 ANSWER_SECONDS = 10.0
 DATABASE_ERRORS = (DjangoDatabaseError, psycopg.Error, ConnectorException)
+CLOCK_CHECK_SECONDS = 5.0
+SET_BACK_SECONDS = 15.0  # so much is not the drift that is corrected now and then
+
+
+class ClockSetBack(Exception):
+    """The machine's clock was set back by so many seconds."""
 
 
 async def keep_working() -> None:
@@ -45,8 +54,10 @@ async def keep_working() -> None:
             if not counting:
                 await sync_to_async(start_counting)(at=timezone.now())
                 counting = True
-            await work()
+            await _unless_clock_is_set_back(work())
             log.error("worker ended by itself; it starts again", pause_seconds=PAUSE_SECONDS)
+        except ClockSetBack as error:
+            log.warning("the clock was set back; the worker starts again", seconds=error.args[0])
         except DATABASE_ERRORS as error:
             log.error(
                 "worker lost the database; it starts again", error=str(error), pause_seconds=PAUSE_SECONDS
@@ -57,6 +68,27 @@ async def keep_working() -> None:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # it failed while being stopped
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _unless_clock_is_set_back(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work. Cancels it and raises ClockSetBack if the clock is set back."""
+    working = asyncio.ensure_future(work)
+    before = _clock_ahead_seconds()
+    try:
+        while not (await asyncio.wait({working}, timeout=CLOCK_CHECK_SECONDS))[0]:
+            now = _clock_ahead_seconds()
+            if before - now > SET_BACK_SECONDS:
+                raise ClockSetBack(round(before - now))
+            before = now
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+
+def _clock_ahead_seconds() -> float:
+    """The clock's difference to a clock that nobody sets."""
+    return time.time() - time.monotonic()
 
 
 async def work_until_signalled() -> None:

@@ -64,6 +64,26 @@ def test_worker_that_fails_is_started_again(play: Callable[..., Script]) -> None
     assert stopped(thread)
 
 
+def test_worker_starts_again_when_the_clock_is_set_back(
+    play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(worker, "_clock_ahead_seconds", lambda: clock[0])
+    monkeypatch.setattr(worker, "CLOCK_CHECK_SECONDS", 0.01)
+    script = play(None, None)
+    thread = WorkerThread()
+    thread.start()
+    assert script.running.wait(10)
+    script.running.clear()
+    clock[0] += 600
+    clock[0] -= 5
+    assert not script.running.wait(0.1), "not when it is set forward, or by a little"
+    clock[0] -= 600
+    assert script.running.wait(10)
+    assert script.counted == 1
+    assert stopped(thread)
+
+
 def test_counting_starts_once_the_database_is_there(
     play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
 ) -> None:
