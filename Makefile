@@ -29,7 +29,7 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
-chaos: setup  ## The fault runs: kill -9 of console, accrual, agent and runtime, and each store stopped (minutes)
+chaos: setup  ## The fault runs: processes killed and stopped under load, forged posts, a stepped clock (half an hour)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
 
 fuzz: setup  ## The API as each of its seven callers, with all that schemathesis thinks of (minutes); EXAMPLES and SEED
