@@ -1,6 +1,6 @@
 """The ingress lane: an ASGI application for what machines post most, beside the console's WSGI processes.
 
-    granian --interface asgi --workers 2 jatevo.lane:application
+    granian --interface asgi --workers 1 jatevo.lane:application
 
 The proxy sends it POST /v1/nodes/heartbeat, /v1/receipts, /v1/probes and /v1/dispatches. Their rules are those of the
 DRF endpoints (nodes/ingress/signed.py). What differs is that requests that come at the same time are answered together,
