@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
@@ -27,6 +28,7 @@ from django.http.request import split_domain_port, validate_host
 from jatevo.web import probes
 from jatevo.web.address import address_behind_proxies
 from jatevo.web.errors import ApiError, from_exception, not_found, unavailable
+from jatevo.web.framing import LINGER_BYTES
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
 from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
 from jatevo.web.json import dump
@@ -95,15 +97,17 @@ class Lane:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _Headers(scope["headers"])
         request_id = adopt(headers.get("x-request-id"))
+        sent = _Body(receive, headers)
         if scope["path"] in _PROBES:
             answered = await asyncio.to_thread(_PROBES[scope["path"]], HttpRequest())
             status, body, extra = answered.status_code, answered.content, dict(answered.items())
         else:
-            answer = await self._answer(scope, headers, receive, request_id)
+            answer = await self._answer(scope, headers, sent, request_id)
             if isinstance(answer, ApiError):
                 status, body, extra = answer.status, dump(answer.body()), answer.headers
             else:
                 status, body, extra = answer.status, dump(answer.body), {}
+        await sent.linger()
         extra = {"Content-Type": "application/json", **extra, "x-request-id": request_id}
         extra["Content-Length"] = str(len(body))
         await send(
@@ -115,7 +119,7 @@ class Lane:
         )
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    async def _answer(self, scope: Scope, headers: "_Headers", receive: Receive, request_id: str) -> Answered:
+    async def _answer(self, scope: Scope, headers: "_Headers", sent: "_Body", request_id: str) -> Answered:
         held = 0
 
         def hold(size: int) -> None:
@@ -135,7 +139,7 @@ class Lane:
             if scope["method"] != "POST":
                 raise ApiError(405, "method_not_allowed", "This endpoint does not accept that method.")
             _refuse_endless_body(headers, scope.get("http_version", "1.1"))
-            body = await _read(receive, headers, endpoint.most_bytes, hold)
+            body = await sent.read(endpoint.most_bytes, hold)
             client = scope.get("client") or ("", 0)
             return await asks.ask(
                 SignedRequest(
@@ -254,29 +258,57 @@ def _refuse_endless_body(headers: _Headers, version: str) -> None:
         raise ApiError(411, "length_required", "Send a Content-Length header.")
 
 
-async def _read(receive: Receive, headers: _Headers, most_bytes: int, hold: Callable[[int], None]) -> bytes:
-    """The body. Raises ApiError for one that is too large, cut off or no JSON, and what `hold` raises for its parts."""
-    too_large = ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
-    announced = headers.get("content-length")
-    if announced.isdecimal() and int(announced) > most_bytes:
-        raise too_large
-    pieces = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ApiError(400, "invalid_json", "The body is incomplete.")
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        size += len(piece)
-        if size > most_bytes:
+class _Body:
+    """A request's body, as it comes in pieces."""
+
+    def __init__(self, receive: Receive, headers: _Headers) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._more = True
+
+    async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
+        """All of it. Raises ApiError for one that is too large, cut off or no JSON, and what `hold` raises for a piece."""
+        too_large = ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
+        announced = self._headers.get("content-length")
+        if announced.isdecimal() and int(announced) > most_bytes:
             raise too_large
-        hold(len(piece))
-        pieces.append(piece)
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if body and headers.get("content-type").partition(";")[0].strip().lower() != "application/json":
-        raise ApiError(415, "unsupported_media_type", "Send application/json.")
-    return bytes(body)
+        pieces = []
+        size = 0
+        while self._more:
+            piece = await self._piece()
+            size += len(piece)
+            if size > most_bytes:
+                raise too_large
+            hold(len(piece))
+            pieces.append(piece)
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if body and self._headers.get("content-type").partition(";")[0].strip().lower() != "application/json":
+            raise ApiError(415, "unsupported_media_type", "Send application/json.")
+        return bytes(body)
+
+    async def linger(self) -> None:
+        """Discards what was not read, up to a limit, because a client that is cut off while sending sees no answer.
+
+        Without this, one that sends a batch that is too large would hear of a broken pipe instead of 413.
+        """
+        left = LINGER_BYTES if self._is_on_its_way() else 0
+        with suppress(ApiError):
+            while self._more and left > 0:
+                left -= len(await self._piece())
+
+    async def _piece(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._more = False
+            raise ApiError(400, "invalid_json", "The body is incomplete.")
+        self._more = message.get("more_body", False)
+        return message.get("body", b"")
+
+    def _is_on_its_way(self) -> bool:
+        if self._headers.get("expect"):  # it waits for 100 Continue, which asking for a piece would send
+            return False
+        length = self._headers.get("content-length")
+        return bool(self._headers.get("transfer-encoding")) or length not in ("", "0")
 
 
 application = Lane((HEARTBEATS, RECEIPTS, PROBES, DISPATCHES))

@@ -10,6 +10,7 @@ is refused here.
 
 import io
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -19,8 +20,8 @@ PROBLEM = "jatevo.framing"  # key in the environ for a problem with the body
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 _OLD = frozenset({"HTTP/1.0", "HTTP/1"})  # granian's name for it is the second
 _CHUNK_BYTES = 64 * 1024
-# Read and discarded beyond the limit, because a client that is cut off while sending may not see the answer.
-_LINGER_BYTES = 8 * 1024 * 1024
+# Read and discarded beyond what is used.
+LINGER_BYTES = 8 * 1024 * 1024
 
 
 class Problem(StrEnum):
@@ -34,6 +35,9 @@ class Problem(StrEnum):
 class Framing:
     """Gives chunked bodies a length, up to one byte beyond `most_bytes`, and answers HEAD without a body.
 
+    What the application leaves of a body is discarded, up to a limit, because a client that is cut off while sending
+    sees no answer: it would hear of a broken pipe instead of 413 or 404.
+
     A problem with the body is set in the environ under PROBLEM, so that the application can answer it.
     """
 
@@ -44,6 +48,9 @@ class Framing:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         _settle_body(environ, self._most_bytes)
         answer = self._application(environ, start_response)
+        if environ.get("CONTENT_LENGTH") and not environ.get("HTTP_EXPECT"):  # it may wait for 100 Continue
+            with suppress(OSError, ValueError):
+                _linger(environ["wsgi.input"])
         if environ["REQUEST_METHOD"] != "HEAD":
             return answer
         if close := getattr(answer, "close", None):
@@ -63,7 +70,7 @@ def _settle_body(environ: dict[str, Any], most_bytes: int) -> None:
         return
     try:
         body = _read(environ["wsgi.input"], most_bytes + 1)
-        linger(environ["wsgi.input"])
+        _linger(environ["wsgi.input"])
     except (OSError, ValueError):
         body = b""
     if not body:
@@ -73,9 +80,9 @@ def _settle_body(environ: dict[str, Any], most_bytes: int) -> None:
     environ["CONTENT_LENGTH"] = str(len(body))
 
 
-def linger(stream: Any) -> None:
+def _linger(stream: Any) -> None:
     """Reads the rest of the body, up to a limit. May raise OSError or ValueError if the connection broke."""
-    left = _LINGER_BYTES
+    left = LINGER_BYTES
     while left > 0 and (piece := stream.read(_CHUNK_BYTES)):
         left -= len(piece)
 

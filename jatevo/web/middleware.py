@@ -1,7 +1,6 @@
 """Middleware for every request: its id, its time budget, and for /v1 the contract's error shape."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -15,7 +14,6 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 
 from jatevo.web.errors import ApiError, from_exception, log_outage, to_response
-from jatevo.web.framing import linger
 from jatevo.web.front_door import is_api
 from jatevo.web.pages import bad_request, refused_page, unavailable_page
 from jatevo.web.postgresql.budgets import INGEST, PAGE, working
@@ -140,8 +138,6 @@ def _refuse_large_or_foreign(request: HttpRequest) -> None:
     try:
         announced = int(request.META.get("CONTENT_LENGTH") or 0)
         if announced > limit:
-            with suppress(OSError, ValueError):
-                linger(request)
             raise too_large
         body = request.body
     except (RequestDataTooBig, ValueError) as error:

@@ -140,6 +140,22 @@ def test_limits_of_bodies_are_the_same(port: int, path: str, limit: int, chunked
 
 
 @FRAMINGS
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/receipts", 413), ("PUT", "/v1/receipts", 405), ("POST", "/v1/nope", 404),
+        ("POST", "/v1/receipts?" + "x" * MAX_ADDRESS_BYTES, 414),
+    ],
+)  # fmt: skip
+def test_whoever_sends_a_large_body_in_vain_hears_why(
+    port: int, method: str, path: str, status: int, chunked: bool
+) -> None:
+    with RawConnection(port) as line:
+        line.send(request(method, path, b" " * (6 * 1024 * KIB), chunked=chunked))
+        assert line.answer(method).status == status
+
+
+@FRAMINGS
 def test_form_of_a_page_may_come_in_chunks_and_is_limited(port: int, chunked: bool) -> None:
     with RawConnection(port) as line:
         line.send(request("POST", "/login/", b"x" * (3 * 1024 * KIB), chunked=chunked))

@@ -36,6 +36,8 @@ from tests.web.test_machine_requests import CASES, Machines, answer_without_the_
 from tests.web.wire import RawConnection, request
 
 UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "100000/second"}
+# more than sockets buffer, so that a server that does not read it all cuts its sender off
+LARGE = b" " * (9 * 1024 * 1024)
 # what the lane does not take
 _ELSEWHERE = ("assignments", "challenge", "registration", "unsigned", "form", "crash")
 
@@ -391,7 +393,10 @@ class TestOnItsServer:
             (("GET", "/v1/nodes", None), 404, "not_found"),
             (("POST", "/v1/nodes/heartbeat", b" " * (256 * 1024 + 1)), 413, "too_large"),
             (("POST", "/v1/receipts", b" " * (2 * 1024 * 1024 + 1)), 413, "too_large"),
-            (("POST", "/v1/nodes/heartbeat?" + "x" * MAX_ADDRESS_BYTES, b"{}"), 414, "too_large"),
+            (("POST", "/v1/receipts", LARGE), 413, "too_large"),
+            (("PUT", "/v1/receipts", LARGE), 405, "method_not_allowed"),
+            (("POST", "/v1/nodes", LARGE), 404, "not_found"),
+            (("POST", "/v1/nodes/heartbeat?" + "x" * MAX_ADDRESS_BYTES, LARGE), 414, "too_large"),
             (("POST", "/v1/nodes/heartbeat", b"{}"), 401, "unauthenticated"),
         ],
     )  # fmt: skip
@@ -405,6 +410,12 @@ class TestOnItsServer:
         assert (answer.status, answer.json()["error"]["type"]) == (status, kind)
         assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_client_that_asks_first_need_not_send_its_body(self, line: RawConnection) -> None:
+        whole = request("POST", "/v1/receipts", LARGE, "Expect: 100-continue")
+        head, _, _ = whole.partition(LARGE)
+        answer = line.send(head).answer("POST")
+        assert (answer.status, answer.json()["error"]["type"]) == (413, "too_large")
 
     def test_liveness_and_readiness(self, line: RawConnection) -> None:
         assert line.send(request("GET", "/healthz", None)).answer("GET").json()["status"] == "ok"
