@@ -4,7 +4,6 @@ Each function is one verb with keyword-only arguments. It writes its audit row i
 change.
 """
 
-from nodes.actions.asking import ask_due
 from nodes.actions.challenges import (
     ChallengeAnswer,
     answer_challenge,
@@ -45,7 +44,7 @@ from nodes.actions.probing import Measurement, record_probe
 from nodes.actions.reputation import judge_pending, recompute, recompute_days, recompute_reputation
 from nodes.actions.senders import create_sender, rotate_sender_token
 from nodes.actions.sharing import share, unshare
-from nodes.actions.statements import Restated, Statement, restate
+from nodes.actions.statements import Statement
 from nodes.actions.transition import happen
 
 __all__ = [
@@ -62,7 +61,6 @@ __all__ = [
     "NotPossible",
     "Registration",
     "ReplayedProbe",
-    "Restated",
     "RowLocked",
     "SentBeat",
     "StaleHeartbeat",
@@ -74,7 +72,6 @@ __all__ = [
     "add_key",
     "answer_challenge",
     "ask",
-    "ask_due",
     "clear",
     "confirm_fraud",
     "create_sender",
@@ -98,7 +95,6 @@ __all__ = [
     "record_probe",
     "register",
     "relate",
-    "restate",
     "rotate_sender_token",
     "rotate_token",
     "share",

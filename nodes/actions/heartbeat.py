@@ -1,22 +1,31 @@
-"""Recording heartbeats in one SQL statement, because ten thousand nodes send one every ten seconds each."""
+"""Recording heartbeats in one SQL statement, because ten thousand nodes send one every ten seconds each.
 
-from collections.abc import Iterator, Sequence
+What follows for many of them, such as challenges, is in the same transaction. What follows for few has its own.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
+import structlog
+from django.db import connection, transaction
 
 from jatevo.web.postgresql.statements import fetch
+from nodes.actions.asking import ask_due
 from nodes.actions.errors import RowLocked, StaleHeartbeat, TokenEnded
 from nodes.actions.fraud import relate
 from nodes.actions.offers import record_offers
-from nodes.actions.statements import Statement, states_anew
+from nodes.actions.statements import Restated, Statement, restate, states_anew
 from nodes.actions.transition import heard_again
-from nodes.rules.challenges import AskedNode
+from nodes.models import Challenge
+from nodes.rules.challenges import AskedNode, due_challenge
 from nodes.rules.lifecycle import Phase, Status
 from nodes.rules.marks import endpoint_mark
+
+log = structlog.get_logger(__name__)
 
 # `old` locks the rows, in the order of their ids, with {locking}. A heartbeat that is not later than the last one
 # changes nothing, even if the replay guard was lost with the cache, nor does one that was signed with a token that has
@@ -122,6 +131,24 @@ class _Row(NamedTuple):
         """Whether this heartbeat is the first after a registration, a clear or an absence."""
         return self.status == Status.OFFLINE or (self.status == Status.PENDING and self.probing_since is None)
 
+    @property
+    def phase(self) -> Phase:
+        """The node's phase after this heartbeat."""
+        return Phase.PROBING if self.was_silent or self.status == Status.PENDING else Phase(self.status)
+
+    def asked(self, at: datetime) -> AskedNode:
+        return AskedNode(
+            phase=self.phase,
+            fraud=self.fraud,
+            endpoint=self.endpoint,
+            reachable=self.reachable,
+            probing_since=at if self.was_silent else self.probing_since,
+            probed_at=self.probed_at,
+            audited_at=self.audited_at,
+            challenged_at=self.challenged_at,
+            proof_waiting=self.proof_waiting,
+        )
+
 
 @dataclass(frozen=True)
 class Beat:
@@ -141,7 +168,7 @@ class SentBeat:
     """A heartbeat with its sender, and what else it says.
 
     `network` is the autonomous system that it came from, if known. `token_version` is that of the token that signed it,
-    and None if nothing did. The statement is only compared with what the node stated before.
+    and None if nothing did.
     """
 
     node_id: str
@@ -153,14 +180,14 @@ class SentBeat:
 
 @dataclass(frozen=True)
 class TakenHeartbeat:
-    """The node's status after its heartbeat, and what decides whether the answer takes a challenge along.
+    """The node's status after its heartbeat, and what the node is asked with the answer.
 
-    `states_anew`: the node states something else than before.
+    `declined` lists the members of its statement that were not stored, by their names in the heartbeat.
     """
 
     status: Status
-    asked: AskedNode
-    states_anew: bool
+    challenge: Challenge | None = None
+    declined: tuple[str, ...] = ()
 
 
 def heartbeat(*, node_id: str, beat: Beat, at: datetime) -> TakenHeartbeat:
@@ -193,36 +220,94 @@ def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat
 
 def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
     """The same for one heartbeat of each of several nodes."""
-    failed: dict[str, Exception] = {}
-    rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
-    changed = [row for row in rows.values() if row.changed]
-    held = set()
-    for row in changed:
-        with _noted(failed, row.node_id):
-            if row.offers_behind:  # if it fails, the next heartbeat does it
-                record_offers(node_id=row.node_id, at=at)
-            if row.gained_mark and relate(at=at, node_id=row.node_id):  # if it fails, the sweeper does it
-                held.add(row.node_id)
-    silent = [row.node_id for row in changed if row.was_silent and row.node_id not in held]
-    if silent:
-        with _noted(failed, *silent):  # in its own transaction; if it fails, the next heartbeat does it
-            heard_again(node_ids=silent, at=at)
+    with transaction.atomic():  # one commit, since committing takes longer than anything else here
+        rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
+        alone = {
+            each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])
+        }
+        common = [row for row in rows.values() if row.changed and row.node_id not in alone]
+        failed = _hear_again([row.node_id for row in common if row.was_silent], at)
+        challenges = _challenges([row for row in common if row.node_id not in failed], at)
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
-    return [
-        failed.get(each.node_id) or _result(each, rows[each.node_id], each.node_id in held, at)
-        if each.node_id in rows
-        else absent
-        for each in sent
-    ]
+    results: list[TakenHeartbeat | Exception] = []
+    for each in sent:
+        row = rows.get(each.node_id)
+        if row is None:
+            results.append(absent)
+        elif each.node_id in failed:
+            results.append(failed[each.node_id])
+        elif each.token_version not in (None, row.token_version):
+            results.append(TokenEnded("The node's token has just been replaced."))
+        elif not row.changed:
+            results.append(
+                StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
+            )
+        elif each.node_id in alone:
+            results.append(_follow_up(each, row, at))
+        else:
+            results.append(TakenHeartbeat(row.phase.status, challenges.get(each.node_id)))
+    return results
+
+
+def _goes_alone(sent: SentBeat, row: _Row) -> bool:
+    """Whether more follows than the common transaction does. A proof takes a lock that others hold for a while."""
+    return row.changed and (
+        row.offers_behind
+        or row.gained_mark
+        or row.proof_waiting
+        or states_anew(sent.statement, row._asdict())
+    )
+
+
+def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exception:
+    """What is rare, part by part in transactions of their own, once the heartbeat is on record.
+
+    If one fails, the next heartbeat does it, or the sweeper.
+    """
+    try:
+        if row.offers_behind:
+            record_offers(node_id=row.node_id, at=at)
+        held = row.gained_mark and relate(at=at, node_id=row.node_id) > 0
+        if row.was_silent and not held:
+            heard_again(node_ids=[row.node_id], at=at)
+        restated = Restated()
+        if states_anew(sent.statement, row._asdict()):
+            restated = restate(node_id=row.node_id, statement=sent.statement, at=at)
+    except Exception as error:
+        return error
+    if held or restated.held:
+        return TakenHeartbeat(Status.QUARANTINE, declined=restated.declined)
+    return TakenHeartbeat(row.phase.status, _challenges([row], at).get(row.node_id), restated.declined)
+
+
+def _hear_again(node_ids: Collection[str], at: datetime) -> dict[str, Exception]:
+    """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns whose failed."""
+    failed: dict[str, Exception] = {}
+    if node_ids:
+        with _part(lambda error: failed.update(dict.fromkeys(node_ids, error))):
+            heard_again(node_ids=node_ids, at=at)
+    return failed
+
+
+def _challenges(rows: Sequence[_Row], at: datetime) -> dict[str, Challenge]:
+    """What the nodes are asked. If that fails, their next heartbeats take it along."""
+    nodes = {row.node_id: asked for row in rows if due_challenge(asked := row.asked(at), at=at)}
+    if nodes:
+        with _part(lambda error: log.error("nodes could not be asked", exc_info=error)):
+            return ask_due(nodes=nodes, at=at)
+    return {}
 
 
 @contextmanager
-def _noted(failed: dict[str, Exception], *node_ids: str) -> Iterator[None]:
-    """An exception within concerns only these nodes."""
+def _part(failed: Callable[[Exception], None]) -> Iterator[None]:
+    """A part of a transaction whose failure leaves the rest of it as it is."""
     try:
-        yield
+        with transaction.atomic():
+            yield
     except Exception as error:
-        failed |= dict.fromkeys(node_ids, error)
+        if connection.needs_rollback or connection.closed_in_transaction:
+            raise  # the rest is not going to be committed either
+        failed(error)
 
 
 def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
@@ -253,28 +338,3 @@ def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
 
 
 _NOTHING = Statement()
-
-
-def _result(sent: SentBeat, row: _Row, held: bool, at: datetime) -> TakenHeartbeat | Exception:
-    if sent.token_version not in (None, row.token_version):
-        return TokenEnded("The node's token has just been replaced.")
-    if not row.changed:
-        return StaleHeartbeat("The heartbeat's `ts` is not later than that of the node's last heartbeat.")
-    phase = Phase.PROBING if row.was_silent or row.status == Status.PENDING else Phase(row.status)
-    if held:
-        phase = Phase.QUARANTINE
-    return TakenHeartbeat(
-        phase.status,
-        AskedNode(
-            phase=phase,
-            fraud=row.fraud,
-            endpoint=row.endpoint,
-            reachable=row.reachable,
-            probing_since=at if row.was_silent else row.probing_since,
-            probed_at=row.probed_at,
-            audited_at=row.audited_at,
-            challenged_at=row.challenged_at,
-            proof_waiting=row.proof_waiting,
-        ),
-        states_anew(sent.statement, row._asdict()),
-    )

@@ -1,0 +1,93 @@
+"""Heartbeats, the transitions and challenges that follow are one transaction, whose parts fail alone."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from nodes.actions import Beat, SentBeat, TakenHeartbeat, heartbeats
+from nodes.models import Challenge, Node, NodeTransition
+from nodes.rules.lifecycle import Status
+from tests.factories import NodeFactory
+
+MODULE = sys.modules[Beat.__module__]  # its name in the package is that of a function
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def nodes() -> list[Node]:
+    """A node that comes back and two in service. The last has no endpoint, so that it is asked something."""
+    reached: dict[str, Any] = {"reachable": True, "reachable_since": timezone.now()}
+    return [
+        NodeFactory.create(status=Status.OFFLINE, **reached),
+        NodeFactory.create(status=Status.ACTIVE, **reached),
+        NodeFactory.create(status=Status.ACTIVE, endpoint=""),
+    ]
+
+
+def beat(nodes: list[Node]) -> list[TakenHeartbeat | Exception]:
+    sent = [SentBeat(node.pk, Beat(ts=time.time(), metrics={})) for node in nodes]
+    return heartbeats(sent=sent, at=timezone.now())
+
+
+def recorded(nodes: list[Node]) -> list[bool]:
+    found = dict(Node.objects.values_list("pk", "last_heartbeat_ts"))
+    return [found[node.pk] is not None for node in nodes]
+
+
+def failing(*, losing: bool) -> Callable[..., Any]:
+    """Fails in the database, and loses the connection if asked to."""
+
+    def fail(**_: Any) -> None:
+        with connection.cursor() as cursor:
+            if losing:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            cursor.execute("SELECT 1 / 0")
+
+    return fail
+
+
+def test_all_of_it_takes_one_commit(nodes: list[Node]) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        taken = beat(nodes)
+    statuses = [each.status for each in taken if isinstance(each, TakenHeartbeat)]
+    assert statuses == ["pending", "active", "active"]
+    assert Challenge.objects.get() == getattr(taken[2], "challenge", None)
+    assert NodeTransition.objects.get().to_status == "probing"
+    assert [each["sql"] for each in asked if each["sql"] in ("BEGIN", "COMMIT")] == ["BEGIN", "COMMIT"]
+
+
+def test_nodes_that_cannot_be_asked_are_heard_all_the_same(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "ask_due", failing(losing=False))
+    taken = beat(nodes)
+    assert [isinstance(each, TakenHeartbeat) and each.challenge is None for each in taken] == [True] * 3
+    assert recorded(nodes) == [True, True, True]
+
+
+def test_transition_that_fails_concerns_its_nodes_alone(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "heard_again", failing(losing=False))
+    taken = beat(nodes)
+    assert [isinstance(each, Exception) for each in taken] == [True, False, False]
+    assert recorded(nodes) == [True, True, True]
+    assert Challenge.objects.count() == 1
+
+
+@pytest.mark.parametrize("part", ["ask_due", "heard_again"])
+def test_without_its_connection_nothing_is_taken_for_recorded(
+    nodes: list[Node], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, part, failing(losing=True))
+    with pytest.raises(OperationalError):
+        beat(nodes)
+    connection.close()
+    assert recorded(nodes) == [False, False, False]
+    assert not Challenge.objects.exists()
