@@ -51,6 +51,7 @@ TURNS: Final = 1
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 MOST_WAITING: Final = 2_000
+PATIENCE_SECONDS: Final = 0.001
 # Of bodies that are being read or wait. A stranger can send some before anything about him is checked.
 MOST_BYTES_HELD: Final = 128 * 1024 * 1024
 
@@ -72,6 +73,7 @@ def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:
         most_waiting=MOST_WAITING,
         most_together=MOST_TOGETHER,
         most_weight=MOST_BYTES_TOGETHER,
+        patience_seconds=PATIENCE_SECONDS,
     )
 
 

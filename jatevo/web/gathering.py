@@ -1,8 +1,8 @@
 """Answering many requests together: whatever waits is taken at once, so that each store is asked once for all of it.
 
-While a group is answered, more requests arrive, and wait for the next turn. When idle, nothing waits for a timer.
-Nothing is kept: a question is answered once what it caused is committed. `Gatherer` is for an event loop, `Together` for
-the threads of a web server.
+While a group is answered, more requests arrive, and wait for the next turn. When idle, nothing waits for a timer. Nothing
+is kept: a question is answered once what it caused is committed. `Gatherer` is for an event loop, `Together` for the
+threads of a web server.
 """
 
 import asyncio
@@ -36,8 +36,13 @@ class TooManyWaiting(Exception):
 class Gatherer(Generic[Q, A]):
     """Gathers questions of one event loop and answers them in threads, `turns` groups at a time.
 
-    `answer` returns an answer to each question, in their order, or Later, so that the group does not wait for it. A group has at most `most_together` questions, and the
-    sum of what they `weigh` is at most `most_weight`, unless a single one weighs more.
+    `answer` returns an answer to each question, in their order, or Later, so that the group does not wait for it. A group
+    has at most `most_together` questions, and the sum of what they `weigh` is at most `most_weight`, unless a single one
+    weighs more.
+
+    Those that were just answered often have more to ask. A turn leaves them `patience_seconds` for it, or until as many
+    wait as did before. Otherwise the few that came during a turn would have the next for themselves, while all others
+    wait for the one after that, and so on for ever.
     """
 
     def __init__(
@@ -49,8 +54,13 @@ class Gatherer(Generic[Q, A]):
         most_waiting: int,
         most_together: int,
         most_weight: int,
+        patience_seconds: float,
     ) -> None:
         self._answer = answer
+        self._patience_seconds = patience_seconds
+        self._patient_until = 0.0
+        self._expected = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._weigh = weigh
         self._turns = turns
         self._most_waiting = most_waiting
@@ -69,7 +79,7 @@ class Gatherer(Generic[Q, A]):
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, future))
         if self._running < self._turns:
-            loop.call_soon(self._take_turns)  # once all that has just arrived waits
+            loop.call_soon(self._begin)  # once all that has just arrived waits
         return await future
 
     def close(self) -> None:
@@ -77,7 +87,19 @@ class Gatherer(Generic[Q, A]):
         self._threads.shutdown(wait=True)
         self._alone.shutdown(wait=True)
 
+    def _begin(self) -> None:
+        """Takes turns, unless more questions are likely to come in a moment."""
+        loop = asyncio.get_running_loop()
+        left = self._patient_until - loop.time()
+        if left <= 0 or len(self._waiting) >= self._expected:
+            self._take_turns()
+        elif self._waiting and self._timer is None:
+            self._timer = loop.call_later(left, self._take_turns)
+
     def _take_turns(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         loop = asyncio.get_running_loop()
         while self._waiting and self._running < self._turns:
             self._running += 1
@@ -101,7 +123,9 @@ class Gatherer(Generic[Q, A]):
         turn: "asyncio.Future[Sequence[A | Later[A]]]",
     ) -> None:
         self._running -= 1
-        self._take_turns()
+        self._expected = len(group) + len(self._waiting)
+        self._patient_until = asyncio.get_running_loop().time() + self._patience_seconds
+        self._begin()
         error = turn.exception()
         answers = [] if error else turn.result()
         for number, (_, future) in enumerate(group):

@@ -31,6 +31,7 @@ def gatherer(
     most_waiting: int = 100,
     most_together: int = 100,
     most_weight: int = 10_000,
+    patience_seconds: float = 0.0,
 ) -> Gatherer[int, int]:
     return Gatherer(
         answer,
@@ -39,6 +40,7 @@ def gatherer(
         most_waiting=most_waiting,
         most_together=most_together,
         most_weight=most_weight,
+        patience_seconds=patience_seconds,
     )
 
 
@@ -70,6 +72,44 @@ def test_what_comes_during_a_turn_waits_for_the_next() -> None:
 
     assert asyncio.run(story()) == [2, 4, 6, 8]
     assert groups.seen == [[1], [2, 3, 4]]
+
+
+def test_clients_that_ask_again_at_once_are_answered_together_from_the_second_turn_on() -> None:
+    groups = Groups()
+    groups.open.set()
+
+    async def client(asked: Gatherer[int, int], number: int, *, times: int) -> None:
+        for _ in range(times):
+            assert await asked.ask(number) == 2 * number
+
+    async def story() -> None:
+        asked = gatherer(groups, patience_seconds=30)
+        first = asyncio.ensure_future(client(asked, 1, times=5))
+        while not groups.seen:
+            await asyncio.sleep(0)
+        await asyncio.gather(first, *(client(asked, number, times=4) for number in (2, 3, 4)))
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    assert [sorted(group) for group in groups.seen] == [[1], *[[1, 2, 3, 4]] * 4]
+
+
+def test_patience_ends_and_when_idle_nothing_waits() -> None:
+    groups = Groups()
+    groups.open.set()
+
+    async def story() -> float:
+        asked = gatherer(groups, patience_seconds=0.05)
+        await ask_all(asked, [1, 2])
+        begun = time.monotonic()
+        assert await asked.ask(3) == 6
+        waited = time.monotonic() - begun
+        await asyncio.sleep(0.1)
+        asked._patience_seconds = 30  # of the turns to come
+        assert await asyncio.wait_for(asked.ask(4), 5) == 8
+        return waited
+
+    assert asyncio.run(story()) >= 0.04
+    assert groups.seen == [[1, 2], [3], [4]]
 
 
 def test_groups_are_bounded_by_number_and_weight() -> None:
