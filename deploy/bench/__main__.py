@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import redis
 
-from bench import cases, consoles, ingest, searches
+from bench import cases, consoles, fleet, ingest, searches
 from bench.measuring import RoleClients, Times, measure, measure_together, note
 from bench.report import BenchReport
 from bench.scrolling import scroll
@@ -33,8 +33,9 @@ START = {False: consoles.one_machine, True: consoles.services}
 
 
 def main() -> int:
-    if "--ingest" in sys.argv:
-        return ingest.main([word for word in sys.argv[1:] if word not in ("--ingest", "--home", "")])
+    for word, other in (("--ingest", ingest), ("--fleet", fleet)):
+        if word in sys.argv:
+            return other.main([each for each in sys.argv[1:] if each not in (word, "--home", "")])
     options = _options()
     with tempfile.TemporaryDirectory(prefix="jatevo-bench-") as temporary:
         # With services, ClickHouse's data is deleted after the run, so the home is not kept either.
@@ -95,6 +96,11 @@ def _options() -> argparse.Namespace:
         "--ingest",
         action="store_true",
         help="instead: load what machines post, beside a peer (bench.ingest, which has options of its own)",
+    )
+    parser.add_argument(
+        "--fleet",
+        action="store_true",
+        help="instead: ten thousand nodes and twenty readers at once (bench.fleet, which has options of its own)",
     )
     parser.add_argument("--out", default="build/bench.json", help="where the figures go as JSON")
     return parser.parse_args()

@@ -34,6 +34,11 @@ class Silence:
         return (WHOLE_HOUR >> (60 - last)) & ~((1 << first) - 1) if last > first else 0
 
 
+def digest_of(what: str, node_id: str, *, seed: int) -> bytes:
+    """32 bytes that look random and are the same for the same node, seed and `what`."""
+    return hashlib.sha256(f"{seed} {what} {node_id}".encode()).digest()
+
+
 @dataclass(frozen=True)
 class InventedNode:
     """A node. `org` counts from 0. `status_since` is when its status began, and `joined` when it enrolled."""
@@ -73,8 +78,7 @@ class InventedNode:
         return self.digest("model").hex()
 
     def digest(self, what: str) -> bytes:
-        """32 bytes that look random and are the same for the same node, seed and `what`."""
-        return hashlib.sha256(f"{self.seed} {what} {self.node_id}".encode()).digest()
+        return digest_of(what, self.node_id, seed=self.seed)
 
     @property
     def measured(self) -> bool:
