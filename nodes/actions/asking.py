@@ -22,7 +22,8 @@ from nodes.rules.challenges import (
 
 # A node is asked only if nobody has asked it since it was decided, so that of two concurrent heartbeats one takes the
 # challenge along; nor while one of the kind is open (or just being settled, for which the insertion would wait), nor in
-# maintenance, which its owner announced.
+# maintenance, which its owner announced. OFFSET 0 keeps the conditions of each node its own: as a join, and with old
+# statistics, PostgreSQL would compare each node with all open challenges of the fleet.
 _SQL = """
 WITH due AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(due)s::json) AS t (
@@ -32,11 +33,11 @@ WITH due AS MATERIALIZED (
     SELECT n.id FROM nodes_node n JOIN due ON due.node = n.id
     WHERE n.id = ANY(%(nodes)s::varchar[]) AND n.challenged_at IS NOT DISTINCT FROM due.challenged_at
       AND NOT EXISTS (
-        SELECT FROM nodes_challenge c WHERE c.node_id = n.id AND c.kind = due.kind AND c.outcome = 'open')
+        SELECT FROM nodes_challenge c WHERE c.node_id = n.id AND c.kind = due.kind AND c.outcome = 'open' OFFSET 0)
       AND NOT EXISTS (
         SELECT FROM nodes_exemption e
         WHERE e.node_id = n.id AND e.kind = 'maintenance' AND e.starts_at <= %(at)s
-          AND (e.ends_at IS NULL OR e.ends_at > %(at)s))
+          AND (e.ends_at IS NULL OR e.ends_at > %(at)s) OFFSET 0)
     ORDER BY n.id FOR NO KEY UPDATE OF n SKIP LOCKED
 ), asked AS (
     INSERT INTO nodes_challenge (id, node_id, kind, nonce, prompt, request_id, asked_for_by, created_at, asked_at,

@@ -1,0 +1,63 @@
+"""Asking a fleet: what it costs to ask a node does not grow with how many others have been asked."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from nodes.actions import asking
+from nodes.models import Challenge, Node
+from nodes.rules.challenges import AskedNode
+from nodes.rules.lifecycle import Phase, Status
+from tests.factories import NodeFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def asked_nodes(nodes: list[Node]) -> dict[str, AskedNode]:
+    return {
+        node.pk: AskedNode(
+            phase=Phase.ACTIVE,
+            fraud=False,
+            endpoint="",
+            reachable=False,
+            probing_since=None,
+            probed_at=None,
+            audited_at=None,
+            challenged_at=None,
+            proof_waiting=False,
+        )
+        for node in nodes
+    }
+
+
+def visited(plan: Mapping[str, Any], table: str) -> Iterator[float]:
+    """How many rows of the table each part of an executed plan looked at."""
+    if plan.get("Relation Name") == table and "Scan" in plan["Node Type"]:
+        removed = sum(count for name, count in plan.items() if name.startswith("Rows Removed"))
+        yield (plan["Actual Rows"] + removed) * plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from visited(part, table)
+
+
+def test_node_is_compared_with_its_own_challenges_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = NodeFactory.create_batch(90, status=Status.ACTIVE, endpoint="")
+    fleet, group = nodes[:80], nodes[80:]
+    at = timezone.now()
+    for node in fleet:  # one by one, so that the statement's plan is of the time when there were few
+        assert asking.ask_due(nodes=asked_nodes([node]), at=at)
+    plans: list[Mapping[str, Any]] = []
+
+    def explain(sql: str, params: Any) -> list[tuple[str]]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
+            ((found,),) = cursor.fetchall()
+        plans.append(found[0]["Plan"])
+        return [(node_id,) for node_id in params["nodes"]]
+
+    monkeypatch.setattr(asking, "fetch", explain)
+    assert len(asking.ask_due(nodes=asked_nodes(group), at=at)) == len(group)
+    assert Challenge.objects.count() == len(nodes)
+    assert sum(visited(plans[0], "nodes_challenge")) <= len(group)
