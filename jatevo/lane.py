@@ -51,7 +51,7 @@ TURNS: Final = 1
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 MOST_WAITING: Final = 2_000
-PATIENCE_SECONDS: Final = 0.001
+PATIENCE_SECONDS: Final = 0.003
 # Of bodies that are being read or wait. A stranger can send some before anything about him is checked.
 MOST_BYTES_HELD: Final = 128 * 1024 * 1024
 

@@ -10,7 +10,7 @@ seconds, and this process counts alone.
 import hashlib
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -140,8 +140,9 @@ class _Script:
 _COUNT: Final = _Script("""
 local counts = {}
 for number, key in ipairs(KEYS) do
-  counts[number] = redis.call('INCR', key)
-  if counts[number] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+  local more = ARGV[number + 1]
+  counts[number] = redis.call('INCRBY', key, more)
+  if counts[number] == tonumber(more) then redis.call('EXPIRE', key, ARGV[1]) end
 end
 return counts
 """)
@@ -167,7 +168,7 @@ def hit(name: str, *keys: str) -> None:
     """
     limit = _limit(settings.RATE_LIMITS[name])
     (count,) = _shared_or_alone(
-        lambda: _COUNT([_limit_key(limit, name, *keys)], limit.get_expiry()),
+        lambda: _COUNT([_limit_key(limit, name, *keys)], limit.get_expiry(), 1),
         lambda: [_count_alone(limit, name, *keys)],
     )
     refuse_over(count, name, *keys)
@@ -176,11 +177,19 @@ def hit(name: str, *keys: str) -> None:
 def hits(name: str, callers: Sequence[str]) -> list[ApiError | None]:
     """Counts a request of each caller, in this order, and says which are over settings.RATE_LIMITS[name]."""
     limit = _limit(settings.RATE_LIMITS[name])
+    more = Counter(callers)  # a rack's nodes have one address
     counts = _shared_or_alone(
-        lambda: _COUNT([_limit_key(limit, name, caller) for caller in callers], limit.get_expiry()),
-        lambda: [_count_alone(limit, name, caller) for caller in callers],
+        lambda: _COUNT(
+            [_limit_key(limit, name, caller) for caller in more], limit.get_expiry(), *more.values()
+        ),
+        lambda: [_count_alone(limit, name, caller, amount=amount) for caller, amount in more.items()],
     )
-    return [over(count, name, caller) for count, caller in zip(counts, callers, strict=True)]
+    before = {caller: count - more[caller] for caller, count in zip(more, counts, strict=True)}
+    refused = []
+    for caller in callers:
+        before[caller] += 1
+        refused.append(over(before[caller], name, caller))
+    return refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +247,8 @@ def _limit_key(limit: RateLimitItem, *keys: str) -> str:
     return f"{_LIMIT_PREFIX}:{limit.key_for(*keys)}"
 
 
-def _count_alone(limit: RateLimitItem, *keys: str) -> int:
-    return _alone().storage.incr(limit.key_for(*keys), limit.get_expiry())
+def _count_alone(limit: RateLimitItem, *keys: str, amount: int = 1) -> int:
+    return _alone().storage.incr(limit.key_for(*keys), limit.get_expiry(), amount=amount)
 
 
 def redis_is_up() -> bool:

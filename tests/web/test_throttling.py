@@ -88,6 +88,20 @@ def test_replay_guard_and_limit_share_the_counts_of_other_requests(
     assert _first_sight("msg_next") == 12
 
 
+@pytest.mark.parametrize("redis_answers", [True, False])
+def test_each_request_of_a_group_counts_for_its_own_caller(redis_answers: bool, first_use: None) -> None:
+    if not redis_answers:
+        throttling.breaker.failed("down")
+    group = ["rack", "home", *["rack"] * 9, "home"]
+    assert throttling.hits("login_account", group) == [None] * 12
+    throttling.hit("login_account", "home")
+    refused = throttling.hits("login_account", ["home", "rack", *["home"] * 7])
+    assert [each is not None for each in refused] == [False, True, *[False] * 6, True]
+    waits = [int(each.headers["Retry-After"]) for each in refused if each]
+    assert len(waits) == 2
+    assert all(1 <= wait <= 61 for wait in waits)
+
+
 def test_scripts_outlive_a_restart_of_redis(first_use: None) -> None:
     throttling.hit("login_account", "somebody")
     throttling.client().script_flush()
