@@ -32,6 +32,9 @@ from jatevo.metrics.transport import (
 )
 
 DATABASE = "jatevo"
+# Rewrites a column, however many rows there are.
+_REWRITE = re.compile(r"ALTER TABLE \w+\s+MODIFY COLUMN")
+CHANGE_SECONDS = 3600
 _CODE = re.compile(r"Code: (\d+)")
 
 
@@ -51,6 +54,8 @@ class ChdbTransport:
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         bound = bind(sql, params)
+        if _REWRITE.match(bound):
+            bound += f" SETTINGS max_execution_time = {CHANGE_SECONDS}"
         with self._opened() as session:
             answer = _run(session, bound, "JSONCompactEachRowWithNamesAndTypes")
         return _rows(answer)

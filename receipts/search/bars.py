@@ -32,6 +32,11 @@ class Cut:
     edges: Sequence[datetime]
     cell_seconds: int
 
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return int((self.edges[-1] - self.edges[0]).total_seconds()) // self.cell_seconds
+
     def bar_of(self, cell: int) -> int:
         """The number of the bar in which a cell lies."""
         return bisect_right(self.edges, self.edges[0] + timedelta(seconds=cell * self.cell_seconds)) - 1

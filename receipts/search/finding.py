@@ -23,7 +23,7 @@ from jatevo.metrics.transport import MetricsError
 from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
 from receipts.filters import ReceiptFilter
-from receipts.models import Receipt, ReceiptQuerySet
+from receipts.models import Receipt, ReceiptQuerySet, sight_of
 from receipts.search.as_of import Complete, completeness
 from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of, looked_up
 from receipts.search.in_time import in_time
@@ -32,12 +32,16 @@ from receipts.search.totals import digest_of
 FREQUENT_SECONDS: Final = 0.025
 RARE_FOR_SECONDS: Final = 600
 QUICK_SECONDS: Final = 0.1
+PATIENT_SECONDS: Final = (
+    2.0  # for an answer of ClickHouse, before PostgreSQL may read until its statement timeout
+)
 FIRST_SPAN: Final = timedelta(days=1)
 LAST_SPAN: Final = timedelta(days=100)  # beyond it, everything is looked at
 LEAST_WIDENING, MOST_WIDENING = 4, 16
 KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for again and again
-# PostgreSQL has an index that leads to these at once, or they only cut the range.
-_INDEXED: Final = frozenset({"node_id", "sha256", "from", "to"})
+# PostgreSQL has an index that leads to these at once.
+_LEADING: Final = frozenset({"node_id", "sha256"})
+_INDEXED: Final = _LEADING | {"from", "to"}  # which only cut the range
 
 NEWEST_FIRST: Final = ("-accepted_at", "-id")
 
@@ -76,9 +80,9 @@ def find_page(
     found: ReceiptQuerySet, wanted: PageWanted, search: ReceiptFilter, user: object, *, at: datetime
 ) -> Page:
     """The page of what a valid search found."""
-    if not _may_be_rare(search):
+    if not _may_be_rare(search, user):
         return wanted.read(found)
-    few = looked_up(search, user)
+    few = looked_up(search)
     if few is not None:
         return wanted.read(_only(found, few))
     rare: Remembered[bool] = Remembered(_name_of(search, user), keep_seconds=RARE_FOR_SECONDS)
@@ -92,7 +96,7 @@ def find_page(
     if page is None:
         page = in_time(lambda: wanted.read(found), seconds=QUICK_SECONDS)
     if page is None:
-        page = _by_ids(found, wanted, search, user, at=at)
+        page = _by_ids(found, wanted, search, user, at=at, wait_seconds=PATIENT_SECONDS)
     return wanted.read(found) if page is None else page
 
 
@@ -103,10 +107,15 @@ def _name_of(search: ReceiptFilter, user: object) -> str:
     return f"receipts:rare:1:{hashlib.sha256(said.encode()).hexdigest()}"
 
 
-def _may_be_rare(search: ReceiptFilter) -> bool:
-    """Whether PostgreSQL might read very many receipts for each one of the page."""
+def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
+    """Whether PostgreSQL might read very many receipts for each one of the page.
+
+    That depends on how many of all receipts a person may see, too: it walks an index of all, or sorts all of theirs.
+    """
     given = {name for name, value in search.form.cleaned_data.items() if value not in (None, "")}
-    return not given <= _INDEXED
+    if given & _LEADING and given <= _INDEXED:
+        return False
+    return not given <= _INDEXED or not sight_of(user).everything
 
 
 def _by_ids(
@@ -116,7 +125,7 @@ def _by_ids(
     user: object,
     *,
     at: datetime,
-    wait_seconds: float | None = None,
+    wait_seconds: float,
 ) -> Page | None:
     """The page by ids of ClickHouse. None if it cannot tell them now, or too few of them hold any more."""
     given = search.form.cleaned_data
@@ -159,7 +168,7 @@ def _settled(
     complete: Complete,
     wanted: PageWanted,
     times: Times,
-    wait_seconds: float | None,
+    wait_seconds: float,
 ) -> Candidates:
     most = 2 * wanted.limit + 1
     settled = accepted_before(conditions, complete.as_of)

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from jatevo.metrics.models import ReceiptGap
-from jatevo.metrics.search_rows import SearchRow, SignedWith, outcome_of
+from jatevo.metrics.search_rows import SearchRow, SignedWith, outcome_of, single
 from jatevo.wire.names import normal_model
 from receipts.slots import JudgedReceipt, payment_feed
 
@@ -121,7 +121,7 @@ def _of(
         model=normal_model(model_id),
         tokens_input=tokens_input,
         tokens_output=tokens_output,
-        p95_ms=p95_ms,
+        p95_ms=single(p95_ms),
         hedged=int(hedged),
         cache_hit=int(cache_hit),
         outcome=outcome_of(failed=failed, cancelled=cancelled),

@@ -153,7 +153,7 @@ def read_totals(
     if start is None or start >= end:
         return _nothing(complete)
     bars = cut(start, end, zone)
-    sums = search_sums(store, settled, first=bars.edges[0], cell_seconds=bars.cell_seconds)
+    sums = search_sums(store, settled, first=bars.edges[0], cell_seconds=bars.cell_seconds, cells=bars.cells)
     return _added_up(complete, bars, sums, start, end)
 
 
@@ -161,7 +161,8 @@ def read_sums(conditions: SearchConditions, complete: Complete) -> SearchSums:
     """The sums of the same receipts alone. Queries no other store. Raises MetricsUnavailable."""
     store = filled_store(complete)
     settled = accepted_before(conditions, complete.as_of)
-    return sum(search_sums(store, settled, first=EARLIEST, cell_seconds=_ALL_TIME).values(), NOTHING)
+    sums = search_sums(store, settled, first=EARLIEST, cell_seconds=_ALL_TIME, cells=1)
+    return sum(sums.values(), NOTHING)
 
 
 def filled_store(complete: Complete) -> Transport:

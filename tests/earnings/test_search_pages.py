@@ -179,6 +179,45 @@ def test_that_a_search_is_rare_is_remembered_for_its_other_pages(
     assert impatient == ["found"] * 3
 
 
+def test_who_sees_few_of_all_receipts_waits_for_no_walk_over_the_others(
+    chdb_store: Store, impatient: list[str]
+) -> None:
+    scene = SearchScene(17, now=NOW - timedelta(minutes=1), receipts=24, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    org = scene.orgs[0]
+    operator = Browser().hold_session(UserFactory.create(role=Role.OPERATOR, org=org))
+    admin = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
+    own = [
+        each.id
+        for each in sorted(scene.seen_by(org), key=lambda each: (each.accepted_at, each.id), reverse=True)
+    ]
+    assert page_of(operator, {})[0] == own[:3]
+    assert page_of(operator, {"from": f"{NOW - timedelta(days=4):%F}"})[0] == own[:3]
+    assert impatient == ["found"] * 2
+    page_of(operator, {"node_id": scene.nodes[0].pk})
+    page_of(admin, {})
+    page_of(admin, {"from": f"{NOW - timedelta(days=4):%F}"})
+    assert impatient == ["found"] * 2, "an index leads to these"
+
+
+def test_id_that_others_receipts_share_the_start_of_finds_ones_own(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = SearchScene(18, now=NOW - timedelta(minutes=1), receipts=30, span=timedelta(days=3))
+    fill(at=NOW, store=chdb_store)
+    org = scene.orgs[0]
+    operator = Browser().hold_session(UserFactory.create(role=Role.OPERATOR, org=org))
+    own = sorted(
+        (each for each in scene.seen_by(org) if each.request_id.startswith("a")),
+        key=lambda each: (each.accepted_at, each.id),
+        reverse=True,
+    )
+    for most, asked in ((1000, []), (len(own), ["found"])):
+        monkeypatch.setattr(conditions, "MOST_LOOKED_UP", most)
+        assert page_of(operator, {"request_id": "a"})[0] == [each.id for each in own[:3]]
+        assert impatient == asked
+
+
 def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn(
     chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +235,7 @@ def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn
     browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
     expected = [each.id for each in scene.known if each.region == "eu"]
     assert set(page_of(browser, {"region": "eu"})[0]) <= set(expected)
-    assert waited == [finding.QUICK_SECONDS, None]
+    assert waited == [finding.QUICK_SECONDS, finding.PATIENT_SECONDS]
     assert impatient == ["given up", "found"]
 
 

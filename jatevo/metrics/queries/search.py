@@ -23,6 +23,8 @@ from jatevo.metrics.transport import MetricsUnavailable, Param, Transport
 NOT_FILLED = "the search of receipts is not filled yet"
 _ORIGIN = "SELECT argMax(origin, noted_at) FROM receipt_search_origin"
 _NAMED = ("outcome", "signed_with", "payment")
+PAYMENT_NUMBERS = ("pending", "payable", "held", "excluded")  # as in the Enum of the schema
+_STATES = len(PAYMENT_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def _read(name: str) -> str:
         return "toUInt32(accepted_at)"
     if name in IN_HALVES:
         return f"bitOr(bitShiftLeft(toUInt64({name}_high), {HALF_BITS}), toUInt64({name}_low))"
+    if name == "p95_ms":
+        return "toFloat64(p95_ms)"  # with all of its digits
     return f"toString({name})" if name in _NAMED else name
 
 
@@ -193,24 +197,29 @@ def search_positions(
 
 
 def search_sums(
-    store: Transport, conditions: SearchConditions, *, first: datetime, cell_seconds: int
+    store: Transport, conditions: SearchConditions, *, first: datetime, cell_seconds: int, cells: int
 ) -> dict[tuple[int, str], SearchSums]:
     """The sums by cell of time and payment state.
 
-    Cell 0 begins at `first`, and each lasts `cell_seconds`. None of the receipts may be older. Cells without receipts
-    are left out.
+    Cell 0 begins at `first`, and each of the `cells` lasts `cell_seconds`. No receipt may lie beyond them. Cells without
+    receipts are left out.
     """
+    # ClickHouse adds up by a number of 16 bits without hashing it
+    group = "toUInt16" if cells * _STATES <= 2**16 else "toUInt32"
     rows = store.execute(
         joined(
-            "SELECT intDiv(toUInt32(accepted_at) - {first_second}, {cell_seconds}) AS cell, payment,",
+            f"SELECT {group}(intDiv(toUInt32(accepted_at) - {{first_second}}, {{cell_seconds}}) * {_STATES}",
+            "+ toUInt8(payment)) AS cell_and_payment,",
             _SUMS,
             *("FROM", conditions.table),
             conditions.sql,
-            "GROUP BY cell, payment",
+            "GROUP BY cell_and_payment",
         ),
         {**conditions.bound, "first_second": int(first.timestamp()), "cell_seconds": cell_seconds},
     )
-    return {(cell, str(payment)): _sums(*figures) for cell, payment, *figures in rows}
+    return {
+        (number // _STATES, PAYMENT_NUMBERS[number % _STATES]): _sums(*figures) for number, *figures in rows
+    }
 
 
 def _sums(
