@@ -31,7 +31,8 @@ class Person:
         answer = self._client.post("/v1/auth/login", json=self._credentials)
         assert answer.status_code == 200, answer.text
         self._client.cookies.clear()
-        self._client.headers["Authorization"] = f"Bearer {answer.json()['access']}"
+        self.token = str(answer.json()["access"])
+        self._client.headers["Authorization"] = f"Bearer {self.token}"
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         answer = self._client.request(method, path, **options)

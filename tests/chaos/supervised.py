@@ -32,6 +32,14 @@ from tests.stopping import processes_of
 
 WEB_PROCESSES: Final = 2
 SECONDS_BEFORE_RESTART: Final = 0.1  # systemd's RestartSec
+_RATE: Final = """
+import django
+django.setup()
+from datetime import UTC, datetime
+from earnings.models import Rate
+since = datetime(2026, 1, 1, tzinfo=UTC)
+Rate.objects.create(model="", input_usd="0.1", output_usd="0.3", holds_from=since, created_by="chaos")
+"""
 
 
 @dataclass
@@ -51,14 +59,19 @@ class Unit:
 
 
 class SupervisedConsole:
-    """Web (two processes), one lane for each of `lane_ports`, worker, PostgreSQL, Valkey and ClickHouse.
+    """So many `webs` (of two processes each) and `lanes`, a worker, PostgreSQL, Valkey and ClickHouse.
 
     `prefix` are words that are put before the commands of the console's own processes and of PostgreSQL, `settings`
     is environment for the console. Raises RuntimeError without Debian's clickhouse-server.
     """
 
     def __init__(
-        self, *, lanes: int = 1, settings: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()
+        self,
+        *,
+        webs: int = 1,
+        lanes: int = 1,
+        settings: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         binary = clickhouse_server.find_binary()
         if binary is None:
@@ -67,11 +80,14 @@ class SupervisedConsole:
             )
         # A short path: PostgreSQL's socket lies below it.
         self.home = make_home(Path(tempfile.mkdtemp(prefix="jatevo-chaos-")))
-        web, *lane_ports = _free_ports(1 + lanes)
-        self.url = f"http://127.0.0.1:{web}"
-        self.lanes = tuple(f"http://127.0.0.1:{port}" for port in lane_ports)
+        names = ["web", *(f"web {number}" for number in range(1, webs))]
+        names += [f"lane {number}" for number in range(lanes)]
+        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        addresses = {name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()}
+        self.webs = tuple(address for name, address in addresses.items() if name.startswith("web"))
+        self.lanes = tuple(address for name, address in addresses.items() if name.startswith("lane"))
+        self.url = self.webs[0]
         self.units: dict[str, Unit] = {}
-        self._ports = {"web": web, **{f"lane {number}": port for number, port in enumerate(lane_ports)}}
         self._binary = binary
         self._settings = dict(settings or {})
         self._prefix = prefix
@@ -100,7 +116,7 @@ class SupervisedConsole:
     def wait_until_ready(self, *, within_seconds: float = UP_TIMEOUT_SECONDS) -> None:
         """Waits until web and lanes have all of their stores, and the worker runs."""
         deadline = time.monotonic() + within_seconds
-        while not all(is_ready(url) for url in (self.url, *self.lanes)):
+        while not all(is_ready(url) for url in (*self.webs, *self.lanes)):
             assert time.monotonic() < deadline, f"the console is not ready:\n{self.output()}"
             time.sleep(0.1)
         assert self.units["worker"].process.poll() is None, self.output()
@@ -144,8 +160,16 @@ class SupervisedConsole:
                 "UPDATE nodes_node SET status = 'active', status_since = now(), probing_since = NULL"
             )
 
+    def set_a_rate(self) -> None:
+        """For all models. Without one, receipts wait for it, and have no items."""
+        self.script(_RATE)
+
     def clickhouse(self) -> clickhouse_driver.Client:
         return clickhouse_driver.Client.from_url(self._clickhouse.url())
+
+    def address_of(self, unit: str) -> str | None:
+        """Where it serves, if it does."""
+        return f"http://127.0.0.1:{self._ports[unit]}" if unit in self._ports else None
 
     def restarts(self) -> dict[str, int]:
         return {unit.name: unit.restarts for unit in self.units.values()}
@@ -211,7 +235,7 @@ class SupervisedConsole:
     def _granian(self, name: str) -> list[str]:
         words = [str(Path(sys.executable).with_name("granian")), "--host", "127.0.0.1"]
         words += ["--port", str(self._ports[name])]
-        if name == "web":
+        if name.startswith("web"):
             return [*words, "--interface", "wsgi", "--workers", str(WEB_PROCESSES), "jatevo.wsgi:application"]
         return [*words, "--interface", "asgi", "--workers", "1", "jatevo.lane:application"]
 

@@ -1,8 +1,9 @@
-"""Lanes that are restarted one after the other, under load: no request fails, and nothing acknowledged is missing.
+"""Lanes, web servers and the worker are restarted one after the other, under load: no request fails, and nothing
+acknowledged is missing.
 
-Clients do what a load balancer does: a request to which no answer came goes to the other lane, byte for byte and with
-the same webhook-id. If the lane that was asked first had recorded it, that would be refused as a replay. Every second
-time, PostgreSQL stands still while the lane is told to stop, so that requests are under way.
+Clients do what a load balancer does: a request to which no answer came goes to the other server, byte for byte and with
+the same webhook-id. If the one that was asked first had recorded it, that would be refused as a replay. Every second
+time, PostgreSQL stands still while the server is told to stop, so that requests are under way.
 JATEVO_CHAOS_RESTARTS is their number.
 """
 
@@ -11,10 +12,12 @@ import os
 import signal
 import threading
 import time
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from hashlib import sha256
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,50 +27,80 @@ from tests.chaos.person import Person
 from tests.chaos.supervised import SupervisedConsole, is_ready
 from tests.stopping import stopped
 
-RESTARTS = int(os.environ.get("JATEVO_CHAOS_RESTARTS", "10"))
+RESTARTS = int(os.environ.get("JATEVO_CHAOS_RESTARTS", "15"))
+IN_TURN = ("lane 0", "web", "worker", "lane 1", "web 1")
 NODES = 12
+READERS = 4
 STANDSTILL_SECONDS = 0.8  # less than any time-out
 STOP_SECONDS = 30.0
+ITEMISED_WITHIN_SECONDS = 60.0
 # Clients send as fast as they are answered.
-SETTINGS = {"JATEVO_LIMIT_NODE": "100000/second", "JATEVO_LIMIT_RECEIPTS": "100000/second"}
+SETTINGS = {
+    f"JATEVO_LIMIT_{name}": "100000/second" for name in ("NODE", "RECEIPTS", "READS", "PAGES", "ADDRESS")
+}
 
 
 class Client(threading.Thread):
-    """Sends a node's receipts to the first of its lanes, and to the next one if no answer comes."""
+    """Sends requests to the first of its servers, and to the next one if no answer comes."""
 
-    def __init__(self, node: InsistentNode, lanes: tuple[str, ...]) -> None:
+    def __init__(self, servers: Sequence[str]) -> None:
         super().__init__(daemon=True)
-        self.acknowledged: list[str] = []  # SHA-256 of each receipt
         self.answers: Counter[int] = Counter()
         self.failures: list[str] = []
-        self.turned_away = 0  # asked the other lane instead
+        self.turned_away = 0  # asked the other server instead
         self.ending = threading.Event()
-        self._node = node
-        self._lanes = [_Connection(urlsplit(lane).netloc) for lane in lanes]
+        self._servers = [_Connection(urlsplit(server).netloc) for server in servers]
 
     def run(self) -> None:
         while not self.ending.is_set():
-            body = self._node.receipt()
-            headers = self._node.headers(body)
-            answer = self._answer(body, headers)
-            if answer is None:
-                self.failures.append("no lane answers")
-                continue
-            status, text = answer
-            self.answers[status] += 1
-            if status == 201:
-                self.acknowledged.append(sha256(body).hexdigest())
-            else:
-                self.failures.append(f"{status} {text[:200]!r}")
+            self.ask()
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes] | None:
-        for _ in self._lanes:
-            answer = self._lanes[0].post("/v1/receipts", body, headers)
-            if answer is not None:
-                return answer
+    @abstractmethod
+    def ask(self) -> None:
+        """One request."""
+
+    def answer(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], *, right: int
+    ) -> bool:
+        """Whether the answer has the right status. Notes what came."""
+        for _ in self._servers:
+            found = self._servers[0].send(method, path, body, headers)
+            if found is not None:
+                status, text = found
+                self.answers[status] += 1
+                if status != right:
+                    self.failures.append(f"{method} {path}: {status} {text[:200]!r}")
+                return status == right
             self.turned_away += 1
-            self._lanes.append(self._lanes.pop(0))
-        return None
+            self._servers.append(self._servers.pop(0))
+        self.failures.append(f"{method} {path}: no server answers")
+        return False
+
+
+class Poster(Client):
+    """Posts a node's receipts."""
+
+    def __init__(self, node: InsistentNode, servers: Sequence[str]) -> None:
+        super().__init__(servers)
+        self.acknowledged: list[str] = []  # SHA-256 of each receipt
+        self._node = node
+
+    def ask(self) -> None:
+        body = self._node.receipt()
+        if self.answer("POST", "/v1/receipts", body, self._node.headers(body), right=201):
+            self.acknowledged.append(sha256(body).hexdigest())
+
+
+class Reader(Client):
+    """Reads the API as a signed-in person."""
+
+    def __init__(self, token: str, servers: Sequence[str]) -> None:
+        super().__init__(servers)
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._paths = cycle(["/v1/summary", "/v1/receipts?limit=5", "/v1/nodes?limit=5", "/status/"])
+
+    def ask(self) -> None:
+        self.answer("GET", next(self._paths), None, self._headers, right=200)
 
 
 class _Connection:
@@ -76,9 +109,11 @@ class _Connection:
     def __init__(self, netloc: str) -> None:
         self._http = http.client.HTTPConnection(netloc, timeout=30)
 
-    def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes] | None:
+    def send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes] | None:
         try:
-            self._http.request("POST", path, body, headers)
+            self._http.request(method, path, body, headers)
             answer = self._http.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
@@ -88,50 +123,71 @@ class _Connection:
 
 @pytest.fixture
 def console() -> Iterator[SupervisedConsole]:
-    made = SupervisedConsole(lanes=2, settings=SETTINGS)
+    made = SupervisedConsole(webs=2, lanes=2, settings=SETTINGS)
     try:
         made.start()
+        made.set_a_rate()
         yield made
     finally:
         made.remove()
 
 
 @pytest.fixture
-def clients(console: SupervisedConsole) -> Iterator[list[Client]]:
+def posters(console: SupervisedConsole) -> Iterator[list[Poster]]:
+    """Two of three post to the lanes, the others to the web servers."""
     with closing(Person(console, "operator")) as operator, closing(Person(console, "admin")) as admin:
         org = operator.request("GET", "/v1/users/me")["org"]["id"]
         enrolment = admin.request("POST", "/v1/enrollments", json={"uses": NODES, "org": org})
     nodes = [InsistentNode(console.url, f"rolling-{number}", enrolment["token"]) for number in range(NODES)]
+    console.put_in_service()
     yield [
-        Client(node, console.lanes if number % 2 else console.lanes[::-1])
+        Poster(node, _turned(console.lanes if number % 3 else console.webs, number))
         for number, node in enumerate(nodes)
     ]
     for node in nodes:
         node.abandon()
 
 
+@pytest.fixture
+def readers(console: SupervisedConsole) -> list[Reader]:
+    with closing(Person(console, "admin")) as admin:
+        token = admin.token
+    return [Reader(token, _turned(console.webs, number)) for number in range(READERS)]
+
+
+def _turned(servers: Sequence[str], number: int) -> Sequence[str]:
+    """The same servers, every second time in reverse."""
+    return servers[::-1] if number // 3 % 2 else servers
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(60 * RESTARTS + 400)
-def test_lanes_are_restarted_one_by_one_without_a_failed_request(
-    console: SupervisedConsole, clients: list[Client], capsys: pytest.CaptureFixture[str]
+def test_all_are_restarted_one_by_one_without_a_failed_request(
+    console: SupervisedConsole,
+    posters: list[Poster],
+    readers: list[Reader],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    clients: list[Client] = [*posters, *readers]
     for client in clients:
         client.start()
     exits, seconds = [], []
     for number in range(RESTARTS):
         time.sleep(1.0)
-        lane = console.units[f"lane {number % 2}"]
-        process = lane.process
+        name = IN_TURN[number % len(IN_TURN)]
+        unit = console.units[name]
+        process = unit.process
         postgresql = stopped(console.units["postgresql"].process.pid)
         with postgresql if number % 4 in (1, 2) else nullcontext():
             time.sleep(0.2)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             time.sleep(STANDSTILL_SECONDS)
-        exits.append(process.wait(timeout=STOP_SECONDS))
+        exits.append((name, process.wait(timeout=STOP_SECONDS)))
         seconds.append(time.monotonic() - began)
+        address = console.address_of(name)
         deadline = time.monotonic() + 60
-        while lane.process is process or not is_ready(console.lanes[number % 2]):
+        while unit.process is process or (address is not None and not is_ready(address)):
             assert time.monotonic() < deadline, console.output()
             time.sleep(0.1)
     for client in clients:
@@ -139,21 +195,38 @@ def test_lanes_are_restarted_one_by_one_without_a_failed_request(
     for client in clients:
         client.join(60)
 
+    itemised_after = _itemised_after(console)
     with console.database() as connection:
         rows = connection.execute("SELECT raw FROM receipts_receipt").fetchall()
     found = Counter(sha256(raw).hexdigest() for (raw,) in rows)
-    acknowledged = {digest for client in clients for digest in client.acknowledged}
+    acknowledged = {digest for poster in posters for digest in poster.acknowledged}
     answers = sum((client.answers for client in clients), Counter[int]())
     failures = [failure for client in clients for failure in client.failures]
     with capsys.disabled():
         print(
             f"\n{RESTARTS} restarts, {answers.total()} requests {dict(answers)}, failed {len(failures)}, "
-            f"sent to the other lane {sum(client.turned_away for client in clients)}, "
+            f"sent to the other server {sum(client.turned_away for client in clients)}, "
             f"acknowledged {len(acknowledged)}, stored {found.total()}, missing {len(acknowledged - set(found))}, "
-            f"a lane ended after {max(seconds):.1f} s at most"
+            f"itemised after {itemised_after:.1f} s, one ended after {max(seconds):.1f} s at most"
         )
     assert failures == []
     assert acknowledged - set(found) == set()
     assert found.total() == len(found) == len(acknowledged)
-    assert exits == [0] * RESTARTS
-    assert sum(client.turned_away for client in clients) > 0, "no restart was felt"
+    assert [code for _, code in exits] == [0] * RESTARTS, exits
+    assert sum(client.turned_away for client in posters) > 0, "no restart was felt"
+    assert sum(client.turned_away for client in readers) > 0, "no restart was felt"
+
+
+def _itemised_after(console: SupervisedConsole) -> float:
+    """The seconds until the worker has judged every receipt, once each."""
+    began = time.monotonic()
+    while True:
+        with console.database() as connection:
+            row = connection.execute(
+                "SELECT (SELECT count(*) FROM receipts_receipt), (SELECT count(*) FROM earnings_item)"
+            ).fetchone()
+        assert row is not None
+        if row[0] == row[1]:
+            return time.monotonic() - began
+        assert time.monotonic() - began < ITEMISED_WITHIN_SECONDS, row
+        time.sleep(0.5)

@@ -31,14 +31,6 @@ SECONDS_BETWEEN_FAULTS = (0.3, 3.0)
 ACCEPTABLE_TO_A_HEARTBEAT = {200, 429, 503}
 EQUAL_WITHIN_SECONDS = 60.0
 ACCRUED_WITHIN_SECONDS = 300.0
-# Without a rate, receipts wait for one, and have no items.
-RATE = """
-import django
-django.setup()
-from datetime import UTC, datetime
-from earnings.models import Rate
-Rate.objects.create(model="", input_usd="0.1", output_usd="0.3", holds_from=datetime(2026, 1, 1, tzinfo=UTC), created_by="chaos")
-"""
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def console() -> Iterator[SupervisedConsole]:
     made = SupervisedConsole()
     try:
         made.start()
-        made.script(RATE)
+        made.set_a_rate()
         yield made
     finally:
         made.remove()
