@@ -36,6 +36,15 @@ def patiently(compute: Callable[[], T], wait_seconds: float | None = None) -> T:
     return _helpers().ask(compute, WAIT_SECONDS if wait_seconds is None else wait_seconds)
 
 
+def asking(compute: Callable[[], T], *, patience_seconds: float) -> "Asked[T]":
+    """Begins what `patiently` does, for a page that has something else to try meanwhile.
+
+    It counts as overdue after `patience_seconds`, so that no other page hurries before. Raises MetricsUnavailable if
+    overdue computations occupy all threads.
+    """
+    return _helpers().begin(compute, patience_seconds)
+
+
 def answers() -> bool:
     """Whether ClickHouse answers a page in time."""
     try:
@@ -76,6 +85,21 @@ class _Question(Generic[T]):
             log.error("a computation failed after its page had gone on", exc_info=error)
 
 
+class Asked(Generic[T]):
+    """A computation that has begun. Its result may be asked for more than once."""
+
+    def __init__(self, question: _Question[T], patience_seconds: float) -> None:
+        self._question = question
+        self._patience_seconds = patience_seconds
+
+    def within(self, seconds: float) -> T:
+        """Returns or raises what the computation does. Raises MetricsUnavailable if that is not there in time."""
+        seconds = min(seconds, self._patience_seconds)
+        if not self._question.done.wait(seconds):
+            raise MetricsUnavailable(f"ClickHouse did not answer within {seconds:g} s")
+        return self._question.outcome()
+
+
 class Helpers:
     """A few threads for computations.
 
@@ -92,22 +116,24 @@ class Helpers:
 
     def ask(self, compute: Callable[[], T], wait_seconds: float) -> T:
         """See `patiently`. Raises MetricsUnavailable at once if overdue computations occupy all threads."""
+        return self.begin(compute, wait_seconds).within(wait_seconds)
+
+    def begin(self, compute: Callable[[], T], patience_seconds: float) -> "Asked[T]":
+        """See `asking`."""
         with self._lock:
             now = time.monotonic()
             overdue = sum(question.due_at < now for question in self._open)
             if overdue >= self._max_threads:
                 raise MetricsUnavailable("ClickHouse is slow, and all threads are already waiting for it")
             if overdue:
-                wait_seconds = min(wait_seconds, HURRIED_WAIT_SECONDS)
-            question = _Question(compute, due_at=now + wait_seconds)
+                patience_seconds = min(patience_seconds, HURRIED_WAIT_SECONDS)
+            question = _Question(compute, due_at=now + patience_seconds)
             self._open.add(question)
             if len(self._open) > self._threads < self._max_threads:
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"metrics-{self._threads}", daemon=True).start()
         self._waiting.put(question)
-        if not question.done.wait(wait_seconds):
-            raise MetricsUnavailable(f"ClickHouse did not answer within {wait_seconds:g} s")
-        return question.outcome()
+        return Asked(question, patience_seconds)
 
     def _work(self) -> None:
         while True:

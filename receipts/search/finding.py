@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from django.db.models import Q
 
-from jatevo.metrics.patience import patiently
+from jatevo.metrics.patience import asking
 from jatevo.metrics.queries import SearchConditions, search_positions
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsError
@@ -24,7 +24,7 @@ from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
 from receipts.filters import ReceiptFilter
 from receipts.models import Receipt, ReceiptQuerySet, sight_of
-from receipts.search.as_of import Complete, completeness
+from receipts.search.as_of import completeness
 from receipts.search.conditions import MatchesNothing, accepted_before, conditions_of, looked_up
 from receipts.search.in_time import in_time
 from receipts.search.totals import digest_of
@@ -48,7 +48,6 @@ NEWEST_FIRST: Final = ("-accepted_at", "-id")
 log = structlog.get_logger(__name__)
 Position = tuple[datetime, int]
 Page = KeysetPage[Receipt]
-Times = tuple[datetime | None, datetime | None]  # what a search is narrowed to: from, and before
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,12 @@ def find_page(
         if page is not None:
             return page
         rare.set(True)
-    page = _by_ids(found, wanted, search, user, at=at, wait_seconds=QUICK_SECONDS)
+    candidates = _asked_for(wanted, search, user, at=at)
+    page = _by_ids(found, wanted, candidates, seconds=QUICK_SECONDS)
     if page is None:
         page = in_time(lambda: wanted.read(found), seconds=QUICK_SECONDS)
     if page is None:
-        page = _by_ids(found, wanted, search, user, at=at, wait_seconds=PATIENT_SECONDS)
+        page = _by_ids(found, wanted, candidates, seconds=PATIENT_SECONDS)
     return wanted.read(found) if page is None else page
 
 
@@ -119,26 +119,13 @@ def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
 
 
 def _by_ids(
-    found: ReceiptQuerySet,
-    wanted: PageWanted,
-    search: ReceiptFilter,
-    user: object,
-    *,
-    at: datetime,
-    wait_seconds: float,
+    found: ReceiptQuerySet, wanted: PageWanted, candidates: "Waiting | None", *, seconds: float
 ) -> Page | None:
-    """The page by ids of ClickHouse. None if it cannot tell them now, or too few of them hold any more."""
-    given = search.form.cleaned_data
-    since = given["from"].start if given["from"] else None
-    until = given["to"].end if given["to"] else None
-    complete = completeness(at=at, since=since, until=until, of_verdicts=False)
-    if complete.gap is not None or not complete.origin:
+    """The page by ids of ClickHouse. None if it cannot tell them in time, or too few of them hold any more."""
+    if candidates is None:
         return None
     try:
-        conditions = conditions_of(search, user)
-        settled = _settled(conditions, complete, wanted, (since, until), wait_seconds)
-    except MatchesNothing:
-        settled = Candidates(complete.as_of, [], more=False)
+        settled = candidates(seconds)
     except MetricsError as error:
         log.info("the metrics store does not find a page", error=str(error))
         return None
@@ -163,37 +150,45 @@ class Candidates:
     more: bool  # there may be further ones
 
 
-def _settled(
-    conditions: SearchConditions,
-    complete: Complete,
-    wanted: PageWanted,
-    times: Times,
-    wait_seconds: float,
-) -> Candidates:
+Waiting = Callable[[float], Candidates]  # waits so many seconds, or raises MetricsError
+
+
+def _asked_for(wanted: PageWanted, search: ReceiptFilter, user: object, *, at: datetime) -> Waiting | None:
+    """Asks ClickHouse for the candidates of the page. None if it cannot know them now."""
+    given = search.form.cleaned_data
+    since = given["from"].start if given["from"] else None
+    until = given["to"].end if given["to"] else None
+    complete = completeness(at=at, since=since, until=until, of_verdicts=False)
+    if complete.gap is not None or not complete.origin:
+        return None
+    try:
+        conditions = conditions_of(search, user)
+    except MatchesNothing:
+        return lambda _: Candidates(complete.as_of, [], more=False)
     most = 2 * wanted.limit + 1
     settled = accepted_before(conditions, complete.as_of)
-    since, until = times
     if wanted.position is not None:
         start = wanted.position[0]
     else:
         start = complete.as_of if until is None else min(until, complete.as_of)
     end = complete.as_of if wanted.backwards else since
-
-    def ask() -> Candidates:
-        found = _nearest(settled, complete.origin, wanted, most, start=start, end=end)
-        return Candidates(complete.as_of, *found)
-
-    if wanted.position is not None:
-        return patiently(ask, wait_seconds)
     key = f"receipts:first:2:{most}:{digest_of(conditions, complete.origin)}"
     first: Remembered[Candidates] = Remembered(key, keep_seconds=KEPT_SECONDS)
 
-    def ask_once() -> Candidates:
-        candidates = ask()
-        first.set(candidates)  # also when it comes late
+    def ask() -> Candidates:
+        found = _nearest(settled, complete.origin, wanted, most, start=start, end=end)
+        candidates = Candidates(complete.as_of, *found)
+        if wanted.position is None:
+            first.set(candidates)  # also when it comes late
         return candidates
 
-    return first.get() or patiently(ask_once, wait_seconds)
+    if wanted.position is None and (known := first.get()) is not None:
+        return lambda _: known
+    try:
+        return asking(ask, patience_seconds=PATIENT_SECONDS).within
+    except MetricsError as error:
+        log.info("the metrics store does not find a page", error=str(error))
+        return None
 
 
 def _nearest(

@@ -1,7 +1,8 @@
 """Pages that ClickHouse finds have the rows and the order of those that PostgreSQL finds, forwards and backwards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 import time_machine
@@ -19,11 +20,12 @@ from tests.earnings.rows import judge
 from tests.earnings.search_scene import SearchScene, matching
 from tests.factories import ReceiptFactory, UserFactory
 from tests.metrics.conftest import chdb_store
-from tests.metrics.unhurried import unhurried
+from tests.metrics.unhurried import Done, unhurried
 
 __all__ = ["chdb_store", "unhurried"]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unhurried")]
 
+T = TypeVar("T")
 NOW = datetime(2026, 11, 10, 12, 0, 0, 300_000, tzinfo=UTC)
 
 
@@ -223,15 +225,16 @@ def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn
 ) -> None:
     scene = SearchScene(16, now=NOW - timedelta(minutes=1), receipts=12, span=timedelta(days=3))
     fill(at=NOW, store=chdb_store)
-    waited: list[float | None] = []
+    waited: list[float] = []
 
-    def late(compute: Callable[[], object], wait_seconds: float | None = None) -> object:
-        waited.append(wait_seconds)
-        if wait_seconds == finding.QUICK_SECONDS:
-            raise MetricsUnavailable("late")
-        return compute()
+    class Late(Done[T]):
+        def within(self, seconds: float) -> T:
+            waited.append(seconds)
+            if seconds == finding.QUICK_SECONDS:
+                raise MetricsUnavailable("late")
+            return super().within(seconds)
 
-    monkeypatch.setattr(finding, "patiently", late)
+    monkeypatch.setattr(finding, "asking", Late)
     browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
     expected = [each.id for each in scene.known if each.region == "eu"]
     assert set(page_of(browser, {"region": "eu"})[0]) <= set(expected)

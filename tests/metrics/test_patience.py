@@ -81,6 +81,20 @@ def test_while_one_is_overdue_the_others_hurry() -> None:
     assert helpers.ask(third, 30) == "late"  # no computation is overdue any more
 
 
+def test_page_may_look_for_an_answer_again_and_hurries_nobody_meanwhile() -> None:
+    helpers, slow = Helpers(), Slow()
+    asked = helpers.begin(slow, 30)
+    with pytest.raises(MetricsUnavailable, match=r"within 0\.01 s"):
+        asked.within(0.01)
+    other = Slow()
+    threading.Timer(HURRIED_WAIT_SECONDS * 2, other.may_end.set).start()
+    assert helpers.ask(other, 30) == "late"
+    slow.may_end.set()
+    assert asked.within(30) == "late"
+    assert asked.within(0) == "late"
+    assert slow.stored == ["kept"], "it was computed once"
+
+
 def test_when_all_helpers_are_overdue_no_one_waits_and_no_thread_is_added() -> None:
     helpers, stuck = Helpers(), [Slow() for _ in range(MAX_THREADS)]
     before = threading.active_count()
