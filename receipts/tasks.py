@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
+from jatevo.metrics.store import get_store, patient_store
 from jatevo.metrics.transport import CircuitOpen, MetricsUnavailable
 from jatevo.web.mail import MAIL_RETRIES
 from receipts.exports.mail import mail_ready
 from receipts.exports.writing import MAIL_TASK, write_exports
 from receipts.partitions import ensure_partitions
 from receipts.search.filling import fill
+from receipts.search.tidying import tidy
 from receipts.search.verdicts import deliver_verdicts
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,20 @@ def go_on_with_filling(timestamp: int) -> None:
     """Fills what the search may lack, for about five seconds. The next job goes on."""
     with _while_clickhouse_answers("the filling of the search"):
         fill(at=timezone.now())
+
+
+@app.periodic(cron="23 * * * *", periodic_id="tidy-receipt-search")
+@app.task(name="receipts.tidy_search", queueing_lock="tidy-receipt-search", pass_context=False)
+def tidy_search(timestamp: int) -> None:
+    """Merges a month of the search that several parts have, hourly."""
+    store = patient_store()
+    try:
+        with _while_clickhouse_answers("the merging of the search"):
+            if merged := tidy(store=store, at=timezone.now()):
+                logger.info("%s: the parts of %s are merged", merged.table, merged.number)
+    finally:
+        if store is not get_store():
+            store.close()
 
 
 @contextmanager

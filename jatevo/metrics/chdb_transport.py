@@ -32,8 +32,8 @@ from jatevo.metrics.transport import (
 )
 
 DATABASE = "jatevo"
-# Rewrites a column, however many rows there are.
-_REWRITE = re.compile(r"ALTER TABLE \w+\s+MODIFY COLUMN")
+# Rewrites a column or a partition, however many rows there are.
+_REWRITE = re.compile(r"ALTER TABLE \w+\s+MODIFY COLUMN|OPTIMIZE TABLE")
 CHANGE_SECONDS = 3600
 _CODE = re.compile(r"Code: (\d+)")
 

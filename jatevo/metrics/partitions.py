@@ -34,6 +34,22 @@ def partitions_of(store: Transport, table: str) -> list[Partition]:
     return sorted(Partition(table, int(number), int(count)) for number, count in rows)
 
 
+def unmerged(store: Transport, table: str, *, quiet_since: datetime) -> list[Partition]:
+    """The partitions that have several parts, and whose newest was written before `quiet_since`."""
+    rows = store.execute(
+        "SELECT partition, sum(rows) FROM system.parts"
+        " WHERE active AND database = currentDatabase() AND table = {table} GROUP BY partition"
+        " HAVING count() > 1 AND toUInt32(max(modification_time)) < {quiet_since}",
+        {"table": table, "quiet_since": int(quiet_since.timestamp())},
+    )
+    return sorted(Partition(table, int(number), int(count)) for number, count in rows)
+
+
+def merge(store: Transport, partition: Partition) -> None:
+    """Makes one part of a partition, without repeats. It reads and writes all of it."""
+    store.execute(f"OPTIMIZE TABLE {identifier(partition.table)} PARTITION {partition.number} FINAL")
+
+
 def drop(store: Transport, partition: Partition) -> None:
     """Drops a partition for good. A partition that no longer exists is not an error."""
     store.execute(f"ALTER TABLE {identifier(partition.table)} DROP PARTITION {partition.number}")

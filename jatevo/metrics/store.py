@@ -99,7 +99,7 @@ def patient_store() -> Store:
     """A store for work that nobody waits for, such as a backfill. One statement may take PATIENT_SECONDS.
 
     Close it after use. With chDB it is the same as get_store(), because a process has only one session. A
-    statement other than MODIFY COLUMN then needs its own `SETTINGS max_execution_time = …`.
+    statement other than MODIFY COLUMN and OPTIMIZE then needs its own `SETTINGS max_execution_time = …`.
     """
     if not settings.CLICKHOUSE_URL:
         return get_store()

@@ -37,7 +37,7 @@ from tests.web.wire import RawConnection, request
 
 UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "100000/second"}
 # more than sockets buffer, so that a server that does not read it all cuts its sender off
-LARGE = b" " * (9 * 1024 * 1024)
+LARGE = b" " * (6 * 1024 * 1024)
 # what the lane does not take
 _ELSEWHERE = ("assignments", "challenge", "registration", "unsigned", "form", "crash")
 
