@@ -1,0 +1,103 @@
+"""Records spans with OpenTelemetry's SDK and sends them to OTEL_EXPORTER_OTLP_ENDPOINT over HTTP.
+
+Only imported where an endpoint is set, because the SDK takes 0.3 s to import. A thread sends spans in batches. If the
+receiver does not answer, they wait in a queue of limited length, and those that find it full are lost.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from django.conf import settings
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from jatevo.telemetry import tracing
+from jatevo.telemetry.tracing import Attributes, Caller, Kind, Span
+
+FLUSH_SECONDS: Final = 2.0
+
+_KINDS: Final = {
+    Kind.SERVER: SpanKind.SERVER,
+    Kind.CLIENT: SpanKind.CLIENT,
+    Kind.CONSUMER: SpanKind.CONSUMER,
+    Kind.INTERNAL: SpanKind.INTERNAL,
+}
+
+
+class OtlpSender:
+    """A tracing.Sender."""
+
+    def __init__(self, endpoint: str, *, service: str, ratio: float, most_per_second: int) -> None:
+        self.ratio = ratio
+        self.most_per_second = most_per_second
+        # What is started is recorded: tracing.py has decided.
+        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create({SERVICE_NAME: service}))
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("jatevo")
+
+    def start(
+        self,
+        name: str,
+        kind: Kind,
+        parent: Span | Caller | None,
+        attributes: Attributes,
+        links: Sequence[Span | Caller] = (),
+        began_ns: int | None = None,
+    ) -> Span:
+        context = Context()
+        if parent is not None:
+            context = set_span_in_context(NonRecordingSpan(_context(parent)), context)
+        return Span(
+            self._tracer.start_span(
+                name,
+                context,
+                _KINDS[kind],
+                attributes,
+                [Link(_context(each)) for each in links],
+                began_ns,
+            )
+        )
+
+    def flush(self) -> None:
+        self._provider.force_flush(int(FLUSH_SECONDS * 1000))
+
+    def close(self) -> None:
+        self._provider.shutdown()
+
+
+def start() -> OtlpSender:
+    """Begins to record and send traces, as the settings say."""
+    sender = OtlpSender(
+        settings.OTLP_ENDPOINT,
+        service=settings.SERVICE_NAME,
+        ratio=settings.TRACES_RATIO,
+        most_per_second=settings.TRACES_PER_SECOND,
+    )
+    tracing.send_to(sender)
+    return sender
+
+
+def _context(each: Span | Caller) -> SpanContext:
+    if isinstance(each, Span):
+        return each.context
+    return SpanContext(
+        each.trace_id,
+        each.span_id,
+        is_remote=True,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED),
+        trace_state=TraceState.from_header([each.tracestate]) if each.tracestate else None,
+    )
