@@ -377,6 +377,9 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
+        # without Django's own handlers, which write lines that are neither JSON nor redacted
+        "django": {"handlers": [], "level": "INFO"},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         "procrastinate": {"level": "WARNING"},
         # it warns about every lost or failed connection, which the breaker logs once
         "psycopg.pool": {"level": "ERROR"},
