@@ -114,6 +114,10 @@ class Lane:
                 status, body, extra = answer.status, dump(answer.body()), answer.headers
             else:
                 status, body, extra = answer.status, dump(answer.body), {}
+        route = scope["path"] if scope["path"] in self._routes else metrics.OTHER
+        metrics.answered(route, status, time.perf_counter() - began)
+        if span is not None:
+            end_request(span, method=scope["method"], route=route, code=status, request_id=request_id)
         await sent.linger()
         extra = {"Content-Type": "application/json", **extra, "x-request-id": request_id}
         extra["Content-Length"] = str(len(body))
@@ -125,10 +129,6 @@ class Lane:
             }
         )
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-        route = scope["path"] if scope["path"] in self._routes else metrics.OTHER
-        metrics.answered(route, status, time.perf_counter() - began)
-        if span is not None:
-            end_request(span, method=scope["method"], route=route, code=status, request_id=request_id)
 
     async def _answer(
         self, scope: Scope, headers: "_Headers", sent: "_Body", request_id: str, span: tracing.Span | None

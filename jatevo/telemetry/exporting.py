@@ -4,15 +4,19 @@ Only imported where an endpoint is set, because the SDK takes 0.3 s to import. A
 receiver does not answer, they wait in a queue of limited length, and those that find it full are lost.
 """
 
-from collections.abc import Sequence
+import atexit
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from django.conf import settings
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
     Link,
@@ -27,7 +31,7 @@ from opentelemetry.trace import (
 from jatevo.telemetry import tracing
 from jatevo.telemetry.tracing import Attributes, Caller, Kind, Span
 
-FLUSH_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 2.0
 
 _KINDS: Final = {
     Kind.SERVER: SpanKind.SERVER,
@@ -38,15 +42,25 @@ _KINDS: Final = {
 
 
 class OtlpSender:
-    """A tracing.Sender."""
+    """A tracing.Sender. The receiver may take `answer_seconds` for a batch, and flushing twice as long."""
 
-    def __init__(self, endpoint: str, *, service: str, ratio: float, most_per_second: int) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        service: str,
+        ratio: float,
+        most_per_second: int,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         self.ratio = ratio
         self.most_per_second = most_per_second
         # What is started is recorded: tracing.py has decided.
-        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create({SERVICE_NAME: service}))
-        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = TracerProvider(
+            sampler=ALWAYS_ON, resource=Resource.create({SERVICE_NAME: service}), shutdown_on_exit=False
+        )
+        self._exporter = _HurriedExporter(f"{endpoint.rstrip('/')}/v1/traces", answer_seconds)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("jatevo")
 
     def start(
@@ -73,10 +87,44 @@ class OtlpSender:
         )
 
     def flush(self) -> None:
-        self._provider.force_flush(int(FLUSH_SECONDS * 1000))
+        """Sends what was recorded. What the receiver does not take in time is lost."""
+        with self._exporter.hurried():
+            self._provider.force_flush()
 
     def close(self) -> None:
-        self._provider.shutdown()
+        with self._exporter.hurried():
+            self._provider.shutdown()
+
+
+class _HurriedExporter(SpanExporter):
+    """Sends batches. Once hurried, it gives up those that would be sent later than `answer_seconds` from then.
+
+    The SDK would wait for a receiver that is gone for ten seconds for each batch in its queue.
+    """
+
+    def __init__(self, endpoint: str, answer_seconds: float) -> None:
+        self._answer_seconds = answer_seconds
+        self._until = math.inf  # monotonic seconds
+        self._exporter = OTLPSpanExporter(endpoint=endpoint, timeout=answer_seconds)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        self._until = time.monotonic() + self._answer_seconds
+        try:
+            yield
+        finally:
+            self._until = math.inf
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if time.monotonic() > self._until:
+            return SpanExportResult.FAILURE
+        return self._exporter.export(spans)
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
 
 
 def start() -> OtlpSender:
@@ -88,6 +136,7 @@ def start() -> OtlpSender:
         most_per_second=settings.TRACES_PER_SECOND,
     )
     tracing.send_to(sender)
+    atexit.register(sender.close)
     return sender
 
 

@@ -1,10 +1,13 @@
 """The page for Prometheus: what processes have counted, and figures that are read from the stores when it asks."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from django.conf import settings
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from jatevo.telemetry import shared_files
 
@@ -14,14 +17,31 @@ FIGURES: Final = CollectorRegistry(auto_describe=False)
 
 def page() -> bytes:
     """All metrics of all processes, in Prometheus' text format."""
-    return _counted() + generate_latest(FIGURES)
-
-
-def _counted() -> bytes:
     folder = settings.METRICS_FOLDER
-    if not folder:
-        return generate_latest(REGISTRY)
+    return (page_of(folder) if folder else generate_latest(REGISTRY)) + generate_latest(FIGURES)
+
+
+def page_of(folder: Path) -> bytes:
+    """What processes have counted in the folder, together."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))
+    registry.register(_Shared(folder))
     with shared_files.locked(folder, to_change=False):
         return generate_latest(registry)
+
+
+class _Shared(Collector):
+    """What the files of a folder have, together."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(path) for path in self._folder.glob("*.db")]
+        try:
+            return _merged(files)
+        except shared_files.UNREADABLE:
+            return _merged([path for path in files if shared_files.is_readable(path)])
+
+
+def _merged(files: list[str]) -> Iterable[Metric]:
+    return list(MultiProcessCollector.merge(files, accumulate=True))

@@ -22,6 +22,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 DEAD: Final = "dead"  # in the names of files with the sums of dead processes
 _MARK: Final = ".alive"
+UNREADABLE: Final = (RuntimeError, ValueError, struct.error)
 
 log = structlog.get_logger(__name__)
 
@@ -90,11 +91,7 @@ def _add_up(files: list[Path], total: Path) -> None:
         try:
             for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
                 sums[key] += value
-        except (
-            RuntimeError,
-            ValueError,
-            struct.error,
-        ) as error:  # its process was killed while it made the file longer
+        except UNREADABLE as error:  # its process was killed while it made the file longer
             log.warning("a file of metrics cannot be read", file=path.name, error=str(error))
     new = total.with_suffix(".new")
     new.unlink(missing_ok=True)
@@ -103,6 +100,15 @@ def _add_up(files: list[Path], total: Path) -> None:
         written.write_value(key, value, 0.0)
     written.close()
     new.replace(total)
+
+
+def is_readable(path: str) -> bool:
+    """Whether the file is whole. It is not for a moment while it is made, nor if its process was killed then."""
+    try:
+        list(MmapedDict.read_all_values_from_file(path))
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _owner(path: Path) -> str:

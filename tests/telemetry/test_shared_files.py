@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jatevo.telemetry import shared_files
+from jatevo.telemetry import exposition, shared_files
 
 COUNT = """
 import sys, os, pathlib
@@ -64,6 +64,13 @@ def test_counters_go_on_after_their_processes_and_files_do_not_grow_in_number(fo
     assert len(files) == 2 * 3 + 2, files
     assert {"counter_dead.db", "histogram_dead.db"} <= files
     assert len(list(folder.glob("*.alive"))) == 2
+
+
+def test_damaged_file_does_not_hide_the_others(folder: Path) -> None:
+    run("killed")
+    (folder / "counter_12-damaged.db").write_bytes(b"\xff\xff\xff\x7fdamaged")
+    (folder / "counter_13-new.db").write_bytes(b"")
+    assert 'things_total{kind="a"} 1.0' in exposition.page_of(folder).decode()
 
 
 def test_file_of_a_process_that_lives_is_left_alone(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """Traces, as they arrive at a receiver over OTLP."""
 
 import asyncio
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from jatevo.local import checks
 from jatevo.local.observing import observed
 from jatevo.metrics.shipper import ship
 from jatevo.metrics.store import Store
@@ -184,6 +187,30 @@ def test_job_has_a_span_with_its_outcome(collected: Collected, sender: OtlpSende
     assert (outer.name, outer.failed, inner.failed) == ("job metrics.retention", True, True)
     assert inner.parent_id == outer.span_id
     assert "canary" not in str((inner, outer))
+
+
+@pytest.mark.parametrize("receiver_is", ["gone", "hung"])
+def test_receiver_that_does_not_answer_holds_nothing_up(receiver_is: str) -> None:
+    with socket.socket() as listening:
+        listening.bind((checks.LOOPBACK, 0))
+        if receiver_is == "hung":
+            listening.listen()
+        url = "http://{}:{}".format(*listening.getsockname())
+        sender = OtlpSender(url, service="test", ratio=1.0, most_per_second=10_000, answer_seconds=0.2)
+        tracing.send_to(sender)
+        try:
+            began = time.monotonic()
+            for _ in range(3000):  # more than wait in the queue
+                span = tracing.begin("request")
+                assert span is not None
+                span.end()
+            assert time.monotonic() - began < 5, "nobody waits for the receiver"
+            began = time.monotonic()
+            tracing.flush()
+            sender.close()
+            assert time.monotonic() - began < 5, "ten seconds for each batch without a limit"
+        finally:
+            tracing.send_to(None)
 
 
 def test_opentelemetry_is_not_loaded_without_an_endpoint() -> None:
