@@ -181,7 +181,6 @@ class Lane:
             elif message["type"] == "lifespan.shutdown":
                 for _, asks in self._endpoints.values():
                     await asyncio.to_thread(asks.close)
-                await asyncio.to_thread(tracing.flush)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -85,7 +85,8 @@ _OPERATIONS: Final = {"SELECT": "select", "WITH": "select", "INSERT": "insert", 
 
 
 def _operation_of(sql: str) -> str:
-    return _OPERATIONS.get(sql[:64].split(None, 1)[0].upper() if sql.strip() else "", metrics.OTHER)
+    first, *_ = sql.split(None, 1) or [""]
+    return _OPERATIONS.get(first.upper(), metrics.OTHER)
 
 
 @contextmanager

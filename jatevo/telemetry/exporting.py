@@ -4,11 +4,11 @@ Only imported where an endpoint is set, because the SDK takes 0.3 s to import. A
 receiver does not answer, they wait in a queue of limited length, and those that find it full are lost.
 """
 
-import atexit
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from typing import Final
 
 from django.conf import settings
@@ -136,7 +136,8 @@ def start() -> OtlpSender:
         most_per_second=settings.TRACES_PER_SECOND,
     )
     tracing.send_to(sender)
-    atexit.register(sender.close)
+    # Also at the end of granian's workers, which are children of multiprocessing and run nothing of atexit.
+    Finalize(None, sender.close, exitpriority=0)
     return sender
 
 

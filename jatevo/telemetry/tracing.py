@@ -104,8 +104,6 @@ class Sender(Protocol):
         began_ns: int | None = None,
     ) -> Span: ...
 
-    def flush(self) -> None: ...
-
 
 _sender: Sender | None = None
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
@@ -123,12 +121,6 @@ def send_to(sender: Sender | None) -> None:
 
 def is_on() -> bool:
     return _sender is not None
-
-
-def flush() -> None:
-    """Sends what was recorded, before a process ends."""
-    if _sender is not None:
-        _sender.flush()
 
 
 def caller_of(traceparent: str, tracestate: str = "") -> Caller | None:

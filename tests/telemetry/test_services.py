@@ -42,16 +42,16 @@ def test_any_web_process_shows_what_all_processes_counted_and_the_lane_is_traced
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "metrics"))
     monkeypatch.setenv("JATEVO_METRICS_TOKEN", "let-me-scrape")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     node = NodeFactory.create(status=Status.ACTIVE)
     machine = SignedSender.node(node)
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "worker"],
         cwd=BASE_DIR,
-        env=services_environment(tmp_path),
+        env=services_environment(tmp_path) | {"OTEL_TRACES_SAMPLER_ARG": "1", "OTEL_SERVICE_NAME": "worker"},
         stderr=subprocess.DEVNULL,
     )
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100000")  # what is recorded is sent when they end
     try:
         with (
             serving(ServerUnderTest.GRANIAN, tmp_path) as web,
@@ -80,14 +80,15 @@ def test_any_web_process_shows_what_all_processes_counted_and_the_lane_is_traced
             assert 'store_breaker_open{store="PostgreSQL"} 0.0' in lines
             names = [line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")]
             assert "summary_active_nodes" in names
-            eventually(lambda: len([span for span in receiver.spans() if span.kind == 2]) == 3)
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(timeout=30)
     spans = receiver.spans()
-    assert {span.trace_id for span in spans} == {TRACE}
-    assert {span.name for span in spans} >= {
-        "POST /v1/nodes/heartbeat",
-        "answer /v1/nodes/heartbeat",
-        "Redis limits",
-    }
+    of_worker = [span for span in spans if span.service == "worker"]
+    jobs = {span.span_id for span in of_worker if span.name.startswith("job ")}
+    assert any(span.name.startswith("PostgreSQL ") and span.parent_id in jobs for span in of_worker)
+    of_requests = [span for span in spans if span.service == "jatevo"]
+    assert {span.trace_id for span in of_requests} == {TRACE}
+    names = [span.name for span in of_requests]
+    assert names.count("POST /v1/nodes/heartbeat") == names.count("answer /v1/nodes/heartbeat") == 3
+    assert "Redis limits" in names

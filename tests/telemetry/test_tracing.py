@@ -206,7 +206,7 @@ def test_receiver_that_does_not_answer_holds_nothing_up(receiver_is: str) -> Non
                 span.end()
             assert time.monotonic() - began < 5, "nobody waits for the receiver"
             began = time.monotonic()
-            tracing.flush()
+            sender.flush()
             sender.close()
             assert time.monotonic() - began < 5, "ten seconds for each batch without a limit"
         finally:
