@@ -25,6 +25,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
 
+from jatevo.telemetry import metrics, tracing
 from jatevo.web import probes
 from jatevo.web.address import address_behind_proxies
 from jatevo.web.errors import ApiError, from_exception, not_found, unavailable
@@ -33,6 +34,7 @@ from jatevo.web.front_door import MAX_ADDRESS_BYTES
 from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
 from jatevo.web.json import dump
 from jatevo.web.machine_requests import constant_headers
+from jatevo.web.observed import end_request
 from jatevo.web.postgresql.budgets import INGEST, working
 from jatevo.web.request_id import adopt
 from nodes.ingress.heartbeats import HEARTBEATS
@@ -87,6 +89,7 @@ class Lane:
         asks: Callable[[SignedEndpoint[Any]], Asks] = gather,
     ) -> None:
         self._endpoints = {each.path: (each, asks(each)) for each in endpoints}
+        self._routes = {*self._endpoints, *_PROBES}
         self._headers = {secure: _encoded(constant_headers(secure=secure)) for secure in (False, True)}
         self._held_bytes = 0
 
@@ -97,18 +100,24 @@ class Lane:
             await self._respond(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
         headers = _Headers(scope["headers"])
+        span = _begin(scope, headers) if tracing.is_on() else None
         request_id = adopt(headers.get("x-request-id"))
         sent = _Body(receive, headers)
         if scope["path"] in _PROBES:
             answered = await asyncio.to_thread(_PROBES[scope["path"]], HttpRequest())
             status, body, extra = answered.status_code, answered.content, dict(answered.items())
         else:
-            answer = await self._answer(scope, headers, sent, request_id)
+            answer = await self._answer(scope, headers, sent, request_id, span)
             if isinstance(answer, ApiError):
                 status, body, extra = answer.status, dump(answer.body()), answer.headers
             else:
                 status, body, extra = answer.status, dump(answer.body), {}
+        route = scope["path"] if scope["path"] in self._routes else metrics.OTHER
+        metrics.answered(route, status, time.perf_counter() - began)
+        if span is not None:
+            end_request(span, method=scope["method"], route=route, code=status, request_id=request_id)
         await sent.linger()
         extra = {"Content-Type": "application/json", **extra, "x-request-id": request_id}
         extra["Content-Length"] = str(len(body))
@@ -121,7 +130,9 @@ class Lane:
         )
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    async def _answer(self, scope: Scope, headers: "_Headers", sent: "_Body", request_id: str) -> Answered:
+    async def _answer(
+        self, scope: Scope, headers: "_Headers", sent: "_Body", request_id: str, span: tracing.Span | None
+    ) -> Answered:
         held = 0
 
         def hold(size: int) -> None:
@@ -152,6 +163,7 @@ class Lane:
                     body,
                     address_behind_proxies(str(client[0]), headers.get("x-forwarded-for")),
                     request_id,
+                    span,
                 )
             )
         except TooManyWaiting:
@@ -177,6 +189,14 @@ _PROBES: Mapping[str, Callable[[HttpRequest], HttpResponse]] = {
     "/healthz": probes.healthz,
     "/readyz": probes.readyz,
 }
+
+
+def _begin(scope: Scope, headers: "_Headers") -> tracing.Span | None:
+    if scope["path"] in _PROBES:
+        return None
+    return tracing.begin(
+        "request", traceparent=headers.get("traceparent"), tracestate=headers.get("tracestate")
+    )
 
 
 class _Headers:

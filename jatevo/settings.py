@@ -39,6 +39,7 @@ try:
     MASTER_KEY = base64.b64decode(_master, validate=True)
 except binascii.Error as error:
     raise ImproperlyConfigured("JATEVO_MASTER_KEY is not base64.") from error
+MASTER_KEY_TEXT = _master  # as it must not be in a log
 if len(MASTER_KEY) < 32:
     raise ImproperlyConfigured("JATEVO_MASTER_KEY must be the base64 of at least 32 bytes.")
 
@@ -50,6 +51,7 @@ if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 INSTALLED_APPS = [
+    "jatevo.telemetry",  # first, because it says how metrics are counted
     "django_prometheus",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -86,6 +88,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "jatevo.web.observed.ObservedMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "jatevo.web.middleware.RequestIdMiddleware",
     "jatevo.web.middleware.LivenessMiddleware",
@@ -345,6 +348,15 @@ PROCRASTINATE_ON_APP_READY = None
 PROMETHEUS_EXPORT_MIGRATIONS = False
 WAFFLE_CREATE_MISSING_FLAGS = False
 METRICS_TOKEN = env.str("JATEVO_METRICS_TOKEN", default="")
+# A folder in which the processes of a host count together. Without it, each counts for itself.
+METRICS_FOLDER = Path(_folder) if (_folder := env.str("PROMETHEUS_MULTIPROC_DIR", default="")) else None
+# Where traces are sent (OTLP over HTTP). Without it, none are recorded.
+OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+SERVICE_NAME = env.str("OTEL_SERVICE_NAME", default="jatevo")
+# The part of the requests and jobs that is recorded, unless the caller's traceparent decides, and the most traces that a
+# process begins in a second, because anyone can send a traceparent.
+TRACES_RATIO = env.float("OTEL_TRACES_SAMPLER_ARG", default=0.01)
+TRACES_PER_SECOND = env.int("JATEVO_TRACES_PER_SECOND", default=20)
 
 LOGGING = {
     "version": 1,
@@ -365,6 +377,9 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": env.str("JATEVO_LOG_LEVEL", default="INFO")},
     "loggers": {
+        # without Django's own handlers, which write lines that are neither JSON nor redacted
+        "django": {"handlers": [], "level": "INFO"},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         "procrastinate": {"level": "WARNING"},
         # it warns about every lost or failed connection, which the breaker logs once
         "psycopg.pool": {"level": "ERROR"},

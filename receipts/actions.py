@@ -17,7 +17,7 @@ import orjson
 from django.db import connection, transaction
 
 from jatevo.audit.record import Actor
-from jatevo.metrics.facts import ReceiptFact, SearchFact
+from jatevo.metrics.facts import ReceiptFact, SearchFact, traced
 from jatevo.web.postgresql.statements import fetch
 from jatevo.wire import schema
 from nodes.actions import TokenEnded, find_fraud
@@ -30,10 +30,11 @@ from receipts.refused.recording import Refusal, keep, try_to_keep
 
 @dataclass(frozen=True)
 class Post:
-    """What one request of a node posted."""
+    """What one request of a node posted. `traceparent` is the request's, if it is recorded."""
 
     caller: NodeCaller
     posted: Sequence[Posted]
+    traceparent: str = ""
 
 
 def accept(*, posts: Sequence[Post], at: datetime) -> list[list[Verdict] | Exception]:
@@ -52,11 +53,11 @@ def accept(*, posts: Sequence[Post], at: datetime) -> list[list[Verdict] | Excep
         for number, (post, its) in enumerate(zip(posts, judged, strict=True))
         if (failure := _evidence_failure(post, its, at))
     }
-    first: dict[_Identity, tuple[NodeCaller, Sound]] = {}
+    first: dict[_Identity, tuple[Post, Sound]] = {}
     for number, (post, its) in enumerate(zip(posts, judged, strict=True)):
         for each in its if number not in failed else ():
             if isinstance(each, Sound):
-                first.setdefault((post.caller.node_id, each.request_id), (post.caller, each))
+                first.setdefault((post.caller.node_id, each.request_id), (post, each))
     stored = _store(list(first.values()), at) if first else _Stored(set(), set())
     return [
         failed.get(number) or _outcome(post, its, first, stored, at)
@@ -93,7 +94,7 @@ def _evidence_failure(post: Post, judged: Sequence[Sound | Verdict], at: datetim
 def _outcome(
     post: Post,
     judged: Sequence[Sound | Verdict],
-    first: Mapping[_Identity, tuple[NodeCaller, Sound]],
+    first: Mapping[_Identity, tuple[Post, Sound]],
     stored: _Stored,
     at: datetime,
 ) -> list[Verdict] | Exception:
@@ -231,11 +232,11 @@ SELECT node_id, request_id FROM stored UNION ALL SELECT id, NULL FROM node
 """
 
 
-def _store(rows: Sequence[tuple[NodeCaller, Sound]], at: datetime) -> _Stored:
+def _store(rows: Sequence[tuple[Post, Sound]], at: datetime) -> _Stored:
     """Stores receipts of different identities."""
     stored = _Stored(set(), set())
     # One document, because psycopg takes longer to write arrays than all else takes here.
-    receipts = orjson.dumps([_row(caller, receipt, at) for caller, receipt in rows]).decode()
+    receipts = orjson.dumps([_row(post, receipt, at) for post, receipt in rows]).decode()
     for node_id, request_id in fetch(_SQL, {"receipts": receipts, "at": at}):
         if request_id is None:
             stored.nodes.add(node_id)
@@ -268,7 +269,8 @@ def _says_the_same(caller: NodeCaller, receipt: Sound) -> bool:
     return row is not None and orjson.loads(bytes(row[0])) == receipt.posted.payload
 
 
-def _row(caller: NodeCaller, receipt: Sound, at: datetime) -> dict[str, Any]:
+def _row(post: Post, receipt: Sound, at: datetime) -> dict[str, Any]:
+    caller = post.caller
     payload = receipt.posted.payload
     failed = payload.get("outcome") == schema.RequestOutcome.ERROR
     fact = ReceiptFact(
@@ -307,7 +309,7 @@ def _row(caller: NodeCaller, receipt: Sound, at: datetime) -> dict[str, Any]:
         "raw": base64.b64encode(receipt.posted.raw).decode(),
         # written anew, because jsonb cannot hold every number that JSON allows
         "payload": payload,
-        "fact": fact.to_body(),
+        "fact": traced(fact.to_body(), post.traceparent),
     }
 
 

@@ -58,20 +58,21 @@ RECEIPTS = SignedEndpoint(
 
 def _read(request: SignedRequest, caller: NodeCaller) -> _Body | ApiError:
     try:
-        return _parsed(request.body, caller)
+        return _parsed(request, caller)
     except ApiError as error:
         return error
 
 
-def _parsed(body: bytes, caller: NodeCaller) -> _Body:
+def _parsed(request: SignedRequest, caller: NodeCaller) -> _Body:
     """The receipts in a body, with the exact bytes of each, because they are the evidence. Raises ApiError."""
+    body = request.body
     value = parse(body)
     if not isinstance(value, dict):
         raise invalid_request("The body must be a receipt, or an object with `receipts`.")
     if "receipts" not in value:
         if len(body) > SINGLE_BODY_BYTES:
             raise ApiError(413, "too_large", f"A single receipt is over {SINGLE_BODY_BYTES // 1024} KiB.")
-        return _Body(Post(caller, [Posted(body, value)]), is_batch=False)
+        return _Body(Post(caller, [Posted(body, value)], request.traceparent), is_batch=False)
     listed = value["receipts"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_IN_A_BATCH:
         raise invalid_request(
@@ -80,7 +81,7 @@ def _parsed(body: bytes, caller: NodeCaller) -> _Body:
         )
     exact = msgspec.json.decode(body, type=_Batch).receipts
     posted = [Posted(bytes(raw), payload) for raw, payload in zip(exact, listed, strict=True)]
-    return _Body(Post(caller, posted), is_batch=True)
+    return _Body(Post(caller, posted, request.traceparent), is_batch=True)
 
 
 def _answer(body: _Body, accepted: list[Verdict] | Exception) -> Answered:

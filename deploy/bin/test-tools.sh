@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server, those that run the
-# examples of the Docs, and a third shell for the install script. Without root and apt, it says which tests are skipped.
+# examples of the Docs, a third shell for the install script, and promtool for the alert rules. Without root and apt, it says which tests are skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
@@ -12,8 +12,8 @@ has_browser() {
     return 1
 }
 has_clickhouse() { command -v clickhouse-server >/dev/null 2>&1; }
-# What the examples of the Docs and the install script run with, as program:package.
-OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh'
+# What the examples of the Docs, the install script and the alert rules are tested with, as program:package.
+OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh promtool:prometheus'
 has_others() {
     for each in $OTHERS; do command -v "${each%:*}" >/dev/null 2>&1 || return 1; done
 }
@@ -49,7 +49,13 @@ fi
 
 for each in $OTHERS; do
     program=${each%:*}
-    command -v "$program" >/dev/null 2>&1 || install "${each#*:}"
+    if ! command -v "$program" >/dev/null 2>&1; then
+        install "${each#*:}"
+        # The package starts a server too, but only promtool is needed.
+        if [ "$program" = promtool ] && [ -d /run/systemd/system ]; then
+            systemctl disable --quiet --now prometheus >/dev/null 2>&1 || true
+        fi
+    fi
     command -v "$program" >/dev/null 2>&1 ||
-        say "$program is not installed (package ${each#*:}): tests of examples in the Docs or of the install script are skipped."
+        say "$program is not installed (package ${each#*:}): tests of examples in the Docs, of the install script or of alert rules are skipped."
 done

@@ -6,3 +6,8 @@ class LocalConfig(AppConfig):
 
     name = "jatevo.local"
     label = "local"
+
+    def ready(self) -> None:
+        from jatevo.local import observing
+
+        observing.register()

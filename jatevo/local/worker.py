@@ -19,6 +19,7 @@ from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import ConnectorException
 from procrastinate.psycopg_connector import PsycopgConnector
 
+from jatevo.local.observing import observed
 from jatevo.web.postgresql.budgets import WORKER, working
 from jatevo.web.postgresql.connections import BoundedAsyncConnection
 from nodes.sweeper import start_counting
@@ -114,6 +115,7 @@ async def work() -> None:
             shutdown_graceful_timeout=GRACE_SECONDS,
             delete_jobs="successful",
             install_signal_handlers=False,
+            worker_middleware=[observed],
         )
 
 

@@ -5,7 +5,7 @@ object that `to_body()` returns and `parse()` reads. All times in facts are whol
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from django.db import models
@@ -112,6 +112,8 @@ class UptimeFact:
 
 Fact = ReceiptFact | LatencyFact | UptimeFact
 
+TRACEPARENT: Final = "traceparent"
+
 _TYPES: dict[str, type[Fact]] = {
     FactKind.RECEIPT: ReceiptFact,
     FactKind.LATENCY: LatencyFact,
@@ -128,6 +130,17 @@ def parse(kind: str, body: object) -> Fact:
         return msgspec.convert(body, type=fact_type)
     except msgspec.ValidationError as error:
         raise BadBody(str(error)) from error
+
+
+def traced(body: dict[str, Any], traceparent: str) -> dict[str, Any]:
+    """The outbox body of a fact whose request is recorded, so that its trace goes on when it is shipped."""
+    return body | {TRACEPARENT: traceparent} if traceparent else body
+
+
+def traceparent_of(body: object) -> str:
+    """What `traced` added to a decoded outbox body, or ''."""
+    found = body.get(TRACEPARENT) if isinstance(body, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _to_body(fact: Fact) -> dict[str, Any]:

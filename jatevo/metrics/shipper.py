@@ -8,8 +8,9 @@ The transaction that clears a batch also notes the hours that it changed (`Chang
 facts by then, so a new sum over a noted hour includes them.
 """
 
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,15 @@ import orjson
 import structlog
 from django.db import connection, transaction
 
-from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse
+from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse, traceparent_of
 from jatevo.metrics.models import ReceiptGap
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import QueryRefused, Transport
 from jatevo.metrics.writer import WriteResult, write
+from jatevo.telemetry import tracing
 
 DEFAULT_LIMIT = 5000
+_MOST_TRACED = 128  # rows of a batch, which is also how many links a span may have
 _MOST_LOGGED = 10  # of a batch's poisoned rows; the table has all of them
 
 log = structlog.get_logger(__name__)
@@ -113,8 +116,8 @@ def _ship_batch(store: Transport, batch: uuid.UUID) -> Shipped:
     with _locked(batch) as is_ours:
         if not is_ours:
             return Shipped()
-        facts, bad = _read(batch)
-        written = write(store, batch, facts)
+        facts, bad, callers = _read(batch)
+        written = _write(store, batch, facts, callers)
         _note_hours(fact for id, fact in facts if id not in written.refused)
         _note_gap(written.unsearchable)
         _finish(batch, bad | written.refused)
@@ -134,10 +137,38 @@ def _locked(batch: uuid.UUID) -> Iterator[bool]:
         yield is_ours
 
 
-def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
-    """The batch's facts in the order of their ids, and the reasons for rows whose bodies are invalid."""
+def _write(
+    store: Transport,
+    batch: uuid.UUID,
+    facts: Sequence[tuple[int, Fact]],
+    callers: Mapping[int, tracing.Caller],
+) -> WriteResult:
+    """Writes the facts. The traces of those whose requests were recorded go on: each gets a span of its own."""
+    began_ns = time.time_ns()
+    attributes: tracing.Attributes = {"jatevo.batch": str(batch), "jatevo.facts": len(facts)}
+    with tracing.continued("ship outbox", list(callers.values()), attributes) as span:
+        written = write(store, batch, facts)
+    if span is not None:
+        for id, fact in facts:
+            if id in callers and id not in written.refused:
+                tracing.follow("outbox to ClickHouse", callers[id], span, _names(fact), began_ns=began_ns)
+    return written
+
+
+def _names(fact: Fact) -> dict[str, str]:
+    names = {"jatevo.node_id": fact.node_id}
+    return names | {"jatevo.receipt": fact.request_id} if isinstance(fact, ReceiptFact) else names
+
+
+def _read(
+    batch: uuid.UUID,
+) -> tuple[list[tuple[int, Fact]], dict[int, str], dict[int, tracing.Caller]]:
+    """The batch's facts in the order of their ids, the reasons for rows whose bodies are invalid, and the spans of
+    requests that are recorded.
+    """
     facts: list[tuple[int, Fact]] = []
     bad: dict[int, str] = {}
+    callers: dict[int, tracing.Caller] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, kind, body::text FROM metrics_outbox"
@@ -146,10 +177,16 @@ def _read(batch: uuid.UUID) -> tuple[list[tuple[int, Fact]], dict[int, str]]:
         )
         for id, kind, body in cursor:
             try:
-                facts.append((id, parse(kind, orjson.loads(body))))
+                decoded = orjson.loads(body)
+                facts.append((id, parse(kind, decoded)))
             except (BadBody, orjson.JSONDecodeError) as error:
                 bad[id] = str(error)
-    return facts, bad
+                continue
+            if tracing.is_on() and len(callers) < _MOST_TRACED:
+                caller = tracing.caller_of(traceparent_of(decoded))
+                if caller is not None:
+                    callers[id] = caller
+    return facts, bad, callers
 
 
 def _note_hours(facts: Iterable[Fact]) -> None:

@@ -2,8 +2,10 @@
 
 import atexit
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from django.conf import settings
 
@@ -19,6 +21,7 @@ from jatevo.metrics.transport import (
     Row,
     Transport,
 )
+from jatevo.telemetry import metrics, tracing
 from jatevo.web.breaker import CircuitBreaker
 
 __all__ = [
@@ -48,25 +51,26 @@ class Store:
         )
 
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
-        return self._guarded(lambda: self._transport.execute(sql, params))
+        return self._guarded(_operation_of(sql), sql, lambda: self._transport.execute(sql, params))
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        self._guarded(lambda: self._transport.insert(table, columns, rows))
+        self._guarded("insert", f"INSERT INTO {table}", lambda: self._transport.insert(table, columns, rows))
 
     def create_database(self) -> None:
-        self._guarded(self._transport.create_database)
+        self._guarded(metrics.OTHER, "CREATE DATABASE", self._transport.create_database)
 
     def ping(self) -> None:
-        self._guarded(self._transport.ping)
+        self._guarded("select", "SELECT 1", self._transport.ping)
 
     def close(self) -> None:
         self._transport.close()
 
-    def _guarded(self, call: Callable[[], T]) -> T:
+    def _guarded(self, operation: str, sql: str, call: Callable[[], T]) -> T:
         if not self._breaker.allows():
             raise CircuitOpen("ClickHouse failed repeatedly; it is not queried for a few seconds")
         try:
-            answer = call()
+            with _observing(operation, sql):
+                answer = call()
         except MetricsUnavailable as error:
             self._breaker.failed(error)
             raise
@@ -75,6 +79,26 @@ class Store:
             raise
         self._breaker.succeeded()
         return answer
+
+
+_OPERATIONS: Final = {"SELECT": "select", "WITH": "select", "INSERT": "insert", "ALTER": "alter"}
+
+
+def _operation_of(sql: str) -> str:
+    first, *_ = sql.split(None, 1) or [""]
+    return _OPERATIONS.get(first.upper(), metrics.OTHER)
+
+
+@contextmanager
+def _observing(operation: str, sql: str) -> Iterator[None]:
+    """Measures a statement, also if it fails. Its span has the text without the values."""
+    began = time.perf_counter()
+    attributes = {"db.system.name": "clickhouse", "db.query.text": sql[: tracing.LONGEST_TEXT]}
+    try:
+        with tracing.span(f"ClickHouse {operation}", attributes):
+            yield
+    finally:
+        metrics.queried_clickhouse(operation, time.perf_counter() - began)
 
 
 _stores: dict[tuple[str, str], Store] = {}

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import structlog
 from django.db import DatabaseError
 from django.utils import timezone
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from jatevo.overview import definitions
 from jatevo.overview.kpis import snapshot
+from jatevo.telemetry.exposition import FIGURES
 from jatevo.web.definitions import Definition
 from jatevo.web.figures import Figure, Knowledge
 
@@ -58,4 +59,4 @@ def _gauge(name: str, definition: Definition, figure: Figure | None = None) -> M
 
 def register() -> None:
     """Once per process, when Django starts."""
-    REGISTRY.register(SummaryGauges())
+    FIGURES.register(SummaryGauges())

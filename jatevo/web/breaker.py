@@ -11,6 +11,8 @@ from typing import Final
 
 import structlog
 
+from jatevo.telemetry import metrics
+
 OPEN_SECONDS: Final = 2.0
 
 log = structlog.get_logger(__name__)
@@ -38,6 +40,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._retry_at: float | None = None
+        metrics.expect(stores=(store,))
 
     def allows(self) -> bool:
         """Whether the caller may try now. After True, the caller should call succeeded() or failed()."""
@@ -66,6 +69,7 @@ class CircuitBreaker:
             self._failures = 0
             self._retry_at = None
         if was_open:
+            metrics.breaker_is(self.store, open=False)
             log.info("store answers again", store=self.store)
 
     def failed(self, error: BaseException | str = "") -> None:
@@ -77,10 +81,14 @@ class CircuitBreaker:
                 self._retry_at = self._clock() + self._open_seconds
             opened = was_closed and self._retry_at is not None
         if opened:
+            metrics.breaker_is(self.store, open=True)
             log.warning("store unavailable", store=self.store, error=str(error))
 
     def reset(self) -> None:
         """Restores the state of a new process."""
         with self._lock:
+            was_open = self._retry_at is not None
             self._failures = 0
             self._retry_at = None
+        if was_open:
+            metrics.breaker_is(self.store, open=False)

@@ -12,7 +12,8 @@ import redis
 import structlog
 from django_redis.cache import RedisCache
 
-from jatevo.web.throttling import breaker
+from jatevo.telemetry import tracing
+from jatevo.web.throttling import REDIS, breaker
 
 # Errors of unpickling if classes are gone or have changed (https://docs.python.org/3/library/pickle.html).
 UNREADABLE = (
@@ -82,7 +83,8 @@ class BreakerCache(RedisCache):
 
     def _try(self, operation: Callable[..., Any], unanswered: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            answer = operation(*args, **kwargs)
+            with tracing.span(f"Redis {operation.__name__}", REDIS):
+                answer = operation(*args, **kwargs)
         except redis.RedisError as error:
             breaker.failed(error)
             return unanswered

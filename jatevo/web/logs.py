@@ -1,24 +1,30 @@
-"""Structured logs: one JSON line each, with the request's id and without secrets."""
+"""Structured logs: one JSON line each, with the ids of the request and its trace, and without secrets."""
 
 import logging
-import re
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
+from jatevo.telemetry import tracing
 from jatevo.web.bounds import bounded
+from jatevo.web.redaction import HIDDEN, hide, is_secret_name
 
 LONGEST_VALUE = 1000
 LONGEST_TRACEBACK = 12_000
-_SECRET = re.compile(r"\b(jve_|whsec_|eyJ)[A-Za-z0-9+/=_.-]{8,}")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replaces enrolment tokens, node tokens and JWTs anywhere in a text."""
+    """Hides secrets in every value, however deep."""
     for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = _SECRET.sub(r"\1…", value)
+        event[name] = HIDDEN if is_secret_name(name, value) else hide(value)
+    return event
+
+
+def add_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Adds the id of the trace, if the request or job is recorded."""
+    if tracing.is_on() and (trace_id := tracing.trace_id_of(str(event.get("request_id", "")))):
+        event["trace_id"] = trace_id
     return event
 
 
@@ -46,6 +52,7 @@ def bound(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
 
 ENRICH: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    add_trace,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

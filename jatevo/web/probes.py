@@ -5,8 +5,9 @@ from hmac import compare_digest
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
-from django_prometheus.exports import ExportToDjangoView
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from jatevo.telemetry import exposition
 from jatevo.web.health import health, readiness
 
 LIVENESS_PATH = "/healthz"
@@ -14,13 +15,13 @@ LIVENESS_PATH = "/healthz"
 
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Metrics for Prometheus, with JATEVO_METRICS_TOKEN as a bearer token or for signed-in admins."""
+    """Metrics of all processes of this host for Prometheus, with JATEVO_METRICS_TOKEN as a bearer token or for signed-in admins."""
     token = settings.METRICS_TOKEN
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     scraper = bool(token) and scheme.lower() == "bearer" and compare_digest(given.encode(), token.encode())
     if not scraper and not getattr(request.user, "is_staff", False):
         raise Http404
-    return ExportToDjangoView(request)
+    return HttpResponse(exposition.page(), content_type=CONTENT_TYPE_LATEST)
 
 
 @never_cache

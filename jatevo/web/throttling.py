@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
+from jatevo.telemetry import tracing
 from jatevo.web.breaker import CircuitBreaker
 from jatevo.web.errors import ApiError
 
@@ -36,6 +37,7 @@ LOCAL_REPLAYS: Final = 200_000  # ids remembered per process while Redis is away
 T = TypeVar("T")
 
 breaker = CircuitBreaker("Redis")
+REDIS: Final = {"db.system.name": "redis"}  # of spans
 
 
 class RememberedIds:
@@ -285,7 +287,8 @@ def _shared_or_alone(shared: Callable[[], T], alone: Callable[[], T]) -> T:
     if not breaker.allows():
         return alone()
     try:
-        answer = shared()
+        with tracing.span("Redis limits", REDIS):
+            answer = shared()
     except redis.RedisError as error:
         breaker.failed(error)
         return alone()

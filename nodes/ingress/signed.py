@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from rest_framework.response import Response
 
+from jatevo.telemetry import tracing
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, from_exception
 from jatevo.web.gathering import Later, Together
@@ -21,7 +22,9 @@ MOST_TOGETHER: Final = 64  # of the threads of a web process
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What is signed, by whom, and where it came from. Headers that were not sent are ''."""
+    """What is signed, by whom, and where it came from. Headers that were not sent are ''. `span` is the request's, if it
+    is recorded.
+    """
 
     sender: str
     message_id: str
@@ -30,6 +33,12 @@ class SignedRequest:
     body: bytes
     address: str
     request_id: str
+    span: tracing.Span | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """For what is left over by the request, '' if it is not recorded."""
+        return "" if self.span is None else self.span.traceparent
 
     @classmethod
     def of(cls, request: HttpRequest, header: str) -> "SignedRequest":
@@ -43,6 +52,7 @@ class SignedRequest:
             request.body,
             client_address(request),
             current_request_id(),
+            tracing.current(),
         )
 
 
@@ -108,6 +118,11 @@ class SignedEndpoint(Generic[C]):
 
         Later stands for one that has to wait.
         """
+        members = {each.request_id: each.span for each in requests if each.span is not None}
+        with tracing.together(f"answer {self.path}", members, {"jatevo.requests": len(requests)}):
+            return self._answer_together(requests)
+
+    def _answer_together(self, requests: Sequence[SignedRequest]) -> list[Answered | Later[Answered]]:
         try:
             callers = self.admit(requests)
         except Exception as error:
@@ -126,8 +141,9 @@ class SignedEndpoint(Generic[C]):
         return [each if isinstance(each, ApiError) else next(answers) for each in callers]
 
     def _answer_alone(self, pair: tuple[SignedRequest, C]) -> Answered:
-        (taken,) = _each_alone(self.take, [pair])
-        _release_failed([pair], [taken])
+        with tracing.within(pair[0].span):
+            (taken,) = _each_alone(self.take, [pair])
+            _release_failed([pair], [taken])
         return from_exception(taken) if isinstance(taken, Locked) else taken
 
 

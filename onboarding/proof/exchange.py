@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from jatevo.telemetry import tracing
 from jatevo.wire.endpoints import Endpoint, EndpointError, IPAddress, parse_endpoint
 from nodes.validator.address import (
     AddressPolicy,
@@ -118,6 +119,7 @@ async def _ask_at(
             "Host": endpoint.host_header,
             "Authorization": f"Bearer {question.key}",
             "X-Jatevo-Request-Id": question.request_id,
+            **tracing.outgoing(),
         },
         json={
             "model": question.model,

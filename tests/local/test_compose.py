@@ -27,7 +27,14 @@ def test_what_must_not_be_lost_lies_in_named_volumes() -> None:
     used = [
         volume.split(":")[0] for each in COMPOSE["services"].values() for volume in each.get("volumes", [])
     ]
-    assert sorted(used) == sorted(COMPOSE["volumes"]) == ["clickhouse", "postgres"]
+    assert sorted(set(used)) == sorted(COMPOSE["volumes"]) == ["clickhouse", "metrics", "postgres"]
+    assert COMPOSE["volumes"]["metrics"]["driver_opts"]["type"] == "tmpfs", "which may be lost"
+
+
+def test_all_processes_of_the_console_count_in_one_folder() -> None:
+    for name in CONSOLE:
+        service = COMPOSE["services"][name]
+        assert f"metrics:{service['environment']['PROMETHEUS_MULTIPROC_DIR']}" in service["volumes"]
 
 
 def test_the_file_has_no_secret_and_only_web_and_lane_are_reachable_from_this_host() -> None:

@@ -36,7 +36,7 @@ def serving(server: ServerUnderTest, folder: Path) -> Iterator[int]:
         port: int = claimed.getsockname()[1]
     with (folder / f"{server}.log").open("wb") as log:
         process = subprocess.Popen(
-            _command(server, port), cwd=BASE_DIR, env=_environment(folder), stdout=log, stderr=log
+            _command(server, port), cwd=BASE_DIR, env=services_environment(folder), stdout=log, stderr=log
         )
         try:
             _wait(process, port, folder / f"{server}.log")
@@ -59,7 +59,8 @@ def _command(server: ServerUnderTest, port: int) -> list[str]:
     return [*granian, "--interface", "wsgi", "--blocking-threads", "4", "jatevo.wsgi:application"]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def services_environment(folder: Path) -> dict[str, str]:
+    """That of a process on this test run's database."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,

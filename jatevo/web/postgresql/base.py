@@ -10,6 +10,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 
 from jatevo.web.postgresql.budgets import current_work
+from jatevo.web.postgresql.observing import observed, observing
 from jatevo.web.postgresql.pool import BoundedPool
 
 _pools: dict[tuple[str, str], BoundedPool] = {}
@@ -22,6 +23,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     Connections of requests and jobs come from pools and return at the end of the request or job, because
     CONN_MAX_AGE is 0. A command's connection has no pool and lasts as long as its thread.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute_wrappers.append(observed)
 
     @property
     def pool(self) -> BoundedPool | None:
@@ -71,6 +76,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Django sets it for each connection from a pool. psycopg would wait for nothing then.
         if self.connection.autocommit != autocommit:
             super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
+
+    def _commit(self) -> None:
+        with observing("commit", "COMMIT"):
+            super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def _drop_dead_connection(self) -> None:
         if self.connection is not None and self.connection.closed and not self.in_atomic_block:
