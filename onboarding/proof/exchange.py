@@ -68,8 +68,9 @@ async def ask(
 ) -> Answer:
     """Asks the node and reads its answer to the end. Raises ExchangeError."""
     try:
-        async with asyncio.timeout(whole_seconds):
-            return await _ask(question, policy, resolve)
+        with tracing.span("ask a node", {"http.request.method": "POST"}):
+            async with asyncio.timeout(whole_seconds):
+                return await _ask(question, policy, resolve)
     except TimeoutError as error:
         raise ExchangeError(f"The node did not finish its answer within {whole_seconds:g} s.") from error
     except httpx.TimeoutException as error:

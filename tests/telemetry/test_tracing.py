@@ -21,8 +21,11 @@ from jatevo.telemetry import tracing
 from jatevo.telemetry.exporting import OtlpSender
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.rules.lifecycle import Status
+from nodes.validator.address import AddressPolicy
+from onboarding.proof.exchange import Question, ask
 from tests.factories import NodeFactory, signed_receipt
 from tests.machines import SignedSender
+from tests.onboarding.proof.fake_node import FakeNode, running
 from tests.telemetry.conftest import Collected
 from tests.telemetry.otlp_receiver import ReceivedSpan
 from tests.web.test_lane import beat, signed
@@ -169,6 +172,16 @@ def test_context_goes_out_with_requests_to_others(sender: OtlpSender) -> None:
         assert inner is not None
         assert tracing.outgoing() == {"traceparent": inner.traceparent, "tracestate": "vendor=1"}
         assert inner.trace_id == TRACE
+
+
+def test_node_that_is_asked_for_a_proof_gets_the_context(collected: Collected) -> None:
+    span = tracing.begin("request", traceparent=ASKED_FOR["traceparent"])
+    question = Question("", "jvg_key", "llama3.1", "proof_1")
+    with running(FakeNode()) as node, tracing.within(span):
+        asyncio.run(ask(replace(question, endpoint=node.url), AddressPolicy(allow_private=True)))
+    [(_, headers, _)] = node.asked
+    (asking,) = collected()
+    assert headers["traceparent"] == f"00-{TRACE}-{asking.span_id}-01"
 
 
 def test_job_has_a_span_with_its_outcome(collected: Collected, sender: OtlpSender) -> None:
