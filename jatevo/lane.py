@@ -163,7 +163,7 @@ class Lane:
                     body,
                     address_behind_proxies(str(client[0]), headers.get("x-forwarded-for")),
                     request_id,
-                    span,
+                    span=span,
                 )
             )
         except TooManyWaiting:

@@ -78,13 +78,13 @@ def main(words: Sequence[str] | None = None) -> int:
         healthz = _healthz(base)
         facts, wrong = _measure(options, env, base, lane, machines, logins, steps)
         facts["/healthz before, ms"] = _spread(healthz)
-    print(
-        "\n".join(
-            ["| what | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts.items())]
+        print(
+            "\n".join(
+                ["| what | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts.items())]
+            )
         )
-    )
-    for line in wrong:
-        print(f"WRONG: {line}")
+        for line in wrong:
+            print(f"WRONG: {line}")
     return 1 if wrong else 0
 
 

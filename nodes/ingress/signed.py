@@ -52,7 +52,7 @@ class SignedRequest:
             request.body,
             client_address(request),
             current_request_id(),
-            tracing.current(),
+            span=tracing.current(),
         )
 
 

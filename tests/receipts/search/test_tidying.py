@@ -50,7 +50,9 @@ def store(chdb_store: Store) -> Store:
 def test_month_that_is_quiet_becomes_one_part_table_by_table(store: Store) -> None:
     at = datetime.fromtimestamp(time.time(), UTC) + QUIET_FOR + timedelta(seconds=5)
     merged = [tidy(store=store, at=at), tidy(store=store, at=at)]
-    assert [(each.table, each.number) for each in merged if each] == [(table, 202609) for table in SEARCH_TABLES]
+    assert [(each.table, each.number) for each in merged if each] == [
+        (table, 202609) for table in SEARCH_TABLES
+    ]
     for table in SEARCH_TABLES:
         assert parts(store, table) == {"202608": (1, 1), "202609": (1, 2)}
     assert tidy(store=store, at=at) is None
