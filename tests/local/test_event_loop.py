@@ -65,8 +65,9 @@ def test_idle_connections_are_not_asked_for_each_request(
         for _ in range(REQUESTS):
             connections[0].sendall(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answers(connections[0], 1) == [b"/again"]
-        # one sweep may have begun before
-        assert len(asked) < IDLE + 10 * REQUESTS
+        own = connections[0].getsockname()
+        # a sweep or two may have begun before
+        assert sum(channel.addr != own for channel in asked) <= 3 * IDLE
         monkeypatch.undo()
         connections[0].sendall(b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n")  # ends the long wait
         assert answers(connections[0], 1) == [b"/last"]
