@@ -15,8 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from bench import consoles
 from bench.cases import Case, yardstick
 from bench.machines import Answer, Machine, Sender, heartbeat, receipt
 from bench.measuring import RoleClients, Times, note, percentile
+from bench.usage import Usage
 from jatevo.local import stores
 from jatevo.local.history.fleet import digest_of
 from jatevo.local.lock import sole_console
@@ -45,10 +46,10 @@ YARDSTICKS = 50
 
 @dataclass
 class Samples:
-    """What was seen every few seconds: the age of the oldest row in the outbox in seconds, and memory in MB by part."""
+    """What was seen every few seconds: the age of the oldest row in the outbox in seconds, and what each part uses."""
 
     outbox_seconds: list[float] = field(default_factory=list)
-    memory: list[dict[str, float]] = field(default_factory=list)
+    usage: list[Usage] = field(default_factory=list)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -156,31 +157,31 @@ def _measure(
         for thread in threads:
             thread.start()
         try:
-            begun, cpu = asyncio.run(_drive(options, machines, sender, measuring))
+            begun, usage = asyncio.run(_drive(options, machines, sender, measuring))
         finally:
             over.set()
             for thread in threads:
                 thread.join()
     seconds = time.monotonic() - begun
-    used = {part: seconds_of - cpu.get(part, 0.0) for part, seconds_of in _cpu().items()}
+    used = _usage().since(usage)
     return _judged(options, env, machines, sender, samples, times, begun, seconds, used)
 
 
 async def _drive(
     options: argparse.Namespace, machines: Sequence[Machine], sender: Sender, measuring: threading.Event
-) -> tuple[float, dict[str, float]]:
-    """Sends what is due, warms up, then measures. Returns when measuring began, and the CPU used until then."""
+) -> tuple[float, Usage]:
+    """Sends what is due, warms up, then measures. Returns when measuring began, and what was used until then."""
     draw = random.Random(options.seed)  # noqa: S311
     running = asyncio.create_task(sender.run())
     begun = time.monotonic()
     warm = begun + options.warm_up_minutes * 60
     until = warm + options.minutes * 60
     beats = receipts = 0
-    cpu: dict[str, float] = {}
+    usage = Usage()
     while (now := time.monotonic()) < until and not running.done():
         if now >= warm and not measuring.is_set():
             measuring.set()
-            cpu = _cpu()
+            usage = _usage()
         while (due := begun + beats * INTERVAL_SECONDS / len(machines)) <= now:
             sender.send("/v1/nodes/heartbeat", machines[beats % len(machines)], heartbeat, due=due)
             beats += 1
@@ -194,7 +195,7 @@ async def _drive(
     if running.done():
         running.result()
     running.cancel()
-    return warm, cpu
+    return warm, usage
 
 
 def _watched(node_ids: Sequence[str], readers: int) -> list[Case]:
@@ -242,34 +243,19 @@ def _sample(env: dict[str, str], samples: Samples, measuring: threading.Event, o
             if measuring.is_set():
                 ((seconds,),) = database.execute(age).fetchall()
                 samples.outbox_seconds.append(float(seconds))
-                samples.memory.append(_by_part(lambda process: process.memory_full_info().uss / 2**20))
+                samples.usage.append(_usage())
 
 
-def _cpu() -> dict[str, float]:
-    """Seconds of CPU so far by part."""
-    return _by_part(lambda process: sum(process.cpu_times()[:2]))
+def _usage() -> Usage:
+    return Usage.now("the fleet and the readers", _part_of)
 
 
-def _by_part(figure: Callable[[psutil.Process], float]) -> dict[str, float]:
-    me = psutil.Process()
-    found: dict[str, float] = defaultdict(float)
-    for process in [me, *me.children(recursive=True)]:
-        try:
-            words = " ".join([process.name(), *process.cmdline()])
-            found[_part(words) if process != me else "the fleet and the readers"] += figure(process)
-        except psutil.NoSuchProcess:
-            continue
-    return dict(found)
-
-
-def _part(words: str) -> str:
-    for part, word in (
-        ("lane", "jatevo.lane"), ("web", "jatevo.wsgi"), ("worker", "manage.py worker"), ("PostgreSQL", "postgres"),
-        ("Valkey", "valkey"), ("ClickHouse", "clickhouse"),
-    ):  # fmt: skip
-        if word in words:
-            return part
-    return "other"
+def _part_of(_: psutil.Process, words: str) -> str:
+    known = {
+        "jatevo.lane": "lane", "jatevo.wsgi": "web", "manage.py worker": "worker", "postgres": "PostgreSQL",
+        "valkey": "Valkey", "clickhouse": "ClickHouse",
+    }  # fmt: skip
+    return next((part for word, part in known.items() if word in words), "other")
 
 
 def _judged(
@@ -281,7 +267,7 @@ def _judged(
     times: Sequence[Times],
     begun: float,
     seconds: float,
-    used: dict[str, float],
+    used: Usage,
 ) -> tuple[dict[str, str], list[str]]:
     beats, receipts = (
         [answer for answer in sender.answers.get(path, []) if answer.due >= begun]
@@ -305,11 +291,13 @@ def _judged(
         "age of the outbox, s": f"p50 {percentile(samples.outbox_seconds, 0.5):.1f}, most {max(samples.outbox_seconds):.1f}",
         **{
             f"{part}, cores": f"{cpu / seconds:.2f}"
-            for part, cpu in sorted(used.items())
+            for part, (cpu, _) in sorted(used.items())
             if cpu / seconds > 0.005
         },
         **{
-            f"{part}, MB at the start, at the end": f"{samples.memory[0][part]:.0f}, {samples.memory[-1].get(part, 0):.0f}"
+            f"{part}, MB at the start, at the end": ", ".join(
+                f"{each[part][1]:.0f}" for each in (samples.usage[0], samples.usage[-1])
+            )
             for part in ("lane", "web", "worker")
         },
     }

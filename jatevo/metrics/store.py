@@ -2,9 +2,7 @@
 
 import atexit
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from django.conf import settings
@@ -21,7 +19,9 @@ from jatevo.metrics.transport import (
     Row,
     Transport,
 )
-from jatevo.telemetry import metrics, tracing
+from jatevo.telemetry import metrics
+from jatevo.telemetry.metrics import QueriedStore
+from jatevo.telemetry.statements import observing
 from jatevo.web.breaker import CircuitBreaker
 
 __all__ = [
@@ -69,7 +69,7 @@ class Store:
         if not self._breaker.allows():
             raise CircuitOpen("ClickHouse failed repeatedly; it is not queried for a few seconds")
         try:
-            with _observing(operation, sql):
+            with observing(QueriedStore.CLICKHOUSE, operation, sql):
                 answer = call()
         except MetricsUnavailable as error:
             self._breaker.failed(error)
@@ -87,18 +87,6 @@ _OPERATIONS: Final = {"SELECT": "select", "WITH": "select", "INSERT": "insert", 
 def _operation_of(sql: str) -> str:
     first, *_ = sql.split(None, 1) or [""]
     return _OPERATIONS.get(first.upper(), metrics.OTHER)
-
-
-@contextmanager
-def _observing(operation: str, sql: str) -> Iterator[None]:
-    """Measures a statement, also if it fails. Its span has the text without the values."""
-    began = time.perf_counter()
-    attributes = {"db.system.name": "clickhouse", "db.query.text": sql[: tracing.LONGEST_TEXT]}
-    try:
-        with tracing.span(f"ClickHouse {operation}", attributes):
-            yield
-    finally:
-        metrics.queried_clickhouse(operation, time.perf_counter() - began)
 
 
 _stores: dict[tuple[str, str], Store] = {}

@@ -3,6 +3,7 @@
 What is read from the stores at each scrape is registered with FIGURES (exposition.py) instead.
 """
 
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +17,14 @@ if settings.METRICS_FOLDER:
 
 OTHER: Final = "other"
 
+
+class QueriedStore(StrEnum):
+    """A store that answers statements."""
+
+    POSTGRESQL = "PostgreSQL"
+    CLICKHOUSE = "ClickHouse"
+
+
 # 0.2 and 0.6 s are the targets for p50 and p95 of pages
 _REQUEST_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0, 2.5, 5.0, 10.0)
 _QUERY_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -27,18 +36,20 @@ _requests = Histogram(
     ["route", "code"],
     buckets=_REQUEST_SECONDS,
 )
-_queries = Histogram(
-    "db_query_duration_seconds",
-    "How long PostgreSQL took for statements, by the kind of statement.",
-    ["op"],
-    buckets=_QUERY_SECONDS,
-)
-_clickhouse_queries = Histogram(
-    "clickhouse_query_duration_seconds",
-    "How long ClickHouse took for statements, by the kind of statement.",
-    ["op"],
-    buckets=_QUERY_SECONDS,
-)
+_queries: Final = {
+    QueriedStore.POSTGRESQL: Histogram(
+        "db_query_duration_seconds",
+        "How long PostgreSQL took for statements, by the kind of statement.",
+        ["op"],
+        buckets=_QUERY_SECONDS,
+    ),
+    QueriedStore.CLICKHOUSE: Histogram(
+        "clickhouse_query_duration_seconds",
+        "How long ClickHouse took for statements, by the kind of statement.",
+        ["op"],
+        buckets=_QUERY_SECONDS,
+    ),
+}
 _jobs = Histogram(
     "worker_job_duration_seconds",
     "How long the worker's jobs took, by task and by whether they failed.",
@@ -62,14 +73,9 @@ def answered(route: str, code: int, seconds: float) -> None:
     _request(route, code).observe(seconds)
 
 
-def queried(op: str, seconds: float) -> None:
-    """Counts a statement of PostgreSQL."""
-    _query(op).observe(seconds)
-
-
-def queried_clickhouse(op: str, seconds: float) -> None:
-    """Counts a statement of ClickHouse."""
-    _clickhouse_query(op).observe(seconds)
+def queried(store: QueriedStore, op: str, seconds: float) -> None:
+    """Counts a statement."""
+    _query(store, op).observe(seconds)
 
 
 def worked(task: str, seconds: float, *, failed: bool) -> None:
@@ -105,10 +111,5 @@ def _request(route: str, code: int) -> Histogram:
 
 
 @lru_cache(maxsize=64)
-def _query(op: str) -> Histogram:
-    return _queries.labels(op)
-
-
-@lru_cache(maxsize=64)
-def _clickhouse_query(op: str) -> Histogram:
-    return _clickhouse_queries.labels(op)
+def _query(store: QueriedStore, op: str) -> Histogram:
+    return _queries[store].labels(op)

@@ -123,7 +123,7 @@ class Gatherer(Generic[Q, A]):
         turn: "asyncio.Future[Sequence[A | Later[A]]]",
     ) -> None:
         self._running -= 1
-        self._expected = len(group) + len(self._waiting)
+        self._expected = min(len(group) + len(self._waiting), self._most_together)
         self._patient_until = asyncio.get_running_loop().time() + self._patience_seconds
         self._begin()
         error = turn.exception()

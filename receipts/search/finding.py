@@ -32,9 +32,7 @@ from receipts.search.totals import digest_of
 FREQUENT_SECONDS: Final = 0.025
 RARE_FOR_SECONDS: Final = 600
 QUICK_SECONDS: Final = 0.1
-PATIENT_SECONDS: Final = (
-    2.0  # for an answer of ClickHouse, before PostgreSQL may read until its statement timeout
-)
+PATIENT_SECONDS: Final = 2.0  # for ClickHouse, before PostgreSQL may read until its statement timeout
 FIRST_SPAN: Final = timedelta(days=1)
 LAST_SPAN: Final = timedelta(days=100)  # beyond it, everything is looked at
 LEAST_WIDENING, MOST_WIDENING = 4, 16
@@ -113,9 +111,9 @@ def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
     That depends on how many of all receipts a person may see, too: it walks an index of all, or sorts all of theirs.
     """
     given = {name for name, value in search.form.cleaned_data.items() if value not in (None, "")}
-    if given & _LEADING and given <= _INDEXED:
-        return False
-    return not given <= _INDEXED or not sight_of(user).everything
+    if not given <= _INDEXED:
+        return True
+    return not given & _LEADING and not sight_of(user).everything
 
 
 def _by_ids(

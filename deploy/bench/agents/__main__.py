@@ -26,6 +26,7 @@ from bench import consoles
 from bench.agents.answering import health_endpoints
 from bench.agents.fleet import Schedule, SimulatedAgent
 from bench.measuring import percentile
+from bench.usage import Usage
 from jatevo.local import stores
 from jatevo.local.lock import sole_console
 from jatevo.local.steps import Steps
@@ -121,11 +122,11 @@ def _work(
             _wait_until_active(base, env, options.agents)
         for agent in agents:
             agent.record.beats.clear()
-        usage, begun = _Usage.now(validator), time.monotonic()
+        usage, begun = _usage(validator), time.monotonic()
         with steps.step(f"{options.minutes:g} minutes of work"):
             _complete(agents, schedule, draw, options, until=begun + options.minutes * 60)
         seconds = time.monotonic() - begun
-        used = _Usage.now(validator).since(usage)
+        used = _usage(validator).since(usage)
         beating.clear()
         with steps.step("The last receipts are delivered"):
             _drain(agents, schedule)
@@ -210,39 +211,14 @@ class _validator:
         self._process.wait(timeout=10)
 
 
-class _Usage(dict[str, tuple[float, float]]):
-    """Seconds of CPU and megabytes of memory by part: the agents' process, the console's, its stores, the validator."""
+def _usage(validator_pid: int) -> Usage:
+    def part_of(process: psutil.Process, words: str) -> str:
+        if process.pid == validator_pid:
+            return "the validator"
+        known = {"bench.serve": "the console", "postgres": "PostgreSQL", "valkey": "Valkey"}
+        return next((part for word, part in known.items() if word in words), "other")
 
-    @classmethod
-    def now(cls, validator_pid: int) -> "_Usage":
-        me = psutil.Process()
-        found = cls({"the agents' process": _of(me)})
-        for process in me.children(recursive=True):
-            try:
-                words = " ".join([process.name(), *process.cmdline()])
-                part = (
-                    "the validator" if process.pid == validator_pid
-                    else "the console" if "bench.serve" in words
-                    else "PostgreSQL" if "postgres" in words
-                    else "Valkey" if "valkey" in words
-                    else "other"
-                )  # fmt: skip
-                cpu, memory = _of(process)
-            except psutil.NoSuchProcess:
-                continue
-            before_cpu, before_memory = found.get(part, (0.0, 0.0))
-            found[part] = before_cpu + cpu, before_memory + memory
-        return found
-
-    def since(self, earlier: "_Usage") -> "_Usage":
-        return _Usage(
-            {part: (cpu - earlier.get(part, (0.0, 0.0))[0], memory) for part, (cpu, memory) in self.items()}
-        )
-
-
-def _of(process: psutil.Process) -> tuple[float, float]:
-    times = process.cpu_times()
-    return times.user + times.system, process.memory_full_info().uss / 2**20
+    return Usage.now("the agents' process", part_of)
 
 
 def _judged(
@@ -250,7 +226,7 @@ def _judged(
     agents: list[SimulatedAgent],
     schedule: Schedule,
     after: dict[str, Any],
-    used: _Usage,
+    used: Usage,
     seconds: float,
     *,
     waiting: int,

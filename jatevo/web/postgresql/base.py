@@ -9,8 +9,10 @@ from django.conf import settings
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 
+from jatevo.telemetry.metrics import QueriedStore
+from jatevo.telemetry.statements import observing
 from jatevo.web.postgresql.budgets import current_work
-from jatevo.web.postgresql.observing import observed, observing
+from jatevo.web.postgresql.observing import observed
 from jatevo.web.postgresql.pool import BoundedPool
 
 _pools: dict[tuple[str, str], BoundedPool] = {}
@@ -78,7 +80,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
 
     def _commit(self) -> None:
-        with observing("commit", "COMMIT"):
+        with observing(QueriedStore.POSTGRESQL, "commit", "COMMIT"):
             super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def _drop_dead_connection(self) -> None:

@@ -1,37 +1,19 @@
-"""Measures what PostgreSQL takes for each statement, and gives those of recorded requests a span.
+"""The observation of PostgreSQL's statements."""
 
-A span has the text of the statement without its values.
-"""
-
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-from jatevo.telemetry import metrics, tracing
+from jatevo.telemetry import metrics
+from jatevo.telemetry.metrics import QueriedStore
+from jatevo.telemetry.statements import observing
 
 _OPERATIONS: Final = {word.upper(): word for word in ("select", "insert", "update", "delete", "with")}
 
 
 def observed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
     """One of Django's wrappers around the execution of statements."""
-    with observing(operation_of(sql), sql):
+    with observing(QueriedStore.POSTGRESQL, operation_of(sql), sql):
         return execute(sql, params, many, context)
-
-
-@contextmanager
-def observing(operation: str, sql: Any) -> Iterator[None]:
-    """Measures the statement in the block, also if it fails."""
-    began = time.perf_counter()
-    try:
-        if tracing.current() is None:
-            yield
-        else:
-            attributes = {"db.system.name": "postgresql", "db.query.text": str(sql)[: tracing.LONGEST_TEXT]}
-            with tracing.span(f"PostgreSQL {operation}", attributes):
-                yield
-    finally:
-        metrics.queried(operation, time.perf_counter() - began)
 
 
 def operation_of(sql: Any) -> str:
