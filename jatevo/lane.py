@@ -47,11 +47,12 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# How many groups of an endpoint are answered at a time. With one, all that comes meanwhile is gathered, which costs the
-# least; each process has its own.
-TURNS: Final = 1
+# How many groups of an endpoint are answered at a time, if they are full. Otherwise it is one, so that all that comes
+# meanwhile is gathered, which costs the least. Batches of receipts fill groups: while PostgreSQL stores those of one,
+# those of the next are verified.
+TURNS: Final = 2
 MOST_TOGETHER: Final = 256
-MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
+MOST_BYTES_TOGETHER: Final = 512 * 1024
 MOST_WAITING: Final = 2_000
 PATIENCE_SECONDS: Final = 0.003
 # Of bodies that are being read or wait. A stranger can send some before anything about him is checked.

@@ -21,15 +21,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import psycopg
 from nacl.signing import SigningKey
 
 from bench import consoles
+from bench.busy import Busy
 from bench.cases import Case, yardstick
 from bench.machines import Answer, Machine, Sender, heartbeat, receipt
 from bench.measuring import RoleClients, Times, note, percentile
-from bench.usage import Usage
+from bench.usage import Usage, part_of_console
 from jatevo.local import stores
 from jatevo.local.history.fleet import digest_of
 from jatevo.local.lock import sole_console
@@ -39,6 +39,8 @@ from nodes.rules.credentials import derive_secret
 INTERVAL_SECONDS = 10.0  # between the heartbeats of a node, which are due this long after the one before
 POLL_SECONDS = 5.0  # between the requests of an open page
 SAMPLE_SECONDS = 5.0
+BUSY_SAMPLE_SECONDS = 0.05
+BUSIEST = 15  # statements that are printed
 TICK_SECONDS = 0.01
 READER_THREADS = 4
 YARDSTICKS = 50
@@ -50,6 +52,7 @@ class Samples:
 
     outbox_seconds: list[float] = field(default_factory=list)
     usage: list[Usage] = field(default_factory=list)
+    busy: Busy = field(default_factory=Busy)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -239,23 +242,19 @@ def _read(
 def _sample(env: dict[str, str], samples: Samples, measuring: threading.Event, over: threading.Event) -> None:
     age = "SELECT COALESCE(extract(epoch FROM now() - min(created_at)), 0) FROM metrics_outbox WHERE poisoned IS NULL"
     with psycopg.connect(env["DATABASE_URL"], autocommit=True) as database:
-        while not over.wait(SAMPLE_SECONDS):
+        due = time.monotonic()
+        while not over.wait(BUSY_SAMPLE_SECONDS):
             if measuring.is_set():
+                samples.busy.look(database)
+            if measuring.is_set() and time.monotonic() >= due:
+                due = time.monotonic() + SAMPLE_SECONDS
                 ((seconds,),) = database.execute(age).fetchall()
                 samples.outbox_seconds.append(float(seconds))
                 samples.usage.append(_usage())
 
 
 def _usage() -> Usage:
-    return Usage.now("the fleet and the readers", _part_of)
-
-
-def _part_of(_: psutil.Process, words: str) -> str:
-    known = {
-        "jatevo.lane": "lane", "jatevo.wsgi": "web", "manage.py worker": "worker", "postgres": "PostgreSQL",
-        "valkey": "Valkey", "clickhouse": "ClickHouse",
-    }  # fmt: skip
-    return next((part for word, part in known.items() if word in words), "other")
+    return Usage.now("the fleet and the readers", part_of_console)
 
 
 def _judged(
@@ -304,6 +303,10 @@ def _judged(
     named = {name: [v for each in times for case, vs in each.by_case.items() if case.name == name for v in vs]
              for name in sorted({case.name for each in times for case in each.by_case})}  # fmt: skip
     facts |= {f"{name}, ms": _spread(values) for name, values in named.items()}
+    facts |= {
+        f"PostgreSQL: `{statement}`": f"{at_work:.2f} at a time, {on_cpu:.2f} on a processor"
+        for statement, at_work, on_cpu in samples.busy.most(BUSIEST)
+    }
     wrong = [f"a page: {line}" for line in failures[:5]]
     if missed:
         wrong.append(

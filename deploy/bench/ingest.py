@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 from nacl.signing import SigningKey
 
 from bench import consoles
+from bench.usage import Usage, part_of_console
 from jatevo.local import stores
 from jatevo.local.steps import Steps
 
@@ -37,6 +39,8 @@ PEER_PROCESSES = 2
 LANE_PROCESSES = 1  # which gathers the most, and leaves the other core to PostgreSQL
 BATCH = 100
 ENROLMENT_USES = 100_000
+OWN_PART = "the generator"
+NOTICED_SECONDS = 0.05
 PEER, LANE, ENDPOINTS, ONE_MACHINE = "peer", "lane", "DRF endpoints", "one machine"
 
 
@@ -59,7 +63,7 @@ class Figures:
     )
 
     def median(self, case: str, target: str, name: str) -> float | None:
-        found = [run[name] for run in self.runs[case][target]]
+        found = [run[name] for run in self.runs[case].get(target, ())]
         return statistics.median(found) if found else None
 
 
@@ -207,7 +211,8 @@ def _load(
                     run = _run(target, peer, kind, connections, options)
                     figures.runs[case][target.name].append(run)
                 steps.say(
-                    f"{run['per_second']:,.0f} a second, p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms"
+                    f"{run['per_second']:,.0f} a second, p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms; "
+                    f"processor time of one, µs: {', '.join(f'{part} {us}' for part, us in run['cpu_us'].items())}"
                 )
 
 
@@ -222,12 +227,35 @@ def _run(
     words += ["--connections", str(connections)]
     if kind == "heartbeats":
         words += ["--requests", str(10_000 * options.seconds)]
-    said = subprocess.run(
-        [sys.executable, peer / "load.py", *words], check=True, capture_output=True, text=True
-    ).stdout
+    with subprocess.Popen(
+        [sys.executable, peer / "load.py", *words], stdout=subprocess.PIPE, text=True
+    ) as generator:
+        _wait_for_wrk(generator)
+        before = Usage.now(OWN_PART, _part_of)
+        said, _ = generator.communicate()
+    if generator.returncode:
+        raise RuntimeError("The load generator failed.")
+    used = Usage.now(OWN_PART, _part_of).since(before)
     run: dict[str, Any] = json.loads(said)
     run["per_second"] *= batch
+    taken = max(1, run["acknowledged"] * batch)
+    run["cpu_us"] = {
+        part: round(cpu / taken * 1e6) for part, (cpu, _) in sorted(used.items()) if cpu >= NOTICED_SECONDS
+    }
     return run
+
+
+def _wait_for_wrk(generator: "subprocess.Popen[str]") -> None:
+    """Until the generator has registered its nodes and signed its requests, or has ended."""
+    process = psutil.Process(generator.pid)
+    while generator.poll() is None and not process.children():
+        time.sleep(0.05)
+
+
+def _part_of(process: psutil.Process, words: str) -> str:
+    if "app:app" in words:
+        return "peer"
+    return "the peer's PostgreSQL" if " peer " in words else part_of_console(process, words)
 
 
 def verify_limit() -> float:

@@ -35,3 +35,12 @@ class Usage(dict[str, tuple[float, float]]):
 def _of(process: psutil.Process) -> tuple[float, float]:
     times = process.cpu_times()
     return times.user + times.system, process.memory_full_info().uss / 2**20
+
+
+def part_of_console(_: psutil.Process, words: str) -> str:
+    """The part of a console on services that a child is, by the words of its command."""
+    known = {
+        "jatevo.lane": "lane", "jatevo.wsgi": "web", "manage.py worker": "worker", "postgres": "PostgreSQL",
+        "valkey": "Valkey", "clickhouse": "ClickHouse",
+    }  # fmt: skip
+    return next((part for word, part in known.items() if word in words), "other")

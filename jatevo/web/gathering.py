@@ -34,11 +34,14 @@ class TooManyWaiting(Exception):
 
 
 class Gatherer(Generic[Q, A]):
-    """Gathers questions of one event loop and answers them in threads, `turns` groups at a time.
+    """Gathers questions of one event loop and answers them in threads, group by group.
 
     `answer` returns an answer to each question, in their order, or Later, so that the group does not wait for it. A group
     has at most `most_together` questions, and the sum of what they `weigh` is at most `most_weight`, unless a single one
     weighs more.
+
+    While a group is answered, the next one waits, because a large group costs less than two small ones. Only a group that
+    is as large as it may be begins meanwhile, if fewer than `turns` are under way.
 
     Those that were just answered often have more to ask. A turn leaves them `patience_seconds` for it, or until as many
     wait as did before. Otherwise the few that came during a turn would have the next for themselves, while all others
@@ -67,6 +70,7 @@ class Gatherer(Generic[Q, A]):
         self._most_together = most_together
         self._most_weight = most_weight
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._waiting_weight = 0
         self._running = 0
         self._threads = ThreadPoolExecutor(turns, thread_name_prefix="gatherer")
         self._alone = ThreadPoolExecutor(MOST_ALONE, thread_name_prefix="alone")
@@ -78,7 +82,8 @@ class Gatherer(Generic[Q, A]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A] = loop.create_future()
         self._waiting.append((question, future))
-        if self._running < self._turns:
+        self._waiting_weight += self._weigh(question)
+        if self._may_begin():
             loop.call_soon(self._begin)  # once all that has just arrived waits
         return await future
 
@@ -91,7 +96,7 @@ class Gatherer(Generic[Q, A]):
         """Takes turns, unless more questions are likely to come in a moment."""
         loop = asyncio.get_running_loop()
         left = self._patient_until - loop.time()
-        if left <= 0 or len(self._waiting) >= self._expected:
+        if left <= 0 or len(self._waiting) >= self._expected or self._fills_a_group():
             self._take_turns()
         elif self._waiting and self._timer is None:
             self._timer = loop.call_later(left, self._take_turns)
@@ -101,11 +106,17 @@ class Gatherer(Generic[Q, A]):
             self._timer.cancel()
             self._timer = None
         loop = asyncio.get_running_loop()
-        while self._waiting and self._running < self._turns:
+        while self._waiting and self._may_begin():
             self._running += 1
             group = self._group()
             turn = loop.run_in_executor(self._threads, self._answer, [question for question, _ in group])
             turn.add_done_callback(partial(self._deliver, group))
+
+    def _may_begin(self) -> bool:
+        return self._running == 0 or (self._running < self._turns and self._fills_a_group())
+
+    def _fills_a_group(self) -> bool:
+        return len(self._waiting) >= self._most_together or self._waiting_weight >= self._most_weight
 
     def _group(self) -> list[tuple[Q, "asyncio.Future[A]"]]:
         group = [self._waiting.popleft()]
@@ -115,6 +126,7 @@ class Gatherer(Generic[Q, A]):
             if weight > self._most_weight:
                 break
             group.append(self._waiting.popleft())
+        self._waiting_weight -= sum(self._weigh(question) for question, _ in group)
         return group
 
     def _deliver(

@@ -74,6 +74,30 @@ def test_what_comes_during_a_turn_waits_for_the_next() -> None:
     assert groups.seen == [[1], [2, 3, 4]]
 
 
+def test_only_a_full_group_begins_during_a_turn() -> None:
+    groups = Groups()
+
+    async def story() -> list[int]:
+        asked = gatherer(groups, turns=2, most_weight=10)
+        tasks = [asyncio.ensure_future(asked.ask(1))]
+        while not groups.seen:
+            await asyncio.sleep(0)
+        tasks.append(asyncio.ensure_future(asked.ask(4)))
+        await asyncio.sleep(0.01)
+        assert groups.seen == [[1]], "less than a group waits"
+        tasks.append(asyncio.ensure_future(asked.ask(6)))
+        while len(groups.seen) < 2:
+            await asyncio.sleep(0)
+        tasks.append(asyncio.ensure_future(asked.ask(10)))
+        await asyncio.sleep(0.01)
+        assert groups.seen == [[1], [4, 6]], "two turns are under way"
+        groups.open.set()
+        return [await each for each in tasks]
+
+    assert asyncio.run(story()) == [2, 8, 12, 20]
+    assert groups.seen == [[1], [4, 6], [10]]
+
+
 def test_clients_that_ask_again_at_once_are_answered_together_from_the_second_turn_on() -> None:
     groups = Groups()
     groups.open.set()
