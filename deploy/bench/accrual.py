@@ -68,6 +68,10 @@ SELECT '{gateway}', request_id, node_id, {normal_model}, model,
 FROM bench_new WHERE number % 5 <> 3
 ON CONFLICT DO NOTHING;
 """
+DEFAULT_RATE = """
+INSERT INTO earnings_rate (model, holds_from, created_by, note, input_usd, output_usd, cache_hit_discount)
+SELECT '', '2020-01-01', 'bench', '', 0.05, 0.2, 0.5 WHERE NOT EXISTS (SELECT FROM earnings_rate WHERE model = '')
+"""
 # What people decided stays; everything else of earnings is made from receipts and dispatches.
 _DECIDED = {"rate", "jtvorate", "policy", "payoutschedule", "modellimit", "wallet", "statementpreference"}
 _AGAIN = """
@@ -140,11 +144,7 @@ def _prepare(since: datetime) -> None:
     Gateway.objects.get_or_create(id=GATEWAY)
     SweeperClock.objects.all().delete()
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO earnings_rate (model, holds_from, created_by, note, input_usd, output_usd, cache_hit_discount)"
-            " SELECT '', '2020-01-01', 'bench', '', 0.05, 0.2, 0.5"
-            " WHERE NOT EXISTS (SELECT FROM earnings_rate WHERE model = '')"
-        )
+        cursor.execute(DEFAULT_RATE)
         cursor.execute(_FLEET, {"since": since})
 
 

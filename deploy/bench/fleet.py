@@ -25,6 +25,7 @@ import psycopg
 from nacl.signing import SigningKey
 
 from bench import consoles
+from bench.accrual import DEFAULT_RATE
 from bench.busy import Busy
 from bench.cases import Case, yardstick
 from bench.machines import Answer, Machine, Sender, heartbeat, receipt
@@ -73,6 +74,8 @@ def main(words: Sequence[str] | None = None) -> int:
         with steps.step(f"Seeding {options.nodes:,} nodes"):
             words = ["--nodes", str(options.nodes), "--days", "1", "--seed", str(options.seed), "--i-know"]
             consoles.load(*words, env=env)
+            with psycopg.connect(env["DATABASE_URL"], autocommit=True) as database:
+                database.execute(DEFAULT_RATE)
         machines = _machines(env, options.seed)
         with steps.step("The console: web, worker and lane"):
             log = home / "logs" / "bench.log"

@@ -55,7 +55,7 @@ _EARLIEST = timedelta(days=8)  # a receipt comes at most seven days after its re
 _TAKE = """
 INSERT INTO accrual_taken (id, accepted_at)
 SELECT id, accepted_at FROM receipts_unjudged
-WHERE id > %(after)s AND accepted_at <= %(until)s
+WHERE id > %(after)s AND accepted_at <= %(until)s AND NOT unpriced
 ORDER BY id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
@@ -70,9 +70,9 @@ _MANY = 10_000
 NORMAL_MODEL = normal_model_sql("r.model_id")
 
 # The rows `u` of the queue that have a rate. OFFSET 0 makes the database look up one receipt after the other, since few
-# wait. The others may never get a rate, so that nothing may wait for them.
+# wait. The others may never get a rate, so that nothing may wait for them. Those that the accrual has seen are noted.
 PRICED_IN_QUEUE = f"""
-receipts_unjudged u CROSS JOIN LATERAL (
+(SELECT * FROM receipts_unjudged WHERE NOT unpriced) u CROSS JOIN LATERAL (
     SELECT FROM receipts_receipt r
     WHERE r.accepted_at = u.accepted_at AND r.id = u.id
       AND EXISTS (SELECT FROM earnings_rate WHERE model IN ('', {NORMAL_MODEL}) AND holds_from <= r.ts_end)
@@ -268,6 +268,13 @@ DELETE FROM receipts_unjudged q USING accrual_fresh f WHERE q.id = f.receipt_id;
 """
 
 
+_UNPRICED = """
+UPDATE receipts_unjudged q SET unpriced = true FROM accrual_receipt r
+WHERE q.id = r.id AND NOT EXISTS (
+    SELECT FROM earnings_rate WHERE model IN ('', r.model) AND holds_from <= r.ts_end)
+"""
+
+
 @dataclass(frozen=True)
 class Taken:
     """How many receipts a batch took and how many of them it itemised, and the highest id that it took."""
@@ -288,7 +295,8 @@ def make_work_tables() -> None:
 def itemise(*, after: int, until: datetime, limit: int) -> Taken:
     """Takes up to `limit` receipts with ids over `after`, accepted until then, and writes their items.
 
-    The items are also in `accrual_fresh` until the transaction ends. Receipts without a rate stay in the queue.
+    The items are also in `accrual_fresh` until the transaction ends. Receipts without a rate stay in the queue, and are
+    taken again once there is a new rate.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
@@ -320,4 +328,6 @@ def itemise(*, after: int, until: datetime, limit: int) -> Taken:
         ensure_months(day for (day,) in cursor.fetchall())
         cursor.execute(_STORE)
         cursor.execute(_TOLD)
+        if itemised < count:
+            cursor.execute(_UNPRICED)
     return Taken(count, itemised, last_id)
