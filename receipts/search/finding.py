@@ -215,6 +215,7 @@ def _nearest(
             limit=most,
             origin=origin,
             reach=None if whole else away.replace(microsecond=0),
+            near=not whole and span == FIRST_SPAN,
         )
         if more or whole:
             return positions, more

@@ -154,13 +154,14 @@ def search_positions(
     limit: int,
     origin: str,
     reach: datetime | None = None,
+    near: bool = False,
 ) -> tuple[list[tuple[datetime, int]], bool]:
     """The exact times of acceptance and the ids of the next candidates in the order of `(accepted_at, id)`, and
     whether there may be more.
 
     Candidates are the receipts and perhaps some that were in that payment state before. `limit` counts repeats.
-    `reach` is a whole second beyond which none is looked for. Raises MetricsUnavailable if ClickHouse does not hold
-    the filling `origin`.
+    `reach` is a whole second beyond which none is looked for. `near`: it is so near that all receipts up to there are
+    read sooner than those of each node. Raises MetricsUnavailable if ClickHouse does not hold the filling `origin`.
     """
     order = "DESC" if descending else "ASC"
     fixed, params = tuple(conditions.fixed), dict(conditions.params)
@@ -183,7 +184,8 @@ def search_positions(
     narrowed = SearchConditions(fixed, params, conditions.payment)
     rows = store.execute(
         joined(
-            *("SELECT accepted_at, micros, id, (", _ORIGIN, ") FROM receipt_search"),
+            *("SELECT accepted_at, micros, id, (", _ORIGIN, ") FROM"),
+            SEARCH_TABLE if near else conditions.table,
             narrowed.sql_for_candidates,
             f"ORDER BY accepted_at {order}, micros {order}, id {order} LIMIT {{most}}",
         ),
