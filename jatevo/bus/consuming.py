@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import nats
 import structlog
 from django.db import connection
 from django.utils import timezone
@@ -25,7 +24,6 @@ from jatevo.bus.judging import ENDPOINTS, Fate, Message, Verdict, headers_read, 
 from jatevo.bus.models import MessageKind
 from jatevo.bus.parking import park
 from jatevo.telemetry import metrics, tracing
-from jatevo.web.error_types import ErrorType
 from jatevo.web.errors import unavailable
 from jatevo.web.gathering import Gatherer, TooManyWaiting
 from jatevo.web.postgresql.budgets import INGEST, working
@@ -39,8 +37,6 @@ log = structlog.get_logger(__name__)
 # that follow.
 DELAYS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 MOST_TRIES: Final = 5  # of a message that the console fails on
-# Of one whose sender is over its limit. It waits for minutes by then.
-MOST_TRIES_OVER_LIMIT: Final = 20
 # How many messages of a kind a process works on at a time. Batches may have 2 MiB each.
 MOST_AT_A_TIME: Final = {
     MessageKind.HEARTBEATS: 256,
@@ -96,7 +92,8 @@ class Bus:
                 await asyncio.to_thread(asks.close)
 
     async def _consume_while_connected(self) -> None:
-        client = await nats.connect(
+        client = stream.BusClient()
+        await client.connect(
             self._servers,
             name="jatevo-consume",
             # A lost connection is made anew by `consume`, which sees to it that stream and consumers exist.
@@ -180,7 +177,8 @@ class Bus:
         if verdict.fate in (Fate.TAKEN, Fate.OUTDATED):
             await delivered.ack()
             return verdict.fate
-        if verdict.fate is not Fate.REFUSED and message.tries < _most_tries(verdict):
+        given_up = verdict.fate is Fate.FAILED and message.tries >= MOST_TRIES
+        if verdict.fate is not Fate.REFUSED and not given_up:
             await delivered.nak(delay=delay)
             return verdict.fate
         try:
@@ -189,6 +187,9 @@ class Bus:
             log.warning("a message could not be parked; it comes again", kind=message.kind, error=str(error))
             await delivered.nak(delay=delay)
             return Fate.DELAYED
+        if given_up and not kept:  # by a fault of ours, nothing may be lost
+            await delivered.nak(delay=delay)
+            return verdict.fate
         await delivered.term()
         return "parked" if kept else "dropped"
 
@@ -223,13 +224,6 @@ def _message(kind: MessageKind, delivered: Msg) -> Message:
         headers=headers_read(kind, delivered.headers or {}),
         body=delivered.data,
     )
-
-
-def _most_tries(verdict: Verdict) -> float:
-    """After how many deliveries a message that was not taken is parked."""
-    if verdict.fate is Fate.FAILED:
-        return MOST_TRIES
-    return MOST_TRIES_OVER_LIMIT if verdict.error_type == ErrorType.RATE_LIMITED else float("inf")
 
 
 def _park(message: Message, verdict: Verdict) -> bool:

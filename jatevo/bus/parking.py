@@ -7,7 +7,7 @@ refused beyond that is only counted (`bus_messages_total`).
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import Length
 
@@ -32,6 +32,7 @@ def park(message: Message, verdict: Verdict, *, at: datetime) -> bool:
         parked_at__gt=at - _DAY,
     ).exclude(sequence=message.sequence, stored_at=message.stored_at)
     with transaction.atomic():
+        _one_at_a_time(message, verdict)
         known = alike.aggregate(count=Count("pk"), size=Sum(Length("body")))
         if known["count"] >= MOST_A_DAY or (known["size"] or 0) + len(body) > MOST_BYTES_A_DAY:
             return False
@@ -52,6 +53,13 @@ def park(message: Message, verdict: Verdict, *, at: datetime) -> bool:
             },
         )
     return True
+
+
+def _one_at_a_time(message: Message, verdict: Verdict) -> None:
+    """So that what is parked at the same time keeps to the bounds together."""
+    cause = f"parked {message.kind} of {verdict.sender}: {verdict.error_type}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [cause])
 
 
 def unparked(parked: ParkedMessage) -> Message:

@@ -47,6 +47,20 @@ class PullRefused(nats.errors.Error):
     """JetStream does not serve the pull, for example because the consumer is gone."""
 
 
+class BusClient(Client):
+    """NATS' client, which survives headers that are not text.
+
+    nats-py would stop reading for good, on each connection anew, as long as such a message is in the stream. Without its
+    headers, the message is refused as unsigned.
+    """
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception:
+            return None
+
+
 def durable_name(kind: MessageKind) -> str:
     return f"jatevo-{kind.value}"
 

@@ -30,6 +30,7 @@ def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:
         most_together=MOST_TOGETHER,
         most_weight=MOST_BYTES_TOGETHER,
         patience_seconds=PATIENCE_SECONDS,
+        at_end=_give_connection_back,
     )
 
 
@@ -55,6 +56,10 @@ def _alone(later: Later[Answered]) -> Answered:
             return later.answer()
         finally:
             connection.close()  # it is rarely needed again
+
+
+def _give_connection_back() -> None:
+    connection.close()
 
 
 def _return_idle_connection() -> None:

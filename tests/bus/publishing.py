@@ -1,9 +1,12 @@
 """Machines that publish to the event bus, and what is left on it."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import nats
 import nats.js.errors
@@ -47,6 +50,22 @@ class EventBus:
 
         return self.connected(send)
 
+    def publish_bytes(self, kind: MessageKind, headers: bytes, body: bytes = b"{}") -> None:
+        """Publishes a message whose headers are these bytes, as no client would."""
+        address = urlsplit(self.url)
+        with (
+            socket.create_connection((address.hostname, address.port), timeout=WAIT_SECONDS) as line,
+            line.makefile("rb") as answers,
+        ):
+            answers.readline()
+            sizes = f"{len(headers)} {len(headers) + len(body)}"
+            line.sendall(
+                b'CONNECT {"headers":true,"verbose":false,"no_responders":true}\r\n'
+                + f"HPUB {kind.subject} {sizes}\r\n".encode()
+                + headers + body + b"\r\nPING\r\n"
+            )  # fmt: skip
+            assert answers.readline() == b"PONG\r\n"
+
     def left(self) -> int:
         """The number of messages that are not acknowledged."""
 
@@ -60,11 +79,15 @@ class EventBus:
 
         async def make(client: Client) -> None:
             js: JetStreamContext = client.jetstream(timeout=WAIT_SECONDS)
-            try:
+            with suppress(nats.js.errors.NotFoundError):
                 await js.delete_stream(stream.STREAM)
-            except nats.js.errors.NotFoundError:
-                pass
             await stream.ensure(js, ack_wait_seconds=ack_wait_seconds)
+
+        self.connected(make)
+
+    def make_missing(self, *, ack_wait_seconds: float) -> None:
+        async def make(client: Client) -> None:
+            await stream.ensure(client.jetstream(), ack_wait_seconds=ack_wait_seconds)
 
         self.connected(make)
 
