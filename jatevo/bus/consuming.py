@@ -102,6 +102,7 @@ class Bus:
             reconnect_time_wait=0,
             connect_timeout=CONNECT_SECONDS,
             ping_interval=PING_SECONDS,
+            inbox_prefix=stream.INBOX_PREFIX,
             error_cb=_note,
         )
         try:

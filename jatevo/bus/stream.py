@@ -35,6 +35,9 @@ DUPLICATE_WINDOW_SECONDS: Final = 120
 ACK_WAIT_SECONDS: Final = 30.0
 # Messages that come again later count too, and must not hold up the others.
 MOST_UNACKNOWLEDGED: Final = 20_000
+# Messages are delivered there, with the time at which they were stored. Machines may neither read nor write there
+# (deploy/nats/nats.conf).
+INBOX_PREFIX: Final = "_INBOX_JATEVO"
 PULL_SECONDS: Final = 1.0  # how long a process that is told to stop may still be sent messages
 LATE_SECONDS: Final = 4.0
 _ACK: Final = "$JS.ACK."

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,9 +24,9 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
 
-def start(folder: Path) -> NatsServer:
-    """Starts a server and waits until it listens. Raises RuntimeError."""
-    server = launch(folder, _free_port())
+def start(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> NatsServer:
+    """Starts a server and waits until it listens. `words` are added to its command. Raises RuntimeError."""
+    server = launch(folder, _free_port(), *words, env=env)
     wait_until_it_listens(server)
     return server
 
@@ -35,10 +36,11 @@ def restart(ended: NatsServer) -> NatsServer:
     return launch(ended.folder, ended.port)
 
 
-def launch(folder: Path, port: int) -> NatsServer:
+def launch(folder: Path, port: int, *words: str, env: Mapping[str, str] | None = None) -> NatsServer:
     with (folder / "nats.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(_BINARY), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "data")],
+            [str(_BINARY), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "data"), *words],
+            env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

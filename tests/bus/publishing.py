@@ -91,9 +91,11 @@ class EventBus:
 
         self.connected(make)
 
-    def connected(self, work: Callable[[Client], Awaitable[T]]) -> T:
+    def connected(self, work: Callable[[Client], Awaitable[T]], **options: Any) -> T:
+        """What `work` returns. `options` are those of NATS' client."""
+
         async def story() -> T:
-            client = await nats.connect(self.url)
+            client = await nats.connect(self.url, **options)
             try:
                 return await work(client)
             finally:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -204,5 +205,9 @@ def test_messages_come_one_by_one_too(
     with consuming():
         for number in range(1, 4):
             bus.publish(machine, MessageKind.RECEIPTS, signed_receipt(node.pk))
-            eventually(lambda number=number: Receipt.objects.count() == number)
+            eventually(partial(is_taken, number))
         eventually(lambda: bus.left() == 0)
+
+
+def is_taken(count: int) -> bool:
+    return Receipt.objects.count() == count

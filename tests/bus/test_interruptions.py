@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -165,11 +166,15 @@ def test_nats_may_come_later_and_may_be_killed(
             nats_server.wait_until_it_listens(own_server[-1])
             bus = EventBus(server.url)
             # the consumer has made the stream, or is about to
-            eventually(lambda bus=bus: exists(bus))
+            eventually(partial(exists, bus))
             bus.publish(machine, MessageKind.RECEIPTS, signed_receipt(node.pk))
-            eventually(lambda bus=bus, number=number: Receipt.objects.count() == number and not bus.left())
+            eventually(partial(taken, bus, number))
             if number == 1:
                 nats_server.stop(own_server[-1])
+
+
+def taken(bus: EventBus, count: int) -> bool:
+    return Receipt.objects.count() == count and not bus.left()
 
 
 def exists(bus: EventBus) -> bool:

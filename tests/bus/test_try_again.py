@@ -51,8 +51,8 @@ def parked_of(
 
 
 def try_again(staff: Browser, *parked: ParkedMessage) -> str:
-    fields = {"action": "try_selected_again", "_selected_action": [str(each.pk) for each in parked]}
-    answer = staff.submit(PAGE, fields)
+    chosen = [str(each.pk) for each in parked]
+    answer = staff.submit(PAGE, {"action": "try_selected_again", "_selected_action": chosen})
     assert answer.status_code == 302
     return staff.get(PAGE).content.decode()
 

@@ -180,11 +180,17 @@ class SupervisedConsole:
 
     def add(self, name: str, start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
         """A service that is started now, and again whenever it ends."""
-        self.units[name] = Unit(name, start, start())
+        self.adopt(name, start, start())
+
+    def adopt(
+        self, name: str, again: Callable[[], "subprocess.Popen[bytes]"], process: "subprocess.Popen[bytes]"
+    ) -> None:
+        """A service that runs already, and is started again whenever it ends."""
+        self.units[name] = Unit(name, again, process)
 
     def _supervise(self) -> None:
         while not self._ending.wait(SECONDS_BEFORE_RESTART):
-            for unit in self.units.values():
+            for unit in list(self.units.values()):
                 if not unit.kept or unit.process.poll() is None:
                     continue
                 # What is left of a service's processes ends with it (systemd's KillMode=control-group).
