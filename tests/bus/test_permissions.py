@@ -1,7 +1,6 @@
 """The configuration of NATS in deploy/nats: machines may publish, and touch nothing of what others have published."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import nats.errors
 import pytest
@@ -15,45 +14,38 @@ from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.bus import nats_server
 from tests.bus.conftest import consumer
+from tests.bus.nats_server import NatsServer
 from tests.bus.publishing import EventBus, eventually
 from tests.factories import NodeFactory, signed_receipt
 from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats.conf"
-PASSWORDS = {"NATS_PASSWORD": "consoleword", "NATS_MACHINES_PASSWORD": "machineword"}
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Host and port of a server with that configuration."""
-    server = nats_server.start(tmp_path_factory.mktemp("nats"), "-c", str(CONFIG), env=PASSWORDS)
-    yield f"127.0.0.1:{server.port}"
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server with that configuration."""
+    server = nats_server.start_as_shipped(tmp_path_factory.mktemp("nats"))
+    yield server
     nats_server.stop(server)
 
 
 @pytest.fixture
-def machines(address: str) -> EventBus:
-    return EventBus(f"nats://machines:machineword@{address}")
+def machines(shipped: NatsServer) -> EventBus:
+    return EventBus(shipped.machines_url)
 
 
-@pytest.fixture
-def console(address: str) -> EventBus:
-    return EventBus(f"nats://console:consoleword@{address}")
-
-
-def test_what_machines_publish_is_taken(address: str, machines: EventBus) -> None:
+def test_what_machines_publish_is_taken(shipped: NatsServer, machines: EventBus) -> None:
     node: Node = NodeFactory.create(status=Status.ACTIVE)
     batch = {"receipts": [signed_receipt(node.pk, **{"x-pad": "x" * 4000}) for _ in range(300)]}
-    console = EventBus(f"nats://console:consoleword@{address}")
-    with consumer(console.url):
-        eventually(lambda: stored_by_console(console))
+    with consumer(shipped.console_url):
+        eventually(lambda: exists(EventBus(shipped.console_url)))
         machines.publish(SignedSender.node(node), MessageKind.RECEIPTS, batch)
         eventually(lambda: Receipt.objects.count() == 300)
 
 
-def stored_by_console(console: EventBus) -> bool:
-    """Whether the stream exists. The console's inboxes have a prefix of their own."""
+def exists(console: EventBus) -> bool:
+    """Whether the consumer has made the stream. The console's inboxes have a prefix of their own."""
 
     async def ask(client: Client) -> bool:
         return stream.STREAM in [info.config.name for info in await client.jetstream().streams_info()]

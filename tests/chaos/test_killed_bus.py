@@ -39,7 +39,9 @@ NODES = 10
 MOST_IN_A_BATCH = 8
 SECONDS_BETWEEN_FAULTS = (2.0, 8.0)
 # A message that a killed consumer had is delivered again after thirty seconds.
-TAKEN_WITHIN_SECONDS = 120.0
+TAKEN_WITHIN_SECONDS = 180.0
+# Not those by the console, whose challenges nobody answers here.
+_PROBES = "SELECT detail, p95_ms::text FROM nodes_probe WHERE validator_id = 'chaos-validator'"
 _SENDERS = """
 import json, django
 django.setup()
@@ -55,14 +57,14 @@ print(json.dumps([create_sender(model, name=name, by=None, at=timezone.now())[1]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[list[NatsServer]]:
     """The newest process is the last."""
-    servers = [nats_server.start(tmp_path)]
+    servers = [nats_server.start_as_shipped(tmp_path)]
     yield servers
     nats_server.stop(servers[-1])
 
 
 @pytest.fixture
 def console(server: list[NatsServer]) -> Iterator[SupervisedConsole]:
-    made = SupervisedConsole(lanes=0, settings={"NATS_URL": server[0].url})
+    made = SupervisedConsole(lanes=0, settings={"NATS_URL": server[0].console_url})
     try:
         made.start()
         yield made
@@ -78,7 +80,7 @@ def publishers(console: SupervisedConsole, server: list[NatsServer]) -> Iterator
     nodes = [InsistentNode(console.url, f"chaos-{number}", enrolment["token"]) for number in range(NODES)]
     console.put_in_service()
     validator_token, gateway_token = json.loads(console.script(_SENDERS).splitlines()[-1])
-    url = server[0].url
+    url = server[0].machines_url
     made = []
     for node in nodes:
         for says in (receipts_of(node), heartbeats_of(node)):
@@ -140,13 +142,13 @@ def test_killed_bus_loses_nothing(
     for publisher in publishers:
         publisher.finish(timeout_seconds=60)
     over = time.monotonic()
-    bus = EventBus(server[0].url)
+    bus = EventBus(server[0].console_url)
     taken = seconds_until(lambda: bus.left() == 0, over, TAKEN_WITHIN_SECONDS)
 
     wanted = {kind: journal(publishers, kind) for kind in MessageKind}
     found: dict[MessageKind, Counter[tuple[str, ...]]] = {
         MessageKind.RECEIPTS: Counter((f"{node} {name}", digest) for node, name, digest in stored(console)),
-        MessageKind.PROBES: Counter(rows(console, "SELECT detail, p95_ms::text FROM nodes_probe")),
+        MessageKind.PROBES: Counter(rows(console, _PROBES)),
         MessageKind.DISPATCHES: Counter(
             rows(console, "SELECT request_id, tokens_input::text FROM receipts_dispatch")
         ),
@@ -167,7 +169,8 @@ def test_killed_bus_loses_nothing(
             f"messages acknowledged {sum(messages.values())} ({listed}), "
             f"published again {sum(each.journal.retries for each in publishers)}\n"
             f"receipts, probes and dispatches acknowledged {acknowledged(publishers)}, "
-            f"on record {sum(its.total() for its in found.values())}, missing {sum(map(len, missing.values()))}, "
+            f"on record {sum(its.total() for its in found.values())}, "
+            f"missing {[len(missing[kind]) for kind in found]}, "
             f"twice {sum(map(len, repeated.values()))}, parked {parked}; "
             f"the stream was empty {in_seconds(taken)} after the last message",
             flush=True,
