@@ -10,9 +10,9 @@ and that Django's HTTP handler is not asked.
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import django
@@ -21,7 +21,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 django.setup(set_prefix=False)
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
 
@@ -31,12 +30,12 @@ from jatevo.web.address import address_behind_proxies
 from jatevo.web.errors import ApiError, from_exception, not_found, unavailable
 from jatevo.web.framing import LINGER_BYTES
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
-from jatevo.web.gathering import Gatherer, Later, TooManyWaiting
+from jatevo.web.gathering import TooManyWaiting
 from jatevo.web.json import dump
 from jatevo.web.machine_requests import constant_headers
 from jatevo.web.observed import end_request
-from jatevo.web.postgresql.budgets import INGEST, working
 from jatevo.web.request_id import adopt
+from nodes.ingress.gathered import gather
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.probes import PROBES
 from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
@@ -47,14 +46,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-# How many groups of an endpoint are answered at a time, if they are full. Otherwise it is one, so that all that comes
-# meanwhile is gathered, which costs the least. Batches of receipts fill groups: while PostgreSQL stores those of one,
-# those of the next are verified.
-TURNS: Final = 2
-MOST_TOGETHER: Final = 256
-MOST_BYTES_TOGETHER: Final = 512 * 1024
-MOST_WAITING: Final = 2_000
-PATIENCE_SECONDS: Final = 0.003
 # Of bodies that are being read or wait. A stranger can send some before anything about him is checked.
 MOST_BYTES_HELD: Final = 128 * 1024 * 1024
 
@@ -65,19 +56,6 @@ class Asks(Protocol):
     async def ask(self, question: SignedRequest) -> Answered: ...
 
     def close(self) -> None: ...
-
-
-def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:
-    """Threads that answer an endpoint's requests, with the limits of ingest."""
-    return Gatherer(
-        _in_budget(endpoint),
-        weigh=lambda request: len(request.body),
-        turns=TURNS,
-        most_waiting=MOST_WAITING,
-        most_together=MOST_TOGETHER,
-        most_weight=MOST_BYTES_TOGETHER,
-        patience_seconds=PATIENCE_SECONDS,
-    )
 
 
 class Lane:
@@ -225,40 +203,6 @@ def _is_secure(scope: Scope, headers: _Headers) -> bool:
     name, value = settings.SECURE_PROXY_SSL_HEADER
     said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
     return said.partition(",")[0].strip() == value
-
-
-def _in_budget(
-    endpoint: SignedEndpoint[Any],
-) -> Callable[[Sequence[SignedRequest]], list[Answered | Later[Answered]]]:
-    """The endpoint's `answer`, with the limits of ingest and the thread's own connection."""
-
-    def answer(requests: Sequence[SignedRequest]) -> list[Answered | Later[Answered]]:
-        with working(INGEST):
-            _return_idle_connection()
-            return [
-                Later(partial(_alone, each)) if isinstance(each, Later) else each
-                for each in endpoint.answer(requests)
-            ]
-
-    return answer
-
-
-def _alone(later: Later[Answered]) -> Answered:
-    with working(INGEST):
-        try:
-            return later.answer()
-        finally:
-            connection.close()  # it is rarely needed again
-
-
-def _return_idle_connection() -> None:
-    """Gives the thread's connection back to the pool, which checks it before the next use, unless it answered just now."""
-    own = connection.connection
-    if own is None:
-        return
-    idle_seconds = time.monotonic() - own.answered_at
-    if idle_seconds > INGEST.fresh_seconds or connection.errors_occurred:
-        connection.close()
 
 
 def _refuse_foreign_host(host: str) -> None:

@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "onboarding",
     "jatevo.overview",
     "jatevo.docs",
+    "jatevo.bus",
     "jatevo.local",
 ]
 
@@ -176,6 +177,9 @@ CACHES = {
     }
 }
 
+# The event bus, which `manage.py consume` reads. Several servers of a cluster are separated by commas.
+NATS_URL = env.str("NATS_URL", default="")
+
 CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 CHDB_PATH = HOME / "chdb"
@@ -187,6 +191,7 @@ RETENTION_DAYS = {
     "receipts": env.int("JATEVO_KEEP_RECEIPTS_DAYS", default=400),
     "earnings": env.int("JATEVO_KEEP_EARNINGS_DAYS", default=1827),  # items and verdicts: five years
     "refused_receipts": env.int("JATEVO_KEEP_REFUSED_RECEIPTS_DAYS", default=90),  # but for forged ones
+    "parked_messages": env.int("JATEVO_KEEP_PARKED_MESSAGES_DAYS", default=30),  # of the event bus
     "exports": env.int("JATEVO_KEEP_EXPORTS_DAYS", default=7),  # files that the worker wrote
     "probes": env.int("JATEVO_KEEP_PROBES_DAYS", default=30),
     "reputation": env.int("JATEVO_KEEP_REPUTATION_DAYS", default=16),

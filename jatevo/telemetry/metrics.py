@@ -66,6 +66,15 @@ _open_breakers = Gauge(
 _breaker_openings = Counter(
     "store_breaker_openings", "How often a process found that the store does not answer.", ["store"]
 )
+_messages = Counter(
+    "bus_messages", "Messages of the event bus, by kind and by what became of them.", ["kind", "outcome"]
+)
+_waiting = Gauge(
+    "bus_pending_messages",
+    "Messages of the event bus that are not acknowledged yet, by kind.",
+    ["kind"],
+    multiprocess_mode="livemostrecent",
+)
 
 
 def answered(route: str, code: int, seconds: float) -> None:
@@ -95,6 +104,16 @@ def breaker_is(store: str, *, open: bool) -> None:
         _breaker_openings.labels(store).inc()
 
 
+def settled(kind: str, outcome: str) -> None:
+    """Counts a message of the event bus."""
+    _message(kind, outcome).inc()
+
+
+def pending(kind: str, count: int) -> None:
+    """Notes how many messages of the event bus are not acknowledged yet."""
+    _waiting.labels(kind).set(count)
+
+
 def expect(*, stores: tuple[str, ...] = (), events: tuple[str, ...] = ()) -> None:
     """Shows these with zero until something happens."""
     for store in stores:
@@ -113,3 +132,8 @@ def _request(route: str, code: int) -> Histogram:
 @lru_cache(maxsize=64)
 def _query(store: QueriedStore, op: str) -> Histogram:
     return _queries[store].labels(op)
+
+
+@lru_cache(maxsize=64)
+def _message(kind: str, outcome: str) -> Counter:
+    return _messages.labels(kind, outcome)

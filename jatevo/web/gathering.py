@@ -46,6 +46,8 @@ class Gatherer(Generic[Q, A]):
     Those that were just answered often have more to ask. A turn leaves them `patience_seconds` for it, or until as many
     wait as did before. Otherwise the few that came during a turn would have the next for themselves, while all others
     wait for the one after that, and so on for ever.
+
+    `at_end` is called in each thread that answered groups, such as to give its connection back.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class Gatherer(Generic[Q, A]):
         most_together: int,
         most_weight: int,
         patience_seconds: float,
+        at_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._answer = answer
+        self._at_end = at_end
         self._patience_seconds = patience_seconds
         self._patient_until = 0.0
         self._expected = 0
@@ -89,8 +93,15 @@ class Gatherer(Generic[Q, A]):
 
     def close(self) -> None:
         """Waits until the groups that are under way are answered."""
+        all_of_them = threading.Barrier(self._turns)
+        for _ in range(self._turns):
+            self._threads.submit(self._end_thread, all_of_them)
         self._threads.shutdown(wait=True)
         self._alone.shutdown(wait=True)
+
+    def _end_thread(self, all_of_them: threading.Barrier) -> None:
+        all_of_them.wait()  # so that no thread is asked twice
+        self._at_end()
 
     def _begin(self) -> None:
         """Takes turns, unless more questions are likely to come in a moment."""

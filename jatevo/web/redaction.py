@@ -87,7 +87,13 @@ def is_secret_name(name: object, value: object) -> bool:
 def own_secrets() -> tuple[str, ...]:
     """What must not be in a log as it is: the settings' keys, and the passwords in the addresses of stores and mail."""
     found = {settings.SECRET_KEY, settings.MASTER_KEY_TEXT, settings.METRICS_TOKEN}
-    for address in (settings.REDIS_URL, settings.CLICKHOUSE_URL, settings.EMAIL_URL):
+    addresses = (
+        settings.REDIS_URL,
+        settings.CLICKHOUSE_URL,
+        settings.EMAIL_URL,
+        *settings.NATS_URL.split(","),
+    )
+    for address in addresses:
         try:
             password = urlsplit(address).password or ""
         except ValueError:

@@ -138,7 +138,11 @@ def _admit(
     limited: tuple[str, ...],
     made: Callable[[SignedMessage, _Known], C],
 ) -> list[C | ApiError]:
-    """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id."""
+    """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id.
+
+    A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
+    PostgreSQL knows whether it was taken then.
+    """
     found: list[C | ApiError | None] = []
     found += hits("address", [network_of_address(each.address) for each in requests])
     for number, request in enumerate(requests):
@@ -156,7 +160,7 @@ def _admit(
     for (number, message), count in zip(
         messages.items(), first_sights(list(messages.values()), *limited) if messages else (), strict=True
     ):
-        if not count:
+        if not count and requests[number].stored_at is None:
             found[number] = ApiError(409, "replayed_request", "This webhook-id has already been used.")
         elif refused := over(count, *limited, message.sender):
             found[number] = refused
@@ -196,7 +200,8 @@ def _incomplete(request: SignedRequest, header: str) -> ApiError | None:
 
 
 def _forged_or_late(request: SignedRequest, kind: str, known: _Known | None) -> ApiError | None:
-    """ApiError 401 unless a signature matches and the timestamp is near the server's clock.
+    """ApiError 401 unless a signature matches and the timestamp is near the server's clock, or near the time at which a
+    stream stored the message.
 
     An unknown sender takes the same time as a wrong signature.
     """
@@ -208,7 +213,8 @@ def _forged_or_late(request: SignedRequest, kind: str, known: _Known | None) -> 
     if known is None or not any(fits):
         return _wrong()
     now = time.time()
-    if abs(now - int(request.timestamp)) <= settings.CLOCK_TOLERANCE_SECONDS:
+    heard_at = now if request.stored_at is None else request.stored_at
+    if abs(heard_at - int(request.timestamp)) <= settings.CLOCK_TOLERANCE_SECONDS:
         return None
     return ApiError(
         401,

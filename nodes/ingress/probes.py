@@ -1,5 +1,6 @@
 """Taking probes of validators."""
 
+from datetime import UTC, datetime
 from functools import partial
 
 from django.conf import settings
@@ -18,7 +19,8 @@ from nodes.models import Validator
 def _take(request: SignedRequest, caller: SenderCaller) -> Answer:
     wanted = payloads.measurement(parse_object(request.body))
     at = timezone.now()
-    if abs((at - wanted.ts).total_seconds()) > settings.CLOCK_TOLERANCE_SECONDS:
+    heard_at = at if request.stored_at is None else datetime.fromtimestamp(request.stored_at, UTC)
+    if abs((heard_at - wanted.ts).total_seconds()) > settings.CLOCK_TOLERANCE_SECONDS:
         raise invalid_request("Some fields are invalid.", [FieldProblem("ts", "is not the present time")])
     try:
         probe, status = actions.record_probe(validator_id=caller.sender_id, measurement=wanted, at=at)

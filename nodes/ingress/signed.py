@@ -23,7 +23,8 @@ MOST_TOGETHER: Final = 64  # of the threads of a web process
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
     """What is signed, by whom, and where it came from. Headers that were not sent are ''. `span` is the request's, if it
-    is recorded.
+    is recorded. `stored_at` (unix seconds) is when a stream stored it for us, and None for what was posted. Such a message
+    may wait, and comes again until it is acknowledged.
     """
 
     sender: str
@@ -34,6 +35,7 @@ class SignedRequest:
     address: str
     request_id: str
     span: tracing.Span | None = None
+    stored_at: float | None = None
 
     @property
     def traceparent(self) -> str:

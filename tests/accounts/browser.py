@@ -1,6 +1,7 @@
 """A test client that keeps cookies like a browser and must pass CSRF checks."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -50,11 +51,11 @@ class Browser(Client):
             self.cookies["csrftoken"] = Client().get("/login/").cookies["csrftoken"].value
         return {"X-CSRFToken": str(self.cookies["csrftoken"].value)}
 
-    def submit(self, path: str, fields: dict[str, str]) -> Any:
+    def submit(self, path: str, fields: Mapping[str, str | list[str]]) -> Any:
         """Opens the page, takes the token from its form and posts the fields."""
         return self.submit_to(path, fields, page=path)
 
-    def submit_to(self, path: str, fields: dict[str, str] | None = None, *, page: str) -> Any:
+    def submit_to(self, path: str, fields: Mapping[str, str | list[str]] | None = None, *, page: str) -> Any:
         """Like `submit`, for a form that posts to another address than its page."""
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).content.decode())
         assert found, f"{page} has no form"

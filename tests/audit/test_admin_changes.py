@@ -23,6 +23,9 @@ from waffle.models import Switch
 from earnings.models import JtvoRate, ModelLimit, Policy, Rate
 from jatevo.accounts.models import Org, Role, User
 from jatevo.audit.models import AuditEvent
+from jatevo.bus.judging import Fate, Message, Verdict
+from jatevo.bus.models import MessageKind, ParkedMessage
+from jatevo.bus.parking import park
 from jatevo.flags.registry import Flag
 from jatevo.overview.models import Incident
 from nodes.models import Node, Validator
@@ -278,6 +281,15 @@ def abort_job(browser: Browser) -> Taken:
     row = job()
     chosen(browser, "abort", row)
     return Taken(str(row.pk))
+
+
+@way("bus.ParkedMessage", "try_selected_again")
+def try_parked_message_again(browser: Browser) -> Taken:
+    message = Message(MessageKind.RECEIPTS, 1, timezone.now(), 1, {"webhook-id": "msg_1"}, b"{}")
+    park(message, Verdict(Fate.REFUSED, "invalid_json", "", "a-node"), at=timezone.now())
+    row = ParkedMessage.objects.get()
+    chosen(browser, "try_selected_again", row)
+    return Taken(str(row.pk), "unauthenticated")
 
 
 def next_year() -> dict[str, str]:

@@ -66,7 +66,8 @@ class InsistentNode:
         self._most_in_a_batch = most_in_a_batch
         self._random = random.Random(node_id)
         self._client = httpx.Client(base_url=lane or url, timeout=10, trust_env=False)
-        self._webhook = Webhook(self._register(url, enrollment_token))
+        self.token = self._register(url, enrollment_token)
+        self._webhook = Webhook(self.token)
         self._ahead_seconds = 0.0  # the console's clock, of this machine's
         self._ending = threading.Event()
         self._giving_up = threading.Event()

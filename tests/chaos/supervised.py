@@ -108,8 +108,8 @@ class SupervisedConsole:
         self.manage("collectstatic", "--noinput", "-v0")
         self.script(SEED_USERS, str(self.home))
         for name in self._ports:
-            self._add(name, self._launching(name, self._granian(name)))
-        self._add("worker", self._launching("worker", [sys.executable, "manage.py", "worker"]))
+            self.add(name, self._launching(name, self._granian(name)))
+        self.add("worker", self._launching("worker", [sys.executable, "manage.py", "worker"]))
         self.wait_until_ready()
         self._supervisor.start()
 
@@ -174,12 +174,23 @@ class SupervisedConsole:
     def restarts(self) -> dict[str, int]:
         return {unit.name: unit.restarts for unit in self.units.values()}
 
-    def _add(self, name: str, start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
-        self.units[name] = Unit(name, start, start())
+    def manage_for_ever(self, name: str, *words: str) -> None:
+        """Runs a command of manage.py as a service."""
+        self.add(name, self._launching(name, [sys.executable, "manage.py", *words]))
+
+    def add(self, name: str, start: Callable[[], "subprocess.Popen[bytes]"]) -> None:
+        """A service that is started now, and again whenever it ends."""
+        self.adopt(name, start, start())
+
+    def adopt(
+        self, name: str, again: Callable[[], "subprocess.Popen[bytes]"], process: "subprocess.Popen[bytes]"
+    ) -> None:
+        """A service that runs already, and is started again whenever it ends."""
+        self.units[name] = Unit(name, again, process)
 
     def _supervise(self) -> None:
         while not self._ending.wait(SECONDS_BEFORE_RESTART):
-            for unit in self.units.values():
+            for unit in list(self.units.values()):
                 if not unit.kept or unit.process.poll() is None:
                     continue
                 # What is left of a service's processes ends with it (systemd's KillMode=control-group).

@@ -17,7 +17,7 @@ RULES = FOLDER / "alerts.yml"
 # of PromQL, which look like names of metrics
 WORDS = {
     "absent", "and", "by", "histogram_quantile", "increase", "max", "or", "rate", "sum", "topk",
-    "code", "event", "le", "op", "outcome", "route", "state", "status", "store", "task",
+    "code", "event", "kind", "le", "op", "outcome", "route", "state", "status", "store", "task",
 }  # fmt: skip
 
 

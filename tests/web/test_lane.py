@@ -16,11 +16,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from jatevo.lane import Lane, gather
+from jatevo.lane import Lane
 from jatevo.web.errors import ApiError
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
 from jatevo.web.gathering import Later, TooManyWaiting
 from nodes import actions
+from nodes.ingress.gathered import gather
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.signed import Answer, Answered, SignedRequest
 from nodes.models import Node, NodeTransition

@@ -72,7 +72,7 @@ def test_selected_nodes_are_previewed_and_marked_with_a_reason(org: Org, desk: B
     wallet(org)
     earner(org, "50", id="good")
     earner(org, "4", id="poor")
-    asked = desk.submit_to(f"{RUN}preview/", {"node": ["good", "poor", "good", "no\x00de"]}, page=RUN)  # type: ignore[dict-item]
+    asked = desk.submit_to(f"{RUN}preview/", {"node": ["good", "poor", "good", "no\x00de"]}, page=RUN)
     page = plain(asked)
     assert "Mark 2 nodes payout-ready" in page and ADDRESSES[0] in page
     assert not Payout.objects.exists()

@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class BusConfig(AppConfig):
+    """Messages of the event bus that were refused, and `manage.py consume`."""
+
+    name = "jatevo.bus"
+    label = "bus"
+
+    def ready(self) -> None:
+        from jatevo.bus import gauges
+
+        gauges.register()
