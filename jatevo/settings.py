@@ -178,6 +178,9 @@ CACHES = {
 
 CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
+# The cluster of the servers' remote_servers over which the tables are distributed, and whether its shards are replicated.
+CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")
+CLICKHOUSE_REPLICATED = env.bool("CLICKHOUSE_REPLICATED", default=True)
 CHDB_PATH = HOME / "chdb"
 
 # Days of retention (jatevo/metrics/retention_policy.py). A check refuses less than the figures need.
