@@ -105,17 +105,18 @@ def _start_zookeeper(folder: Path) -> ZooKeeper:
     (home / "zoo.cfg").write_text(
         f"tickTime=2000\ndataDir={home}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
     )
-    process = subprocess.Popen(
-        [
-            *("java", "-Xmx256m", "-cp", str(_JAR)),
-            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-            str(home / "zoo.cfg"),
-        ],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        stdout=(home / "log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *("java", "-Xmx256m", "-cp", str(_JAR)),
+                "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                str(home / "zoo.cfg"),
+            ],
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     deadline = time.monotonic() + clickhouse_server.STARTUP_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if _serves(port):
