@@ -135,19 +135,19 @@ TEMPLATES = [
     },
 ]
 
-_database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo"))
-DATABASES = {
-    "default": {
-        **_database,
-        "ENGINE": "jatevo.web.postgresql",
-        "CONN_MAX_AGE": 0,  # connections go back to a pool
-        "OPTIONS": {
-            "connect_timeout": 2,
-            "application_name": "jatevo",
-            **_database.get("OPTIONS", {}),
-        },
-    }
-}
+
+def database(url: str, *, connect_seconds: int) -> dict[str, object]:
+    """A PostgreSQL server, by its URL. Connections go back to a pool."""
+    given = env.db_url_config(url)
+    options = {"connect_timeout": connect_seconds, "application_name": "jatevo", **given.get("OPTIONS", {})}
+    return {**given, "ENGINE": "jatevo.web.postgresql", "CONN_MAX_AGE": 0, "OPTIONS": options}
+
+
+DATABASES = {"default": database(env.str("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2)}
+# A streaming replica, from which the receipts explorer reads (jatevo/web/postgresql/replica.py).
+if _replica := env.str("DATABASE_REPLICA_URL", default=""):
+    DATABASES["replica"] = database(_replica, connect_seconds=1)
+DATABASE_ROUTERS = ["jatevo.web.postgresql.replica.ReadingRouter"]
 # The most connections that a process opens for each of pages, ingest and jobs
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.

@@ -67,6 +67,10 @@ _breaker_openings = Counter(
     "store_breaker_openings", "How often a process found that the store does not answer.", ["store"]
 )
 
+_replica_reads = Counter(
+    "replica_reads", "Reads that may use PostgreSQL's replica, by the server that they used.", ["server"]
+)
+
 
 def answered(route: str, code: int, seconds: float) -> None:
     """Counts an answered request. `route` is a pattern, never what was sent."""
@@ -93,6 +97,11 @@ def breaker_is(store: str, *, open: bool) -> None:
     _open_breakers.labels(store).set(int(open))
     if open:
         _breaker_openings.labels(store).inc()
+
+
+def replica_read(from_replica: bool) -> None:
+    """Counts a read that may use PostgreSQL's replica, by the server that it used."""
+    _replica_reads.labels("replica" if from_replica else "primary").inc()
 
 
 def expect(*, stores: tuple[str, ...] = (), events: tuple[str, ...] = ()) -> None:
