@@ -136,19 +136,19 @@ TEMPLATES = [
     },
 ]
 
-_database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo"))
-DATABASES = {
-    "default": {
-        **_database,
-        "ENGINE": "jatevo.web.postgresql",
-        "CONN_MAX_AGE": 0,  # connections go back to a pool
-        "OPTIONS": {
-            "connect_timeout": 2,
-            "application_name": "jatevo",
-            **_database.get("OPTIONS", {}),
-        },
-    }
-}
+
+def database(url: str, *, connect_seconds: int) -> dict[str, object]:
+    """A PostgreSQL server, by its URL. Connections go back to a pool."""
+    given = env.db_url_config(url)
+    options = {"connect_timeout": connect_seconds, "application_name": "jatevo", **given.get("OPTIONS", {})}
+    return {**given, "ENGINE": "jatevo.web.postgresql", "CONN_MAX_AGE": 0, "OPTIONS": options}
+
+
+DATABASES = {"default": database(env.str("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2)}
+# A streaming replica, from which the receipts explorer reads (jatevo/web/postgresql/replica.py).
+if _replica := env.str("DATABASE_REPLICA_URL", default=""):
+    DATABASES["replica"] = database(_replica, connect_seconds=1)
+DATABASE_ROUTERS = ["jatevo.web.postgresql.replica.ReadingRouter"]
 # The most connections that a process opens for each of pages, ingest and jobs
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.
@@ -182,6 +182,9 @@ NATS_URL = env.str("NATS_URL", default="")
 
 CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
+# The cluster of the servers' remote_servers over which the tables are distributed, and whether its shards are replicated.
+CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")
+CLICKHOUSE_REPLICATED = env.bool("CLICKHOUSE_REPLICATED", default=True)
 CHDB_PATH = HOME / "chdb"
 
 # Days of retention (jatevo/metrics/retention_policy.py). A check refuses less than the figures need.

@@ -16,6 +16,7 @@ from jatevo.accounts.permissions import Permission, allowed, api_permission
 from jatevo.web.errors import ApiError, FieldProblem, invalid_request, not_found, unauthenticated
 from jatevo.web.openapi import CURSOR, LIMIT, NODE, either, moment_parameter, text_parameter
 from jatevo.web.paging import parse_limit
+from jatevo.web.postgresql.replica import read
 from jatevo.web.query_values import takes_query
 from jatevo.web.strict_json import parse
 from jatevo.web.throttling import hit
@@ -107,14 +108,16 @@ def _list(request: Request) -> Response:
         )
     now, limit = timezone.now(), parse_limit(request.query_params.get("limit"))
     wanted = page_after(chosen.qs, request.query_params.get("cursor"), limit=limit)
-    page = find_page(chosen.qs, wanted, chosen, user, at=now)
-    return Response(
-        {
+
+    def answer() -> dict[str, object]:
+        page = find_page(chosen.qs, wanted, chosen, user, at=now)
+        return {
             "results": ReceiptLine(page.rows, many=True, context={"payments": payments(page.rows)}).data,
             "next": page.next,
             "aggregates": asdict(aggregates_of(chosen, user, at=now)),
         }
-    )
+
+    return Response(read(answer))
 
 
 @extend_schema(responses=ReceiptDetail)
@@ -155,7 +158,7 @@ def receipt_raw(request: Request, node_id: str, request_id: str) -> HttpResponse
 
 
 def _visible(user: object, node_id: str, request_id: str) -> Receipt:
-    receipt = Receipt.objects.visible_to(user).identified(node_id, request_id)
+    receipt = read(lambda: Receipt.objects.visible_to(user).identified(node_id, request_id))
     if receipt is None:
         raise not_found()
     return receipt

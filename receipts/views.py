@@ -19,6 +19,7 @@ from jatevo.flags.registry import Flag, enabled
 from jatevo.web.errors import ApiError
 from jatevo.web.fragments import page_or_fragment, wanted_fragment
 from jatevo.web.paging import KeysetPage, page_before
+from jatevo.web.postgresql.replica import read
 from jatevo.wire.keys import public_key_text
 from nodes.models import Node
 from receipts.by_file import look_up, look_up_hash
@@ -54,7 +55,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     visible = Receipt.objects.visible_to(request.user)
     search = ReceiptSearch(request.GET, queryset=visible)
-    page = _page(search, request, at=now)
+    page, paid_rows = read(lambda: _page_and_payment(search, request, at=now))
     live = not (request.GET.get("cursor") or request.GET.get("before"))
     query = tidy(request.GET)
     shared_url = with_changes(query, request.path, absolute(*search.times))
@@ -62,7 +63,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
     context = {
         "search": search,
         "page": page,
-        "paid_rows": _with_payment(page.rows),
+        "paid_rows": paid_rows,
         "live": live,
         "here": request.get_full_path(),
         "query": query.urlencode(),
@@ -89,12 +90,11 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
 @require(Permission.VIEW_RECEIPTS)
 def detail(request: HttpRequest, node_id: str, request_id: str) -> HttpResponse:
     """One receipt: its JSON, whether it verifies and why, and what became of it."""
-    receipt = _visible(request, node_id, request_id)
+    receipt = read(lambda: _visible(request, node_id, request_id))
     raw = bytes(receipt.raw)
     verification = verify(receipt) if enabled(Flag.ENABLE_SIGNATURE_VERIFY) else None
     others = Receipt.objects.visible_to(request.user).filter(request_id=request_id).exclude(node_id=node_id)
-    shown = [receipt, *others.defer("raw", "payload").order_by("accepted_at")[:MOST_OTHERS]]
-    (_, payment), *paid_others = _with_payment(shown)
+    (_, payment), *paid_others = read(lambda: _with_others(receipt, others))
     context = {
         "receipt": receipt,
         "verification": verification,
@@ -122,8 +122,9 @@ def by_file(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"file_form": form, "form_title": "Look up another" if form.is_bound else ""}
     if form.is_bound and form.is_valid():
         file, sha256 = form.cleaned_data["file"], form.cleaned_data["sha256"]
-        looked_up = (
-            look_up(file.read(), reader=request.user) if file else look_up_hash(sha256, reader=request.user)
+        raw = file.read() if file else b""
+        looked_up = read(
+            lambda: look_up(raw, reader=request.user) if file else look_up_hash(sha256, reader=request.user)
         )
         if receipt := looked_up.found:
             return redirect("receipts:detail", receipt.node_id, receipt.request_id)
@@ -144,6 +145,18 @@ def _nodes_url(model_id: str) -> str:
     if len(model_id) > MOST_SEARCHED:
         return ""
     return f"{reverse('nodes:list')}?{urlencode({'q': model_id})}"
+
+
+def _page_and_payment(
+    search: ReceiptSearch, request: HttpRequest, *, at: datetime
+) -> tuple[KeysetPage[Receipt], list[tuple[Receipt, PaymentState]]]:
+    page = _page(search, request, at=at)
+    return page, _with_payment(page.rows)
+
+
+def _with_others(receipt: Receipt, others: ReceiptQuerySet) -> list[tuple[Receipt, PaymentState]]:
+    """The receipt and those of other nodes for the same request, each with whether it is paid."""
+    return _with_payment([receipt, *others.defer("raw", "payload").order_by("accepted_at")[:MOST_OTHERS]])
 
 
 def _page(search: ReceiptSearch, request: HttpRequest, *, at: datetime) -> KeysetPage[Receipt]:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server, those that run the
-# examples of the Docs, a third shell for the install script, and promtool for the alert rules. Without root and apt, it says which tests are skipped.
+# Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server and the ZooKeeper of its
+# replicas, those that run the examples of the Docs, a third shell for the install script, and promtool for the alert rules. Without root and apt, it says which tests are skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
@@ -12,6 +12,7 @@ has_browser() {
     return 1
 }
 has_clickhouse() { command -v clickhouse-server >/dev/null 2>&1; }
+has_zookeeper() { [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null 2>&1; }
 # What the examples of the Docs, the install script and the alert rules are tested with, as program:package.
 OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh promtool:prometheus'
 has_others() {
@@ -24,7 +25,7 @@ install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1 || true
 }
 
-command -v chromium-headless-shell >/dev/null 2>&1 && has_clickhouse && has_others && exit 0
+command -v chromium-headless-shell >/dev/null 2>&1 && has_clickhouse && has_zookeeper && has_others && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq >/dev/null 2>&1 || true
 fi
@@ -45,6 +46,13 @@ if ! has_clickhouse; then
         say "clickhouse-server is not installed (package clickhouse-server):" \
             "the tests of the ClickHouse network transport are skipped; those on chDB run."
     fi
+fi
+
+if ! has_zookeeper; then
+    install zookeeper # a library and scripts; nothing starts it
+    command -v java >/dev/null 2>&1 || install default-jre-headless
+    has_zookeeper || say "zookeeper is not installed (packages zookeeper and default-jre-headless):" \
+        "the tests of ClickHouse's replicas are skipped."
 fi
 
 for each in $OTHERS; do

@@ -45,6 +45,8 @@ class ForkedProcess(RuntimeError):
 class ChdbTransport:
     """A Transport on the chDB session of `folder`, opened at the first call."""
 
+    cluster = None
+
     def __init__(self, folder: str | Path, *, timeout_seconds: float) -> None:
         self._folder = Path(folder)
         self._timeout_seconds = timeout_seconds
@@ -59,6 +61,9 @@ class ChdbTransport:
         with self._opened() as session:
             answer = _run(session, bound, "JSONCompactEachRowWithNamesAndTypes")
         return _rows(answer)
+
+    def execute_on_each(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
+        self.execute(sql, params)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         if not rows:

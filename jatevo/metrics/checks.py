@@ -1,9 +1,13 @@
-"""System checks of the settings: chDB with several processes, and retention that is too short."""
+"""System checks of the settings: chDB with several processes, a cluster without a server, and retention that is too
+short.
+"""
 
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+
+from jatevo.metrics.cluster import is_cluster_name
 
 
 @register()
@@ -16,6 +20,21 @@ def chdb_is_for_one_process(app_configs: Any, **kwargs: Any) -> list[CheckMessag
             "CLICKHOUSE_URL is not set, and chDB serves a single process only.",
             hint="Set CLICKHOUSE_URL to a ClickHouse server, or start the whole console with `make run`.",
             id="metrics.E001",
+        )
+    ]
+
+
+@register()
+def a_cluster_can_be_named(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error for a cluster that no statement can name, or that no server can know."""
+    name = settings.CLICKHOUSE_CLUSTER
+    if not name or (settings.CLICKHOUSE_URL and is_cluster_name(name)):
+        return []
+    return [
+        Error(
+            "CLICKHOUSE_CLUSTER needs CLICKHOUSE_URL, and a name of letters, digits and underscores.",
+            hint="Name a cluster of the servers' remote_servers, or unset it to use one server.",
+            id="metrics.E003",
         )
     ]
 

@@ -11,6 +11,8 @@ that was interrupted is run again from its start, and every statement must be ha
 The first line may be a directive. With `-- requires: 21.8` the file is skipped until the server has that
 version or a later one. With `-- for each partition of: a_table` the statements run once for each partition of
 the table, with its id as `{partition}`, so that a backfill of any size takes little memory.
+
+On a cluster, each statement is rendered by `cluster.py`: as tables of each shard and Distributed ones over them.
 """
 
 import hashlib
@@ -20,6 +22,17 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from jatevo.metrics.cluster import (
+    REBUILD,
+    WrongLayout,
+    moments,
+    notes,
+    refuse_other_layout,
+    rendered,
+    shard_weights,
+    stored,
+    system_rows,
+)
 from jatevo.metrics.partitions import partitions_of
 from jatevo.metrics.transport import MetricsError, Param, QueryRefused, Transport
 
@@ -33,7 +46,7 @@ _MIGRATIONS_TABLE = """
     CREATE TABLE IF NOT EXISTS schema_migrations
         (version UInt32, name String, sha256 String, applied_at DateTime('UTC'))
     ENGINE = ReplacingMergeTree ORDER BY version
-"""
+""".strip()
 
 
 class SchemaChanged(MetricsError):
@@ -70,11 +83,12 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
 
     It may run twice, and in two processes at once, but not while a worker of the new release runs: facts that
     the worker ships before a backfill would be counted twice. Backfills need a `patient_store()`. Raises
-    SchemaChanged, MetricsUnavailable or QueryRefused.
+    SchemaChanged, WrongLayout, MetricsUnavailable or QueryRefused.
     """
     store.create_database()
-    store.execute(_MIGRATIONS_TABLE)
-    applied: dict[int, str] = dict(store.execute("SELECT version, sha256 FROM schema_migrations FINAL"))
+    refuse_other_layout(store)
+    _execute(store, _MIGRATIONS_TABLE)
+    applied = _applied(store)
     ((server_version,),) = store.execute("SELECT version()")
     steps = []
     for file in read_files(folder):
@@ -91,7 +105,7 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
             store.insert(
                 "schema_migrations",
                 ["version", "name", "sha256", "applied_at"],
-                [(file.version, file.name, file.sha256, at)],
+                [(file.version, file.name, file.sha256, moment) for moment in moments(store, at)],
             )
             steps.append(MigrationStep(file.name, MigrationOutcome.APPLIED, detail))
     return steps
@@ -111,25 +125,42 @@ def _apply(store: Transport, file: SchemaFile) -> str:
     return f"{count} partition{'' if count == 1 else 's'} of {file.partitions_of}"
 
 
+def _applied(store: Transport) -> dict[int, str]:
+    """The hashes of the files that were applied, by their numbers. Raises WrongLayout if a shard lacks one."""
+    if store.cluster is None:
+        return dict(store.execute("SELECT version, sha256 FROM schema_migrations FINAL"))
+    known = notes(store, "schema_migrations", ["version", "sha256"], "applied_at")
+    if missing := [version for (version, _), everywhere in known if not everywhere]:
+        raise WrongLayout(
+            f"the shards of the cluster {store.cluster.name} are not those for which file {missing[0]:04} was applied:"
+            f" one was added, removed, emptied or replaced. {REBUILD}"
+        )
+    return dict(note for note, _ in known)
+
+
 def _execute(store: Transport, statement: str, params: dict[str, Param] | None = None) -> None:
     added = _ADD_COLUMN.match(statement)
-    if added is not None and _has_column(store, added[1], added[2]):
-        return
-    try:
-        store.execute(statement, params)
-    except QueryRefused:
-        # Another process may have added it since the check.
-        if added is None or not _has_column(store, added[1], added[2]):
-            raise
+    for each in rendered(statement, store.cluster):
+        is_addition = added is not None and "ADD COLUMN" in each.sql
+        if added is not None and is_addition and _has_column(store, added[1], added[2]):
+            continue
+        run = store.execute_on_each if each.on_each else store.execute
+        try:
+            run(each.sql, {**each.params, **(params or {})})
+        except QueryRefused:
+            # Another process may have added it since the check, or some of the servers had it already.
+            if added is None or not is_addition or not _has_column(store, added[1], added[2]):
+                raise
 
 
 def _has_column(store: Transport, table: str, column: str) -> bool:
+    """Whether the table has the column on every shard."""
+    rows = system_rows(store, "columns")
     ((count,),) = store.execute(
-        "SELECT count() FROM system.columns"
-        " WHERE database = currentDatabase() AND table = {table} AND name = {column}",
-        {"table": table, "column": column},
+        f"SELECT count() FROM {rows} AND table = {{table}} AND name = {{column}}",  # noqa: S608 - no value
+        {"table": stored(store, table), "column": column},
     )
-    return bool(count)
+    return int(count) == len(shard_weights(store))
 
 
 def read_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:

@@ -10,6 +10,7 @@ from clickhouse_driver import Client, errors
 from clickhouse_driver.util.helpers import parse_url
 
 from jatevo.metrics.cells import cells_to_insert, plain_rows
+from jatevo.metrics.cluster import Cluster
 from jatevo.metrics.quoting import bind, identifier
 from jatevo.metrics.transport import (
     TYPE_MISMATCH,
@@ -34,10 +35,20 @@ class NativeTransport:
     """A Transport on the server of `url`, `clickhouse://user:password@host:9000/database`.
 
     Keeps as many connections as were ever in use at once. A query may take `timeout_seconds`, or
-    `answer_seconds` if given. Connecting may always take `timeout_seconds`.
+    `answer_seconds` if given. Connecting may always take `timeout_seconds`. `defaults` are settings of each query,
+    which the url's override.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float, answer_seconds: float | None = None) -> None:
+    cluster: Cluster | None = None
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        answer_seconds: float | None = None,
+        defaults: Mapping[str, int | str] | None = None,
+    ) -> None:
         self._host, options = parse_url(url)
         self._database: str = options.get("database", "default")
         connect_seconds = timeout_seconds * _ANSWER_SHARE
@@ -48,7 +59,11 @@ class NativeTransport:
             "send_receive_timeout": answer_seconds or connect_seconds,
             "sync_request_timeout": timeout_seconds * _PING_SHARE,
             # In whole seconds. 0 would mean no limit.
-            "settings": {**options.get("settings", {}), "max_execution_time": max(1, int(query_seconds))},
+            "settings": {
+                **(defaults or {}),
+                **options.get("settings", {}),
+                "max_execution_time": max(1, int(query_seconds)),
+            },
         }
         self._lock = threading.Lock()
         self._idle: list[Client] = []
@@ -62,6 +77,9 @@ class NativeTransport:
             return []  # a statement without rows
         rows, columns = answer
         return plain_rows(columns, rows)
+
+    def execute_on_each(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
+        self.execute(sql, params)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         if not rows:

@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 from django.conf import settings
 
 from jatevo.metrics.chdb_transport import ChdbTransport
+from jatevo.metrics.cluster import Cluster
+from jatevo.metrics.cluster_transport import ClusterTransport
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.transport import (
     Cell,
@@ -53,6 +55,13 @@ class Store:
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         return self._guarded(_operation_of(sql), sql, lambda: self._transport.execute(sql, params))
 
+    @property
+    def cluster(self) -> Cluster | None:
+        return self._transport.cluster
+
+    def execute_on_each(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
+        self._guarded(_operation_of(sql), sql, lambda: self._transport.execute_on_each(sql, params))
+
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         self._guarded("insert", f"INSERT INTO {table}", lambda: self._transport.insert(table, columns, rows))
 
@@ -89,21 +98,28 @@ def _operation_of(sql: str) -> str:
     return _OPERATIONS.get(first.upper(), metrics.OTHER)
 
 
-_stores: dict[tuple[str, str], Store] = {}
+_stores: dict[tuple[str, str, str, bool], Store] = {}
 _stores_lock = threading.Lock()
 
 
 def get_store() -> Store:
     """The process's store for the current settings: CLICKHOUSE_URL, or chDB in CHDB_PATH if that is empty.
 
+    With CLICKHOUSE_CLUSTER, it is the cluster of that name that the server of CLICKHOUSE_URL knows.
+
     Never fails, because nothing is opened before the first call on the store.
     """
-    key = (settings.CLICKHOUSE_URL, str(settings.CHDB_PATH))
+    key = (
+        settings.CLICKHOUSE_URL,
+        str(settings.CHDB_PATH),
+        settings.CLICKHOUSE_CLUSTER,
+        settings.CLICKHOUSE_REPLICATED,
+    )
     # First without the lock: a child that was forked while another thread held it could never take it.
     store = _stores.get(key)
     if store is None:
         with _stores_lock:
-            store = _stores.setdefault(key, Store(_transport(*key)))
+            store = _stores.setdefault(key, Store(_transport()))
     return store
 
 
@@ -115,13 +131,7 @@ def patient_store() -> Store:
     """
     if not settings.CLICKHOUSE_URL:
         return get_store()
-    return Store(
-        NativeTransport(
-            settings.CLICKHOUSE_URL,
-            timeout_seconds=settings.CLICKHOUSE_TIMEOUT_SECONDS,
-            answer_seconds=PATIENT_SECONDS,
-        )
-    )
+    return Store(_transport(answer_seconds=PATIENT_SECONDS))
 
 
 def close_stores() -> None:
@@ -130,11 +140,19 @@ def close_stores() -> None:
         store.close()
 
 
-def _transport(url: str, chdb_path: str) -> Transport:
-    timeout_seconds = settings.CLICKHOUSE_TIMEOUT_SECONDS
-    if url:
-        return NativeTransport(url, timeout_seconds=timeout_seconds)
-    return ChdbTransport(chdb_path, timeout_seconds=timeout_seconds)
+def _transport(answer_seconds: float | None = None) -> Transport:
+    url, timeout_seconds = settings.CLICKHOUSE_URL, settings.CLICKHOUSE_TIMEOUT_SECONDS
+    if not url:
+        return ChdbTransport(str(settings.CHDB_PATH), timeout_seconds=timeout_seconds)
+    if not settings.CLICKHOUSE_CLUSTER:
+        return NativeTransport(url, timeout_seconds=timeout_seconds, answer_seconds=answer_seconds)
+    return ClusterTransport(
+        url,
+        settings.CLICKHOUSE_CLUSTER,
+        replicated=settings.CLICKHOUSE_REPLICATED,
+        timeout_seconds=timeout_seconds,
+        answer_seconds=answer_seconds,
+    )
 
 
 atexit.register(close_stores)

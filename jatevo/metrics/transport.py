@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from jatevo.metrics.cluster import Cluster
 
 Scalar = str | int | float | bool | datetime
 Param = Scalar | Sequence[Scalar]
@@ -81,6 +84,7 @@ UNAVAILABLE_CODES = frozenset(
         242,  # TABLE_IS_READ_ONLY
         243,  # NOT_ENOUGH_SPACE
         252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED: a shard of the cluster
         394,  # QUERY_WAS_CANCELLED
         516,  # AUTHENTICATION_FAILED
     }
@@ -107,8 +111,18 @@ class Transport(Protocol):
     because servers interpret it differently.
     """
 
+    @property
+    def cluster(self) -> "Cluster | None":
+        """The cluster on which the tables are. None for one server."""
+
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         """The rows of one statement. `{name}` in it is replaced by the quoted parameter (see quoting.py)."""
+
+    def execute_on_each(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
+        """Runs a statement on every server of the cluster. Tables in it are named by `cluster.target`.
+
+        It may have been run on some of them when it raises, and a server that is away may run it later.
+        """
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Appends rows, whose cells are in the order of `columns`. It is not atomic.

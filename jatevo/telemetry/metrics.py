@@ -75,6 +75,9 @@ _waiting = Gauge(
     ["kind"],
     multiprocess_mode="livemostrecent",
 )
+_replica_reads = Counter(
+    "replica_reads", "Reads that may use PostgreSQL's replica, by the server that they used.", ["server"]
+)
 
 
 def answered(route: str, code: int, seconds: float) -> None:
@@ -112,6 +115,11 @@ def settled(kind: str, outcome: str) -> None:
 def pending(kind: str, count: int) -> None:
     """Notes how many messages of the event bus are not acknowledged yet."""
     _waiting.labels(kind).set(count)
+
+
+def replica_read(from_replica: bool) -> None:
+    """Counts a read that may use PostgreSQL's replica, by the server that it used."""
+    _replica_reads.labels("replica" if from_replica else "primary").inc()
 
 
 def expect(*, stores: tuple[str, ...] = (), events: tuple[str, ...] = ()) -> None:

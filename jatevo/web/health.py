@@ -12,6 +12,7 @@ from typing import Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from jatevo.web.postgresql import replica
 from jatevo.web.postgresql.budgets import READINESS, working
 from jatevo.web.throttling import redis_is_up
 
@@ -125,3 +126,5 @@ def _postgresql_answers() -> bool:
 POSTGRESQL: Final = "postgresql"
 register_store(POSTGRESQL, _postgresql_answers)
 register_store("redis", redis_is_up)
+if replica.is_configured():
+    register_store("postgresql_replica", replica.answers)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q
 
 from jatevo.web.export_table import ExportTable, FileColumn, Value
+from jatevo.web.postgresql.replica import read
 from receipts.models import Receipt, ReceiptQuerySet
 from receipts.serializers import ReceiptLine
 from receipts.slots import PaymentState, payments
@@ -89,9 +90,13 @@ def rows_after(found: ReceiptQuerySet, after: Position | None, *, limit: int) ->
     """The next rows, newest first. Two queries, whatever their number."""
     rest = found if after is None else found.filter(_below(after))
     slim = rest.select_related(None).defer(*_UNUSED).order_by("-accepted_at", "-id")
-    receipts = list(slim[:limit])
-    states = payments(receipts)
-    return [PaidReceipt(receipt, states[receipt.id]) for receipt in receipts]
+
+    def paid() -> list[PaidReceipt]:
+        receipts = list(slim[:limit])
+        states = payments(receipts)
+        return [PaidReceipt(receipt, states[receipt.id]) for receipt in receipts]
+
+    return read(paid)
 
 
 def _below(after: Position) -> Q:

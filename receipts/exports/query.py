@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from jatevo.accounts.models import User
+from jatevo.web.postgresql.replica import read
 from jatevo.web.query_values import BadValue, moment
 from jatevo.web.time_zones import UTC_NAME
 from receipts.forms import ReceiptSearch
@@ -50,16 +51,16 @@ class ExportQuery:
 
     def count(self) -> int:
         """How many rows there are, exactly."""
-        return self.found.order_by().count()
+        return read(lambda: self.found.order_by().count())
 
     def count_quickly(self) -> int | None:
         """The same, or None if that takes longer than a page can wait. The worker counts it then."""
-        return in_time(self.count, seconds=COUNT_SECONDS)
+        return read(lambda: in_time(self.found.order_by().count, seconds=COUNT_SECONDS))
 
     def is_large(self) -> bool:
         """Whether there are more rows than a web process streams, or so many that this takes too long to tell."""
         beyond = self.found.order_by().values_list("id")[MOST_AT_ONCE : MOST_AT_ONCE + 1]
-        return in_time(lambda: len(beyond), seconds=COUNT_SECONDS) != 0
+        return read(lambda: in_time(lambda: len(list(beyond)), seconds=COUNT_SECONDS)) != 0
 
     def parameters(self) -> str:
         """The search as a query string: '?region=eu', or '' for everything."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from jatevo.metrics.completeness import complete_until
 from jatevo.metrics.models import ReceiptGap, SearchOrigin
+from jatevo.web.postgresql.replica import from_primary
 from receipts.slots import payment_feed
 
 # Accepting takes at most 2.25 s with the database (jatevo/web/postgresql/budgets.py). Older receipts are all
@@ -38,6 +39,14 @@ def completeness(
 
     Without `of_verdicts`, nobody asks up to when verdicts are in.
     """
+    # Of one server: what has left the outbox may have left a gap behind.
+    with from_primary():
+        return _completeness(at=at, since=since, until=until, of_verdicts=of_verdicts)
+
+
+def _completeness(
+    *, at: datetime, since: datetime | None, until: datetime | None, of_verdicts: bool
+) -> Complete:
     feed = payment_feed() if of_verdicts else None
     waiting = feed.waiting_since() if feed else None
     origin = SearchOrigin.objects.first()

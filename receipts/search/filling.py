@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from jatevo.metrics.models import ReceiptGap, SearchOrigin
+from jatevo.metrics.partitions import empty
 from jatevo.metrics.queries import note_search_origin, search_origin
 from jatevo.metrics.search_rows import SEARCH_TABLES, write_search_rows
 from jatevo.metrics.store import get_store
@@ -80,7 +81,7 @@ def _same_origin(store: Transport, *, at: datetime) -> bool:
             return False
         # what was there could be another installation's, or newer than a database that was restored
         for table in SEARCH_TABLES:
-            store.execute(f"TRUNCATE TABLE {table}")
+            empty(store, table)
         origin = _note_everything(at=at)
     note_search_origin(store, str(origin), at=at)
     log.info("the search of receipts is filled from PostgreSQL", origin=str(origin))

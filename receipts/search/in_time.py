@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from psycopg.errors import QueryCanceled
+
+from jatevo.web.postgresql.replica import reading_connection
 
 T = TypeVar("T")
 
@@ -12,7 +14,8 @@ T = TypeVar("T")
 def in_time(work: Callable[[], T], *, seconds: float) -> T | None:
     """The result, or None if one of its queries takes longer. A page's other queries still have their time."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
+        server = reading_connection()
+        with transaction.atomic(using=server.alias), server.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{round(seconds * 1000)}ms"])
             result = work()
             cursor.execute("SET LOCAL statement_timeout = DEFAULT")

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from jatevo.accounts.permissions import Permission, allowed, require
 from jatevo.web.fragments import page_or_fragment
+from jatevo.web.postgresql.replica import read
 from receipts.chips import applied_filters
 from receipts.exports.query import export_url
 from receipts.forms import ReceiptSearch, tidy
@@ -39,7 +40,7 @@ def totals(request: HttpRequest) -> HttpResponse:
         "poll_seconds": POLL_SECONDS,
     }
     if not search.problems:
-        found = totals_of(search, request.user, at=at)
+        found = read(lambda: totals_of(search, request.user, at=at))
         with_fees = allowed(request.user, Permission.VIEW_EARNINGS)
         strip = strip_of(found, query, list_path, at=at, with_fees=with_fees)
         context |= {"strip": strip, "with_fees": with_fees}

@@ -246,6 +246,8 @@ def test_without_clickhouse_postgresql_finds_the_page(
     chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Down:
+        cluster = None
+
         def execute(self, sql: str, params: object = None) -> None:
             raise MetricsUnavailable("down")
 

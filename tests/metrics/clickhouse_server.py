@@ -23,6 +23,7 @@ CONFIG = """<?xml version="1.0"?>
     <mark_cache_size>67108864</mark_cache_size>
     <!-- far from UTC, so that a time read in the server's zone fails a test -->
     <timezone>Asia/Tokyo</timezone>
+    {more}
 </yandex>
 """
 USERS = """<?xml version="1.0"?>
@@ -36,6 +37,7 @@ USERS = """<?xml version="1.0"?>
             <profile>default</profile>
             <quota>default</quota>
         </console>
+        {more_users}
     </users>
 </yandex>
 """
@@ -63,26 +65,38 @@ def find_binary() -> str | None:
     return shutil.which("clickhouse-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def start(binary: str, folder: Path, port: int | None = None) -> ClickHouseServer:
-    """Starts a server, on a free port unless given, and waits until it listens. Raises RuntimeError."""
+def start(
+    binary: str, folder: Path, port: int | None = None, more: str = "", more_users: str = ""
+) -> ClickHouseServer:
+    """Starts a server, on a free port unless given, and waits until it listens. Raises RuntimeError.
+
+    `more` and `more_users` are added to its configuration.
+    """
     for name in ("data", "data/tmp", "data/user_files"):
         (folder / name).mkdir()
-    port = port or _free_port()
-    (folder / "config.xml").write_text(CONFIG.format(folder=folder, port=port))
-    (folder / "users.xml").write_text(USERS)
+    port = port or free_port()
+    (folder / "config.xml").write_text(CONFIG.format(folder=folder, port=port, more=more))
+    (folder / "users.xml").write_text(USERS.format(more_users=more_users))
     process = _launch(binary, folder)
     server = ClickHouseServer(port, process)
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return server
+    if listens(server):
+        return server
     stop(server)
     errors = folder / "errors"
     raise RuntimeError(f"clickhouse-server did not start: {errors.read_text() if errors.exists() else ''}")
+
+
+def listens(server: ClickHouseServer) -> bool:
+    """Waits until the server listens. False if it ends, or takes too long."""
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while server.process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def restart(ended: ClickHouseServer, binary: str, folder: Path) -> ClickHouseServer:
@@ -106,7 +120,7 @@ def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

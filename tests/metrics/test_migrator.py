@@ -112,6 +112,7 @@ def test_two_processes_may_migrate_at_once(bare_server: Store, schema_copy: Path
     assert {step.name: step.outcome for step in steps}["9001_column"] is MigrationOutcome.APPLIED
 
 
+@pytest.mark.parametrize("store", ["chdb", "native"], indirect=True)
 def test_a_file_for_each_partition_is_run_for_each_and_says_so(store: Store, schema_copy: Path) -> None:
     deliver(store, *[uptime(NOON + timedelta(days=day)) for day in range(3)])
     store.execute("DROP TABLE IF EXISTS trial")

@@ -3,13 +3,15 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from jatevo.metrics.cluster import rendered, target
 from jatevo.metrics.facts import Fact
 from jatevo.metrics.migrator import migrate, read_files
 from jatevo.metrics.native_transport import NativeTransport
-from jatevo.metrics.partitions import partitions_of
+from jatevo.metrics.partitions import empty, partitions_of
 from jatevo.metrics.queries import (
     latency_by_hour,
     latency_by_node_hour,
@@ -52,7 +54,7 @@ class CrashInRollup(BaseException):
     """Represents the end of the process, so nothing may catch it."""
 
 
-def figures(store: Transport) -> dict[str, object]:
+def figures(store: Transport) -> dict[str, Any]:
     """All figures of the raw tables and the rollups for the fifty days around noon."""
     window = NOON - 40 * DAY, NOON + 10 * DAY
     inner = NOON - 30 * MINUTE, NOON + 90 * MINUTE  # an edge, a whole hour, an edge
@@ -97,7 +99,7 @@ def test_any_batch_delivered_again_leaves_every_figure(store: Store) -> None:
         deliver(store, *facts, times=1, batch=batch)
     assert figures(store) == once
     for table in (*RAW, "requests_hour", "node_uptime_hour", "node_latency_hour", "node_first_minute"):
-        store.execute(f"OPTIMIZE TABLE {table} FINAL")
+        store.execute_on_each(f"OPTIMIZE TABLE {target(store, table)} FINAL")
     assert figures(store) == once
 
 
@@ -115,7 +117,7 @@ def test_a_delivery_cut_short_after_any_table_is_made_whole_by_the_next(
     deliver(store, *facts, times=1, batch=batch)
     again = figures(store)
     for table in (*RAW, "requests_hour", "node_uptime_hour", "node_latency_hour", "node_first_minute"):
-        store.execute(f"TRUNCATE TABLE {table}")
+        empty(store, table)
     deliver(store, *facts, times=1, batch=batch)
     assert figures(store) == again
 
@@ -142,14 +144,15 @@ def test_a_batch_of_more_days_than_one_insert_takes_may_be_cut_between_them(stor
 @pytest.mark.parametrize("feed", FEEDS)
 def test_a_server_that_died_between_a_table_and_its_view_catches_up(store: Store, feed: str) -> None:
     batch, facts = uuid.uuid4(), traffic("a")
-    store.execute(f"DROP TABLE {feed}")
+    store.execute_on_each(f"DROP TABLE {feed}")
     try:
         deliver(store, *facts, times=1, batch=batch)
     finally:
         for file in read_files():
             for statement in file.statements:
                 if feed in statement:
-                    store.execute(statement)
+                    for each in rendered(statement, store.cluster):
+                        store.execute_on_each(each.sql)
     cut_short = figures(store)
     deliver(store, *facts, times=1, batch=batch)
     whole = figures(store)

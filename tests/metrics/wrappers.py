@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from jatevo.metrics.cluster import Cluster
 from jatevo.metrics.facts import Fact, FactKind, LatencyFact, ReceiptFact, UptimeFact
 from jatevo.metrics.transport import Cell, Param, Row, Transport
 from jatevo.metrics.writer import write
@@ -32,8 +33,15 @@ class Intercepted:
         self._before = before
         self._after = after
 
+    @property
+    def cluster(self) -> Cluster | None:
+        return self._inner.cluster
+
     def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
         return self._inner.execute(sql, params)
+
+    def execute_on_each(self, sql: str, params: Mapping[str, Param] | None = None) -> None:
+        self._inner.execute_on_each(sql, params)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         self._before(table, rows)

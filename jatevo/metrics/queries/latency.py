@@ -183,8 +183,9 @@ def latest_latency(
         params["node_ids"] = list(node_ids)
     rows = store.execute(
         joined(
-            "SELECT node_id, max(ts), argMax((p50, p95, p99, tps), (ts, probe_id)) AS figures"
-            " FROM node_latency_minute"
+            # NaN for what was not measured: 18.16 passes no NULL in a tuple from one server of a cluster to the other
+            "SELECT node_id, max(ts), argMax((ifNull(p50, nan), ifNull(p95, nan), ifNull(p99, nan), ifNull(tps, nan)),"
+            " (ts, probe_id)) AS figures FROM node_latency_minute"
             " WHERE toStartOfHour(ts) >= {first_hour} AND ts >= {since} AND ts < {until}",
             narrowed,
             "GROUP BY node_id",

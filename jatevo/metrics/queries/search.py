@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from jatevo.metrics.cluster import moments, notes
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.search_rows import (
     HALF_BITS,
@@ -99,13 +100,18 @@ _SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms
 
 
 def search_origin(store: Transport) -> str:
-    """The filling that ClickHouse holds. '' if there was none."""
-    ((origin,),) = store.execute(_ORIGIN)
-    return str(origin)
+    """The filling that ClickHouse holds. '' if there was none, or if a shard does not hold the newest."""
+    if store.cluster is None:
+        ((origin,),) = store.execute(_ORIGIN)
+        return str(origin)
+    known = notes(store, "receipt_search_origin", ["origin"], "noted_at")
+    (newest,), everywhere = known[-1] if known else (("",), True)
+    return str(newest) if everywhere else ""
 
 
 def note_search_origin(store: Transport, origin: str, *, at: datetime) -> None:
-    store.insert("receipt_search_origin", ["origin", "noted_at"], [(origin, at)])
+    rows = [(origin, moment) for moment in moments(store, at)]
+    store.insert("receipt_search_origin", ["origin", "noted_at"], rows)
 
 
 def search_rows_between(
@@ -182,19 +188,21 @@ def search_positions(
             "beyond_id": id,
         }
     narrowed = SearchConditions(fixed, params, conditions.payment)
+    # Asked for in the same query, because a query alone takes as long as the search for what is frequent. A cluster has
+    # an origin on each shard.
+    with_origin = "" if store.cluster else f", ({_ORIGIN})"
     rows = store.execute(
         joined(
-            *("SELECT accepted_at, micros, id, (", _ORIGIN, ") FROM"),
+            *("SELECT accepted_at, micros, id", with_origin, "FROM"),
             SEARCH_TABLE if near else conditions.table,
             narrowed.sql_for_candidates,
             f"ORDER BY accepted_at {order}, micros {order}, id {order} LIMIT {{most}}",
         ),
         {**narrowed.bound, "most": limit},
     )
-    # asked for in the same query, because a query alone takes as long as the search for what is frequent
-    if (rows[0][3] if rows else search_origin(store)) != origin:
+    if (rows[0][3] if rows and with_origin else search_origin(store)) != origin:
         raise MetricsUnavailable(NOT_FILLED)
-    found = dict.fromkeys((at + timedelta(microseconds=micros), id) for at, micros, id, _ in rows)
+    found = dict.fromkeys((at + timedelta(microseconds=micros), id) for at, micros, id, *_ in rows)
     return list(found), len(rows) == limit
 
 

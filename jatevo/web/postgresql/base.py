@@ -12,6 +12,7 @@ from django.db.backends.postgresql import base
 from jatevo.telemetry.metrics import QueriedStore
 from jatevo.telemetry.statements import observing
 from jatevo.web.postgresql.budgets import current_work
+from jatevo.web.postgresql.connections import REPLICA_ALIAS, BoundedConnection, ReplicaConnection
 from jatevo.web.postgresql.observing import observed
 from jatevo.web.postgresql.pool import BoundedPool
 
@@ -47,6 +48,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     size=settings.DATABASE_POOL_SIZE,
                     kwargs={**self.get_connection_params(), "autocommit": True},
                     configure=self._configure_connection,  # type: ignore[attr-defined]  # not in the stubs
+                    connection_class=ReplicaConnection if self.alias == REPLICA_ALIAS else BoundedConnection,
                 )
             return _pools[key]
 

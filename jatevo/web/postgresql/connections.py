@@ -23,7 +23,11 @@ RV = TypeVar("RV")
 CHECK_SECONDS: Final = 1.0  # a working server answers an empty query in less than a thousandth of this
 _INTERVAL: Final = 0.1  # psycopg's own, after which it looks for Ctrl-C
 
+REPLICA_ALIAS: Final = "replica"  # in settings.DATABASES
+
 breaker = CircuitBreaker("PostgreSQL")
+# Longer, because the primary serves meanwhile, and each trial may cost a page a second.
+replica_breaker = CircuitBreaker("PostgreSQL replica", open_seconds=10.0)
 
 
 class Unanswered(psycopg.OperationalError):
@@ -40,6 +44,8 @@ class BoundedConnection(psycopg.Connection[Any]):
     Failures to connect count towards opening the breaker. A successful connection closes it.
     """
 
+    circuit = breaker
+    most_pool_seconds = math.inf
     answer_seconds: float | None = None
     answered_at = -math.inf  # monotonic seconds
 
@@ -48,9 +54,9 @@ class BoundedConnection(psycopg.Connection[Any]):
         try:
             made = super().connect(conninfo, **options)
         except psycopg.OperationalError as error:
-            breaker.failed(error)
+            cls.circuit.failed(error)
             raise
-        breaker.succeeded()
+        cls.circuit.succeeded()
         return made
 
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
@@ -83,6 +89,13 @@ class BoundedConnection(psycopg.Connection[Any]):
             self.execute("")
         finally:
             self.answer_seconds = patience
+
+
+class ReplicaConnection(BoundedConnection):
+    """A connection with the streaming replica. Its failures do not count against the primary."""
+
+    circuit = replica_breaker
+    most_pool_seconds = 1.0  # leaves a page time for the primary
 
 
 class BoundedAsyncConnection(psycopg.AsyncConnection[Any]):

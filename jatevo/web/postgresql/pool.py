@@ -8,7 +8,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from jatevo.web.postgresql.budgets import Work, current_purse
-from jatevo.web.postgresql.connections import BoundedConnection, Unanswered, breaker
+from jatevo.web.postgresql.connections import BoundedConnection, Unanswered
 
 
 class BoundedPool(ConnectionPool[BoundedConnection]):
@@ -24,20 +24,22 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
         size: int,
         kwargs: dict[str, Any],
         configure: Callable[[BoundedConnection], object],
+        connection_class: type[BoundedConnection] = BoundedConnection,
     ) -> None:
         def set_up(connection: BoundedConnection) -> None:
             connection.answer_seconds = work.answer_seconds
             configure(connection)
 
         self._fresh_seconds = work.fresh_seconds
+        self._breaker = connection_class.circuit
         super().__init__(
-            connection_class=BoundedConnection,
+            connection_class=connection_class,
             kwargs=kwargs,
             configure=set_up,
             name=f"jatevo-{work.name}",
             min_size=0,
             max_size=size,
-            timeout=work.pool_seconds or 0.0,
+            timeout=min(work.pool_seconds or 0.0, connection_class.most_pool_seconds),
             max_idle=300.0,
             reconnect_timeout=0.0,
             open=False,
@@ -46,7 +48,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
     def getconn(self, timeout: float | None = None) -> BoundedConnection:
         """A connection that answers. Raises OperationalError: at once while the breaker is open, else within
         `timeout` seconds and a check; earlier if the request has no time left."""
-        if not breaker.allows():
+        if not self._breaker.allows():
             raise Unanswered("PostgreSQL did not answer a moment ago; it is asked again in a few seconds")
         purse, began = current_purse(), time.monotonic()
         until = began + (self.timeout if timeout is None else timeout)
@@ -59,17 +61,17 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
                 connection = super().getconn(until - asked)
                 now = time.monotonic()
                 waited += now - asked
-                if breaker.closed and now - connection.answered_at < self._fresh_seconds:
+                if self._breaker.closed and now - connection.answered_at < self._fresh_seconds:
                     return connection
                 try:
                     connection.check()
                 except psycopg.Error as error:
                     self.putconn(connection)
                     if isinstance(error, Unanswered):
-                        breaker.failed(error)
+                        self._breaker.failed(error)
                         raise
                     continue  # the server has closed this connection; the next one may be newer
-                breaker.succeeded()
+                self._breaker.succeeded()
                 return connection
         finally:
             if purse is not None:

@@ -9,6 +9,7 @@ import time_machine
 from django.utils import timezone
 
 from jatevo.metrics.models import Outbox, ReceiptGap, SearchOrigin
+from jatevo.metrics.partitions import empty
 from jatevo.metrics.queries import search_origin
 from jatevo.metrics.search_rows import write_search_rows
 from jatevo.metrics.shipper import ship
@@ -25,10 +26,10 @@ from receipts.search.verdicts import deliver_verdicts
 from receipts.slots import JudgedReceipt, State
 from tests.factories import NodeFactory, ReceiptFactory, signed_receipt
 from tests.machines import SignedSender
-from tests.metrics.conftest import clickhouse_server, native_migrated, store
+from tests.metrics.conftest import clickhouse_server, cluster_migrated, native_migrated, store, two_shards
 from tests.metrics.wrappers import Intercepted
 
-__all__ = ["clickhouse_server", "native_migrated", "store"]
+__all__ = ["clickhouse_server", "cluster_migrated", "native_migrated", "store", "two_shards"]
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 10, 12, 0, 0, 250_000, tzinfo=UTC)
 COLUMNS = (
@@ -193,8 +194,8 @@ def test_an_emptied_clickhouse_is_noticed_and_filled_anew(store: Store, node: No
         ReceiptFactory(node=node, at=NOW - timedelta(minutes=minutes))
     assert fill(at=NOW, store=store) == Filled(5)
     before = SearchOrigin.objects.get().origin
-    store.execute("TRUNCATE TABLE receipt_search")
-    store.execute("TRUNCATE TABLE receipt_search_origin")
+    empty(store, "receipt_search")
+    empty(store, "receipt_search_origin")
     store.insert("receipt_search", ["accepted_at", "id"], [(NOW, 77)])  # of nobody knows where
     assert fill(at=NOW, store=store, at_once=2) == Filled(5)
     assert SearchOrigin.objects.get().origin != before

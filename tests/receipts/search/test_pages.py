@@ -128,6 +128,8 @@ def test_clickhouse_down_shows_the_last_good_figures_with_their_age(
     stocked: Store, operator: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Down:
+        cluster = None
+
         def execute(self, sql: str, params: object = None) -> None:
             raise MetricsUnavailable("down")
 
