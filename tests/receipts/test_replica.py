@@ -208,7 +208,7 @@ def test_a_conflict_with_recovery_is_read_again_on_the_primary(
         with psycopg.connect(
             host=os.environ["PGHOST"], dbname=connection.settings_dict["NAME"], autocommit=True
         ) as session:
-            session.execute(sql)  # type: ignore[call-overload]
+            session.execute(sql)
 
     on_primary("CREATE TABLE trial AS SELECT 1 AS a")
     ran_on = []
