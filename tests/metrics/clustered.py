@@ -3,6 +3,7 @@
 import random
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from jatevo.metrics import queries
 from jatevo.metrics.cluster_transport import ClusterTransport
@@ -65,7 +66,7 @@ def random_facts(draw: random.Random, name: str, *, nodes: int, count: int) -> l
 def random_rows(draw: random.Random, *, nodes: int, count: int) -> list[SearchRow]:
     rows = []
     for id in range(count):
-        row = {
+        row: dict[str, Any] = {
             "accepted_at": NOON_SECONDS - draw.randrange(40 * 86_400), "id": id, "micros": draw.randrange(10**6),
             "node_id": f"node-{draw.randrange(nodes)}", "request_id": f"r-{id}", "org_id": draw.choice(["", "org"]),
             "region": draw.choice(["eu", "us"]), "model": draw.choice(["a", "b"]), "tokens_input": draw.randrange(2**40),
@@ -74,7 +75,7 @@ def random_rows(draw: random.Random, *, nodes: int, count: int) -> list[SearchRo
         }  # fmt: skip
         rows.append(SearchRow(**row))
         for version in range(draw.randrange(3)):
-            verdict = {
+            verdict: dict[str, Any] = {
                 "payment": draw.choice(["payable", "held"]),
                 "fee_usd": Decimal(draw.randrange(10**9)) / 10**12,
             }
@@ -101,7 +102,7 @@ def searches(store: Store) -> dict[str, object]:
         found[name] = sorted(sums.items())
         found[f"first {name}"] = queries.first_accepted(store, conditions)
         for descending in (True, False):
-            page = {"descending": descending, "limit": 40, "origin": "one"}
+            page: dict[str, Any] = {"descending": descending, "limit": 40, "origin": "one"}
             positions, more = queries.search_positions(store, conditions, beyond=None, **page)
             found[f"page {name} {descending}"] = positions, more
             found[f"next {name} {descending}"] = queries.search_positions(

@@ -15,6 +15,7 @@ from psycopg.errors import QueryCanceled
 from pytest_django import DjangoDbBlocker
 
 from jatevo.accounts.models import Org, Role
+from jatevo.web.postgresql import connections as bounded
 from jatevo.web.postgresql import replica as reading
 from jatevo.web.postgresql.connections import ReplicaConnection, breaker, replica_breaker
 from jatevo.web.postgresql.replica import lag_breaker, read, reading_connection
@@ -83,7 +84,7 @@ def shown(browser: Browser, url: str) -> str:
     """The page, but for what differs each time."""
     page = text_of(browser.get(url))
     return re.sub(
-        r'nonce="[^"]*"|csrfmiddlewaretoken" value="[^"]*"|X-CSRFToken[^}]*|\d+ (sec|min)\w* ago', "", page
+        r'nonce="[^"]*"|<body[^>]*>|csrfmiddlewaretoken" value="[^"]*"|\d+ (sec|min)\w* ago', "", page
     )
 
 
@@ -98,20 +99,18 @@ def file_of(browser: Browser) -> bytes:
 
 
 def test_pages_api_and_files_are_those_of_the_primary(
-    stocked: Node, operator: Browser, statements: list[str]
+    stocked: Node, operator: Browser, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     for _ in range(2):
         statements.clear()
         pages = [shown(operator, url) for url in URLS]
         read_there = len(statements)
-        assert all("receipts_receipt" in page or page for page in pages)
         found.append((pages, api_of(operator), file_of(operator)))
         assert (len(statements) > read_there > len(URLS)) == (len(found) == 1)
-        lag_breaker.failed("for the second round")
+        monkeypatch.setattr(reading, "_is_up_to_date", lambda: False)
     assert found[0] == found[1]
     assert found[0][2].count(b"\n") == 5
-    assert any('FROM "receipts_receipt"' in sql for sql in statements) is False
 
 
 def test_what_was_just_done_is_seen(stocked: Node, operator: Browser, statements: list[str]) -> None:
@@ -169,6 +168,7 @@ def test_a_stopped_replica_is_missed_by_nobody_and_asked_rarely(
         return made
 
     monkeypatch.setattr(ReplicaConnection, "connect", classmethod(counted))
+    monkeypatch.setattr(replica_breaker, "_open_seconds", 600.0)  # longer than this test
     server.stop()
     try:
         assert [shown(operator, url) for url in URLS] == before
@@ -185,10 +185,16 @@ def test_a_stopped_replica_is_missed_by_nobody_and_asked_rarely(
 
 
 def test_a_replica_that_hangs_does_not_keep_a_page(
-    stocked: Node, operator: Browser, server: StreamingReplica, statements: list[str]
+    stocked: Node,
+    operator: Browser,
+    server: StreamingReplica,
+    statements: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     operator.get("/receipts/")
     assert statements
+    connections["replica"].close()  # back to the pool, as at the end of a request
+    monkeypatch.setattr(bounded, "CHECK_SECONDS", 0.5)
     with stopped(server.pid):
         assert "r_3" in text_of(operator.get("/receipts/"))
         assert not replica_breaker.closed
@@ -202,7 +208,7 @@ def test_a_conflict_with_recovery_is_read_again_on_the_primary(
         with psycopg.connect(
             host=os.environ["PGHOST"], dbname=connection.settings_dict["NAME"], autocommit=True
         ) as session:
-            session.execute(sql)  # type: ignore[call-overload]
+            session.execute(sql)
 
     on_primary("CREATE TABLE trial AS SELECT 1 AS a")
     ran_on = []

@@ -70,7 +70,7 @@ class StreamingReplica:
         with psycopg.connect(
             host=str(self.socket_folder), dbname="postgres", user=postgres.SUPERUSER
         ) as server:
-            row = server.execute(sql).fetchone()  # type: ignore[call-overload]
+            row = server.execute(sql).fetchone()
             return row and row[0]
 
     @contextmanager

@@ -127,9 +127,11 @@ def _is_up_to_date() -> bool:
                 metrics.replica_read(False)
                 return False
             time.sleep(_LOOK_SECONDS)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
+        if replica_breaker.closed:
+            replica_breaker.failed(error)
         metrics.replica_read(False)
-        return False  # the breaker of its connections remembers
+        return False
     lag_breaker.succeeded()
     return True
 
