@@ -1,4 +1,5 @@
-"""All configuration. The environment is read only here. .env.example lists every variable.
+"""All configuration. The environment is read only here. .env.example lists every variable. Each can also be read from a
+file that `…_FILE` names (jatevo/environment.py).
 
 In embedded mode, `python -m jatevo.local` starts private stores and sets DATABASE_URL, REDIS_URL and
 CLICKHOUSE_URL before Django loads.
@@ -9,14 +10,15 @@ import binascii
 from datetime import timedelta
 from pathlib import Path
 
-import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jatevo.environment import Environment
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 
 
 def secret(name: str, hint: str) -> str:
@@ -135,7 +137,7 @@ TEMPLATES = [
     },
 ]
 
-_database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo"))
+_database = env.db_url_config(env.store_url("DATABASE_URL", default="postgres:///jatevo"))
 DATABASES = {
     "default": {
         **_database,
@@ -156,7 +158,7 @@ DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
 DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_URL = env.store_url("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
 # For each process. With redis-py's default of 100, many threads at once would look like an outage.
 REDIS_MAX_CONNECTIONS = 1000
@@ -176,7 +178,7 @@ CACHES = {
     }
 }
 
-CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
+CLICKHOUSE_URL = env.store_url("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 CHDB_PATH = HOME / "chdb"
 
