@@ -22,19 +22,26 @@ AWAY_SECONDS = 20.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make image-test", description=__doc__)
-    parser.add_argument("--cache", type=Path, default=BASE_DIR / "build" / "image", help="where Debian's trees are kept")
-    parser.add_argument("--keep-cache", action="store_true", help="for a next run, which is quicker then")
+    parser.add_argument(
+        "--home", type=Path, help="a folder for what is built, kept for a next run; without it, nothing is kept"
+    )
     options = parser.parse_args()
     try:
         install()
+        log = BASE_DIR / "build" / "image.log"
+        log.parent.mkdir(exist_ok=True)
         with ExitStack() as running:
-            home = Path(tempfile.mkdtemp(prefix="jatevo-image-", dir="/var/tmp"))  # noqa: S108 - made anew
-            running.callback(shutil.rmtree, home, ignore_errors=True)
-            if not options.keep_cache:
-                running.callback(shutil.rmtree, options.cache, ignore_errors=True)
-            engine = Engine(home, options.cache.parent / "image.log")
-            running.callback(engine.close)
-            run(engine, home, options.cache.resolve())
+            if options.home is None:
+                home = Path(tempfile.mkdtemp(prefix="jatevo-image-", dir="/var/tmp"))  # noqa: S108 - made anew
+                running.callback(shutil.rmtree, home, ignore_errors=True)
+            else:
+                home = options.home.resolve()
+                home.mkdir(parents=True, exist_ok=True)
+            engine = Engine(home, log)
+            if options.home is None:
+                running.callback(engine.remove_images)
+            running.callback(engine.remove_containers)
+            run(engine, home)
     except Problem as problem:
         sys.stderr.write(f"\n{problem}\n")
         return 1
@@ -43,26 +50,27 @@ def main() -> int:
     return 0
 
 
-def run(engine: Engine, home: Path, cache: Path) -> None:
+def run(engine: Engine, home: Path) -> None:
     """The whole story. Raises Problem."""
     project = home / "project"
+    shutil.rmtree(project, ignore_errors=True)
     _copy_repository(project)
     subprocess.run(["sh", "deploy/bin/secrets.sh", HOST], cwd=project, check=True, stdout=subprocess.DEVNULL)
     http, https = _free_port(), _free_port()
 
-    debian.add_bases(engine, cache)
-    mounts = debian.mounts_for_builds(home)
+    debian.add_bases(engine)
     say("Images that stand in for those of others")
-    debian.add_standin(engine, "python", debian.PYTHON, mounts)
-    debian.add_standin(engine, "compose", debian.COMPOSE, mounts)
+    debian.add_standin(engine, "python", debian.PYTHON)
+    debian.add_standin(engine, "compose", debian.COMPOSE)
     config = read(engine, project, {"HTTP_PORT": str(http), "HTTPS_PORT": str(https)})
     tags = {name: config["services"][name]["image"] for name in debian.OF_SERVICE}
     for service, standin in debian.OF_SERVICE.items():
-        debian.add_standin(engine, standin, tags[service], mounts)
+        debian.add_standin(engine, standin, tags[service])
     for service, version in debian.versions(engine, tags).items():
         say(f"  {tags[service]}: {version}")
 
     begun = time.monotonic()
+    mounts = debian.mounts_for_builds(home)
     engine.build(project, "--target", "console", "--tag", inspected.CONSOLE, mounts=mounts)
     figures = {"seconds to build": time.monotonic() - begun}
     say("The image is built")

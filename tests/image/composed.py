@@ -1,6 +1,7 @@
 """Starts the services of a compose.yaml with Podman, in the order that their conditions ask for."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ Service = dict[str, Any]
 
 READY_SECONDS = 180.0
 WAIT_SECONDS = 0.25
+_SIZE = re.compile(r",size=\w+")
 # What says nothing about how a container runs here: images are built before, and Podman rotates no logs.
 LEFT_OUT = {"build", "logging", "restart", "profiles", "stop_grace_period"}
 
@@ -27,7 +29,8 @@ def read(engine: Engine, project: Path, env: dict[str, str], profiles: tuple[str
         COMPOSE, "docker-compose", *(part for name in profiles for part in ("--profile", name)),
         "config", "--format", "json",
     )  # fmt: skip
-    found: dict[str, Any] = json.loads(said.stdout)
+    # Compose writes `$$` where a `$` is meant, so that its output can be read again.
+    found: dict[str, Any] = json.loads(said.stdout.replace("$$", "$"))
     return found
 
 
@@ -43,11 +46,11 @@ class Stack:
         """Starts all services, each when what it depends on is as it asks. Raises Problem if one fails."""
         for name, network in self._config["networks"].items():
             internal = ["--internal"] if network.get("internal") else []
-            self._engine.run("network", "create", "--ignore", *internal, self._network(name))
+            self._engine.run("network", "create", *internal, self._network(name))
         for name, volume in self._config.get("volumes", {}).items():
-            options = [f"--opt={key}={value}" for key, value in (volume or {}).get("driver_opts", {}).items()]
-            if self._engine.run("volume", "exists", name, check=False).returncode:
-                self._engine.run("volume", "create", *options, name)
+            options = (volume or {}).get("driver_opts", {}).items()
+            # Podman 4 takes a size for a quota of its own.
+            self._engine.run("volume", "create", *(f"--opt={key}={_SIZE.sub('', value)}" for key, value in options), name)
         order = TopologicalSorter({name: self._needs(name) for name in self.services}).static_order()
         for name in order:
             self.start_one(name)
@@ -123,11 +126,9 @@ class Stack:
                 options.append(f"--network={','.join(self._network(each) for each in value)}")
             elif key == "secrets":
                 options += self._secrets(value)
-            elif key == "ulimits":
-                options += self._limits(value)
-            else:
+            elif key != "ulimits":
                 raise Problem(f"{name} has {key}, which tests/image/composed.py does not know.")
-        return [*options, image, *command]
+        return [*self._limits(service.get("ulimits") or {}), *options, image, *command]
 
     def _secrets(self, wanted: list[dict[str, str]]) -> Iterator[str]:
         for secret in wanted:
@@ -137,10 +138,10 @@ class Stack:
             yield f"--volume={source}:{target}:ro"
 
     def _limits(self, wanted: dict[str, dict[str, int]]) -> Iterator[str]:
-        # This machine may allow less.
-        for name, limit in wanted.items():
-            soft, hard = (min(limit[each], self._engine.most_open_files) for each in ("soft", "hard"))
-            yield f"--ulimit={name}={soft}:{hard}"
+        # This machine may allow less than is wanted, or than Podman's own default.
+        for name, most in self._engine.limits.items():
+            limit = min(most, wanted.get(name, {"hard": most})["hard"])
+            yield f"--ulimit={name}={limit}:{limit}"
 
 
 def _health(check: dict[str, Any]) -> list[str]:
@@ -150,6 +151,12 @@ def _health(check: dict[str, Any]) -> list[str]:
     kind, *words = check["test"]
     command = json.dumps(words) if kind == "CMD" else words[0]
     return [f"--health-cmd={command}", "--health-interval=disable"]
+
+
+def _tmpfs(mount: str) -> str:
+    # Unlike Docker, Podman would copy what the image has there, with its owner and mode.
+    path, _, options = mount.partition(":")
+    return f"--tmpfs={path}:{','.join(filter(None, [options, 'notmpcopyup']))}"
 
 
 def _volumes(mounts: list[dict[str, Any]]) -> list[str]:
@@ -171,7 +178,7 @@ _OPTIONS: dict[str, Callable[[Any], list[str]]] = {
     "ports": _ports,
     "read_only": lambda value: ["--read-only"] if value else [],
     # Podman's own default for a read-only root would add writable folders that compose.yaml does not name.
-    "tmpfs": lambda value: ["--read-only-tmpfs=false", *(f"--tmpfs={each}" for each in value)],
+    "tmpfs": lambda value: ["--read-only-tmpfs=false", *map(_tmpfs, value)],
     "security_opt": lambda value: [f"--security-opt={each.partition(':')[0]}" for each in value],
     "shm_size": lambda value: [f"--shm-size={value}"],
     "stop_signal": lambda value: [f"--stop-signal={value}"],

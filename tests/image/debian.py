@@ -18,20 +18,21 @@ PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 COMPOSE = "localhost/compose"
 
 
-def add_bases(engine: Engine, cache: Path) -> None:
-    """`localhost/debian:…` of each suite. Their trees are kept in `cache` as archives."""
-    cache.mkdir(parents=True, exist_ok=True)
+def add_bases(engine: Engine) -> None:
+    """`localhost/debian:…` of each suite."""
     for suite, script in SUITES.items():
-        archive = cache / f"{suite}.tar"
-        if not archive.exists():
-            print(f"Fetching Debian {suite}", flush=True)
-            _bootstrap(suite, script, archive)
+        if engine.run("image", "exists", f"localhost/debian:{suite}", check=False).returncode == 0:
+            continue
+        archive = engine.home / f"{suite}.tar"
+        print(f"Fetching Debian {suite}", flush=True)
+        _bootstrap(suite, script, archive)
         engine.run("import", "--change", 'CMD=["sh"]', str(archive), f"localhost/debian:{suite}")
+        archive.unlink()
 
 
-def add_standin(engine: Engine, name: str, tag: str, mounts: list[str]) -> None:
+def add_standin(engine: Engine, name: str, tag: str) -> None:
     """The image of standins/NAME.Dockerfile."""
-    engine.build(STANDINS, "--file", str(STANDINS / f"{name}.Dockerfile"), "--tag", tag, mounts=mounts)
+    engine.build(STANDINS, "--file", str(STANDINS / f"{name}.Dockerfile"), "--tag", tag)
 
 
 def mounts_for_builds(home: Path) -> list[str]:
@@ -53,7 +54,7 @@ def versions(engine: Engine, tags: dict[str, str]) -> dict[str, Any]:
     asked = {
         "postgres": ("postgres", "--version"),
         "valkey": ("valkey-server", "--version"),
-        "clickhouse": ("clickhouse-server", "--version"),
+        "clickhouse": ("clickhouse-client", "--version"),
         "proxy": ("nginx", "-v"),
     }
     found = {}
@@ -77,7 +78,5 @@ def _bootstrap(suite: str, script: str, archive: Path) -> None:
     for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(tree / unneeded, ignore_errors=True)
     (tree / "var/cache/apt/archives/partial").mkdir(parents=True)
-    partial = archive.with_suffix(".partial")
-    subprocess.run(["tar", "-C", str(tree), "-cf", str(partial), "."], check=True)
-    partial.rename(archive)
+    subprocess.run(["tar", "-C", str(tree), "-cf", str(archive), "."], check=True)
     shutil.rmtree(tree)

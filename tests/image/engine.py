@@ -38,12 +38,15 @@ class Engine:
 
     def __init__(self, home: Path, log: Path) -> None:
         self.home = home
-        self._log = log.open("a")
-        nofile = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 262_144)
-        self.most_open_files = nofile
+        self._log = log.open("w")
+        self.limits = {
+            "nofile": min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 262_144),
+            "nproc": min(resource.getrlimit(resource.RLIMIT_NPROC)[1], 4096),
+        }
+        ulimits = ", ".join(f'"{name}={limit}:{limit}"' for name, limit in self.limits.items())
         settings = home / "containers.conf"
         settings.write_text(
-            f'[containers]\ndefault_ulimits = ["nofile={nofile}:{nofile}", "nproc=4096:4096"]\n'
+            f"[containers]\ndefault_ulimits = [{ulimits}]\n"
             'log_driver = "k8s-file"\n'
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
             f'tmp_dir = "{home}/tmp"\n'
@@ -83,10 +86,12 @@ class Engine:
         found: list[dict[str, Any]] = json.loads(self.run("inspect", name).stdout)
         return found[0]
 
-    def close(self) -> None:
-        """Ends and removes everything that was started."""
+    def remove_containers(self) -> None:
+        """Ends and removes everything that was started, with its data."""
         self.run("rm", "--all", "--force", "--time", "5", check=False)
         self.run("volume", "rm", "--all", "--force", check=False)
         self.run("network", "prune", "--force", check=False)
+
+    def remove_images(self) -> None:
+        """Removes what was built."""
         self.run("rmi", "--all", "--force", check=False)
-        self._log.close()
