@@ -21,7 +21,9 @@ _SIZE = re.compile(r",size=\w+")
 LEFT_OUT = {"build", "logging", "restart", "profiles", "stop_grace_period"}
 
 
-def read(engine: Engine, project: Path, env: dict[str, str], profiles: tuple[str, ...] = ()) -> dict[str, Any]:
+def read(
+    engine: Engine, project: Path, env: dict[str, str], profiles: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """compose.yaml as Compose itself reads it, with variables replaced and anchors merged."""
     said = engine.run(
         "run", "--rm", "--network", "none", "--volume", f"{project}:{project}:ro", "--workdir", str(project),
@@ -50,7 +52,9 @@ class Stack:
         for name, volume in self._config.get("volumes", {}).items():
             options = (volume or {}).get("driver_opts", {}).items()
             # Podman 4 takes a size for a quota of its own.
-            self._engine.run("volume", "create", *(f"--opt={key}={_SIZE.sub('', value)}" for key, value in options), name)
+            self._engine.run(
+                "volume", "create", *(f"--opt={key}={_SIZE.sub('', value)}" for key, value in options), name
+            )
         order = TopologicalSorter({name: self._needs(name) for name in self.services}).static_order()
         for name in order:
             self.start_one(name)

@@ -59,7 +59,9 @@ def versions(engine: Engine, tags: dict[str, str]) -> dict[str, Any]:
     }
     found = {}
     for service, command in asked.items():
-        said = engine.run("run", "--rm", "--network", "none", "--entrypoint", command[0], tags[service], *command[1:])
+        said = engine.run(
+            "run", "--rm", "--network", "none", "--entrypoint", command[0], tags[service], *command[1:]
+        )
         found[service] = (said.stdout + said.stderr).strip().splitlines()[-1]
     return found
 
@@ -75,7 +77,13 @@ def _bootstrap(suite: str, script: str, archive: Path) -> None:
         raise Problem(f"debootstrap {suite} failed:\n{done.stdout[-1500:]}{done.stderr[-500:]}")
     # A mirror may be behind: its list counts although it has expired.
     (tree / "etc/apt/apt.conf.d/99image-test").write_text('Acquire::Check-Valid-Until "false";\n')
-    for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+    for unneeded in (
+        "var/cache/apt",
+        "var/lib/apt/lists",
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+    ):
         shutil.rmtree(tree / unneeded, ignore_errors=True)
     (tree / "var/cache/apt/archives/partial").mkdir(parents=True)
     subprocess.run(["tar", "-C", str(tree), "-cf", str(archive), "."], check=True)

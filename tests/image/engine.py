@@ -49,7 +49,7 @@ class Engine:
             f"[containers]\ndefault_ulimits = [{ulimits}]\n"
             'log_driver = "k8s-file"\n'
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-            f'tmp_dir = "{home}/tmp"\n'
+            f'tmp_dir = "{home}/libpod"\n'
             f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{home}/networks"\n'
         )
         storage = home / "storage.conf"
@@ -78,7 +78,15 @@ class Engine:
         """Builds an image on this machine's network, with folders of this machine mounted while it does."""
         volumes = [part for mount in mounts for part in ("--volume", mount)]
         self.run(
-            "build", "--isolation", "chroot", "--network", "host", "--pull=never", *volumes, *arguments, str(context)
+            "build",
+            "--isolation",
+            "chroot",
+            "--network",
+            "host",
+            "--pull=never",
+            *volumes,
+            *arguments,
+            str(context),
         )
 
     def inspect(self, name: str) -> dict[str, Any]:

@@ -7,7 +7,23 @@ from tests.image.engine import Engine, Problem
 
 CONSOLE = "docker.io/library/jatevo-console:latest"
 CONSOLE_SERVICES = ("web", "lane", "worker")
-TOOLS = ("gcc", "g++", "cc", "c++", "clang", "ld", "as", "make", "cmake", "rustc", "cargo", "go", "pip", "pip3", "uv")
+TOOLS = (
+    "gcc",
+    "g++",
+    "cc",
+    "c++",
+    "clang",
+    "ld",
+    "as",
+    "make",
+    "cmake",
+    "rustc",
+    "cargo",
+    "go",
+    "pip",
+    "pip3",
+    "uv",
+)
 MODULES = ("pip", "setuptools", "uv", "pytest", "mypy", "chdb")
 
 
@@ -48,7 +64,9 @@ def check_containers(engine: Engine, stack: Stack) -> list[str]:
         if not read_only or capabilities:
             raise Problem(f"A container may do too much. {lines[-1]}")
     for name in CONSOLE_SERVICES:
-        written = engine.run("exec", name, "sh", "-c", "touch /app/written || touch /opt/venv/written", check=False)
+        written = engine.run(
+            "exec", name, "sh", "-c", "touch /app/written || touch /opt/venv/written", check=False
+        )
         if written.returncode == 0 or "Read-only" not in written.stderr:
             raise Problem(f"{name} can write to its own code: {written.stderr}")
     return lines

@@ -47,7 +47,9 @@ class Proxy:
     def expect(self, status: int, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """A request that must be answered with that status. Raises Problem."""
         raw = b"" if body is None else json.dumps(body).encode()
-        answer = self.ask(method, path, raw, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = self.ask(
+            method, path, raw, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
         if answer.status_code != status:
             raise Problem(f"{method} {path}: {answer.status_code}, not {status}.\n{answer.text[:2000]}")
         return answer
@@ -89,7 +91,9 @@ class NewNode:
         ).json()["node_token"]
 
     def beat(self) -> httpx.Response:
-        return self._post("/v1/nodes/heartbeat", {"node_id": NODE, "ts": time.time(), "metrics": {"uptime": 1}})
+        return self._post(
+            "/v1/nodes/heartbeat", {"node_id": NODE, "ts": time.time(), "metrics": {"uptime": 1}}
+        )
 
     def post_receipt(self) -> str:
         """Signs and posts a receipt. Returns its request id. Raises Problem if it is not accepted."""

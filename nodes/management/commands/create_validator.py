@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from nodes.actions import create_sender
 from nodes.models import Validator
+from nodes.models.network import network_text
 
 
 class Command(BaseCommand):
@@ -24,8 +25,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name, networks = options["id"], options["network"]
+        name = options["id"]
         try:
+            networks = [network_text(each) for each in options["network"]]
             Validator(pk=name, networks=networks).full_clean()
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error

@@ -18,10 +18,14 @@ GRACE_SECONDS = 5.0
 
 
 class Command(BaseCommand):
-    help = "Run the demo fleet until SIGINT or SIGTERM. Its keys and logs, and three logins, are in JATEVO_HOME."
+    help = (
+        "Run the demo fleet until SIGINT or SIGTERM. Its keys and logs, and three logins, are in JATEVO_HOME."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--console", required=True, metavar="URL", help="where the fleet reaches the console")
+        parser.add_argument(
+            "--console", required=True, metavar="URL", help="where the fleet reaches the console"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked_to_stop = listen()
