@@ -9,6 +9,7 @@ import base64
 import binascii
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -162,7 +163,7 @@ REDIS_URL = env.store_url("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
 # For each process. With redis-py's default of 100, many threads at once would look like an outage.
 REDIS_MAX_CONNECTIONS = 1000
-CACHES = {
+CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "jatevo.web.cache.BreakerCache",
         "LOCATION": REDIS_URL,

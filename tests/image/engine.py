@@ -26,11 +26,9 @@ def install() -> None:
     if shutil.which("apt-get") is None:
         raise Problem(f"make image-test needs {', '.join(PACKAGES)}, and can install them with apt-get only.")
     print(f"Installing {', '.join(PACKAGES)}", flush=True)
-    quiet = {"env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, "stdout": subprocess.DEVNULL}
-    subprocess.run(["apt-get", "update", "-qq"], check=True, **quiet)
-    subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES], check=True, **quiet
-    )
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+        subprocess.run(["apt-get", "-qq", *command], env=env, stdout=subprocess.DEVNULL, check=True)
 
 
 class Engine:
