@@ -21,6 +21,7 @@ HOST = "console.test"
 DEMO = "docker.io/library/jatevo-console-demo:latest"
 AWAY_SECONDS = 60.0
 DEMO_SECONDS = 300.0
+METRICS_SECONDS = 120.0
 
 
 def main() -> int:
@@ -110,12 +111,14 @@ def run(engine: Engine, home: Path) -> None:
     _check_routes(engine, stack, proxy, node)
 
     say("The demo fleet")
-    demo = read(engine, project, env, profiles=("demo",))
     engine.build(project, "--target", "demo", "--tag", DEMO, mounts=mounts)
     begun = time.monotonic()
-    Stack(engine, demo).start_one("demo")
+    stack.start_one("demo")
     _see_the_demo(engine, proxy)
     figures["seconds until the demo's first receipt is shown"] = time.monotonic() - begun
+    say("Prometheus")
+    stack.start_one("prometheus")
+    _see_metrics(engine)
     inspected.check_containers(engine, stack)
     print_figures(figures)
 
@@ -164,6 +167,26 @@ def _see_the_demo(engine: Engine, proxy: Proxy) -> None:
     raise Problem(
         "The demo's nodes have posted no receipt.\n" + engine.run("logs", "--tail", "40", "demo").stdout
     )
+
+
+def _see_metrics(engine: Engine) -> None:
+    """Waits until Prometheus has asked the console, and has its alerts. Raises Problem."""
+    script = """
+import json, sys, urllib.parse, urllib.request
+def ask(path):
+    with urllib.request.urlopen("http://prometheus:9090/api/v1/" + path, timeout=5) as answer:
+        return json.load(answer)["data"]
+values = [each["value"][1] for each in ask("query?query=" + urllib.parse.quote('up{job="jatevo"}'))["result"]]
+routes = ask("query?query=" + urllib.parse.quote("count by (route) (api_http_request_duration_seconds_count)"))["result"]
+print(values, len(routes), "routes", sum(len(group["rules"]) for group in ask("rules")["groups"]), "rules")
+sys.exit(not (values == ["1"] and routes))
+"""
+    until = time.monotonic() + METRICS_SECONDS
+    while (asked := engine.run("exec", "web", "python", "-c", script, check=False)).returncode:
+        if time.monotonic() > until:
+            raise Problem(f"Prometheus has no metrics: {asked.stdout}{asked.stderr}")
+        time.sleep(1.0)
+    say(f"  up: {asked.stdout.strip()}")
 
 
 def _copy_repository(project: Path) -> None:

@@ -28,8 +28,7 @@ def read(
     said = engine.run(
         "run", "--rm", "--network", "none", "--volume", f"{project}:{project}:ro", "--workdir", str(project),
         *(part for name, value in env.items() for part in ("--env", f"{name}={value}")),
-        COMPOSE, "docker-compose", *(part for name in profiles for part in ("--profile", name)),
-        "config", "--format", "json",
+        COMPOSE, "docker-compose", "--profile", "*", "config", "--format", "json",
     )  # fmt: skip
     # Compose writes `$$` where a `$` is meant, so that its output can be read again.
     found: dict[str, Any] = json.loads(said.stdout.replace("$$", "$"))
@@ -43,9 +42,10 @@ class Stack:
         self._engine = engine
         self._config = config
         self.services: dict[str, Service] = config["services"]
+        self._started: list[str] = []
 
     def start(self, say: Callable[[str], None]) -> None:
-        """Starts all services, each when what it depends on is as it asks. Raises Problem if one fails."""
+        """Starts the services that have no profile, each when what it depends on is as it asks. Raises Problem."""
         for name, network in self._config["networks"].items():
             internal = ["--internal"] if network.get("internal") else []
             self._engine.run("network", "create", *internal, self._network(name))
@@ -55,8 +55,8 @@ class Stack:
             self._engine.run(
                 "volume", "create", *(f"--opt={key}={_SIZE.sub('', value)}" for key, value in options), name
             )
-        order = TopologicalSorter({name: self._needs(name) for name in self.services}).static_order()
-        for name in order:
+        wanted = {name: self._needs(name) for name, each in self.services.items() if not each.get("profiles")}
+        for name in TopologicalSorter(wanted).static_order():
             self.start_one(name)
             say(name)
 
@@ -64,13 +64,12 @@ class Stack:
         """Starts a service after waiting for what it depends on."""
         for needed, how in self._needs(name).items():
             self._wait(needed, how["condition"])
-        if self._engine.run("container", "exists", name, check=False).returncode == 0:
-            return
         self._engine.run("run", "--detach", "--name", name, "--hostname", name, *self._options(name))
+        self._started.append(name)
 
     def running(self) -> list[str]:
-        """The services that are to run all the time."""
-        return [name for name, service in self.services.items() if service.get("restart") != "no"]
+        """The services that were started and are to run all the time."""
+        return [name for name in self._started if self.services[name].get("restart") != "no"]
 
     def wait_until_healthy(self) -> None:
         """Returns when every service that has a health check passes it."""

@@ -13,7 +13,13 @@ MIRROR = "http://deb.debian.org/debian"
 # bookworm has the Python of the Dockerfile and a ClickHouse server, forky what compose.yaml names of the other stores.
 SUITES = {"bookworm": "bookworm", "forky": "sid"}
 # A stand-in for each service's image, and the one that reads compose.yaml.
-OF_SERVICE = {"proxy": "nginx", "postgres": "postgres", "valkey": "valkey", "clickhouse": "clickhouse"}
+OF_SERVICE = {
+    "proxy": "nginx",
+    "postgres": "postgres",
+    "valkey": "valkey",
+    "clickhouse": "clickhouse",
+    "prometheus": "prometheus",
+}
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 COMPOSE = "localhost/compose"
 
@@ -56,13 +62,18 @@ def versions(engine: Engine, tags: dict[str, str]) -> dict[str, Any]:
         "valkey": ("valkey-server", "--version"),
         "clickhouse": ("clickhouse-client", "--version"),
         "proxy": ("nginx", "-v"),
+        "prometheus": ("prometheus", "--version"),
     }
     found = {}
     for service, command in asked.items():
         said = engine.run(
             "run", "--rm", "--network", "none", "--entrypoint", command[0], tags[service], *command[1:]
         )
-        found[service] = (said.stdout + said.stderr).strip().splitlines()[-1]
+        found[service] = next(
+            line
+            for line in (said.stdout + said.stderr).splitlines()
+            if "version" in line or "v=" in line or "SQL" in line
+        )
     return found
 
 
