@@ -46,6 +46,7 @@ def main() -> int:
             engine = Engine(home, log)
             if options.home is None:
                 running.callback(engine.remove_images)
+            engine.remove_containers()  # of a run that was killed
             running.callback(engine.remove_containers)
             run(engine, home)
     except Problem as problem:

@@ -28,7 +28,9 @@ def install() -> None:
     print(f"Installing {', '.join(PACKAGES)}", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        subprocess.run(["apt-get", "-qq", *command], env=env, stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run(["apt-get", "-qq", *command], env=env, capture_output=True, text=True)
+        if done.returncode:
+            raise Problem(f"apt-get {command[0]} failed:\n{done.stderr.strip()[-1500:]}")
 
 
 class Engine:
