@@ -1,7 +1,7 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos fuzz bench agents lighthouse lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos fuzz bench agents image-test lighthouse lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
@@ -40,6 +40,9 @@ bench: setup  ## Measure the pages over 10,000 nodes and 30 days (minutes); BENC
 
 agents: setup  ## A thousand agents from one process on a console of this machine, for ten minutes
 	@PYTHONPATH=.:deploy $(PY) -m bench.agents $(ARGS)
+
+image-test: setup  ## Build the image and run compose.yaml's services from it (root, Debian or Ubuntu, 10 minutes); IMAGE_HOME keeps what was built
+	@$(PY) -m tests.image $(if $(IMAGE_HOME),--home "$(IMAGE_HOME)") $(ARGS)
 
 lighthouse: deploy/lighthouse/node_modules/.package-lock.json  ## Lighthouse on a console that is up; URL and JATEVO_HOME name it
 	npm start --silent --prefix deploy/lighthouse -- --url "$(or $(URL),http://127.0.0.1:8000)" --home "$(abspath $(or $(JATEVO_HOME),.local))" --out "$(abspath build/lighthouse)" $(ARGS)

@@ -68,7 +68,8 @@ class Lane:
         asks: Callable[[SignedEndpoint[Any]], Asks] = gather,
     ) -> None:
         self._endpoints = {each.path: (each, asks(each)) for each in endpoints}
-        self._routes = {*self._endpoints, *_PROBES}
+        self.paths = frozenset(self._endpoints)
+        self._routes = {*self.paths, *_PROBES}
         self._headers = {secure: _encoded(constant_headers(secure=secure)) for secure in (False, True)}
         self._held_bytes = 0
 

@@ -1,4 +1,5 @@
-"""All configuration. The environment is read only here. .env.example lists every variable.
+"""All configuration. The environment is read only here. .env.example lists every variable. Each can also be read from a
+file that `…_FILE` names (jatevo/environment.py).
 
 In embedded mode, `python -m jatevo.local` starts private stores and sets DATABASE_URL, REDIS_URL and
 CLICKHOUSE_URL before Django loads.
@@ -8,15 +9,17 @@ import base64
 import binascii
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jatevo.environment import Environment
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 
 
 def secret(name: str, hint: str) -> str:
@@ -144,9 +147,11 @@ def database(url: str, *, connect_seconds: int) -> dict[str, object]:
     return {**given, "ENGINE": "jatevo.web.postgresql", "CONN_MAX_AGE": 0, "OPTIONS": options}
 
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2)}
+DATABASES = {
+    "default": database(env.store_url("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2)
+}
 # A streaming replica, from which the receipts explorer reads (jatevo/web/postgresql/replica.py).
-if _replica := env.str("DATABASE_REPLICA_URL", default=""):
+if _replica := env.store_url("DATABASE_REPLICA_URL", default=""):
     DATABASES["replica"] = database(_replica, connect_seconds=1)
 DATABASE_ROUTERS = ["jatevo.web.postgresql.replica.ReadingRouter"]
 # The most connections that a process opens for each of pages, ingest and jobs
@@ -157,11 +162,11 @@ DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
 DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_URL = env.store_url("REDIS_URL", default="redis://127.0.0.1:6379/0")
 REDIS_TIMEOUT_SECONDS = 0.3
 # For each process. With redis-py's default of 100, many threads at once would look like an outage.
 REDIS_MAX_CONNECTIONS = 1000
-CACHES = {
+CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "jatevo.web.cache.BreakerCache",
         "LOCATION": REDIS_URL,
@@ -178,9 +183,9 @@ CACHES = {
 }
 
 # The event bus, which `manage.py consume` reads. Several servers of a cluster are separated by commas.
-NATS_URL = env.str("NATS_URL", default="")
+NATS_URL = env.store_urls("NATS_URL", default="")
 
-CLICKHOUSE_URL = env.str("CLICKHOUSE_URL", default="")
+CLICKHOUSE_URL = env.store_url("CLICKHOUSE_URL", default="")
 CLICKHOUSE_TIMEOUT_SECONDS = 2.0
 # The cluster of the servers' remote_servers over which the tables are distributed, and whether its shards are replicated.
 CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")

@@ -44,9 +44,10 @@ PRIVATE = (
     "JATEVO_",
     "DJANGO_",
     "PG",
-    "DATABASE_URL",
-    "REDIS_URL",
-    "CLICKHOUSE_URL",
+    "DATABASE_",
+    "REDIS_",
+    "CLICKHOUSE_",
+    "EMAIL_",
     "PYTHONPATH",
     "PYTHONHOME",
 )
