@@ -4,7 +4,7 @@ from pathlib import Path
 BASE_DIR = Path(__file__).parents[2]
 READ_IN_SETTINGS = re.compile(r"""(?:env\.\w+|secret)\(\s*["']([A-Z][A-Z0-9_]+)["']""")
 # A store's password has a variable of its own (jatevo/environment.py).
-STORES = re.compile(r"""env\.store_url\(\s*["']([A-Z]+)_URL["']""")
+STORES = re.compile(r"""env\.store_urls?\(\s*["']([A-Z_]+)_URL["']""")
 READ_IN_COMPOSE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)")
 READ_IN_LOCAL = re.compile(r"""environ\.get\(["']([A-Z][A-Z0-9_]+)["']""")
 

@@ -68,6 +68,12 @@ def test_a_stores_password_has_a_variable_of_its_own(name: str, address: str, co
     assert env.store_url(f"{name}_URL", default="") == complete
 
 
+def test_each_server_of_a_cluster_gets_the_password() -> None:
+    env = Environment({"NATS_URL": "nats://console@a:4222, nats://b:4222", "NATS_PASSWORD": "x/y"})
+    assert env.store_urls("NATS_URL", default="") == "nats://console:x%2Fy@a:4222,nats://:x%2Fy@b:4222"
+    assert Environment({"NATS_PASSWORD": "x"}).store_urls("NATS_URL", default="") == ""
+
+
 def test_the_password_of_an_address_stays_and_no_address_gets_one() -> None:
     env = Environment(
         {"DATABASE_URL": "postgres://a:own@db/x", "DATABASE_PASSWORD": "other", "REDIS_PASSWORD": "x"}
