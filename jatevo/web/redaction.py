@@ -99,6 +99,6 @@ def own_secrets() -> tuple[str, ...]:
         except ValueError:
             continue
         found |= {password, unquote(password)}
-    found.add(str(settings.DATABASES["default"].get("PASSWORD") or ""))
+    found |= {str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()}
     # longest first, in case one is a part of another; short ones would hide words
     return tuple(sorted((each for each in found if len(each) >= 8), key=len, reverse=True))
