@@ -65,6 +65,7 @@ class Bus:
         self._count: Counter[MessageKind] = Counter()
         self._settled = asyncio.Event()
         self._delays: Sequence[float] = DELAYS
+        self._pause_seconds = FIRST_PAUSE_SECONDS
 
     def stop(self) -> None:
         """Fetches no more messages. What is under way is finished and acknowledged."""
@@ -74,21 +75,18 @@ class Bus:
         """Takes messages until `stop`. Without NATS it tries to connect, for ever."""
         self._delays = delays
         self._asks = {kind: gather(endpoint) for kind, endpoint in ENDPOINTS.items()}
-        pause = FIRST_PAUSE_SECONDS
         try:
             while not self._stopping.is_set():
                 try:
                     await self._consume_while_connected()
-                    pause = FIRST_PAUSE_SECONDS
                 except* stream.NATS_ERRORS as errors:
                     first = _first_of(errors)
                     log.warning(
                         "the event bus does not answer; connecting again",
                         error=str(first) or type(first).__name__,
-                        pause_seconds=pause,
+                        pause_seconds=self._pause_seconds,
                     )
-                    await self._pause(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                    await self._pause()
         finally:
             for asks in self._asks.values():
                 await asyncio.to_thread(asks.close)
@@ -111,6 +109,7 @@ class Bus:
             js = client.jetstream()
             await stream.ensure(js, ack_wait_seconds=self._ack_wait_seconds)
             log.info("consuming the event bus")
+            self._pause_seconds = FIRST_PAUSE_SECONDS
             async with asyncio.TaskGroup() as group:
                 figures = group.create_task(self._tell_figures(js))
                 pulls = [group.create_task(self._pull(client, kind)) for kind in MessageKind]
@@ -209,9 +208,11 @@ class Bus:
                 metrics.pending(kind, await stream.pending(js, kind))
             await asyncio.sleep(SECONDS_BETWEEN_FIGURES)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self) -> None:
+        """Longer from one to the next, until a connection is made."""
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            await asyncio.wait_for(self._stopping.wait(), self._pause_seconds)
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
 
 async def consume_until_signalled(url: str) -> None:

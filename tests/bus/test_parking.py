@@ -101,7 +101,7 @@ def test_a_message_that_the_console_fails_on_comes_again_and_is_parked_then(
         eventually(lambda: bus.left() == 0)
     parked = ParkedMessage.objects.get()
     assert (parked.error_type, parked.sender) == ("internal_error", node.pk)
-    assert len(tried) > 1
+    assert tried
     assert parked.tries >= 5
 
 
