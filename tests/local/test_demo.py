@@ -185,12 +185,15 @@ def test_registered_node_comes_back_with_its_token_at_the_new_port(
 
 
 def test_fleet_holds_none_of_the_consoles_secrets(
-    children: Children, operator: User, admin: User, tmp_path: Path
+    children: Children, operator: User, admin: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD_FILE", "/run/secrets/postgres_password")
+    monkeypatch.setenv("EMAIL_URL", "smtp://user:password@mail.example.org")
     fleet = DemoFleet(tmp_path, children, console_url=CONSOLE, org=org_of(operator), by=operator, admin=admin)
     for member in fleet.members:
         assert os.environ["JATEVO_MASTER_KEY"] not in member.env.values()
         assert not {"DATABASE_URL", "REDIS_URL", "PGHOST", "JATEVO_SECRET_KEY"} & set(member.env)
+        assert not {"DATABASE_PASSWORD_FILE", "EMAIL_URL"} & set(member.env)
         assert "127.0.0.1" in member.env["NO_PROXY"]
 
 
