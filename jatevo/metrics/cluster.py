@@ -176,7 +176,20 @@ def system_rows(store: Transport, system_table: str) -> str:
 
 
 def refuse_other_layout(store: Transport) -> None:
-    """Raises WrongLayout if the database has tables of one server and this is a cluster, or the other way round."""
+    """Raises WrongLayout if the database has tables of one server and this is a cluster, or the other way round.
+
+    Also for plain tables on shards of several servers, each of which would have a part of the rows.
+    """
+    if store.cluster is not None and not store.cluster.replicated:
+        ((most,),) = store.execute(
+            "SELECT max(replica_num) FROM system.clusters WHERE cluster = {name}",
+            {"name": store.cluster.name},
+        )
+        if most > 1:
+            raise WrongLayout(
+                f"shards of the cluster {store.cluster.name} have several servers, which need replicated tables. Do not"
+                " set CLICKHOUSE_REPLICATED to false."
+            )
     rows = system_rows(store, "tables")
     engines = {
         engine

@@ -29,7 +29,11 @@ class ClusterTransport(NativeTransport):
     ) -> None:
         seconds = max(1, int(answer_seconds or timeout_seconds))
         # The server itself gives a shard up that hangs. It would otherwise wait for it for minutes.
-        waits = {"receive_timeout": seconds, "send_timeout": seconds}
+        waits = {
+            "receive_timeout": seconds,
+            "send_timeout": seconds,
+            "distributed_ddl_task_timeout": seconds,
+        }
         super().__init__(
             url,
             timeout_seconds=timeout_seconds,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jatevo.metrics import queries
-from jatevo.metrics.cluster import rendered
+from jatevo.metrics.cluster import WrongLayout, rendered
 from jatevo.metrics.cluster_transport import ClusterTransport
 from jatevo.metrics.migrator import MigrationOutcome, migrate, read_files
 from jatevo.metrics.native_transport import NativeTransport
@@ -74,6 +74,16 @@ def of_each_replica(shards: ClickHouseCluster, sql: str) -> list[Any]:
         answers.append(transport.execute(sql))
         transport.close()
     return answers
+
+
+def test_plain_tables_are_refused_where_shards_have_several_servers(
+    replicated_shards: ClickHouseCluster,
+) -> None:
+    plain = store_of(replicated_shards, "plain", replicated=False)
+    with pytest.raises(WrongLayout, match="need replicated tables"):
+        migrate(plain, at=NOON)
+    assert plain.execute("SELECT count() FROM system.tables WHERE database = 'plain'") == [(0,)]
+    plain.close()
 
 
 def test_a_batch_that_comes_again_reaches_the_views_of_replicated_tables(

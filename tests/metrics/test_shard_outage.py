@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from jatevo.accounts.models import Role
 from jatevo.metrics import store as stores
+from jatevo.metrics.cluster_transport import ClusterTransport
 from jatevo.metrics.migrator import migrate
 from jatevo.metrics.models import Outbox
 from jatevo.metrics.queries import receipt_totals, requests_count
@@ -94,6 +95,30 @@ def test_ingest_does_not_notice_and_what_waited_arrives_once(
         pass
     assert not Outbox.objects.exists()
     assert counted(console) == (3 * NODES, 3 * NODES)
+
+
+def test_a_shard_that_hangs_is_given_up_and_what_waited_arrives_once(
+    console: Store, two_shards: ClickHouseCluster, fleet: list[Node]
+) -> None:
+    quick = Store(
+        ClusterTransport(
+            two_shards.url("outage"), clickhouse_cluster.NAME, replicated=False, timeout_seconds=2.0
+        )
+    )
+    serve(fleet, "before")
+    two_shards.shards[1][0].pause()
+    try:
+        with pytest.raises(MetricsUnavailable):
+            ship(at=timezone.now(), store=quick)
+        with pytest.raises(MetricsUnavailable):
+            counted(quick)
+    finally:
+        two_shards.shards[1][0].resume()
+        quick.close()
+    assert Outbox.objects.waiting().count() == NODES
+    while ship(at=timezone.now()).rows:
+        pass
+    assert counted(console) == (NODES, NODES)
 
 
 def test_pages_show_the_last_good_figures_and_say_so(
