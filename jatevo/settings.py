@@ -136,11 +136,15 @@ TEMPLATES = [
 ]
 
 _database = env.db_url_config(env.str("DATABASE_URL", default="postgres:///jatevo"))
+# Set if DATABASE_URL is a PgBouncer in transaction mode: the way past it, for what needs a session of its own
+# (jatevo/web/postgresql/pooling.py).
+_direct_url = env.str("DATABASE_DIRECT_URL", default="")
 DATABASES = {
     "default": {
         **_database,
         "ENGINE": "jatevo.web.postgresql",
         "CONN_MAX_AGE": 0,  # connections go back to a pool
+        "DIRECT": env.db_url_config(_direct_url) if _direct_url else None,
         "OPTIONS": {
             "connect_timeout": 2,
             "application_name": "jatevo",
@@ -152,8 +156,8 @@ DATABASES = {
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.
 DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
-# Off for a PgBouncer in transaction mode that does not keep track of prepared statements (before 1.21).
-DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=True)
+# Off for a PgBouncer in transaction mode, unless it keeps track of prepared statements (from 1.21 on).
+DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=not _direct_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")

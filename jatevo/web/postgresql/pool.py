@@ -29,7 +29,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
             connection.answer_seconds = work.answer_seconds
             configure(connection)
 
-        self._fresh_seconds = work.fresh_seconds
+        self.work = work
         super().__init__(
             connection_class=BoundedConnection,
             kwargs=kwargs,
@@ -59,7 +59,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
                 connection = super().getconn(until - asked)
                 now = time.monotonic()
                 waited += now - asked
-                if breaker.closed and now - connection.answered_at < self._fresh_seconds:
+                if breaker.closed and now - connection.answered_at < self.work.fresh_seconds:
                     return connection
                 try:
                     connection.check()
