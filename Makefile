@@ -1,7 +1,7 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos fuzz bench agents image-test lighthouse lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos restore-drill fuzz bench agents image-test lighthouse lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
@@ -17,7 +17,7 @@ WORKERS := auto
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup:  ## The Python environment (.venv) with everything for development
 	@sh deploy/bin/setup.sh dev
@@ -29,8 +29,12 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
-chaos: setup  ## The fault runs: processes killed and stopped under load, forged posts, a stepped clock (half an hour)
+chaos: setup  ## The fault runs: processes killed, migrations applied under load, forged posts, a stepped clock (half an hour)
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
+
+restore-drill: setup  ## Backup and point-in-time restore with pgBackRest, and ClickHouse rebuilt (minutes); needs apt as root
+	@sh deploy/bin/test-tools.sh restore
+	@$(PY) -m pytest tests/restore -m restore $(ARGS)
 
 fuzz: setup  ## The API as each of its seven callers, with all that schemathesis thinks of (minutes); EXAMPLES and SEED
 	@EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" $(PY) -m pytest tests/web/test_openapi.py -m at_length -s $(ARGS)
@@ -57,7 +61,7 @@ lint: setup  ## Every check that reads the code only
 	$(PY) -m mypy --config-file onboarding/agent/pyproject.toml onboarding/agent/jatevo_agent onboarding/agent/tests
 	PYTHONPATH=. .venv/bin/lint-imports
 	$(DJADE_FILES) | xargs -0 .venv/bin/djade --check --target-version 5.2
-	$(IN_STORES) --temporary -- $(PY) manage.py makemigrations --check --dry-run
+	$(IN_STORES) --temporary -- sh -c "$(PY) manage.py makemigrations --check --dry-run && PYTHONPATH=.:deploy $(PY) -m migration_checks"
 	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory css-check; \
 	else echo "npm is not installed: whether static/dist is fresh was not checked."; fi
 

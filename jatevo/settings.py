@@ -140,15 +140,27 @@ TEMPLATES = [
 ]
 
 
-def database(url: str, *, connect_seconds: int) -> dict[str, object]:
+def database(url: str, *, connect_seconds: int, direct_url: str = "") -> dict[str, object]:
     """A PostgreSQL server, by its URL. Connections go back to a pool."""
     given = env.db_url_config(url)
     options = {"connect_timeout": connect_seconds, "application_name": "jatevo", **given.get("OPTIONS", {})}
-    return {**given, "ENGINE": "jatevo.web.postgresql", "CONN_MAX_AGE": 0, "OPTIONS": options}
+    direct = env.db_url_config(direct_url) if direct_url else None
+    return {
+        **given,
+        "ENGINE": "jatevo.web.postgresql",
+        "CONN_MAX_AGE": 0,
+        "DIRECT": direct,
+        "OPTIONS": options,
+    }
 
 
+# Set if DATABASE_URL is a PgBouncer in transaction mode: the way past it, for what needs a session of its own
+# (jatevo/web/postgresql/pooling.py).
+_direct_url = env.store_url("DATABASE_DIRECT_URL", default="")
 DATABASES = {
-    "default": database(env.store_url("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2)
+    "default": database(
+        env.store_url("DATABASE_URL", default="postgres:///jatevo"), connect_seconds=2, direct_url=_direct_url
+    )
 }
 # A streaming replica, from which the receipts explorer reads (jatevo/web/postgresql/replica.py).
 if _replica := env.store_url("DATABASE_REPLICA_URL", default=""):
@@ -158,8 +170,8 @@ DATABASE_ROUTERS = ["jatevo.web.postgresql.replica.ReadingRouter"]
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.
 DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
-# Off for a PgBouncer in transaction mode that does not keep track of prepared statements (before 1.21).
-DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=True)
+# Off for a PgBouncer in transaction mode, unless it keeps track of prepared statements (from 1.21 on).
+DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=not _direct_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.store_url("REDIS_URL", default="redis://127.0.0.1:6379/0")

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server and the ZooKeeper of its
-# replicas, those that run the examples of the Docs, a third shell for the install script, and promtool for the alert rules. Without root and apt, it says which tests are skipped.
+# replicas, PgBouncer, those that run the examples of the Docs, a third shell for the install script, and promtool for the
+# alert rules. With the word `restore`, also what `make restore-drill` needs. Without root and apt, it says which tests are
+# skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
@@ -13,8 +15,10 @@ has_browser() {
 }
 has_clickhouse() { command -v clickhouse-server >/dev/null 2>&1; }
 has_zookeeper() { [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null 2>&1; }
-# What the examples of the Docs, the install script and the alert rules are tested with, as program:package.
-OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh promtool:prometheus'
+# What the examples of the Docs, the install script, the alert rules and connections through a pooler are tested with,
+# as program:package.
+OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh promtool:prometheus pgbouncer:pgbouncer'
+if [ "${1:-}" = restore ]; then OTHERS="$OTHERS pgbackrest:pgbackrest pg_ctlcluster:postgresql"; fi
 has_others() {
     for each in $OTHERS; do command -v "${each%:*}" >/dev/null 2>&1 || return 1; done
 }
@@ -59,11 +63,15 @@ for each in $OTHERS; do
     program=${each%:*}
     if ! command -v "$program" >/dev/null 2>&1; then
         install "${each#*:}"
-        # The package starts a server too, but only promtool is needed.
-        if [ "$program" = promtool ] && [ -d /run/systemd/system ]; then
-            systemctl disable --quiet --now prometheus >/dev/null 2>&1 || true
+        # The package starts a server too, but only the program is needed.
+        if [ -d /run/systemd/system ]; then
+            case $program in
+            promtool) systemctl disable --quiet --now prometheus >/dev/null 2>&1 || true ;;
+            pgbouncer) systemctl disable --quiet --now pgbouncer >/dev/null 2>&1 || true ;;
+            pg_ctlcluster) systemctl disable --quiet --now postgresql >/dev/null 2>&1 || true ;;
+            esac
         fi
     fi
     command -v "$program" >/dev/null 2>&1 ||
-        say "$program is not installed (package ${each#*:}): tests of examples in the Docs, of the install script or of alert rules are skipped."
+        say "$program is not installed (package ${each#*:}): tests of examples in the Docs, the install script, alert rules, poolers or restores are skipped."
 done

@@ -22,6 +22,7 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from jatevo.local.observing import observed
 from jatevo.web.postgresql.budgets import WORKER, working
 from jatevo.web.postgresql.connections import BoundedAsyncConnection
+from jatevo.web.postgresql.pooling import SharedSession, refuse_shared_session
 from nodes.sweeper import start_counting
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class ClockSetBack(Exception):
 
 async def keep_working() -> None:
     """Run jobs until cancelled. If anything else ends the worker, such as a lost database, it is restarted.
+    Raises SharedSession if it would go through a pooler in transaction mode.
 
     Nodes' deadlines count from the first start, because nobody could be heard before. Between two runs of
     the worker, the web server still hears nodes. If it could not for long, the sweeper notices the gap
@@ -59,6 +61,8 @@ async def keep_working() -> None:
             log.error("worker ended by itself; it starts again", pause_seconds=PAUSE_SECONDS)
         except ClockSetBack as error:
             log.warning("the clock was set back; the worker starts again", seconds=error.args[0])
+        except SharedSession:
+            raise  # no later start will be better
         except DATABASE_ERRORS as error:
             log.error(
                 "worker lost the database; it starts again", error=str(error), pause_seconds=PAUSE_SECONDS
@@ -135,12 +139,13 @@ def _connector() -> PsycopgConnector:
 
 
 def _connect_anew() -> None:
-    """Replace the thread's connections. Raises Django's OperationalError if PostgreSQL is unreachable.
+    """Replace the thread's connections. Raises an OperationalError if PostgreSQL is unreachable, or SharedSession.
 
     Periodic jobs are deferred in the thread behind `sync_to_async`. Django checks connections at the end
     of a request, and no request ends in that thread, so it would keep a broken connection for ever.
     """
     connections.close_all()
+    refuse_shared_session(connector_params())
     connection.ensure_connection()
 
 

@@ -9,5 +9,8 @@ class WebConfig(AppConfig):
     label = "web"
 
     def ready(self) -> None:
+        from jatevo.web import checks
+
+        self.checks = checks  # importing the module registers its checks
         logs.configure()
         autodiscover_modules("definitions")

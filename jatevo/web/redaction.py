@@ -99,6 +99,7 @@ def own_secrets() -> tuple[str, ...]:
         except ValueError:
             continue
         found |= {password, unquote(password)}
-    found |= {str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()}
+    for database in settings.DATABASES.values():
+        found |= {str(each.get("PASSWORD") or "") for each in (database, database.get("DIRECT") or {})}
     # longest first, in case one is a part of another; short ones would hide words
     return tuple(sorted((each for each in found if len(each) >= 8), key=len, reverse=True))

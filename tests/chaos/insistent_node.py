@@ -86,11 +86,15 @@ class InsistentNode:
 
     def beat(self) -> httpx.Response:
         """Sends a heartbeat and ignores the result, but for the console's time if the clocks differ too much."""
-        body = {"node_id": self.node_id, "ts": self._now(), "metrics": {"uptime": 1.0, "gpu_util": 0.5}}
-        answer = self.send("/v1/nodes/heartbeat", json.dumps(body).encode())
+        answer = self.send("/v1/nodes/heartbeat", self.heartbeat())
         if answer.status_code == 401 and answer.json()["error"]["type"] == "clock_skew":
             self._ahead_seconds = answer.json()["error"]["server_time"] - time.time()
         return answer
+
+    def heartbeat(self) -> bytes:
+        """A heartbeat of this moment."""
+        metrics = {"uptime": 1.0, "gpu_util": 0.5}
+        return json.dumps({"node_id": self.node_id, "ts": self._now(), "metrics": metrics}).encode()
 
     def receipt(self) -> bytes:
         """A receipt that was never sent."""

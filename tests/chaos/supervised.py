@@ -136,11 +136,15 @@ class SupervisedConsole:
 
     def manage(self, *words: str) -> str:
         """What a command of manage.py prints. Raises CalledProcessError if it fails."""
-        return self._finish([sys.executable, "manage.py", *words])
+        return self._finish([sys.executable, "manage.py", *words])[0]
 
     def script(self, text: str, *arguments: str) -> str:
         """What a script prints that imports the console's code."""
-        return self._finish([sys.executable, "-c", text, *arguments])
+        return self._finish([sys.executable, "-c", text, *arguments])[0]
+
+    def script_output(self, text: str) -> tuple[str, str]:
+        """The same, with what it prints on stderr."""
+        return self._finish([sys.executable, "-c", text])
 
     def credentials(self, role: str) -> Any:
         return credentials_of(self.home, role)
@@ -277,12 +281,12 @@ class SupervisedConsole:
         }
         return env | self._settings
 
-    def _finish(self, command: list[str]) -> str:
+    def _finish(self, command: list[str]) -> tuple[str, str]:
         done = subprocess.run(
             command, cwd=BASE_DIR, env=self._environment(), capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done.stdout, done.stderr
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,17 @@ time, PostgreSQL stands still while the server is told to stop, so that requests
 JATEVO_CHAOS_RESTARTS is their number.
 """
 
-import http.client
 import os
 import signal
-import threading
 import time
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from hashlib import sha256
-from itertools import cycle
-from urllib.parse import urlsplit
 
 import pytest
 
+from tests.chaos.clients import UNLIMITED, Client, Poster, Reader, turned
 from tests.chaos.insistent_node import InsistentNode
 from tests.chaos.person import Person
 from tests.chaos.supervised import SupervisedConsole, is_ready
@@ -34,96 +30,11 @@ READERS = 4
 STANDSTILL_SECONDS = 0.8  # less than any time-out
 STOP_SECONDS = 30.0
 ITEMISED_WITHIN_SECONDS = 60.0
-# Clients send as fast as they are answered.
-SETTINGS = {
-    f"JATEVO_LIMIT_{name}": "100000/second" for name in ("NODE", "RECEIPTS", "READS", "PAGES", "ADDRESS")
-}
-
-
-class Client(threading.Thread):
-    """Sends requests to the first of its servers, and to the next one if no answer comes."""
-
-    def __init__(self, servers: Sequence[str]) -> None:
-        super().__init__(daemon=True)
-        self.answers: Counter[int] = Counter()
-        self.failures: list[str] = []
-        self.turned_away = 0  # asked the other server instead
-        self.ending = threading.Event()
-        self._servers = [_Connection(urlsplit(server).netloc) for server in servers]
-
-    def run(self) -> None:
-        while not self.ending.is_set():
-            self.ask()
-
-    @abstractmethod
-    def ask(self) -> None:
-        """One request."""
-
-    def answer(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], *, right: int
-    ) -> bool:
-        """Whether the answer has the right status. Notes what came."""
-        for _ in self._servers:
-            found = self._servers[0].send(method, path, body, headers)
-            if found is not None:
-                status, text = found
-                self.answers[status] += 1
-                if status != right:
-                    self.failures.append(f"{method} {path}: {status} {text[:200]!r}")
-                return status == right
-            self.turned_away += 1
-            self._servers.append(self._servers.pop(0))
-        self.failures.append(f"{method} {path}: no server answers")
-        return False
-
-
-class Poster(Client):
-    """Posts a node's receipts."""
-
-    def __init__(self, node: InsistentNode, servers: Sequence[str]) -> None:
-        super().__init__(servers)
-        self.acknowledged: list[str] = []  # SHA-256 of each receipt
-        self._node = node
-
-    def ask(self) -> None:
-        body = self._node.receipt()
-        if self.answer("POST", "/v1/receipts", body, self._node.headers(body), right=201):
-            self.acknowledged.append(sha256(body).hexdigest())
-
-
-class Reader(Client):
-    """Reads the API as a signed-in person."""
-
-    def __init__(self, token: str, servers: Sequence[str]) -> None:
-        super().__init__(servers)
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._paths = cycle(["/v1/summary", "/v1/receipts?limit=5", "/v1/nodes?limit=5", "/status/"])
-
-    def ask(self) -> None:
-        self.answer("GET", next(self._paths), None, self._headers, right=200)
-
-
-class _Connection:
-    """Keeps a connection alive, as proxies do."""
-
-    def __init__(self, netloc: str) -> None:
-        self._http = http.client.HTTPConnection(netloc, timeout=30)
-
-    def send(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, bytes] | None:
-        try:
-            self._http.request(method, path, body, headers)
-            answer = self._http.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException):
-            self._http.close()
-            return None
 
 
 @pytest.fixture
 def console() -> Iterator[SupervisedConsole]:
-    made = SupervisedConsole(webs=2, lanes=2, settings=SETTINGS)
+    made = SupervisedConsole(webs=2, lanes=2, settings=UNLIMITED)
     try:
         made.start()
         made.set_a_rate()
@@ -141,7 +52,7 @@ def posters(console: SupervisedConsole) -> Iterator[list[Poster]]:
     nodes = [InsistentNode(console.url, f"rolling-{number}", enrolment["token"]) for number in range(NODES)]
     console.put_in_service()
     yield [
-        Poster(node, _turned(console.lanes if number % 3 else console.webs, number))
+        Poster(node, turned(console.lanes if number % 3 else console.webs, number))
         for number, node in enumerate(nodes)
     ]
     for node in nodes:
@@ -152,12 +63,7 @@ def posters(console: SupervisedConsole) -> Iterator[list[Poster]]:
 def readers(console: SupervisedConsole) -> list[Reader]:
     with closing(Person(console, "admin")) as admin:
         token = admin.token
-    return [Reader(token, _turned(console.webs, number)) for number in range(READERS)]
-
-
-def _turned(servers: Sequence[str], number: int) -> Sequence[str]:
-    """The same servers, every second time in reverse."""
-    return servers[::-1] if number // 3 % 2 else servers
+    return [Reader(token, turned(console.webs, number)) for number in range(READERS)]
 
 
 @pytest.mark.chaos

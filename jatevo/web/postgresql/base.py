@@ -2,7 +2,8 @@
 
 import atexit
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
@@ -59,11 +60,49 @@ class DatabaseWrapper(base.DatabaseWrapper):
         for pool in closed:
             pool.close()
 
+    @property
+    def next_shares_session(self) -> bool:
+        """Whether a connection for the current kind of work goes through a pooler in transaction mode (pooling.py)."""
+        return bool(self.settings_dict.get("DIRECT")) and not current_work().needs_session
+
+    @property
+    def shares_session(self) -> bool:
+        """The same of the present connection. The kind of work may be another by now: a body that is streamed."""
+        if self.connection is None:
+            return self.next_shares_session
+        lent_by = self.pool
+        direct = self.settings_dict.get("DIRECT")
+        return bool(direct) and lent_by is not None and not lent_by.work.needs_session
+
     def get_connection_params(self) -> dict[str, Any]:
-        params: dict[str, Any] = super().get_connection_params()
+        if self.next_shares_session:
+            params: dict[str, Any] = super().get_connection_params()
+            params.pop("options", None)  # a pooler passes none on: the limits are those of the role
+            return params
+        with self._direct():
+            params = super().get_connection_params()
         options = [current_work().server_options, str(params.get("options", ""))]
         params["options"] = " ".join(filter(None, options))  # those of DATABASE_URL take precedence
         return params
+
+    @contextmanager
+    def _direct(self) -> Iterator[None]:
+        """The settings of the server itself, if the others are those of a pooler."""
+        kept, direct = self.settings_dict, self.settings_dict.get("DIRECT")
+        if direct:
+            own = {name: direct.get(name, "") for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+            options = {**kept["OPTIONS"], **direct.get("OPTIONS", {})}
+            self.settings_dict = {**kept, **own, "OPTIONS": options}
+        try:
+            yield
+        finally:
+            self.settings_dict = kept
+
+    def chunked_cursor(self) -> Any:
+        # Outside of a transaction, a server-side cursor belongs to the session.
+        if self.shares_session and not self.in_atomic_block:
+            return self.cursor()
+        return super().chunked_cursor()
 
     def ensure_connection(self) -> None:
         # A closed connection is replaced at the next query. Django only does so at the end of a request, and

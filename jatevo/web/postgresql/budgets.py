@@ -22,7 +22,8 @@ class Work:
 
     `total_seconds` is how long one request may wait in total, over all of its statements, of which
     `pool_seconds` for a connection. Kinds without `pool_seconds` use neither a pool nor the breaker. A
-    connection that answered less than `fresh_seconds` ago is used without a check.
+    connection that answered less than `fresh_seconds` ago is used without a check. Work that `needs_session`
+    never goes through a PgBouncer in transaction mode.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Work:
     total_seconds: float | None = None
     pool_seconds: float | None = None
     fresh_seconds: float = 0.0
+    needs_session: bool = False
 
     @property
     def answer_seconds(self) -> float | None:
@@ -58,10 +60,11 @@ INGEST: Final = Work(
 PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.25, pool_seconds=4)
 # /readyz
 READINESS: Final = Work("readiness", statement_seconds=1, lock_seconds=1, total_seconds=1, pool_seconds=1)
-WORKER: Final = Work("worker", statement_seconds=60, lock_seconds=10, pool_seconds=5)
+# procrastinate listens for notifications, and the accrual of earnings keeps temporary tables.
+WORKER: Final = Work("worker", statement_seconds=60, lock_seconds=10, pool_seconds=5, needs_session=True)
 # manage.py, mainly migrations. Creating an index may take long, but waiting for a lock would block other
 # work.
-COMMAND: Final = Work("command", statement_seconds=None, lock_seconds=10)
+COMMAND: Final = Work("command", statement_seconds=None, lock_seconds=10, needs_session=True)
 
 
 @dataclass

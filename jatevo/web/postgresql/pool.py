@@ -30,7 +30,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
             connection.answer_seconds = work.answer_seconds
             configure(connection)
 
-        self._fresh_seconds = work.fresh_seconds
+        self.work = work
         self._breaker = connection_class.circuit
         super().__init__(
             connection_class=connection_class,
@@ -61,7 +61,7 @@ class BoundedPool(ConnectionPool[BoundedConnection]):
                 connection = super().getconn(until - asked)
                 now = time.monotonic()
                 waited += now - asked
-                if self._breaker.closed and now - connection.answered_at < self._fresh_seconds:
+                if self._breaker.closed and now - connection.answered_at < self.work.fresh_seconds:
                     return connection
                 try:
                     connection.check()

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from jatevo.local.worker import work_until_signalled
+from jatevo.web.postgresql.pooling import SharedSession
 
 
 class Command(BaseCommand):
@@ -14,4 +15,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(work_until_signalled())
+        try:
+            asyncio.run(work_until_signalled())
+        except SharedSession as error:
+            raise CommandError(str(error)) from error
