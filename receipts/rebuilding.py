@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from jatevo.metrics.facts import Fact, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.partitions import empty
 from jatevo.metrics.transport import Transport
 from jatevo.metrics.writer import WriteResult, write
 from receipts.search.filling import fill, rebuild
@@ -85,7 +86,7 @@ def rebuild_metrics(store: Transport, *, at: datetime, at_once: int = AT_ONCE) -
     """
     refuse_worker()
     for table in TABLES_OF_RECEIPTS:
-        store.execute(f"TRUNCATE TABLE {table}")
+        empty(store, table)
     yield from _in_batches(store, "receipts", _receipts, (_BEGINNING, 0), at_once)
     yield from _in_batches(store, "latencies", _latencies, (uuid.UUID(int=0),), at_once)
     yield from _in_batches(store, "heartbeat minutes", _minutes, ("", _BEGINNING), at_once)
