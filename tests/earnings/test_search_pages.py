@@ -230,7 +230,7 @@ def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn
     class Late(Done[T]):
         def within(self, seconds: float) -> T:
             waited.append(seconds)
-            if seconds == finding.QUICK_SECONDS:
+            if seconds == finding.USUAL_SECONDS:
                 raise MetricsUnavailable("late")
             return super().within(seconds)
 
@@ -238,7 +238,7 @@ def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn
     browser = Browser().hold_session(UserFactory.create(role=Role.ADMIN))
     expected = [each.id for each in scene.known if each.region == "eu"]
     assert set(page_of(browser, {"region": "eu"})[0]) <= set(expected)
-    assert waited == [finding.QUICK_SECONDS, finding.PATIENT_SECONDS]
+    assert waited == [finding.USUAL_SECONDS, finding.PATIENT_SECONDS]
     assert impatient == ["given up", "found"]
 
 
