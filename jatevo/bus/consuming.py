@@ -93,19 +93,19 @@ class Bus:
 
     async def _consume_while_connected(self) -> None:
         client = stream.BusClient()
-        await client.connect(
-            self._servers,
-            name="jatevo-consume",
-            # A lost connection is made anew by `consume`, which sees to it that stream and consumers exist.
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=CONNECT_SECONDS,
-            ping_interval=PING_SECONDS,
-            inbox_prefix=stream.INBOX_PREFIX,
-            error_cb=_note,
-        )
         try:
+            await client.connect(
+                self._servers,
+                name="jatevo-consume",
+                # A lost connection is made anew by `consume`, which sees to it that stream and consumers exist.
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=CONNECT_SECONDS,
+                ping_interval=PING_SECONDS,
+                inbox_prefix=stream.INBOX_PREFIX,
+                error_cb=_note,
+            )
             js = client.jetstream()
             await stream.ensure(js, ack_wait_seconds=self._ack_wait_seconds)
             log.info("consuming the event bus")
@@ -119,9 +119,10 @@ class Bus:
             while self._under_way:
                 await asyncio.wait(self._under_way)
             with suppress(*stream.NATS_ERRORS):
-                await client.flush()
+                if client.is_connected:
+                    await client.flush()
             with suppress(*stream.NATS_ERRORS):
-                await client.close()
+                await client.close()  # also what connected only in part
 
     async def _pull(self, client: Client, kind: MessageKind) -> None:
         pulling = stream.Pulling(client, kind)

@@ -51,13 +51,20 @@ class PullRefused(nats.errors.Error):
 
 
 class BusClient(Client):
-    """NATS' client, which survives headers that are not text.
+    """NATS' client, which survives headers that are not text, and closes its socket whatever happens."""
 
-    nats-py would stop reading for good, on each connection anew, as long as such a message is in the stream. Without its
-    headers, the message is refused as unsigned.
-    """
+    async def close(self) -> None:
+        """nats-py leaves the socket open if the connection broke while something was to be sent, or was not made yet."""
+        try:
+            await super().close()
+        finally:
+            if self._transport is not None:
+                self._transport.close()
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """nats-py would stop reading for good, on each connection anew, as long as such a message is in the stream.
+        Without its headers, the message is refused as unsigned.
+        """
         try:
             return await super()._process_headers(headers)
         except Exception:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import nats
 import nats.js.errors
 import orjson
 from nats.aio.client import Client
@@ -100,8 +99,9 @@ class EventBus:
         """What `work` returns. `options` are those of NATS' client."""
 
         async def story() -> T:
-            client = await nats.connect(self.url, **options)
+            client = stream.BusClient()
             try:
+                await client.connect(self.url, **options)
                 return await work(client)
             finally:
                 await client.close()

@@ -12,11 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import nats
 from nats.aio.client import Client
 
 from jatevo.bus.models import MessageKind
-from jatevo.bus.stream import NATS_ERRORS
+from jatevo.bus.stream import NATS_ERRORS, BusClient
 from jatevo.wire.webhook import secret_of
 
 SECONDS_BEFORE_RETRY: Final = 0.1
@@ -117,7 +116,8 @@ class InsistentPublisher(threading.Thread):
 
     async def _connected(self) -> Client:
         if self._client is None or self._client.is_closed:
-            self._client = await nats.connect(
+            self._client = stream.BusClient()  # known before it connects, because what fails half-way must be closed too
+            await self._client.connect(
                 self._url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore
             )
         return self._client
