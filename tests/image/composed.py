@@ -62,7 +62,8 @@ class Stack:
         for needed, how in self._needs(name).items():
             self._wait(needed, how["condition"])
         self._engine.run("run", "--detach", "--name", name, "--hostname", name, *self._options(name))
-        self._started.append(name)
+        if name not in self._started:
+            self._started.append(name)
 
     def running(self) -> list[str]:
         """The services that were started and are to run all the time."""
