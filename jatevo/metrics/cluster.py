@@ -5,10 +5,9 @@ Queries and inserts name `x`, as on one server. What changes tables or partition
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from jatevo.metrics.quoting import quote
 from jatevo.metrics.transport import MetricsError, Transport
@@ -27,7 +26,7 @@ SHARDED_BY: Final = {
     "node_uptime_minute": _BY_NODE,
     "node_uptime_hour": _BY_NODE,
     "node_first_minute": _BY_NODE,
-    # notes, of which every shard gets its own (see `moments`)
+    # of which every shard gets its own (notes.py)
     "receipt_search_origin": "toUInt32(noted_at)",
     "schema_migrations": "toUInt32(applied_at)",
 }
@@ -216,33 +215,3 @@ def shard_weights(store: Transport) -> list[int]:
     if not rows:
         raise WrongLayout(f"ClickHouse knows no cluster {store.cluster.name!r}: see its remote_servers")
     return [int(weight) for _, weight in rows]
-
-
-def moments(store: Transport, at: datetime) -> list[datetime]:
-    """Whole seconds from about `at` on, one for each shard: the one that a note must have to get there.
-
-    A Distributed table sends a row to the shard in whose range the remainder of its key by the sum of weights is.
-    """
-    weights = shard_weights(store)
-    if store.cluster is None:
-        return [at]
-    total = sum(weights)
-    first = -(-int(at.timestamp()) // total) * total
-    return [datetime.fromtimestamp(first + sum(weights[:number]), UTC) for number in range(len(weights))]
-
-
-def notes(store: Transport, table: str, columns: Sequence[str], time_column: str) -> list[tuple[Any, bool]]:
-    """The notes of a table from the oldest to the newest, each with whether every shard has it.
-
-    A note is the tuple of its columns. A shard that was emptied, replaced or added lacks those from before.
-    """
-    weights = shard_weights(store)
-    rows = store.execute(f"SELECT {', '.join(columns)}, toUInt32({time_column}) FROM {table}")  # noqa: S608 - constants
-    total, found = sum(weights), dict[Any, list[int]]()
-    for *note, second in rows:
-        found.setdefault(tuple(note), []).append(second)
-    newest_last = sorted(found.items(), key=lambda item: max(item[1]))
-    # one server may have noted any second; it has what it has
-    return [
-        (note, len({second % total for second in seconds}) == len(weights)) for note, seconds in newest_last
-    ]

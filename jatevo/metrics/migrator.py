@@ -25,14 +25,13 @@ from pathlib import Path
 from jatevo.metrics.cluster import (
     REBUILD,
     WrongLayout,
-    moments,
-    notes,
     refuse_other_layout,
     rendered,
     shard_weights,
     stored,
     system_rows,
 )
+from jatevo.metrics.notes import MIGRATIONS, read_notes, write_note
 from jatevo.metrics.partitions import partitions_of
 from jatevo.metrics.transport import MetricsError, Param, QueryRefused, Transport
 
@@ -102,11 +101,7 @@ def migrate(store: Transport, *, at: datetime, folder: Path = SCHEMA_FOLDER) -> 
             steps.append(MigrationStep(file.name, MigrationOutcome.SKIPPED, detail))
         else:
             detail = _apply(store, file)
-            store.insert(
-                "schema_migrations",
-                ["version", "name", "sha256", "applied_at"],
-                [(file.version, file.name, file.sha256, moment) for moment in moments(store, at)],
-            )
+            write_note(store, MIGRATIONS, file.version, file.sha256, file.name, at=at)
             steps.append(MigrationStep(file.name, MigrationOutcome.APPLIED, detail))
     return steps
 
@@ -129,13 +124,16 @@ def _applied(store: Transport) -> dict[int, str]:
     """The hashes of the files that were applied, by their numbers. Raises WrongLayout if a shard lacks one."""
     if store.cluster is None:
         return dict(store.execute("SELECT version, sha256 FROM schema_migrations FINAL"))
-    known = notes(store, "schema_migrations", ["version", "sha256"], "applied_at")
-    if missing := [version for (version, _), everywhere in known if not everywhere]:
+    known = read_notes(store, MIGRATIONS)
+    # the newest may have been interrupted, and its file is run again
+    newest = max((note.values[0] for note in known), default=0)
+    missing = sorted(note.values[0] for note in known if not note.everywhere)
+    if missing and missing != [newest]:
         raise WrongLayout(
             f"the shards of the cluster {store.cluster.name} are not those for which file {missing[0]:04} was applied:"
             f" one was added, removed, emptied or replaced. {REBUILD}"
         )
-    return dict(note for note, _ in known)
+    return {note.values[0]: note.values[1] for note in known if note.everywhere}
 
 
 def _execute(store: Transport, statement: str, params: dict[str, Param] | None = None) -> None:

@@ -11,11 +11,13 @@ from tests.metrics import clickhouse_server
 from tests.metrics.clickhouse_server import ClickHouseServer, free_port
 
 NAME = "console"
+NAME_OF_FIRST_SHARD = f"{NAME}_cut"
 _JAR = Path("/usr/share/java/zookeeper.jar")  # Debian's package zookeeper; its manifest names all others
 _REPLICA = """<replica><host>127.0.0.1</host><port>{port}</port>
     <user>console</user><password>p@ss:word</password></replica>"""
 _SHARD = "<shard><internal_replication>true</internal_replication>{replicas}</shard>"
-_CLUSTER = "<remote_servers><{name}>{shards}</{name}></remote_servers>"
+# the second is what the first would be without its other shards
+_CLUSTER = "<remote_servers><{name}>{shards}</{name}><{name}_cut>{first}</{name}_cut></remote_servers>"
 _OF_REPLICA = """
     <interserver_http_host>127.0.0.1</interserver_http_host>
     <interserver_http_port>{http_port}</interserver_http_port>
@@ -81,15 +83,15 @@ def start(binary: str, folder: Path, *, replicas: list[int], zookeeper: bool = F
     """Starts a cluster with so many servers for each shard, and a ZooKeeper if they are replicated."""
     keeper = _start_zookeeper(folder) if zookeeper else None
     ports = [[free_port() for _ in range(count)] for count in replicas]
-    shards = "".join(
+    shards = [
         _SHARD.format(replicas="".join(_REPLICA.format(port=port) for port in shard)) for shard in ports
-    )
+    ]
     cluster = ClickHouseCluster([[] for _ in replicas], {}, binary, keeper)
     for number, shard in enumerate(ports):
         for replica, port in enumerate(shard):
             home = folder / f"shard-{number}-{replica}"
             home.mkdir()
-            more = _CLUSTER.format(name=NAME, shards=shards)
+            more = _CLUSTER.format(name=NAME, shards="".join(shards), first=shards[0])
             if keeper is not None:
                 more += _OF_REPLICA.format(
                     http_port=free_port(), zookeeper_port=keeper.port, shard=number, replica=replica

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from jatevo.metrics import retention
 from jatevo.metrics.cluster import Cluster, WrongLayout
+from jatevo.metrics.cluster_transport import ClusterTransport
 from jatevo.metrics.migrator import MigrationOutcome, migrate, read_files
 from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.partitions import Partition, partitions_of, unmerged
@@ -150,6 +151,32 @@ def test_a_second_migration_changes_nothing_and_one_for_other_shards_is_refused(
     lost.close()
     with pytest.raises(WrongLayout, match="one was added, removed, emptied or replaced"):
         migrate(cluster, at=NOON + DAY)
+
+
+def test_a_migration_that_ended_before_every_shard_knew_goes_on(
+    cluster: Store, two_shards: ClickHouseCluster
+) -> None:
+    lost = NativeTransport(two_shards.shards[1][0].url("alone"), timeout_seconds=TIMEOUT_SECONDS)
+    lost.execute("CREATE TABLE kept ENGINE = Log AS SELECT * FROM schema_migrations_local WHERE version < 19")
+    lost.execute("TRUNCATE TABLE schema_migrations_local")
+    lost.execute("INSERT INTO schema_migrations_local SELECT * FROM kept")
+    lost.close()
+    steps = {step.name: step.outcome for step in migrate(cluster, at=NOON + DAY)}
+    assert steps["0019_receipt_search_p95"] is MigrationOutcome.APPLIED
+    assert steps["0018_receipt_search_of_node_before"] is MigrationOutcome.ALREADY_APPLIED
+    assert MigrationOutcome.APPLIED not in {step.outcome for step in migrate(cluster, at=NOON + DAY)}
+
+
+def test_a_cluster_that_has_lost_a_shard_is_noticed(cluster: Store, two_shards: ClickHouseCluster) -> None:
+    note_search_origin(cluster, "the-filling", at=NOON)
+    name = clickhouse_cluster.NAME_OF_FIRST_SHARD
+    cut = Store(
+        ClusterTransport(two_shards.url("alone"), name, replicated=False, timeout_seconds=TIMEOUT_SECONDS)
+    )
+    assert search_origin(cut) == ""
+    with pytest.raises(WrongLayout, match="one was added, removed"):
+        migrate(cut, at=NOON)
+    cut.close()
 
 
 def test_an_installation_of_one_server_is_refused_with_what_to_do(

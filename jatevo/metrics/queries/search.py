@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from jatevo.metrics.cluster import moments, notes
+from jatevo.metrics.notes import ORIGINS, read_notes, write_note
 from jatevo.metrics.queries.sql_text import joined
 from jatevo.metrics.search_rows import (
     HALF_BITS,
@@ -104,14 +104,12 @@ def search_origin(store: Transport) -> str:
     if store.cluster is None:
         ((origin,),) = store.execute(_ORIGIN)
         return str(origin)
-    known = notes(store, "receipt_search_origin", ["origin"], "noted_at")
-    (newest,), everywhere = known[-1] if known else (("",), True)
-    return str(newest) if everywhere else ""
+    known = read_notes(store, ORIGINS)
+    return str(known[-1].values[0]) if known and known[-1].everywhere else ""
 
 
 def note_search_origin(store: Transport, origin: str, *, at: datetime) -> None:
-    rows = [(origin, moment) for moment in moments(store, at)]
-    store.insert("receipt_search_origin", ["origin", "noted_at"], rows)
+    write_note(store, ORIGINS, origin, at=at)
 
 
 def search_rows_between(
