@@ -84,7 +84,7 @@ def rebuild_metrics(store: Transport, *, at: datetime, at_once: int = AT_ONCE) -
 
     Raises WorkerRuns, Refused, MetricsUnavailable or QueryRefused.
     """
-    refuse_worker()
+    refuse_worker()  # before anything is emptied
     for table in TABLES_OF_RECEIPTS:
         empty(store, table)
     yield from _in_batches(store, "receipts", _receipts, (_BEGINNING, 0), at_once)
@@ -149,6 +149,7 @@ def _in_batches(
 ) -> Iterator[Progress]:
     rows, batches = 0, 0
     while True:
+        refuse_worker()  # one may have been started meanwhile
         with transaction.atomic():
             facts, after = read(after, at_once)
             written = write(store, uuid.uuid4(), list(enumerate(facts)))

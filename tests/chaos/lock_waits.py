@@ -10,7 +10,7 @@ _SAMPLE_SECONDS = 0.02
 # waitstart is when the wait began, so that a sample tells its length so far. A build that waits for older
 # transactions waits for their ids.
 _WAITS = """
-SELECT a.pid, l.waitstart::text, l.locktype, left(ltrim(a.query), 60),
+SELECT a.pid, l.waitstart::text, l.locktype, left(a.query, 200),
        extract(epoch FROM clock_timestamp() - l.waitstart)::float
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE NOT l.granted AND l.waitstart IS NOT NULL
@@ -34,7 +34,7 @@ class LockWaits(threading.Thread):
             while not self._ending.wait(_SAMPLE_SECONDS):
                 self.samples += 1
                 for pid, began, kind, query, seconds in connection.execute(_WAITS).fetchall():
-                    self._longest[(pid, began)] = (f"{kind}: {query}", seconds)
+                    self._longest[(pid, began)] = (f"{kind}: {' '.join(query.split())}", seconds)
 
     def end(self) -> None:
         self._ending.set()
@@ -50,7 +50,7 @@ class LockWaits(threading.Thread):
 
     def longest(self, count: int = 5) -> list[str]:
         waits = sorted(self._longest.values(), key=lambda each: -each[1])[:count]
-        return [f"{seconds:.2f} s {what}" for what, seconds in waits]
+        return [f"{seconds:.2f} s {what[:80]}" for what, seconds in waits]
 
 
 def _is_of_a_request(what: str) -> bool:

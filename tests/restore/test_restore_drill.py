@@ -31,6 +31,8 @@ FIGURES = {
     "verdicts": "SELECT count(*), count(*) FILTER (WHERE state = 'payable') FROM earnings_verdict",
     "lines": "SELECT count(*), sum(payable_usd)::text, sum(held_usd)::text FROM earnings_line",
     "movements": "SELECT count(*), sum(amount_usd)::text FROM earnings_movement",
+    "probes": "SELECT count(*), sum(p95_ms) FROM nodes_probe",
+    "minutes": "SELECT count(*), sum(beats) FROM nodes_heartbeatminute",
     "audit": "SELECT count(*), max(id)::text FROM audit_auditevent",
     "outbox": "SELECT count(*) FROM metrics_outbox",
 }
@@ -195,6 +197,8 @@ def test_the_database_comes_back_as_it_was_before_a_mistake(
         print(rebuilt)
     assert expected["receipts"][0] > 0
     assert "No differences" in search
+    assert f"latencies: {expected['probes'][0]:,}, done" in rebuilt
+    assert f"heartbeat minutes: {expected['minutes'][0]:,}, done" in rebuilt
     assert f"receipts={expected['receipts'][0]}," in again
     server.archive_all()  # the new timeline is archived, too
     server.backup("full")
