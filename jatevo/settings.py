@@ -140,7 +140,7 @@ TEMPLATES = [
 ]
 
 
-def database(url: str, *, connect_seconds: int, direct_url: str = "") -> dict[str, object]:
+def database(url: str, *, connect_seconds: int, direct_url: str = "") -> dict[str, Any]:
     """A PostgreSQL server, by its URL. Connections go back to a pool."""
     given = env.db_url_config(url)
     options = {"connect_timeout": connect_seconds, "application_name": "jatevo", **given.get("OPTIONS", {})}

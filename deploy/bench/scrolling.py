@@ -15,10 +15,13 @@ PATIENCE_MS = 600_000
 # Scrolls 400 pixels a frame, or to the end of what there is. A long task keeps the page's thread for over 50 ms, in
 # which no frame can be drawn; a frame may also be late because another process has the core.
 _BEGIN = """() => {
-    const scroller = document.querySelector(".table-scroll");
-    const list = scroller.querySelector("[data-list]");
-    window.scrolled = { frames: 0, late: 0, slowest: 0, longTasks: [], rows: () =>
-        Math.round(list.getBoundingClientRect().height / list.firstElementChild.getBoundingClientRect().height) };
+    // a refresh may replace them
+    const scroller = () => document.querySelector(".table-scroll");
+    const height = (element) => element.getBoundingClientRect().height;
+    window.scrolled = { frames: 0, late: 0, slowest: 0, longTasks: [], rows: () => {
+        const list = scroller().querySelector("[data-list]");
+        return Math.round(height(list) / height(list.firstElementChild));
+    } };
     new PerformanceObserver((found) => scrolled.longTasks.push(...found.getEntries().map((task) => task.duration)))
         .observe({ type: "longtask" });
     let before = null;
@@ -29,7 +32,7 @@ _BEGIN = """() => {
             if (at - before > SLOW_MS) scrolled.late += 1;
         }
         before = at;
-        scroller.scrollTop += 400;
+        scroller().scrollTop += 400;
         requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
