@@ -99,7 +99,8 @@ def own_secrets() -> tuple[str, ...]:
         except ValueError:
             continue
         found |= {password, unquote(password)}
-    for database in settings.DATABASES.values():
+    databases: dict[str, dict[str, Any]] = settings.DATABASES
+    for database in databases.values():
         found |= {str(each.get("PASSWORD") or "") for each in (database, database.get("DIRECT") or {})}
     # longest first, in case one is a part of another; short ones would hide words
     return tuple(sorted((each for each in found if len(each) >= 8), key=len, reverse=True))

@@ -116,7 +116,9 @@ class InsistentPublisher(threading.Thread):
 
     async def _connected(self) -> Client:
         if self._client is None or self._client.is_closed:
-            self._client = BusClient()  # known before it connects, because what fails half-way must be closed too
+            self._client = (
+                BusClient()
+            )  # known before it connects, because what fails half-way must be closed too
             await self._client.connect(
                 self._url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore
             )
