@@ -5,7 +5,6 @@ from django.db import migrations
 # The accrual's lock (earnings/accrual/locking.py): what a run that cannot see the new rate notes as unpriced is committed
 # before the statement that forgets it.
 TRIGGER = """
-SET LOCAL lock_timeout = '5s';
 CREATE FUNCTION earnings_price_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(1784771685);

@@ -1,20 +1,13 @@
 """Accrual through its front: receipts, dispatches, transitions and findings in, items, verdicts, lines and ledger out."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from earnings.accrual import accrue_all, decide
-from earnings.accrual.itemise import itemise, make_work_tables
-from earnings.accrual.locking import try_lock
-from earnings.accrual.run import judged_until
 from earnings.models import (
     FinalDay,
     HeldItem,
@@ -23,7 +16,6 @@ from earnings.models import (
     LineBalance,
     ModelLimit,
     Movement,
-    Rate,
     Verdict,
     VerdictState,
 )
@@ -115,97 +107,6 @@ def test_a_cache_hit_costs_less_for_its_input() -> None:
     receipt(active_node(), cache_hit=True)
     accrue_all(at=NOW)
     assert Item.objects.get().fee_usd == Decimal("0.00025")
-
-
-def test_a_receipt_without_a_rate_waits() -> None:
-    node = active_node()
-    receipt(node, model_id="other")
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
-    Rate.objects.all().delete()
-    make_rate("other", holds_from=NOW)
-    assert accrue_all(at=NOW).items == 0
-    assert UnjudgedReceipt.objects.count() == 1
-    make_rate("other", holds_from=NOW - timedelta(days=1))
-    assert accrue_all(at=NOW).items == 1
-
-
-def test_receipts_without_a_rate_are_not_looked_at_again_until_there_is_one() -> None:
-    """There may be any number of them, and each page of earnings asks for the oldest receipt that waits."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
-    Rate.objects.all().delete()
-    make_rate("llama3.1-8b")
-    node = active_node()
-    for _ in range(3):
-        receipt(node, model_id="nobody-priced-it")
-    priced = receipt(node)
-    assert accrue_all(at=NOW).items == 1
-    looked_at = itemise(after=0, until=NOW, limit=100)
-    assert (looked_at.receipts, judged_until(at=NOW)) == (0, NOW)
-    with CaptureQueriesContext(connection) as asked:
-        judged_until(at=NOW)
-    explained = " ".join(asked[0]["sql"].split())
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {explained}")
-        assert "unjudged_priceable" in str(cursor.fetchall())
-    make_rate("nobody-priced-it")
-    assert accrue_all(at=NOW).items == 3
-    assert newest(priced) == PAYABLE
-
-
-@pytest.mark.django_db(transaction=True)
-def test_new_rate_waits_for_the_accrual_that_cannot_see_it() -> None:
-    """Else that accrual would note receipts as unpriced that are priced by then."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
-        cursor.execute("DELETE FROM earnings_rate")
-    receipt(active_node())
-    make_work_tables()
-
-    def set_rate() -> None:
-        try:
-            make_rate()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as another:
-        with transaction.atomic():
-            assert try_lock()
-            assert itemise(after=0, until=NOW, limit=100).itemised == 0
-            setting = another.submit(set_rate)
-            _wait_for_a_waiter()
-        setting.result(30)
-    assert not UnjudgedReceipt.objects.get().unpriced
-
-
-def _wait_for_a_waiter() -> None:
-    """Until another connection waits for a lock of this one."""
-    until = time.monotonic() + 30
-    with connection.cursor() as cursor:
-        while time.monotonic() < until:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-            )
-            if cursor.fetchall() != [(0,)]:
-                return
-    raise AssertionError("nobody waits")
-
-
-def test_a_receipt_without_a_rate_holds_up_nobodys_days() -> None:
-    """Else any node could keep all others from their pay, with the name of a model that nobody has priced."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
-    Rate.objects.all().delete()
-    make_rate("llama3.1-8b")
-    ended = NOW - timedelta(days=9)
-    receipt(active_node("rival"), ended, model_id="nobody-priced-it")
-    honest = receipt(active_node("honest"), ended, model_id="Llama3.1-8B:latest")
-    assert accrue_all(at=NOW).days_closed == 1
-    assert newest(honest) == PAYABLE
-    assert Line.objects.get().final_at == NOW
-    assert UnjudgedReceipt.objects.count() == 1
 
 
 def test_a_day_waits_for_receipts_that_are_still_to_be_judged() -> None:
