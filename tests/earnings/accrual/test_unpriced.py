@@ -47,7 +47,9 @@ def test_receipts_without_a_rate_are_not_looked_at_again_until_there_is_one() ->
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {explained}")
         assert "unjudged_priceable" in str(cursor.fetchall())
-        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")  # as if it had been there before
+        cursor.execute(
+            "ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated"
+        )  # as if it had been there before
     make_rate("nobody-priced-it")
     assert accrue_all(at=NOW).items == 3
     assert newest(priced) == PAYABLE
@@ -81,7 +83,7 @@ def _wait_for_a_waiter() -> None:
     with connection.cursor() as cursor:
         while time.monotonic() < until:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
             )
             if cursor.fetchall() != [(0,)]:
                 return
