@@ -47,9 +47,8 @@ def test_receipts_without_a_rate_are_not_looked_at_again_until_there_is_one() ->
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(f"EXPLAIN {explained}")
         assert "unjudged_priceable" in str(cursor.fetchall())
-        cursor.execute(
-            "ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated"
-        )  # as if it had been there before
+        # as if the rate had been there before
+        cursor.execute("ALTER TABLE earnings_rate DISABLE TRIGGER rate_dated")
     make_rate("nobody-priced-it")
     assert accrue_all(at=NOW).items == 3
     assert newest(priced) == PAYABLE
