@@ -80,11 +80,30 @@ def test_indexes_are_built_concurrently_without_giving_up(monkeypatch: pytest.Mo
     """Giving up would leave an invalid index."""
     limits: dict[str, float] = {}
 
-    def note(self: migrate.Command, seconds: float) -> None:
-        limits[self._migration] = seconds
+    def note(self: migrate.Command, seconds: float | None) -> None:
+        if seconds is not None:
+            limits[str(self._migration)] = seconds
 
     monkeypatch.setattr(migrate.Command, "_limit_locks", note)
     call_command("migrate", "receipts", "0010_exports", verbosity=0)
     call_command("migrate", verbosity=0)
     assert limits["receipts.0011_find_by_bytes"] == migrate.CONCURRENT_LOCK_SECONDS
     assert limits["receipts.0012_views"] == migrate.LOCK_SECONDS
+
+
+def test_an_index_that_waits_in_vain_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has left an invalid one, which would be in the way."""
+    call_command("migrate", "receipts", "0010_exports", verbosity=0)
+    monkeypatch.setattr(migrate, "CONCURRENT_LOCK_SECONDS", 0.2)
+    with psycopg.connect(**connection.get_connection_params()) as writer:
+        writer.execute("LOCK TABLE receipts_receiptidentity IN ROW EXCLUSIVE MODE")
+        with pytest.raises(CommandError, match="drop the invalid index"):
+            call_command("migrate", verbosity=0)
+
+
+def test_afterwards_the_process_waits_for_locks_like_other_commands() -> None:
+    call_command("migrate", *TARGET, verbosity=0)
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("10s",)

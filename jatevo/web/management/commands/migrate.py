@@ -25,7 +25,7 @@ class Command(migrate.Command):
     """Tries a migration again that did not get its locks. It has changed nothing then."""
 
     _connection_alias = ""
-    _migration = ""
+    _migration: Migration | None = None
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._connection_alias = options["database"]
@@ -33,10 +33,17 @@ class Command(migrate.Command):
         while True:
             try:
                 super().handle(*args, **options)
+                self._limit_locks(None)
                 return
             except OperationalError as error:
                 if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
                     raise
+                if self._migration is not None and not self._migration.atomic:
+                    raise CommandError(
+                        f"{self._migration} waited {CONCURRENT_LOCK_SECONDS:.0f} s for older transactions, in vain. End "
+                        "them, drop the invalid index that it may have left (docs/operations.md), and run the command "
+                        "again."
+                    ) from error
                 if time.monotonic() > give_up_at:
                     raise CommandError(
                         f"{self._migration} did not get its locks within {PATIENCE_SECONDS:.0f} s. Find the "
@@ -49,10 +56,14 @@ class Command(migrate.Command):
         self, action: str, migration: Migration | None = None, fake: bool = False
     ) -> None:
         if action in ("apply_start", "unapply_start") and migration is not None:
-            self._migration = str(migration)
+            self._migration = migration
             self._limit_locks(LOCK_SECONDS if migration.atomic else CONCURRENT_LOCK_SECONDS)
         super().migration_progress_callback(action, migration, fake)
 
-    def _limit_locks(self, seconds: float) -> None:
+    def _limit_locks(self, seconds: float | None) -> None:
+        """None is the limit of commands again, for what the process does next."""
         with connections[self._connection_alias].cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [str(int(seconds * 1000))])
+            if seconds is None:
+                cursor.execute("RESET lock_timeout")
+            else:
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", [str(int(seconds * 1000))])
