@@ -1,5 +1,6 @@
 """The configuration of NATS in deploy/nats: machines may publish, and touch nothing of what others have published."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 import nats.errors
@@ -15,7 +16,7 @@ from receipts.models import Receipt
 from tests.bus import nats_server
 from tests.bus.conftest import consumer
 from tests.bus.nats_server import NatsServer
-from tests.bus.publishing import EventBus, eventually
+from tests.bus.publishing import WAIT_SECONDS, EventBus, eventually
 from tests.factories import NodeFactory, signed_receipt
 from tests.machines import SignedSender
 
@@ -99,6 +100,9 @@ def test_machines_cannot_acknowledge_or_overhear(machines: EventBus) -> None:
         for subject in ("$JS.ACK.JATEVO.jatevo-receipts.1.1.1.1.0", f"{stream.INBOX_PREFIX}.x", "_INBOX.x"):
             await client.publish(subject, b"")
         await client.flush()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(problems) < 7:  # the client tells them in their own time
+                await asyncio.sleep(0.01)
 
     machines.connected(overhear, error_cb=note)
     refused = [problem for problem in problems if "permissions violation" in problem.lower()]
