@@ -9,9 +9,13 @@ import pytest
 from django.db import connections
 
 from jatevo.bus.consuming import Bus
+from nodes.models import Node
+from nodes.rules.lifecycle import Status
 from tests.bus import nats_server
 from tests.bus.nats_server import NatsServer
 from tests.bus.publishing import WAIT_SECONDS, EventBus
+from tests.factories import NodeFactory
+from tests.machines import SignedSender
 
 ACK_WAIT_SECONDS = 2.0
 DELAYS = (0.05, 0.2)
@@ -24,6 +28,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     made = nats_server.start(tmp_path_factory.mktemp("nats"))
     yield made
     nats_server.stop(made)
+
+
+@pytest.fixture
+def node() -> Node:
+    made: Node = NodeFactory.create(status=Status.ACTIVE)
+    return made
+
+
+@pytest.fixture
+def machine(node: Node) -> SignedSender:
+    return SignedSender.node(node)
 
 
 @pytest.fixture

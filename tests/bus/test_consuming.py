@@ -14,26 +14,14 @@ from jatevo.bus.consuming import Bus
 from jatevo.bus.judging import Message, Verdict
 from jatevo.bus.models import MessageKind, ParkedMessage
 from nodes.models import Node, Probe
-from nodes.rules.lifecycle import Status
 from receipts.actions import accept
 from receipts.models import Dispatch, Receipt, ReceiptIdentity
 from tests.bus.conftest import Consuming
 from tests.bus.publishing import EventBus, eventually
-from tests.factories import GatewayFactory, NodeFactory, ValidatorFactory, signed_receipt
+from tests.factories import GatewayFactory, ValidatorFactory, signed_receipt
 from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def node() -> Node:
-    made: Node = NodeFactory.create(status=Status.ACTIVE)
-    return made
-
-
-@pytest.fixture
-def machine(node: Node) -> SignedSender:
-    return SignedSender.node(node)
 
 
 def beat(node: Node, **changes: Any) -> dict[str, Any]:

@@ -19,29 +19,17 @@ from nats.aio.client import Client
 from jatevo.bus import stream
 from jatevo.bus.models import MessageKind, ParkedMessage
 from nodes.models import Node, Probe
-from nodes.rules.lifecycle import Status
 from receipts.actions import accept
 from receipts.models import Dispatch, Receipt, ReceiptIdentity
 from tests.bus import nats_server
 from tests.bus.conftest import ACK_WAIT_SECONDS, Consuming, consumer
 from tests.bus.nats_server import NatsServer
 from tests.bus.publishing import WAIT_SECONDS, EventBus, eventually
-from tests.factories import GatewayFactory, NodeFactory, ValidatorFactory, signed_receipt
+from tests.factories import GatewayFactory, ValidatorFactory, signed_receipt
 from tests.machines import SignedSender
 from tests.web.serving import BASE_DIR, services_environment
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def node() -> Node:
-    made: Node = NodeFactory.create(status=Status.ACTIVE)
-    return made
-
-
-@pytest.fixture
-def machine(node: Node) -> SignedSender:
-    return SignedSender.node(node)
 
 
 @pytest.fixture

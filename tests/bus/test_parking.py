@@ -12,26 +12,14 @@ from jatevo.bus import parking
 from jatevo.bus.models import MessageKind, ParkedMessage, ParkedState
 from jatevo.telemetry import exposition
 from nodes.models import Node
-from nodes.rules.lifecycle import Status
 from receipts.actions import accept
 from receipts.models import Dispatch, Receipt
 from tests.bus.conftest import Consuming
 from tests.bus.publishing import EventBus, eventually
-from tests.factories import GatewayFactory, NodeFactory, signed_receipt
+from tests.factories import GatewayFactory, signed_receipt
 from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def node() -> Node:
-    made: Node = NodeFactory.create(status=Status.ACTIVE)
-    return made
-
-
-@pytest.fixture
-def machine(node: Node) -> SignedSender:
-    return SignedSender.node(node)
 
 
 def test_a_bad_signature_is_parked_as_nobodys_and_counted(

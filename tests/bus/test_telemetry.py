@@ -5,10 +5,9 @@ from prometheus_client import REGISTRY
 
 from jatevo.bus.models import MessageKind
 from nodes.models import Node
-from nodes.rules.lifecycle import Status
 from tests.bus.conftest import Consuming
 from tests.bus.publishing import EventBus, eventually
-from tests.factories import NodeFactory, signed_receipt
+from tests.factories import signed_receipt
 from tests.machines import SignedSender
 from tests.telemetry.conftest import Collected, collected, receiver, sender
 from tests.telemetry.test_tracing import ASKED_FOR, CALLER, TRACE
@@ -16,12 +15,6 @@ from tests.telemetry.test_tracing import ASKED_FOR, CALLER, TRACE
 __all__ = ["collected", "receiver", "sender"]  # fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def node() -> Node:
-    made: Node = NodeFactory.create(status=Status.ACTIVE)
-    return made
 
 
 def test_trace_of_a_message_goes_on_from_its_publisher(

@@ -15,20 +15,13 @@ from jatevo.bus.models import MessageKind, ParkedMessage, ParkedState
 from jatevo.bus.parking import park
 from jatevo.metrics.retention_policy import apply
 from nodes.models import Node
-from nodes.rules.lifecycle import Status
 from receipts.models import Receipt
 from tests.accounts.browser import Browser
-from tests.factories import NodeFactory, UserFactory, signed_receipt
+from tests.factories import UserFactory, signed_receipt
 from tests.machines import SignedSender
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/bus/parkedmessage/"
-
-
-@pytest.fixture
-def node() -> Node:
-    made: Node = NodeFactory.create(status=Status.ACTIVE)
-    return made
 
 
 @pytest.fixture

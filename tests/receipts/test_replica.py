@@ -93,7 +93,7 @@ def api_of(browser: Browser) -> Any:
 
 
 def file_of(browser: Browser) -> bytes:
-    at = timezone.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = timezone.now().isoformat().replace("+00:00", "Z")
     answer = browser.get(f"/receipts/~export.jsonl?as_of={at}")
     return b"".join(answer.streaming_content)  # type: ignore[attr-defined]
 
