@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from jatevo.local import checks
+from jatevo.web.postgresql.budgets import INGEST
 
 BASE_DIR = Path(__file__).parents[2]
 START_SECONDS = 100.0  # on two busy cores; on idle ones it takes five
@@ -57,6 +58,11 @@ def _command(server: ServerUnderTest, port: int) -> list[str]:
     if server is ServerUnderTest.LANE:
         return [*granian, "--interface", "asgi", "jatevo.lane:application"]
     return [*granian, "--interface", "wsgi", "--blocking-threads", "4", "jatevo.wsgi:application"]
+
+
+def forget_fresh_connections() -> None:
+    """Waits until a server checks each of its connections before use, as it has to once the database was made anew."""
+    time.sleep(INGEST.fresh_seconds)
 
 
 def services_environment(folder: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from nodes.rules.lifecycle import Status
 from tests.accounts.people import PASSWORD
 from tests.factories import NodeFactory, UserFactory, signed_receipt
 from tests.machines import SignedSender, bearer
-from tests.web.serving import ServerUnderTest, serving
+from tests.web.serving import ServerUnderTest, forget_fresh_connections, serving
 from tests.web.wire import RawAnswer, RawConnection, in_chunks, request
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -92,11 +92,13 @@ def test_login_means_the_same_with_a_length_and_in_chunks(line: RawConnection, c
 
 @FRAMINGS
 def test_machines_post_with_a_length_and_in_chunks(line: RawConnection, chunked: bool) -> None:
+    forget_fresh_connections()
     node = NodeFactory.create(status=Status.ACTIVE)
     machine = SignedSender.node(node)
     receipts = json.dumps({"receipts": [signed_receipt(node.pk) for _ in range(30)]}).encode()
     line.send(request("POST", "/v1/receipts", receipts, *headers_of(machine, receipts), chunked=chunked))
     answer = line.answer("POST")
+    assert answer.status == 200, answer.body
     assert [each["status"] for each in answer.json()["results"]] == [201] * 30
     beat = json.dumps({"node_id": node.pk, "ts": 1, "metrics": {"uptime": 1, "gpu_util": 0.5}}).encode()
     line.send(request("POST", "/v1/nodes/heartbeat", beat, *headers_of(machine, beat), chunked=chunked))
