@@ -6,7 +6,6 @@ is never stored in part. Whether a receipt is paid is not decided here: acceptan
 judge.
 """
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from django.db import connection, transaction
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import ReceiptFact, SearchFact, traced
+from jatevo.web.postgresql import columns
+from jatevo.web.postgresql.columns import Column
 from jatevo.web.postgresql.statements import fetch
 from jatevo.wire import schema
 from nodes.actions import TokenEnded, find_fraud
@@ -186,14 +187,15 @@ _SQL = """
 WITH input AS MATERIALIZED (
     SELECT node_id, token_version, request_id, region, model_id, to_timestamp(ts_start) AS ts_start,
            to_timestamp(ts_end) AS ts_end, tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed,
-           decode(public_key, 'hex') AS public_key, to_timestamp(key_since) AS key_since,
-           to_timestamp(key_until) AS key_until, decode(sha256, 'hex') AS sha256, decode(raw, 'base64') AS raw,
+           public_key, to_timestamp(key_since) AS key_since, to_timestamp(key_until) AS key_until, sha256, raw,
            payload, fact
-    FROM json_to_recordset(%(receipts)s::json) AS t (
-        node_id varchar, token_version integer, request_id varchar, region varchar, model_id varchar,
-        ts_start float8, ts_end float8, tokens_input bigint, tokens_output bigint, p95_ms float8,
-        hedged boolean, cache_hit boolean, failed boolean, public_key text, key_since float8, key_until float8,
-        sha256 text, raw text, payload jsonb, fact jsonb)
+    FROM unnest(
+        %(node_id)s, %(token_version)s, %(request_id)s, %(region)s, %(model_id)s, %(ts_start)s, %(ts_end)s,
+        %(tokens_input)s, %(tokens_output)s, %(p95_ms)s, %(hedged)s, %(cache_hit)s, %(failed)s, %(public_key)s,
+        %(key_since)s, %(key_until)s, %(sha256)s, %(raw)s, %(payload)s, %(fact)s
+    ) AS t (
+        node_id, token_version, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
+        hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, fact)
     ORDER BY node_id, request_id
 ), node AS (
     SELECT id, status, region, org_id, concurrency FROM nodes_node
@@ -235,9 +237,7 @@ SELECT node_id, request_id FROM stored UNION ALL SELECT id, NULL FROM node
 def _store(rows: Sequence[tuple[Post, Sound]], at: datetime) -> _Stored:
     """Stores receipts of different identities."""
     stored = _Stored(set(), set())
-    # One document, because psycopg takes longer to write arrays than all else takes here.
-    receipts = orjson.dumps([_row(post, receipt, at) for post, receipt in rows]).decode()
-    for node_id, request_id in fetch(_SQL, {"receipts": receipts, "at": at}):
+    for node_id, request_id in fetch(_SQL, {**_columns(rows, at), "at": at}):
         if request_id is None:
             stored.nodes.add(node_id)
         else:
@@ -269,12 +269,44 @@ def _says_the_same(caller: NodeCaller, receipt: Sound) -> bool:
     return row is not None and orjson.loads(bytes(row[0])) == receipt.posted.payload
 
 
-def _row(post: Post, receipt: Sound, at: datetime) -> dict[str, Any]:
-    caller = post.caller
+def _columns(rows: Sequence[tuple[Post, Sound]], at: datetime) -> dict[str, Column]:
+    """The parameters of the statement."""
+    payloads = [receipt.posted.payload for _, receipt in rows]
+    callers = [post.caller for post, _ in rows]
+    keys = [receipt.key for _, receipt in rows]
+
+    def of_each(name: str) -> list[Any]:
+        return [payload[name] for payload in payloads]
+
+    return {
+        "node_id": columns.texts([caller.node_id for caller in callers]),
+        "token_version": columns.integers([caller.token_version for caller in callers]),
+        **{name: columns.texts(of_each(name)) for name in ("request_id", "region", "model_id")},
+        **{name: columns.floats(of_each(name)) for name in ("ts_start", "ts_end", "p95_ms")},
+        **{name: columns.integers(of_each(name)) for name in ("tokens_input", "tokens_output")},
+        **{name: columns.booleans(of_each(name)) for name in ("hedged", "cache_hit")},
+        "failed": columns.booleans([_failed(payload) for payload in payloads]),
+        "public_key": columns.blobs([key.public_key for key in keys]),
+        "key_since": columns.floats([key.since for key in keys]),
+        "key_until": columns.floats([key.until for key in keys]),
+        "sha256": columns.blobs([receipt.sha256 for _, receipt in rows]),
+        "raw": columns.blobs([receipt.posted.raw for _, receipt in rows]),
+        # written anew, because jsonb cannot hold every number that JSON allows
+        "payload": columns.jsons([orjson.dumps(payload) for payload in payloads]),
+        "fact": columns.jsons([orjson.dumps(_fact(post, receipt, at)) for post, receipt in rows]),
+    }
+
+
+def _failed(payload: Mapping[str, Any]) -> bool:
+    return payload.get("outcome") == schema.RequestOutcome.ERROR
+
+
+def _fact(post: Post, receipt: Sound, at: datetime) -> dict[str, Any]:
+    """What the metrics store is told of the receipt."""
     payload = receipt.posted.payload
-    failed = payload.get("outcome") == schema.RequestOutcome.ERROR
+    failed = _failed(payload)
     fact = ReceiptFact(
-        node_id=caller.node_id,
+        node_id=post.caller.node_id,
         request_id=payload["request_id"],
         region=payload["region"],
         model_id=payload["model_id"],
@@ -297,23 +329,4 @@ def _row(post: Post, receipt: Sound, at: datetime) -> dict[str, Any]:
             former_key=receipt.key.until is not None,
         ),
     )
-    return {
-        **{name: payload[name] for name in _OF_THE_PAYLOAD},
-        "node_id": caller.node_id,
-        "token_version": caller.token_version,
-        "failed": failed,
-        "public_key": receipt.key.public_key.hex(),
-        "key_since": receipt.key.since,
-        "key_until": receipt.key.until,
-        "sha256": receipt.sha256.hex(),
-        "raw": base64.b64encode(receipt.posted.raw).decode(),
-        # written anew, because jsonb cannot hold every number that JSON allows
-        "payload": payload,
-        "fact": traced(fact.to_body(), post.traceparent),
-    }
-
-
-_OF_THE_PAYLOAD: Final = (
-    "request_id", "region", "model_id", "ts_start", "ts_end", "tokens_input", "tokens_output", "p95_ms", "hedged",
-    "cache_hit",
-)  # fmt: skip
+    return traced(fact.to_body(), post.traceparent)
