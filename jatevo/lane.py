@@ -83,7 +83,7 @@ class Lane:
         began = time.perf_counter()
         headers = _Headers(scope["headers"])
         span = _begin(scope, headers) if tracing.is_on() else None
-        request_id = adopt(headers.get("x-request-id"))
+        request_id = adopt(headers.get(b"x-request-id"))
         sent = _Body(receive, headers)
         if scope["path"] in _PROBES:
             answered = await asyncio.to_thread(_PROBES[scope["path"]], HttpRequest())
@@ -123,7 +123,7 @@ class Lane:
                 raise TooManyWaiting
 
         try:
-            _refuse_foreign_host(headers.get("host"))
+            _refuse_foreign_host(headers.get(b"host"))
             if len(scope["path"]) + len(scope.get("query_string", b"")) > MAX_ADDRESS_BYTES:
                 raise ApiError(414, "too_large", f"The URL is over {MAX_ADDRESS_BYTES // 1024} KiB.")
             if scope["path"] not in self._endpoints:
@@ -136,12 +136,12 @@ class Lane:
             client = scope.get("client") or ("", 0)
             return await asks.ask(
                 SignedRequest(
-                    headers.get(endpoint.header.lower()),
-                    headers.get("webhook-id"),
-                    headers.get("webhook-timestamp"),
-                    headers.get("webhook-signature"),
+                    headers.get(endpoint.header.lower().encode()),
+                    headers.get(b"webhook-id"),
+                    headers.get(b"webhook-timestamp"),
+                    headers.get(b"webhook-signature"),
                     body,
-                    address_behind_proxies(str(client[0]), headers.get("x-forwarded-for")),
+                    address_behind_proxies(str(client[0]), headers.get(b"x-forwarded-for")),
                     request_id,
                     span=span,
                 )
@@ -175,12 +175,14 @@ def _begin(scope: Scope, headers: "_Headers") -> tracing.Span | None:
     if scope["path"] in _PROBES:
         return None
     return tracing.begin(
-        "request", traceparent=headers.get("traceparent"), tracestate=headers.get("tracestate")
+        "request", traceparent=headers.get(b"traceparent"), tracestate=headers.get(b"tracestate")
     )
 
 
 class _Headers:
     """Header lines by lower-case name. Repeated ones are joined by commas, as in WSGI."""
+
+    __slots__ = ("_values",)
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._values: dict[bytes, bytes] = {}
@@ -188,9 +190,10 @@ class _Headers:
             before = self._values.get(name)
             self._values[name] = value if before is None else before + b"," + value
 
-    def get(self, name: str) -> str:
+    def get(self, name: bytes) -> str:
         """The value, or '' without it."""
-        return self._values.get(name.encode(), b"").decode("latin-1")
+        value = self._values.get(name)
+        return "" if value is None else value.decode("latin-1")
 
 
 def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -202,7 +205,7 @@ def _is_secure(scope: Scope, headers: _Headers) -> bool:
     if settings.SECURE_PROXY_SSL_HEADER is None:
         return bool(scope.get("scheme") == "https")
     name, value = settings.SECURE_PROXY_SSL_HEADER
-    said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
+    said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower().encode())
     return said.partition(",")[0].strip() == value
 
 
@@ -218,16 +221,18 @@ def _known_host(host: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _refuse_endless_body(headers: _Headers, version: str) -> None:
-    coding = headers.get("transfer-encoding").strip().lower()
+    coding = headers.get(b"transfer-encoding").strip().lower()
     old = version == "1.0"
     if coding and (coding != "chunked" or old):
         raise ApiError(400, "invalid_json", "Send the body with either Content-Length or chunked encoding.")
-    if old and not coding and not headers.get("content-length"):
+    if old and not coding and not headers.get(b"content-length"):
         raise ApiError(411, "length_required", "Send a Content-Length header.")
 
 
 class _Body:
     """A request's body, as it comes in pieces."""
+
+    __slots__ = ("_headers", "_more", "_receive")
 
     def __init__(self, receive: Receive, headers: _Headers) -> None:
         self._receive = receive
@@ -236,21 +241,23 @@ class _Body:
 
     async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
         """All of it. Raises ApiError for one that is too large, cut off or no JSON, and what `hold` raises for a piece."""
-        too_large = ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
-        announced = self._headers.get("content-length")
+        announced = self._headers.get(b"content-length")
         if announced.isdecimal() and int(announced) > most_bytes:
-            raise too_large
+            raise _too_large(most_bytes)
         pieces = []
         size = 0
         while self._more:
             piece = await self._piece()
             size += len(piece)
             if size > most_bytes:
-                raise too_large
+                raise _too_large(most_bytes)
             hold(len(piece))
             pieces.append(piece)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if body and self._headers.get("content-type").partition(";")[0].strip().lower() != "application/json":
+        if (
+            body
+            and self._headers.get(b"content-type").partition(";")[0].strip().lower() != "application/json"
+        ):
             raise ApiError(415, "unsupported_media_type", "Send application/json.")
         return bytes(body)
 
@@ -259,6 +266,8 @@ class _Body:
 
         Without this, one that sends a batch that is too large would hear of a broken pipe instead of 413.
         """
+        if not self._more:
+            return
         left = LINGER_BYTES if self._is_on_its_way() else 0
         with suppress(ApiError):
             while self._more and left > 0:
@@ -273,10 +282,14 @@ class _Body:
         return message.get("body", b"")
 
     def _is_on_its_way(self) -> bool:
-        if self._headers.get("expect"):  # it waits for 100 Continue, which asking for a piece would send
+        if self._headers.get(b"expect"):  # it waits for 100 Continue, which asking for a piece would send
             return False
-        length = self._headers.get("content-length")
-        return bool(self._headers.get("transfer-encoding")) or length not in ("", "0")
+        length = self._headers.get(b"content-length")
+        return bool(self._headers.get(b"transfer-encoding")) or length not in ("", "0")
+
+
+def _too_large(most_bytes: int) -> ApiError:
+    return ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
 
 
 application = Lane((HEARTBEATS, RECEIPTS, PROBES, DISPATCHES))

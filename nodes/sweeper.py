@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Final
 
 import structlog
 from django.conf import settings
@@ -20,7 +21,7 @@ from jatevo.audit.record import SYSTEM
 from jatevo.metrics.facts import FactKind, UptimeFact
 from jatevo.metrics.minutes import floor_hour, floor_minute
 from jatevo.metrics.models import Outbox
-from nodes.actions.challenges import expire_challenge, expired_challenges
+from nodes.actions.challenges import expire_challenge, expire_challenges, expired_challenges
 from nodes.actions.exemptions import begin_outage, end_outage, note_outage
 from nodes.actions.fraud import relate
 from nodes.actions.transition import happen
@@ -40,6 +41,8 @@ from nodes.rules.lifecycle import (
 )
 
 log = structlog.get_logger(__name__)
+
+EXPIRED_TOGETHER: Final = 100
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,17 @@ def _silent(at: datetime, counting_from: datetime) -> int:
 
 
 def _unanswered(at: datetime, *, counting_from: datetime) -> None:
-    for challenge_id, node_id in expired_challenges(at):
-        with _one_node(node_id):
-            expire_challenge(challenge_id, at=at, counting_from=counting_from)
+    expired = expired_challenges(at)
+    for first in range(0, len(expired), EXPIRED_TOGETHER):
+        some = expired[first : first + EXPIRED_TOGETHER]
+        try:
+            expire_challenges([each for each, _ in some], at=at, counting_from=counting_from)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # because of one of them
+            for challenge_id, node_id in some:
+                with _one_node(node_id):
+                    expire_challenge(challenge_id, at=at, counting_from=counting_from)
 
 
 def _take_offline(

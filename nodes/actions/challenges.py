@@ -4,7 +4,7 @@ A node has at most one open challenge of a kind, and each is settled once: by it
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,7 +17,7 @@ from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
 from jatevo.wire.signing import verify_health
 from nodes.actions.errors import AnsweredAlready, AnsweredTooLate, NotPossible, UnknownChallenge
-from nodes.actions.probing import take_effect
+from nodes.actions.probing import take_effect, take_effect_together
 from nodes.models import Challenge, Node, Probe
 from nodes.rules.challenges import (
     NONCE_BYTES,
@@ -124,29 +124,44 @@ def expired_challenges(at: datetime) -> list[tuple[UUID, str]]:
 
 
 def expire_challenge(challenge_id: UUID, *, at: datetime, counting_from: datetime | None = None) -> bool:
-    """Settles one of `expired_challenges`. Returns whether it did: an answer may have come meanwhile.
+    """Settles one of `expired_challenges`. Returns whether it did: an answer may have come meanwhile."""
+    return bool(expire_challenges([challenge_id], at=at, counting_from=counting_from))
+
+
+def expire_challenges(
+    challenge_ids: Collection[UUID], *, at: datetime, counting_from: datetime | None = None
+) -> int:
+    """Settles several of `expired_challenges`, all or none. Returns how many it settled.
 
     Nobody is blamed for one that was asked before `counting_from`, because the console was away since, nor for
     one after which the node went offline, because its silence is judged on its own.
     """
     with transaction.atomic():
-        over = _over(at).annotate(heard_at=F("node__last_heartbeat_at"))
-        challenge = over.select_for_update(skip_locked=True, of=("self",)).filter(pk=challenge_id).first()
-        if challenge is None:
-            return False
-        asked_at, heard_at = challenge.asked_at, challenge.heard_at
-        blameless = (
-            asked_at is None
-            or (counting_from is not None and asked_at < counting_from)
-            or heard_at is None
-            or heard_at <= asked_at
-        )
-        if blameless or challenge.kind == ChallengeKind.PROOF:
-            outcome = ChallengeOutcome.VOID if blameless else ChallengeOutcome.EXPIRED
-            _close(challenge, outcome, "", at=at)
-        else:
-            _settle(challenge, ProbeFault.TIMEOUT, at=at, outcome=ChallengeOutcome.EXPIRED)
-    return True
+        over = _over(at).annotate(heard_at=F("node__last_heartbeat_at"), region=F("node__region"))
+        locked = over.select_for_update(skip_locked=True, of=("self",)).filter(pk__in=challenge_ids)
+        settled: list[Challenge] = []
+        missed: list[Challenge] = []
+        for challenge in locked.order_by("pk"):
+            asked_at, heard_at = challenge.asked_at, challenge.heard_at
+            blameless = (
+                asked_at is None
+                or (counting_from is not None and asked_at < counting_from)
+                or heard_at is None
+                or heard_at <= asked_at
+            )
+            challenge.outcome = ChallengeOutcome.VOID if blameless else ChallengeOutcome.EXPIRED
+            challenge.settled_at = at
+            if not blameless and challenge.kind != ChallengeKind.PROOF:
+                challenge.fault = ProbeFault.TIMEOUT
+                missed.append(challenge)
+            settled.append(challenge)
+        probes = [_probe_of(each, ProbeFault.TIMEOUT, at=at) for each in missed]
+        Probe.objects.bulk_create(probes)
+        for challenge, probe in zip(missed, probes, strict=True):
+            challenge.probe = probe
+        Challenge.objects.bulk_update(settled, ["outcome", "settled_at", "fault", "probe"])
+        take_effect_together(probes, regions={each.node_id: each.region for each in missed}, by=SYSTEM, at=at)
+    return len(settled)
 
 
 def _over(at: datetime) -> QuerySet[Challenge]:
@@ -171,27 +186,32 @@ def _judged(
     )
 
 
-def _settle(
-    challenge: Challenge,
-    fault: ProbeFault | None,
-    *,
-    at: datetime,
-    outcome: ChallengeOutcome = ChallengeOutcome.FAILED,
-) -> Status:
-    """Closes the challenge, and records it as a probe by the console. Returns the node's status.
+def _settle(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> Status:
+    """Closes a challenge that was answered, and records it as a probe by the console. Returns the node's status.
 
     A proof that fails without a false answer is no probe: its owner asked for it.
     """
-    _close(challenge, ChallengeOutcome.PASSED if fault is None else outcome, fault or "", at=at)
+    challenge.outcome = ChallengeOutcome.PASSED if fault is None else ChallengeOutcome.FAILED
+    challenge.fault = fault or ""
+    challenge.settled_at = at
+    challenge.save()
     node = Node.objects.only("id", "region", "status", "runtime", "probing_since").get(pk=challenge.node_id)
     is_proof = challenge.kind == ChallengeKind.PROOF
     if is_proof and fault is not None and not fault.is_false_answer:
         return Status(node.status)
     if fault is None:
         Node.objects.filter(pk=node.pk).update(challenge_passed_at=at)
+    probe = _probe_of(challenge, fault, at=at)
+    probe.save(force_insert=True)
+    Challenge.objects.filter(pk=challenge.pk).update(probe=probe)
+    return take_effect(probe, node=node, by=SYSTEM, at=at)
+
+
+def _probe_of(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> Probe:
+    """What a settled challenge counts as."""
     kind = ProbeKind.AUDIT if challenge.kind == ChallengeKind.AUDIT else ProbeKind.HEALTH
-    probe = Probe.objects.create(
-        node=node,
+    return Probe(
+        node_id=challenge.node_id,
         kind=kind,
         ok=fault is None,
         fault=fault or "",
@@ -200,15 +220,6 @@ def _settle(
         received_at=at,
         detail=_in_words(challenge),
     )
-    Challenge.objects.filter(pk=challenge.pk).update(probe=probe)
-    return take_effect(probe, node=node, by=SYSTEM, at=at)
-
-
-def _close(challenge: Challenge, outcome: ChallengeOutcome, fault: ProbeFault | str, *, at: datetime) -> None:
-    challenge.outcome = outcome
-    challenge.fault = fault
-    challenge.settled_at = at
-    challenge.save()
 
 
 def _milliseconds_since_asked(challenge: Challenge, at: datetime) -> float:

@@ -1,18 +1,22 @@
 """Recording what a validator measured."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 import orjson
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
+from django.db.models import Q
 
 from jatevo.audit.record import Actor
 from jatevo.metrics.facts import LatencyFact
 from jatevo.metrics.minutes import floor_hour
 from jatevo.web.postgresql.statements import fetch
 from nodes.actions.errors import ReplayedProbe, UnknownNode
-from nodes.actions.transition import changes_nothing, happen
+from nodes.actions.transition import Happening, changes_nothing, happen, happen_together
 from nodes.models import Exemption, Node, Probe
+from nodes.models.coverage import covers
 from nodes.reputation.latency_target import target_ms
 from nodes.rules.lifecycle import Event, Status
 from nodes.rules.probes import ProbeFault, ProbeKind, counts_as, known_fault
@@ -210,6 +214,40 @@ def take_effect(probe: Probe, *, node: Node, by: Actor, at: datetime) -> Status:
     return Status(node.status) if event is None else _happen(probe, event, by=by, at=at)
 
 
+def take_effect_together(
+    probes: Sequence[Probe], *, regions: Mapping[str, str], by: Actor, at: datetime
+) -> None:
+    """The same for health probes that found no fault but that the nodes could not be reached. `regions` are the nodes'.
+
+    Must be called in the transaction that stored the probes.
+    """
+    if not probes:
+        return
+    ids = {probe.node_id for probe in probes}
+    exemptions = Exemption.objects.covering(at).filter(Q(node__in=ids) | Q(node=None))
+    exempt = [(each.node_id, each.region) for each in exemptions]
+    failed = [
+        Happening(probe.node_id, Event.PROBE_FAILED, _evidence(probe))
+        for probe in probes
+        if not any(covers(*each, probe.node_id, regions[probe.node_id]) for each in exempt)
+    ]
+    happen_together(
+        failed, by=by, at=at
+    )  # before the hours: whoever locks a node and its hour begins with the node
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FAILED_HEALTH_SQL, {"nodes": [probe.node_id for probe in probes], "hour": floor_hour(at)}
+        )
+
+
+# Rows in the order of the nodes' ids, so that two such statements do not wait for each other.
+_FAILED_HEALTH_SQL: Final = """
+INSERT INTO nodes_nodehour (node_id, hour, health_failed)
+SELECT node_id, %(hour)s, count(*) FROM unnest(%(nodes)s::varchar[]) AS probe (node_id) GROUP BY node_id ORDER BY node_id
+ON CONFLICT (node_id, hour) DO UPDATE SET health_failed = nodes_nodehour.health_failed + excluded.health_failed
+"""
+
+
 def _event(probe: Probe, *, node: Node, at: datetime) -> Event | None:
     """What a probe that counts means for the node's status. None: nothing."""
     event = _EVENTS.get((ProbeKind(probe.counts_as), probe.ok))
@@ -220,10 +258,14 @@ def _event(probe: Probe, *, node: Node, at: datetime) -> Event | None:
 
 
 def _happen(probe: Probe, event: Event, *, by: Actor, at: datetime) -> Status:
+    return happen(probe.node_id, event, by=by, at=at, evidence=_evidence(probe)).state.phase.status
+
+
+def _evidence(probe: Probe) -> dict[str, Any]:
     evidence = {"probe": str(probe.pk), "kind": str(probe.kind), "detail": probe.detail}
     if probe.fault:
         evidence["fault"] = ProbeFault(probe.fault).value
-    return happen(probe.node_id, event, by=by, at=at, evidence=evidence).state.phase.status
+    return evidence
 
 
 _HOUR_COLUMNS: dict[tuple[ProbeKind, bool], str] = {

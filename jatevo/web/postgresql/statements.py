@@ -1,7 +1,8 @@
 """Statements of the busiest requests, bound and prepared by the server.
 
 Django's cursors write the values into the text of a statement, so PostgreSQL parses and plans it each time. For the
-long statements of ingest that takes about as long as executing them.
+long statements of ingest that takes about as long as executing them. What is read comes in binary format, because Django's
+loader of times is slow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from django.db import connection
 
 class _PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> "_PreparingCursor":
-        return super().execute(query, params, prepare=settings.DATABASE_PREPARES_STATEMENTS)
+        prepares: bool = settings.DATABASE_PREPARES_STATEMENTS
+        return super().execute(query, params, prepare=prepares, binary=True)
 
 
 def fetch(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from nacl.signing import SigningKey
 from structlog.testing import capture_logs
 
 from jatevo.audit.record import SYSTEM
-from nodes import sweeper
-from nodes.actions import add_key, expire_challenge
-from nodes.models import Challenge, Exemption, ExemptionKind, Probe
+from nodes.actions import add_key, challenges
+from nodes.actions.challenges import expire_challenges
+from nodes.models import Challenge, Exemption, ExemptionKind, Node, Probe
 from nodes.rules.challenges import AUDIT_EVERY, HEALTH_EVERY, QUARANTINE_AUDIT_EVERY, VALIDATORS_AWAY
 from nodes.rules.lifecycle import Status
 from nodes.sweeper import start_counting, sweep
@@ -353,17 +355,53 @@ def test_one_challenge_that_cannot_be_settled_stops_no_other(
     for node in nodes:
         asked(node)
 
-    def expire(challenge_id: uuid.UUID, **how: Any) -> bool:
-        if str(challenge_id) == bad:
+    def probe_of(challenge: Challenge, *about: Any, **how: Any) -> Probe:
+        if str(challenge.pk) == bad:
             raise RuntimeError("this one is broken")
-        return expire_challenge(challenge_id, **how)
+        return good(challenge, *about, **how)
 
-    monkeypatch.setattr(sweeper, "expire_challenge", expire)
+    good = challenges._probe_of
+    monkeypatch.setattr(challenges, "_probe_of", probe_of)
     with capture_logs() as logs:
         sweep(at=timezone.now())
     first = Challenge.objects.filter(kind="audit").values_list("node_id", "outcome")
     assert dict(first) == {nodes[0].pk: "open", nodes[1].pk: "expired", nodes[2].pk: "expired"}
     assert [log["node_id"] for log in logs if log["log_level"] == "error"] == [nodes[0].pk]
+
+
+def test_many_unanswered_challenges_take_as_many_statements_as_few(clock: time_machine.Traveller) -> None:
+    def statements_for(count: int) -> int:
+        nodes = [NodeFactory.create(endpoint="") for _ in range(count)]
+        for node in nodes:
+            asked_surely(node)
+        clock.shift(21)
+        for node in nodes:  # heard again, so that they are to blame
+            asked(node)
+        with CaptureQueriesContext(connection) as made:
+            sweep(at=timezone.now())
+        assert {hour_of(node)["health_failed"] for node in nodes} == {1}
+        found = Node.objects.filter(pk__in=[node.pk for node in nodes])
+        assert list(found.values_list("failed_probes", flat=True)) == [1] * count
+        mine = Challenge.objects.filter(node__in=nodes, outcome="expired", fault="timeout")
+        assert mine.filter(probe__ok=False, probe__node=F("node")).count() == count
+        Challenge.objects.all().delete()
+        return len(made)
+
+    assert statements_for(20) == statements_for(2)
+
+
+def test_health_and_audit_of_one_node_may_expire_together(clock: time_machine.Traveller) -> None:
+    node = NodeFactory.create(endpoint="")
+    first = Challenge.objects.get(pk=asked_surely(node)["id"])
+    clock.shift(5)
+    second = Challenge.objects.create(
+        node=node, kind="audit", nonce="b" * 32, asked_at=timezone.now(), expires_at=first.expires_at
+    )
+    clock.shift(21)
+    asked(node)
+    assert expire_challenges([first.pk, second.pk], at=timezone.now()) == 2
+    node.refresh_from_db()
+    assert (node.failed_probes, hour_of(node)) == (2, {"health_failed": 2})
 
 
 def test_in_its_owners_maintenance_a_node_is_not_asked(clock: time_machine.Traveller) -> None:
