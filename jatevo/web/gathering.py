@@ -40,8 +40,8 @@ class Gatherer(Generic[Q, A]):
     has at most `most_together` questions, and the sum of what they `weigh` is at most `most_weight`, unless a single one
     weighs more.
 
-    While a group is answered, the next one waits, because a large group costs less than two small ones. Only a group that
-    is as large as it may be begins meanwhile, if fewer than `turns` are under way.
+    While a group is answered, the next one gathers, because a large group costs less than two small ones. It begins
+    meanwhile once it has `worth_a_turn` questions or is as large as it may be, if fewer than `turns` are under way.
 
     Those that were just answered often have more to ask. A turn leaves them `patience_seconds` for it, or until as many
     wait as did before. Otherwise the few that came during a turn would have the next for themselves, while all others
@@ -56,6 +56,7 @@ class Gatherer(Generic[Q, A]):
         *,
         weigh: Callable[[Q], int],
         turns: int,
+        worth_a_turn: int,
         most_waiting: int,
         most_together: int,
         most_weight: int,
@@ -70,6 +71,7 @@ class Gatherer(Generic[Q, A]):
         self._timer: asyncio.TimerHandle | None = None
         self._weigh = weigh
         self._turns = turns
+        self._worth_a_turn = min(worth_a_turn, most_together)
         self._most_waiting = most_waiting
         self._most_together = most_together
         self._most_weight = most_weight
@@ -107,7 +109,7 @@ class Gatherer(Generic[Q, A]):
         """Takes turns, unless more questions are likely to come in a moment."""
         loop = asyncio.get_running_loop()
         left = self._patient_until - loop.time()
-        if left <= 0 or len(self._waiting) >= self._expected or self._fills_a_group():
+        if left <= 0 or len(self._waiting) >= self._expected or self._is_worth_a_turn():
             self._take_turns()
         elif self._waiting and self._timer is None:
             self._timer = loop.call_later(left, self._take_turns)
@@ -124,10 +126,10 @@ class Gatherer(Generic[Q, A]):
             turn.add_done_callback(partial(self._deliver, group))
 
     def _may_begin(self) -> bool:
-        return self._running == 0 or (self._running < self._turns and self._fills_a_group())
+        return self._running == 0 or (self._running < self._turns and self._is_worth_a_turn())
 
-    def _fills_a_group(self) -> bool:
-        return len(self._waiting) >= self._most_together or self._waiting_weight >= self._most_weight
+    def _is_worth_a_turn(self) -> bool:
+        return len(self._waiting) >= self._worth_a_turn or self._waiting_weight >= self._most_weight
 
     def _group(self) -> list[tuple[Q, "asyncio.Future[A]"]]:
         group = [self._waiting.popleft()]

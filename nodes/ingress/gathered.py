@@ -11,10 +11,10 @@ from jatevo.web.gathering import Gatherer, Later
 from jatevo.web.postgresql.budgets import INGEST, working
 from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
 
-# How many groups of an endpoint a process answers at a time, if they are full. Otherwise it is one, so that all that
-# comes meanwhile is gathered, which costs the least. Batches of receipts fill groups: while PostgreSQL stores those of
-# one, those of the next are verified.
+# How many groups of an endpoint a process answers at a time, if a second one is worth it: while PostgreSQL stores the one,
+# the next is checked. Groups that are much smaller cost more than that saves.
 TURNS: Final = 2
+WORTH_A_TURN: Final = 32
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 512 * 1024
 MOST_WAITING: Final = 2_000
@@ -27,6 +27,7 @@ def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:
         _in_budget(endpoint),
         weigh=lambda request: len(request.body),
         turns=TURNS,
+        worth_a_turn=WORTH_A_TURN,
         most_waiting=MOST_WAITING,
         most_together=MOST_TOGETHER,
         most_weight=MOST_BYTES_TOGETHER,

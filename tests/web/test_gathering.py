@@ -28,6 +28,7 @@ def gatherer(
     answer: Callable[[Sequence[int]], Sequence[int | Later[int]]],
     *,
     turns: int = 1,
+    worth_a_turn: int = 100,
     most_waiting: int = 100,
     most_together: int = 100,
     most_weight: int = 10_000,
@@ -37,6 +38,7 @@ def gatherer(
         answer,
         weigh=lambda number: number,
         turns=turns,
+        worth_a_turn=worth_a_turn,
         most_waiting=most_waiting,
         most_together=most_together,
         most_weight=most_weight,
@@ -96,6 +98,27 @@ def test_only_a_full_group_begins_during_a_turn() -> None:
 
     assert asyncio.run(story()) == [2, 8, 12, 20]
     assert groups.seen == [[1], [4, 6], [10]]
+
+
+def test_as_many_as_are_worth_a_turn_do_not_wait_for_the_one_under_way() -> None:
+    groups = Groups()
+
+    async def story() -> list[int]:
+        asked = gatherer(groups, turns=2, worth_a_turn=3)
+        tasks = [asyncio.ensure_future(asked.ask(1))]
+        while not groups.seen:
+            await asyncio.sleep(0)
+        tasks += [asyncio.ensure_future(asked.ask(number)) for number in (2, 3)]
+        await asyncio.sleep(0.01)
+        assert groups.seen == [[1]], "two are not worth it"
+        tasks.append(asyncio.ensure_future(asked.ask(4)))
+        while len(groups.seen) < 2:
+            await asyncio.sleep(0)
+        groups.open.set()
+        return [await each for each in tasks]
+
+    assert asyncio.run(story()) == [2, 4, 6, 8]
+    assert groups.seen == [[1], [2, 3, 4]]
 
 
 def test_clients_that_ask_again_at_once_are_answered_together_from_the_second_turn_on() -> None:
