@@ -29,7 +29,8 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 	@sh deploy/bin/test-tools.sh
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
 
-chaos: setup  ## The fault runs: processes killed, migrations applied under load, forged posts, a stepped clock (half an hour)
+chaos: setup  ## The fault runs: processes killed, migrations applied under load, forged posts, a stepped clock (an hour)
+	@sh deploy/bin/test-tools.sh chaos
 	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
 
 restore-drill: setup  ## Backup and point-in-time restore with pgBackRest, and ClickHouse rebuilt (minutes); needs apt as root

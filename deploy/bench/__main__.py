@@ -18,6 +18,7 @@ import psycopg
 import redis
 
 from bench import cases, consoles, fleet, ingest, searches
+from bench.backlog import wait_until_searchable
 from bench.measuring import RoleClients, Times, measure, measure_together, note
 from bench.report import BenchReport
 from bench.scrolling import scroll
@@ -28,6 +29,7 @@ from jatevo.local.steps import Steps
 CLIENTS = 4
 EARNINGS_ROUNDS = 20  # the fewest of which a p95 leaves one out
 SEARCH_ROUNDS = 3  # of some hundred searches each
+FILLED_WITHIN_SECONDS = 4 * 3600.0  # with ten million receipts
 
 START = {False: consoles.one_machine, True: consoles.services}
 
@@ -173,21 +175,6 @@ def _accrue(env: dict[str, str], options: argparse.Namespace, report: BenchRepor
     report.facts |= {name: str(value) for name, value in json.loads(said.splitlines()[-1]).items()}
 
 
-def _wait_until_searchable(env: dict[str, str], report: BenchReport, steps: Steps) -> None:
-    """Until the worker has copied all receipts and their verdicts to ClickHouse."""
-    begun, said = time.monotonic(), 0.0
-    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as database:
-        while row := database.execute(
-            "SELECT filled, until_at FROM metrics_receiptgap UNION ALL"
-            " SELECT last_id, created_at FROM earnings_verdictstodeliver LIMIT 1"
-        ).fetchone():
-            if time.monotonic() - said > 60:
-                said = time.monotonic()
-                steps.say(f"the search of receipts is filled: {row[0]:,}, at {row[1]:%F}")
-            time.sleep(1)
-    report.facts["the search of receipts was filled in, s"] = f"{time.monotonic() - begun:.0f}"
-
-
 def _measure_searches(
     base: str,
     logins: dict[str, dict[str, str]],
@@ -208,8 +195,10 @@ def _measure_searches(
         report.facts["nodes of the operator"] = str(nodes)
         values = {"admin": searches.values_of(database, None), "operator": searches.values_of(database, org)}
         lookups = searches.lookups(database)
+    begun = time.monotonic()
     with steps.step("The search of receipts is filled"):
-        _wait_until_searchable(env, report, steps)
+        wait_until_searchable(env, steps, within_seconds=FILLED_WITHIN_SECONDS)
+    report.facts["the search of receipts was filled in, s"] = f"{time.monotonic() - begun:.0f}"
     with steps.step("Finding the hundredth pages"):
         far = 6 if options.quick else 30
         pages = [

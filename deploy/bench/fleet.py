@@ -1,5 +1,6 @@
 """`python -m bench.fleet`: a fleet's heartbeats and receipts on services of this machine, while people watch the pages.
 
+Measures once the worker is done with the receipts that were seeded.
 Everything runs on this machine: the fleet, web, lane, worker and stores. Prints Markdown. Ends with 1 if a heartbeat
 missed its deadline, a node went offline or a receipt is missing.
 """
@@ -26,6 +27,7 @@ from nacl.signing import SigningKey
 
 from bench import consoles
 from bench.accrual import DEFAULT_RATE
+from bench.backlog import wait_until_accrued, wait_until_searchable
 from bench.busy import Busy
 from bench.cases import Case, yardstick
 from bench.machines import Answer, Machine, Sender, heartbeat, receipt
@@ -45,6 +47,8 @@ BUSIEST = 15  # statements that are printed
 TICK_SECONDS = 0.01
 READER_THREADS = 4
 YARDSTICKS = 50
+# The worker takes minutes for the receipts of ten thousand nodes.
+ACCRUED_WITHIN_SECONDS = FILLED_WITHIN_SECONDS = 1800.0
 
 
 @dataclass
@@ -81,6 +85,10 @@ def main(words: Sequence[str] | None = None) -> int:
             log = home / "logs" / "bench.log"
             base = running.enter_context(consoles.services(env, log))
             lane = running.enter_context(consoles.lane(env, log, processes=1))
+        with steps.step("Accruing what was seeded"):
+            wait_until_accrued(env, steps, within_seconds=ACCRUED_WITHIN_SECONDS)
+        with steps.step("The search of receipts is filled"):
+            wait_until_searchable(env, steps, within_seconds=FILLED_WITHIN_SECONDS)
         logins = json.loads((home / "credentials.json").read_text())
         healthz = _healthz(base)
         facts, wrong = _measure(options, env, base, lane, machines, logins, steps)

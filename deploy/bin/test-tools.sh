@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the programs that some tests need and no wheel contains: chromium, clickhouse-server and the ZooKeeper of its
 # replicas, PgBouncer, those that run the examples of the Docs, a third shell for the install script, and promtool for the
-# alert rules. With the word `restore`, also what `make restore-drill` needs. Without root and apt, it says which tests are
-# skipped.
+# alert rules. With the word `restore` or `chaos`, also what `make restore-drill` or `make chaos` needs. Without root and
+# apt, it says which tests are skipped.
 set -eu
 PATH=$PATH:/usr/sbin
 
@@ -18,7 +18,10 @@ has_zookeeper() { [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/
 # What the examples of the Docs, the install script, the alert rules and connections through a pooler are tested with,
 # as program:package.
 OTHERS='curl:curl jq:jq node:nodejs openssl:openssl zsh:zsh promtool:prometheus pgbouncer:pgbouncer'
-if [ "${1:-}" = restore ]; then OTHERS="$OTHERS pgbackrest:pgbackrest pg_ctlcluster:postgresql"; fi
+case ${1:-} in
+restore) OTHERS="$OTHERS pgbackrest:pgbackrest pg_ctlcluster:postgresql" ;;
+chaos) OTHERS="$OTHERS faketime:faketime" ;;
+esac
 has_others() {
     for each in $OTHERS; do command -v "${each%:*}" >/dev/null 2>&1 || return 1; done
 }
@@ -73,5 +76,5 @@ for each in $OTHERS; do
         fi
     fi
     command -v "$program" >/dev/null 2>&1 ||
-        say "$program is not installed (package ${each#*:}): tests of examples in the Docs, the install script, alert rules, poolers or restores are skipped."
+        say "$program is not installed (package ${each#*:}): tests of examples in the Docs, the install script, alert rules, poolers, a stepped clock or restores are skipped."
 done

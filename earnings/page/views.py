@@ -239,23 +239,26 @@ def _links(
 
 
 def _presets(query: EarningsQuery, at: datetime) -> list[dict[str, Any]]:
+    """The links to usual ranges of days. Of those that are the same today, the first counts as chosen."""
     today = timezone.localtime(at, timezone=timezone.get_fixed_timezone(0)).date()
     this_month = today.replace(day=1)
     last_month = (this_month - timedelta(days=1)).replace(day=1)
-    ranges = [
+    presets = [
         ("7 days", today - timedelta(days=6), today),
         ("30 days", today - timedelta(days=29), today),
         ("90 days", today - timedelta(days=89), today),
         ("This month", this_month, today),
         ("Last month", last_month, this_month - timedelta(days=1)),
     ]
+    shown = (query.first, query.last)
+    chosen = next((label for label, first, last in presets if (first, last) == shown), None)
     return [
         {
             "label": label,
             "url": query.suffix(
                 from_=first, to=last, step=None if query.step is Step.HOUR else query.step.value
             ),
-            "chosen": (query.first, query.last) == (first, last),
+            "chosen": label == chosen,
         }
-        for label, first, last in ranges
+        for label, first, last in presets
     ]

@@ -6,6 +6,7 @@ class BusConfig(AppConfig):
 
     name = "jatevo.bus"
     label = "bus"
+    verbose_name = "Event bus"
 
     def ready(self) -> None:
         from jatevo.bus import gauges

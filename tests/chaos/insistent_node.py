@@ -5,6 +5,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -46,7 +47,8 @@ class Post:
 class InsistentNode:
     """Registers itself. `start` sends until `finish`, which waits for the last acknowledgement.
 
-    It registers at `url` and posts to `lane`, or to `url` too.
+    It registers at `url` and posts to `lane`, or to `url` too. After an answer with one of `retried` it sends the post
+    again at once, after one of `postponed` at the end.
     """
 
     def __init__(
@@ -58,16 +60,22 @@ class InsistentNode:
         batches: bool = True,
         most_in_a_batch: int = MOST_IN_A_BATCH,
         lane: str = "",
+        retried: Collection[int] = (429, 503),
+        postponed: Collection[int] = (),
     ) -> None:
         self.node_id = node_id
         self.ledger = Ledger()
         self._key = SigningKey.generate()
         self._batches = batches
         self._most_in_a_batch = most_in_a_batch
+        self._retried = retried
+        self._postponed = postponed
+        self._until_the_end: list[Post] = []
         self._random = random.Random(node_id)
         self._client = httpx.Client(base_url=lane or url, timeout=10, trust_env=False)
         self.token = self._register(url, enrollment_token)
         self._webhook = Webhook(self.token)
+        self._follows = True
         self._ahead_seconds = 0.0  # the console's clock, of this machine's
         self._ending = threading.Event()
         self._giving_up = threading.Event()
@@ -84,10 +92,15 @@ class InsistentNode:
         assert not self._thread.is_alive(), f"{self.node_id} still waits for an acknowledgement"
         self._client.close()
 
+    def follow(self, follows: bool) -> None:
+        """Whether it takes over the console's time if the clocks differ too much, as the agent does."""
+        self._follows = follows
+        self._ahead_seconds = 0.0
+
     def beat(self) -> httpx.Response:
-        """Sends a heartbeat and ignores the result, but for the console's time if the clocks differ too much."""
+        """Sends a heartbeat and ignores the result, but for the console's time if it follows that."""
         answer = self.send("/v1/nodes/heartbeat", self.heartbeat())
-        if answer.status_code == 401 and answer.json()["error"]["type"] == "clock_skew":
+        if self._follows and answer.status_code == 401 and answer.json()["error"]["type"] == "clock_skew":
             self._ahead_seconds = answer.json()["error"]["server_time"] - time.time()
         return answer
 
@@ -147,6 +160,8 @@ class InsistentNode:
             started = time.monotonic()
             self._insist(self._next_post())
             self._ending.wait(max(0.0, SECONDS_BETWEEN_POSTS - (time.monotonic() - started)))
+        for post in self._until_the_end:
+            self._insist(post)
 
     def _next_post(self) -> Post:
         if self._batches and self._random.random() < 0.3:
@@ -158,7 +173,7 @@ class InsistentNode:
 
     def _receipt(self) -> tuple[str, bytes]:
         request_id = f"r_{uuid.uuid4().hex}"
-        now = int(time.time())
+        now = int(self._now())
         receipt = sign(
             {
                 "version": "1.0",
@@ -194,7 +209,10 @@ class InsistentNode:
             if answer is not None and answer.status_code in (200, 201):
                 self._note(post, answer)
                 return
-            if answer is not None and answer.status_code not in (429, 503):
+            if answer is not None and answer.status_code in self._postponed and not self._ending.is_set():
+                self._until_the_end.append(post)
+                return
+            if answer is not None and answer.status_code not in self._retried:
                 self.ledger.surprises.append(f"{answer.status_code} {answer.text[:200]}")
                 if answer.status_code < 500:
                     return

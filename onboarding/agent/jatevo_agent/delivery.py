@@ -2,11 +2,13 @@
 
 The same bytes are sent until the console answers. The console recognises repeated receipts, so after a lost
 answer they are simply sent again. Temporary failures are retried for ever. A receipt that the console refuses
-for good is set aside with the reason, so that it does not block the others.
+for good is set aside with the reason, so that it does not block the others. If it ended later than the console accepts
+by its clock, which was set back since, it waits until the console's time is later.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -15,7 +17,7 @@ from typing import Any
 
 from . import logs
 from .backoff import Backoff
-from .clock import ConsoleClock
+from .clock import TOLERATED_DRIFT_SECONDS, ConsoleClock
 from .console import Answer, ConsoleClient, Unreachable
 from .spool import Refusal, Spool, SpoolClosed, Spooled
 
@@ -23,6 +25,8 @@ MOST_PER_BATCH = 500
 MOST_BATCH_BYTES = 1_900_000  # the console accepts 2 MiB
 SECONDS_BETWEEN_POSTS = 0.25  # the console accepts 5 posts a second from a node
 TOKEN_REFUSED_PAUSE_SECONDS = 60.0
+# The console accepts 300 s, by its clock, which is known to within the tolerated drift.
+MOST_AHEAD_SECONDS = 300 - TOLERATED_DRIFT_SECONDS
 
 _JUDGED_FOR_GOOD = {400, 409, 413, 422}
 
@@ -101,7 +105,7 @@ class Delivery:
         refusals = [
             Refusal(item.seq, result["status"], _result_reason(result))
             for item, result in results
-            if result.get("status") in _JUDGED_FOR_GOOD
+            if result.get("status") in _JUDGED_FOR_GOOD and not self._is_ahead(item)
         ]
         self._spool.settle(delivered, refusals)
         for refusal in refusals:
@@ -120,6 +124,8 @@ class Delivery:
                 "the console is busy; receipts wait", answer.reason, answer.retry_after_seconds
             )
         if answer.status in _JUDGED_FOR_GOOD:
+            if len(batch) == 1 and self._is_ahead(batch[0]):
+                return self._failed("a receipt waits until the console's time is later", answer.reason)
             if len(batch) == 1:
                 self._spool.settle([], [Refusal(batch[0].seq, answer.status, answer.reason)])
                 logs.error(
@@ -134,6 +140,11 @@ class Delivery:
             return 0.0
         self._failed("the console does not accept this node's receipts; they wait", answer.reason)
         return TOKEN_REFUSED_PAUSE_SECONDS
+
+    def _is_ahead(self, item: Spooled) -> bool:
+        """Whether the receipt's request ended too far in the future, by the console's time."""
+        ended_at: float = json.loads(item.body)["ts_end"]
+        return ended_at > self._clock.now() + MOST_AHEAD_SECONDS
 
     def _failed(self, event: str, reason: str, retry_after_seconds: float | None = None) -> float:
         delay = self._backoff.failed(retry_after_seconds)

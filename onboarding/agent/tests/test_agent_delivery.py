@@ -6,6 +6,7 @@ import json
 import threading
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_console import ConsoleForAgents, LoseAnswer, Reply, error
@@ -128,6 +129,34 @@ def test_what_can_pass_is_retried_with_growing_pauses(
     assert 7.5 <= pauses[7] <= 15
     node.deliver()
     assert console.inserts == ["r_1"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_console_whose_clock_was_set_back_gets_the_receipts_later(
+    node: RegisteredNode, console: ConsoleForAgents, count: int
+) -> None:
+    """The console refuses receipts of requests that ended after its clock says. They are not lost."""
+
+    def refuse_the_future(receipt: dict[str, Any]) -> dict[str, Any] | None:
+        late = receipt["ts_end"] > console.now() + 300
+        reply = {"status": 422, "error": {"type": "invalid_request", "message": "in the future"}}
+        return reply if late else None
+
+    console.judge = refuse_the_future
+    names = [f"r_{number}" for number in range(count)]
+    node.spool_receipts(*names, ended_at=console.now())
+    console.clock_offset_seconds = -600.0
+    for _ in range(3):
+        assert node.deliver() > 0
+    node.spool_receipts("r_new", ended_at=console.now())
+    node.deliver()
+    assert console.inserts == ["r_new"]
+    assert node.spool.counts() == SpoolCounts(spooled=count, refused=0, completed_total=count + 1)
+    console.clock_offset_seconds = 0.0
+    node.deliver()  # refused, and the clock is corrected
+    node.deliver()
+    assert console.inserts == ["r_new", *names]
+    assert node.spool.counts() == SpoolCounts(spooled=0, refused=0, completed_total=count + 1)
 
 
 def test_a_refused_token_keeps_the_receipts_and_asks_rarely(

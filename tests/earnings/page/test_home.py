@@ -1,12 +1,13 @@
 """The page of earnings: its figures, what leads where, and what it says when there is nothing."""
 
 import re
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import unescape
 from typing import Any
 
 import pytest
+import time_machine
 from django.utils import timezone
 from waffle.testutils import override_switch
 
@@ -204,6 +205,23 @@ def test_a_node_that_earns_nothing_is_told_why(operator: Browser, node: Node) ->
     assert "not in service" in page
     earn(node, NOW)
     assert "Why does this node earn nothing?" not in words(text(operator, "/earnings/"))
+
+
+@pytest.mark.parametrize(
+    ("day", "asked", "chosen"),
+    [
+        (datetime(2026, 6, 30, 12, tzinfo=UTC), "", "30 days"),  # in June, the month has 30 days
+        (datetime(2026, 6, 30, 12, tzinfo=UTC), "?from=2026-06-01&to=2026-06-30", "30 days"),
+        (datetime(2026, 6, 7, 12, tzinfo=UTC), "?from=2026-06-01&to=2026-06-07", "7 days"),
+        (datetime(2026, 6, 29, 12, tzinfo=UTC), "?from=2026-06-01&to=2026-06-29", "This month"),
+    ],
+)
+def test_one_preset_of_days_is_current(org: Org, day: datetime, asked: str, chosen: str) -> None:
+    with time_machine.travel(day):
+        operator = Browser().hold_session(make_user(Role.OPERATOR, org=org))
+        page = text(operator, f"/earnings/{asked}")
+    presets = page.split('aria-label="Days"')[1].split("</nav>")[0]
+    assert re.findall(r'aria-current="true">([^<]+)<', presets) == [chosen]
 
 
 def test_the_month_that_runs_says_so_and_is_compared_with_nothing(operator: Browser, node: Node) -> None:
