@@ -14,6 +14,8 @@ IN_STORES := $(PY) -m jatevo.local stores
 FOR_CHECKS := JATEVO_SECRET_KEY=only-for-checks JATEVO_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 # How many processes share the tests: a number, or half as many again as the machine has cores (tests/workers.py).
 WORKERS := auto
+# Fault runs measure stores on a disk. Other tests have theirs in memory (tests/memory.py).
+ON_DISK := $(or $(TMPDIR),/tmp)
 DJADE_FILES = find templates -name '*.html' -print0
 
 help:  ## What can be done here
@@ -31,11 +33,11 @@ test: setup  ## The whole test suite on all cores; ARGS="-k name" narrows it, WO
 
 chaos: setup  ## The fault runs: processes killed, migrations applied under load, forged posts, a stepped clock (an hour)
 	@sh deploy/bin/test-tools.sh chaos
-	@$(PY) -m pytest tests/chaos -m chaos $(ARGS)
+	@TMPDIR="$(ON_DISK)" $(PY) -m pytest tests/chaos -m chaos $(ARGS)
 
 restore-drill: setup  ## Backup and point-in-time restore with pgBackRest, and ClickHouse rebuilt (minutes); needs apt as root
 	@sh deploy/bin/test-tools.sh restore
-	@$(PY) -m pytest tests/restore -m restore $(ARGS)
+	@TMPDIR="$(ON_DISK)" $(PY) -m pytest tests/restore -m restore $(ARGS)
 
 fuzz: setup  ## The API as each of its seven callers, with all that schemathesis thinks of (minutes); EXAMPLES and SEED
 	@EXAMPLES="$(EXAMPLES)" SEED="$(SEED)" $(PY) -m pytest tests/web/test_openapi.py -m at_length -s $(ARGS)

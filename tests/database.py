@@ -18,7 +18,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase
 from pytest_django.plugin import DjangoDbBlocker
 
-_AS_MIGRATED = "as_migrated"
+AS_MIGRATED = "as_migrated"
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     """Replaces pytest-django's fixture, which would create a second database on this run's server."""
     with django_db_blocker.unblock():
         call_command("migrate", interactive=False, verbosity=0)
-        copy_database(connection.settings_dict["NAME"], _AS_MIGRATED)
+        copy_database(connection.settings_dict["NAME"], AS_MIGRATED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_setup", classmethod(_note_writes))
         patch.setattr(TransactionTestCase, "_fixture_teardown", _make_anew)
@@ -45,7 +45,7 @@ def _note_writes(_: type[TransactionTestCase]) -> None:
 
 def _make_anew(_: TransactionTestCase) -> None:
     if writes() != _written_before:
-        copy_database(_AS_MIGRATED, connection.settings_dict["NAME"])
+        copy_database(AS_MIGRATED, connection.settings_dict["NAME"])
 
 
 def writes() -> str:

@@ -1,8 +1,8 @@
 """A private PostgreSQL and Valkey for this pytest run, started before Django reads its settings.
 
 It is a plugin (`-p tests.stores` in pyproject.toml), because pytest-django loads the settings before any
-conftest. Everything is in a temporary folder, so that parallel runs and workers share nothing. The folder is
-removed after the run. The guard process ends the servers even if pytest is killed.
+conftest. Everything is in a temporary folder, so that parallel runs and workers share nothing. It is in memory if that
+is roomy (tests/memory.py), and removed after the run. The guard process ends the servers even if pytest is killed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from jatevo.local import keys, stores
-from tests import template_home
+from tests import memory, template_home
 
 # Some machines set PYTHONDONTWRITEBYTECODE. Then this process and the many that tests start would compile every
 # module again, and pytest would rewrite every assertion, which is most of the time of a start.
@@ -70,6 +70,7 @@ def stop() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    memory.use_it()
     if only_divides(early_config.known_args_namespace):
         load_settings_only()
     else:

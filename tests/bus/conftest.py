@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from django.db import connections
 
+from jatevo.bus import stream
 from jatevo.bus.consuming import Bus
 from nodes.models import Node
 from nodes.rules.lifecycle import Status
@@ -19,6 +20,7 @@ from tests.machines import SignedSender
 
 ACK_WAIT_SECONDS = 2.0
 DELAYS = (0.05, 0.2)
+PULL_SECONDS = 0.1
 
 Consuming = Callable[[], AbstractContextManager[Bus]]
 
@@ -28,6 +30,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     made = nats_server.start(tmp_path_factory.mktemp("nats"))
     yield made
     nats_server.stop(made)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def short_pulls() -> Iterator[None]:
+    """A consumer that is told to stop waits for the end of its pulls. Consumers that are programs of their own have
+    production's.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "PULL_SECONDS", PULL_SECONDS)
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from jatevo.bus import stream
 from jatevo.bus.models import MessageKind, ParkedMessage
@@ -31,6 +32,8 @@ from tests.web.serving import BASE_DIR, services_environment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+SHORT_ACK_WAIT_SECONDS = 0.3
+
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[list[NatsServer]]:
@@ -44,11 +47,12 @@ def test_what_was_committed_but_not_acknowledged_comes_again_and_is_taken_once(
     bus: EventBus, consuming: Consuming, node: Node, machine: SignedSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a consumer is killed between the two."""
-    unsent = []
+    unsent = set()
 
-    async def kill(_: Any) -> None:
-        unsent.append(1)
+    async def kill(message: Msg) -> None:
+        unsent.add(message.subject)
 
+    bus.make(ack_wait_seconds=SHORT_ACK_WAIT_SECONDS)
     validator = SignedSender.validator(ValidatorFactory.create())
     gateway = SignedSender.gateway(GatewayFactory.create())
     now = time.time()
@@ -60,7 +64,7 @@ def test_what_was_committed_but_not_acknowledged_comes_again_and_is_taken_once(
     )  # fmt: skip
     monkeypatch.setattr("nats.aio.msg.Msg.ack", kill)
     with consuming():
-        eventually(lambda: len(unsent) >= 4)
+        eventually(lambda: unsent == {kind.subject for kind in MessageKind})
     assert bus.left() == 4
     monkeypatch.undo()
     with consuming():
@@ -80,6 +84,7 @@ def test_what_was_parked_but_not_acknowledged_is_parked_once(
     async def kill(_: Any) -> None:
         unsent.append(1)
 
+    bus.make(ack_wait_seconds=SHORT_ACK_WAIT_SECONDS)
     bus.publish(machine, MessageKind.RECEIPTS, b"{")
     monkeypatch.setattr("nats.aio.msg.Msg.term", kill)
     with consuming():

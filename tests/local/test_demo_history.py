@@ -6,10 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.db.models import Max, Min, Sum
 from django.test import Client
 from django.utils import timezone
 from nacl.signing import SigningKey
+from pytest_django.plugin import DjangoDbBlocker
 
 from earnings.rules.wallets import check_address
 from jatevo.accounts.models import Role, User
@@ -25,17 +27,21 @@ from nodes.tokens import node_token
 from receipts.models import Dispatch, Receipt, UnjudgedReceipt
 from receipts.verify import verify
 from tests.accounts.browser import Browser
+from tests.database import AS_MIGRATED, copy_database
 from tests.factories import NodeFactory
-from tests.metrics.conftest import chdb_store
+from tests.metrics.conftest import empty_tables
 
-__all__ = ["chdb_store"]
-
+INVENTED = "with_a_history"
 CONSOLE = "http://127.0.0.1:8000"
+
+
+def seed_operator(home: Path) -> User:
+    return next(login.user for login in seed_users(home) if login.role == Role.OPERATOR)
 
 
 @pytest.fixture
 def operator(db: None, tmp_path: Path) -> User:
-    return next(login.user for login in seed_users(tmp_path) if login.role == Role.OPERATOR)
+    return seed_operator(tmp_path)
 
 
 def invent(home: Path, operator: User) -> None:
@@ -43,12 +49,33 @@ def invent(home: Path, operator: User) -> None:
     ensure_history(home, console_url=CONSOLE, org=operator.org, by=operator)
 
 
+@pytest.fixture(scope="module")
+def invented(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+    chdb_migrated: Store,
+) -> Path:
+    """A home with a history. Its database is kept as a copy, and what ClickHouse has of it is in chDB."""
+    home = tmp_path_factory.mktemp("demo")
+    empty_tables(chdb_migrated)
+    with django_db_blocker.unblock():
+        invent(home, seed_operator(home))
+        copy_database(connection.settings_dict["NAME"], INVENTED)
+        copy_database(AS_MIGRATED, connection.settings_dict["NAME"])
+    return home
+
+
+@pytest.fixture
+def home(invented: Path, transactional_db: None) -> Path:
+    copy_database(INVENTED, connection.settings_dict["NAME"])
+    return invented
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
-def test_the_history_is_whole_and_agrees_with_itself(
-    operator: User, tmp_path: Path, chdb_store: Store
-) -> None:
-    invent(tmp_path, operator)
+def test_the_history_is_whole_and_agrees_with_itself(home: Path, chdb_migrated: Store) -> None:
+    operator = User.objects.get(role=Role.OPERATOR)
     nodes = Node.objects.order_by("pk")
     assert [node.pk for node in nodes] == sorted(PASTS)
     assert {node.status for node in nodes} == {Status.ACTIVE}
@@ -70,7 +97,7 @@ def test_the_history_is_whole_and_agrees_with_itself(
     )
     sums = of_them.aggregate(tokens=Sum("tokens_output"))
     assert (counted["requests"], counted["tokens"]) == (of_them.count(), sums["tokens"])
-    ((in_store,),) = chdb_store.execute("SELECT count() FROM receipt_facts")
+    ((in_store,),) = chdb_migrated.execute("SELECT count() FROM receipt_facts")
     assert in_store == receipts.count()
 
     waiting = UnjudgedReceipt.objects.values_list("id", "accepted_at", "node_id", "request_id")
@@ -94,21 +121,18 @@ def test_the_history_is_whole_and_agrees_with_itself(
 
 @pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
-def test_the_agents_go_on_as_the_nodes_of_the_past_and_it_happens_once(
-    operator: User, tmp_path: Path, chdb_store: Store
-) -> None:
-    invent(tmp_path, operator)
+def test_the_agents_go_on_as_the_nodes_of_the_past_and_it_happens_once(home: Path) -> None:
     for node in Node.objects.all():
-        state = json.loads((tmp_path / "demo" / node.pk / "state" / "state.json").read_text())
+        state = json.loads((home / "demo" / node.pk / "state" / "state.json").read_text())
         key = SigningKey(base64.b64decode(state["private_key"])).verify_key
         assert bytes(NodeKey.objects.get(node=node).public_key) == bytes(key)
         assert (state["node_token"], state["console"]) == (node_token(node), CONSOLE)
-        stated = json.loads((tmp_path / "demo" / node.pk / "attest.json").read_text())
+        stated = json.loads((home / "demo" / node.pk / "attest.json").read_text())
         assert stated["gpu_model"] == node.attestation.gpu_model == PASTS[node.pk].gpu_model
         assert stated["hardware_hash"] == node.attestation.hardware_hash
     before = Receipt.objects.count()
-    assert history_until(tmp_path) is not None
-    invent(tmp_path, operator)
+    assert history_until(home) is not None
+    invent(home, User.objects.get(role=Role.OPERATOR))
     assert Receipt.objects.count() == before
 
 

@@ -99,17 +99,20 @@ def cluster_migrated(two_shards: ClickHouseCluster) -> Iterator[Store]:
 def store(request: pytest.FixtureRequest) -> Store:
     """An empty, migrated store. Every test that takes it runs on chDB, on a server and on two shards."""
     store: Store = request.getfixturevalue(f"{request.param}_migrated")
-    for table in TABLES:
-        empty(store, table)
+    empty_tables(store)
     return store
 
 
 @pytest.fixture
 def chdb_store(chdb_migrated: Store) -> Store:
     """An empty chDB, for tests that do not depend on the transport."""
-    for table in TABLES:
-        empty(chdb_migrated, table)
+    empty_tables(chdb_migrated)
     return chdb_migrated
+
+
+def empty_tables(store: Store) -> None:
+    for table in TABLES:
+        empty(store, table)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ BASE_DIR = Path(__file__).parents[3]
 AT = START + timedelta(days=14)
 BATCH = 400
 FRESH = "accrued_without_a_break"
+PREPARED = "to_be_accrued"
 # Another accrual may hold the lock, also one that was killed and that PostgreSQL has not noticed yet.
 _ACCRUE = """
 import django, sys, time

@@ -3,7 +3,6 @@
 `tests/chaos/test_killed_accrual.py` does the same at many more moments.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -11,22 +10,35 @@ from random import Random
 import pytest
 from django.db import connection
 from django.utils import timezone
+from pytest_django.plugin import DjangoDbBlocker
 
 from earnings.accrual import accrue_all, decide
 from earnings.accrual.fsck import examine
 from earnings.models import HeldItem, Item, Rate, Verdict, VerdictState
 from jatevo.accounts.models import Role
+from tests.database import AS_MIGRATED, copy_database
 from tests.earnings.accrual import killing
 from tests.factories import UserFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
 
+@pytest.fixture(scope="module")
+def accrued(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> float:
+    """Something to accrue in a database of its own, and the same accrued without a break, in so many seconds."""
+    with django_db_blocker.unblock():
+        killing.prepare(receipts=4000)
+        copy_database(killing.FRESH, killing.PREPARED)
+        seconds = killing.accrue_fresh()
+        copy_database(AS_MIGRATED, connection.settings_dict["NAME"])
+    return seconds
+
+
 @pytest.fixture
-def prepared() -> Iterator[float]:
-    """Something to accrue, and the same accrued without a break in a copy, in so many seconds."""
-    killing.prepare(receipts=4000)
-    yield killing.accrue_fresh()
+def prepared(accrued: float, transactional_db: None) -> float:
+    """Something to accrue, of which an accrual without a break takes so many seconds."""
+    copy_database(killing.PREPARED, connection.settings_dict["NAME"])
+    return accrued
 
 
 def test_a_killed_accrual_leaves_what_an_undisturbed_one_leaves(prepared: float) -> None:
