@@ -141,6 +141,7 @@ def expire_challenges(
         locked = over.select_for_update(skip_locked=True, of=("self",)).filter(pk__in=challenge_ids)
         settled: list[Challenge] = []
         missed: list[Challenge] = []
+        regions: dict[str, str] = {}
         for challenge in locked.order_by("pk"):
             asked_at, heard_at = challenge.asked_at, challenge.heard_at
             blameless = (
@@ -154,13 +155,14 @@ def expire_challenges(
             if not blameless and challenge.kind != ChallengeKind.PROOF:
                 challenge.fault = ProbeFault.TIMEOUT
                 missed.append(challenge)
+                regions[challenge.node_id] = challenge.region
             settled.append(challenge)
         probes = [_probe_of(each, ProbeFault.TIMEOUT, at=at) for each in missed]
         Probe.objects.bulk_create(probes)
-        for challenge, probe in zip(missed, probes, strict=True):
-            challenge.probe = probe
+        for each, probe in zip(missed, probes, strict=True):
+            each.probe = probe
         Challenge.objects.bulk_update(settled, ["outcome", "settled_at", "fault", "probe"])
-        take_effect_together(probes, regions={each.node_id: each.region for each in missed}, by=SYSTEM, at=at)
+        take_effect_together(probes, regions=regions, by=SYSTEM, at=at)
     return len(settled)
 
 
