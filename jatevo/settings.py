@@ -370,6 +370,9 @@ ASN_DATABASE = env.str("JATEVO_ASN_DATABASE", default="")
 DOCS_EDIT_URL = env.str("JATEVO_DOCS_EDIT_URL", default="")
 
 PROCRASTINATE_ON_APP_READY = None
+# A worker that starts makes up for each periodic job once if it was due in the last day. A console that runs only by day
+# would never run those of the night.
+PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": timedelta(days=1).total_seconds()}
 PROMETHEUS_EXPORT_MIGRATIONS = False
 WAFFLE_CREATE_MISSING_FLAGS = False
 METRICS_TOKEN = env.str("JATEVO_METRICS_TOKEN", default="")

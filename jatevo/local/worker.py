@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import Error as DjangoDatabaseError
 from django.db import connection, connections
 from django.utils import timezone
+from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import ConnectorException
@@ -35,11 +36,14 @@ PAUSE_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
 DATABASE_ERRORS = (DjangoDatabaseError, psycopg.Error, ConnectorException)
 CLOCK_CHECK_SECONDS = 5.0
-SET_BACK_SECONDS = 15.0  # so much is not the drift that is corrected now and then
+JUMP_SECONDS = 15.0  # so much is neither a busy machine nor the drift that is corrected now and then
 
 
-class ClockSetBack(Exception):
-    """The machine's clock was set back by so many seconds."""
+class ClockJumped(Exception):
+    """The clock went so many seconds further than it should have (negative: less far) since it was last looked at.
+
+    It was set, or the machine or this process slept.
+    """
 
 
 async def keep_working() -> None:
@@ -57,10 +61,10 @@ async def keep_working() -> None:
             if not counting:
                 await sync_to_async(start_counting)(at=timezone.now())
                 counting = True
-            await _unless_clock_is_set_back(work())
+            await _until_clock_jumps(work())
             log.error("worker ended by itself; it starts again", pause_seconds=PAUSE_SECONDS)
-        except ClockSetBack as error:
-            log.warning("the clock was set back; the worker starts again", seconds=error.args[0])
+        except ClockJumped as error:
+            log.warning("the clock jumped; the worker starts again", seconds=error.args[0])
         except SharedSession:
             raise  # no later start will be better
         except DATABASE_ERRORS as error:
@@ -75,25 +79,26 @@ async def keep_working() -> None:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _unless_clock_is_set_back(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits the work. Cancels it and raises ClockSetBack if the clock is set back."""
+async def _until_clock_jumps(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work. Cancels it and raises ClockJumped if the clock jumps.
+
+    procrastinate defers every periodic job of the time since the last one, one after the other. After a clock
+    was set back it would wait until the old time, and after it was set forward or the machine slept it would be
+    busy with what nobody needs any more. A worker that starts defers only the last of each.
+    """
     working = asyncio.ensure_future(work)
-    before = _clock_ahead_seconds()
+    before = time.time()
     try:
         while not (await asyncio.wait({working}, timeout=CLOCK_CHECK_SECONDS))[0]:
-            now = _clock_ahead_seconds()
-            if before - now > SET_BACK_SECONDS:
-                raise ClockSetBack(round(before - now))
+            now = time.time()
+            jumped = now - before - CLOCK_CHECK_SECONDS
+            if abs(jumped) > JUMP_SECONDS:
+                raise ClockJumped(round(jumped))
             before = now
     finally:
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-
-
-def _clock_ahead_seconds() -> float:
-    """The clock's difference to a clock that nobody sets."""
-    return time.time() - time.monotonic()
 
 
 async def work_until_signalled() -> None:
@@ -109,9 +114,7 @@ async def work_until_signalled() -> None:
 
 async def work() -> None:
     """Run jobs until cancelled or until the worker fails. Finished jobs are deleted."""
-    # A copy of the app with a connection pool. The shared app must keep its connector, which defers jobs in
-    # the transactions of web requests.
-    with_pool = app.with_connector(_connector())
+    with_pool = app_with_pool()
     async with with_pool.open_async():
         await with_pool.run_worker_async(
             concurrency=CONCURRENCY,
@@ -121,6 +124,16 @@ async def work() -> None:
             install_signal_handlers=False,
             worker_middleware=[observed],
         )
+
+
+def app_with_pool() -> App:
+    """A copy of procrastinate's app with a pool of connections.
+
+    The shared app must keep its connector, which defers jobs in the transactions of web requests.
+    """
+    copy = app.with_connector(_connector())
+    copy.periodic_defaults = app.periodic_defaults  # with_connector forgets them
+    return copy
 
 
 def _connector() -> PsycopgConnector:

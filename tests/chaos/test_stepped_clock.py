@@ -39,8 +39,7 @@ NODES = 6  # so many that a common silence of theirs is not their own (nodes/rul
 NOTICED_SECONDS = 5.0
 BEATS = 3
 BACK_WITHIN_SECONDS = 60.0
-# The worker first makes up for the periodic jobs of the time that a clock has skipped.
-NOTICED_WITHIN_SECONDS = 180.0
+NOTICED_WITHIN_SECONDS = 60.0
 RIGHT_WITHIN_SECONDS = 60.0
 # 401 while the clocks differ; 409 until a time is later than that of the last heartbeat; 422 for a receipt of a request
 # that ended after what the console's clock says.

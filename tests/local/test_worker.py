@@ -3,14 +3,16 @@
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from django.db import OperationalError
+from procrastinate.periodic import PeriodicDeferrer
 
 from jatevo.local import worker
-from jatevo.local.worker import WorkerThread, work_until_signalled
+from jatevo.local.worker import WorkerThread, app_with_pool, work_until_signalled
 
 
 class Script:
@@ -64,24 +66,40 @@ def test_worker_that_fails_is_started_again(play: Callable[..., Script]) -> None
     assert stopped(thread)
 
 
-def test_worker_starts_again_when_the_clock_is_set_back(
-    play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seconds", [600, -600], ids=["forward", "back"])
+def test_worker_starts_again_when_the_clock_jumps(
+    play: Callable[..., Script], monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(worker, "_clock_ahead_seconds", lambda: clock[0])
+    ahead = [0.0]
+    real_time = time.time
+    monkeypatch.setattr(worker.time, "time", lambda: real_time() + ahead[0])
     monkeypatch.setattr(worker, "CLOCK_CHECK_SECONDS", 0.01)
     script = play(None, None)
     thread = WorkerThread()
     thread.start()
     assert script.running.wait(10)
     script.running.clear()
-    clock[0] += 600
-    clock[0] -= 5
-    assert not script.running.wait(0.1), "not when it is set forward, or by a little"
-    clock[0] -= 600
+    ahead[0] += 5
+    time.sleep(0.05)
+    ahead[0] -= 10
+    assert not script.running.wait(0.1), "not when it is set by a little"
+    ahead[0] += seconds
     assert script.running.wait(10)
     assert script.counted == 1
     assert stopped(thread)
+
+
+def test_worker_that_starts_makes_up_for_each_periodic_job_of_the_last_day_once() -> None:
+    at = datetime(2026, 11, 30, 18, 30, 2, tzinfo=UTC)
+    app = app_with_pool()
+    deferrer = PeriodicDeferrer(app.periodic_registry, **app.periodic_defaults)
+    deferred = [
+        (periodic.task.name, datetime.fromtimestamp(timestamp, UTC))
+        for periodic, timestamp in deferrer.get_previous_tasks(at=at.timestamp())
+    ]
+    assert len(deferred) == len(app.periodic_registry.periodic_tasks) == len(dict(deferred))
+    assert dict(deferred)["earnings.make_statements"] == at.replace(hour=4, minute=41, second=0)
+    assert dict(deferred)["nodes.sweep"] == at.replace(second=0)
 
 
 def test_counting_starts_once_the_database_is_there(
