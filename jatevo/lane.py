@@ -2,9 +2,9 @@
 
     granian --interface asgi --workers 1 jatevo.lane:application
 
-The proxy sends it POST /v1/nodes/heartbeat, /v1/receipts, /v1/probes and /v1/dispatches. Their rules are those of the
-DRF endpoints (nodes/ingress/signed.py). What differs is that requests that come at the same time are answered together,
-and that Django's HTTP handler is not asked.
+The proxy sends it POST /v1/nodes/heartbeat, /v1/nodes/challenge, /v1/receipts, /v1/probes and /v1/dispatches. Their rules
+are those of the DRF endpoints (nodes/ingress/signed.py). What differs is that requests that come at the same time are
+answered together, and that Django's HTTP handler is not asked.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ from jatevo.web.json import dump
 from jatevo.web.machine_requests import constant_headers
 from jatevo.web.observed import end_request
 from jatevo.web.request_id import adopt
+from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.gathered import gather
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.probes import PROBES
@@ -292,4 +293,4 @@ def _too_large(most_bytes: int) -> ApiError:
     return ApiError(413, "too_large", f"The body is over {most_bytes // 1024} KiB.")
 
 
-application = Lane((HEARTBEATS, RECEIPTS, PROBES, DISPATCHES))
+application = Lane((HEARTBEATS, CHALLENGES, RECEIPTS, PROBES, DISPATCHES))

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 
 from jatevo.lane import Lane
 from jatevo.web.gathering import Later
+from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.probes import PROBES
 from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
@@ -16,7 +17,22 @@ from receipts.dispatches.posting import DISPATCHES
 from receipts.posting import RECEIPTS
 from tests.machines import SignedSender
 
-ENDPOINTS: tuple[SignedEndpoint[Any], ...] = (HEARTBEATS, RECEIPTS, PROBES, DISPATCHES)
+ENDPOINTS: tuple[SignedEndpoint[Any], ...] = (HEARTBEATS, CHALLENGES, RECEIPTS, PROBES, DISPATCHES)
+
+
+def signed(machine: SignedSender, body: Any, *, message_id: str | None = None) -> SignedRequest:
+    """What the sender would post. The endpoints take it as it is."""
+    raw = orjson.dumps(body)
+    headers = machine.headers(raw, message_id=message_id)
+    return SignedRequest(
+        machine.sender,
+        headers["webhook-id"],
+        headers["webhook-timestamp"],
+        headers["webhook-signature"],
+        raw,
+        "127.0.0.1",
+        "a-test",
+    )
 
 
 class LaneAnswer(HttpResponse):

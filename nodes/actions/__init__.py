@@ -4,13 +4,14 @@ Each function is one verb with keyword-only arguments. It writes its audit row i
 change.
 """
 
-from nodes.actions.challenges import (
+from nodes.actions.answering import (
     ChallengeAnswer,
+    SentAnswer,
+    TakenAnswer,
     answer_challenge,
-    ask,
-    expire_challenge,
-    expired_challenges,
+    pass_challenges,
 )
+from nodes.actions.challenges import ask, expire_challenge, expired_challenges
 from nodes.actions.enrolment import Registration, end_enrollment, enrol, register
 from nodes.actions.errors import (
     AnsweredAlready,
@@ -62,9 +63,11 @@ __all__ = [
     "Registration",
     "ReplayedProbe",
     "RowLocked",
+    "SentAnswer",
     "SentBeat",
     "StaleHeartbeat",
     "Statement",
+    "TakenAnswer",
     "TakenHeartbeat",
     "TokenEnded",
     "UnknownChallenge",
@@ -88,6 +91,7 @@ __all__ = [
     "judge_pending",
     "move",
     "note_outage",
+    "pass_challenges",
     "quarantine",
     "recompute",
     "recompute_days",

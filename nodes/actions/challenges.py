@@ -1,11 +1,10 @@
-"""Challenges: asking a node through its heartbeats, and judging its answers.
+"""Challenges: asking a node through its heartbeats, and settling what was not answered (answering.py has the answers).
 
 A node has at most one open challenge of a kind, and each is settled once: by its answer, or when it expires.
 """
 
 import secrets
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,33 +14,15 @@ from django.db.models import F, Q, QuerySet
 
 from jatevo.accounts.models import User
 from jatevo.audit.record import SYSTEM, actor_of, record
-from jatevo.wire.signing import verify_health
-from nodes.actions.errors import AnsweredAlready, AnsweredTooLate, NotPossible, UnknownChallenge
-from nodes.actions.probing import take_effect, take_effect_together
+from nodes.actions.errors import NotPossible
+from nodes.actions.probing import take_effect_together
 from nodes.models import Challenge, Node, Probe
-from nodes.rules.challenges import (
-    NONCE_BYTES,
-    ChallengeKind,
-    ChallengeOutcome,
-    answer_fault,
-)
-from nodes.rules.lifecycle import Status
+from nodes.rules.challenges import NONCE_BYTES, ChallengeKind, ChallengeOutcome
 from nodes.rules.probes import ProbeFault, ProbeKind, counts_as
 from nodes.rules.reachability import HEARD_WITHIN
 
 # A proof that no heartbeat has taken along by then is given up.
 PROOF_WAITS_FOR = timedelta(seconds=60)
-
-
-@dataclass(frozen=True)
-class ChallengeAnswer:
-    """What a node answered. All but the signature is its own statement, and None where it made none."""
-
-    challenge_id: str
-    signature: str
-    output_hash: str | None = None
-    tokens_output: int | None = None
-    first_token_ms: float | None = None
 
 
 def ask(*, node: Node, prompt: str, request_id: str, by: User, at: datetime) -> Challenge:
@@ -84,34 +65,6 @@ def ask(*, node: Node, prompt: str, request_id: str, by: User, at: datetime) -> 
             request_id=request_id,
         )
     return challenge
-
-
-def answer_challenge(
-    *, node_id: str, answer: ChallengeAnswer, current_key: bytes, former_keys: Iterable[bytes], at: datetime
-) -> tuple[Challenge, Status]:
-    """Judges the answer, settles the challenge with it, and returns both it and the node's status.
-
-    An answer counts once, and only until the challenge expires. Raises UnknownChallenge (also for another
-    node's), AnsweredAlready and AnsweredTooLate.
-    """
-    with transaction.atomic():
-        asked = Challenge.objects.filter(node_id=node_id, asked_at__isnull=False)
-        challenge = asked.select_for_update().filter(pk=answer.challenge_id).first()
-        if challenge is None:
-            raise UnknownChallenge("This node was asked no such challenge.")
-        if challenge.outcome in (ChallengeOutcome.PASSED, ChallengeOutcome.FAILED):
-            raise AnsweredAlready("This challenge has been answered.")
-        late = challenge.outcome != ChallengeOutcome.OPEN or at > challenge.expires_at
-        if not late:
-            fault = _judged(challenge, answer, current_key, former_keys)
-            challenge.output_hash = answer.output_hash or ""
-            challenge.tokens_output = answer.tokens_output
-            challenge.first_token_ms = answer.first_token_ms
-            challenge.answer_ms = _milliseconds_since_asked(challenge, at)
-            status = _settle(challenge, fault, at=at)
-    if late:  # the sweeper settles it
-        raise AnsweredTooLate("This challenge has expired.")
-    return challenge, status
 
 
 def expired_challenges(at: datetime) -> list[tuple[UUID, str]]:
@@ -157,7 +110,7 @@ def expire_challenges(
                 missed.append(challenge)
                 regions[challenge.node_id] = challenge.region
             settled.append(challenge)
-        probes = [_probe_of(each, ProbeFault.TIMEOUT, at=at) for each in missed]
+        probes = [probe_of(each, ProbeFault.TIMEOUT, at=at) for each in missed]
         Probe.objects.bulk_create(probes)
         for each, probe in zip(missed, probes, strict=True):
             each.probe = probe
@@ -176,40 +129,7 @@ def _over(at: datetime) -> QuerySet[Challenge]:
     return over.filter(heard_again | silent_for_good | never_waits)
 
 
-def _judged(
-    challenge: Challenge, answer: ChallengeAnswer, current_key: bytes, former_keys: Iterable[bytes]
-) -> ProbeFault | None:
-    about = (challenge.node_id, challenge.nonce, answer.signature)
-    signed = verify_health(*about, current_key)
-    former = not signed and any(verify_health(*about, key) for key in former_keys)
-    has_output = answer.output_hash is not None and bool(answer.tokens_output)
-    return answer_fault(
-        ChallengeKind(challenge.kind), signed=signed, signed_by_former_key=former, has_output=has_output
-    )
-
-
-def _settle(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> Status:
-    """Closes a challenge that was answered, and records it as a probe by the console. Returns the node's status.
-
-    A proof that fails without a false answer is no probe: its owner asked for it.
-    """
-    challenge.outcome = ChallengeOutcome.PASSED if fault is None else ChallengeOutcome.FAILED
-    challenge.fault = fault or ""
-    challenge.settled_at = at
-    challenge.save()
-    node = Node.objects.only("id", "region", "status", "runtime", "probing_since").get(pk=challenge.node_id)
-    is_proof = challenge.kind == ChallengeKind.PROOF
-    if is_proof and fault is not None and not fault.is_false_answer:
-        return Status(node.status)
-    if fault is None:
-        Node.objects.filter(pk=node.pk).update(challenge_passed_at=at)
-    probe = _probe_of(challenge, fault, at=at)
-    probe.save(force_insert=True)
-    Challenge.objects.filter(pk=challenge.pk).update(probe=probe)
-    return take_effect(probe, node=node, by=SYSTEM, at=at)
-
-
-def _probe_of(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> Probe:
+def probe_of(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> Probe:
     """What a settled challenge counts as."""
     kind = ProbeKind.AUDIT if challenge.kind == ChallengeKind.AUDIT else ProbeKind.HEALTH
     return Probe(
@@ -222,11 +142,6 @@ def _probe_of(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -
         received_at=at,
         detail=_in_words(challenge),
     )
-
-
-def _milliseconds_since_asked(challenge: Challenge, at: datetime) -> float:
-    asked_at = challenge.asked_at or at
-    return round(max(0.0, (at - asked_at).total_seconds() * 1000), 1)
 
 
 def _in_words(challenge: Challenge) -> str:

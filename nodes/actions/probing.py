@@ -248,9 +248,14 @@ ON CONFLICT (node_id, hour) DO UPDATE SET health_failed = nodes_nodehour.health_
 """
 
 
+def event_of(counted: ProbeKind, *, ok: bool) -> Event | None:
+    """What a probe that counts as one of this kind means for the status of a node that nothing exempts. None: nothing."""
+    return _EVENTS.get((counted, ok))
+
+
 def _event(probe: Probe, *, node: Node, at: datetime) -> Event | None:
     """What a probe that counts means for the node's status. None: nothing."""
-    event = _EVENTS.get((ProbeKind(probe.counts_as), probe.ok))
+    event = event_of(ProbeKind(probe.counts_as), ok=probe.ok)
     if event is None or not probe.fault or ProbeFault(probe.fault).is_false_answer:
         return event
     exempt = Exemption.objects.of_node(node).covering(at).exists()

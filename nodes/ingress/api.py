@@ -26,12 +26,11 @@ from nodes.ingress import payloads
 from nodes.ingress.answers import KeyAnswer
 from nodes.ingress.assignments import POLL_AFTER_SECONDS, due_assignments
 from nodes.ingress.authentication import NODE_HEADER, authenticate_node, authenticate_sender
+from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.heartbeats import HEARTBEATS, server_time
 from nodes.ingress.probes import PROBES
 from nodes.ingress.refusals import refuse, require_same
 from nodes.models import Node, Validator
-from nodes.rules.challenges import ChallengeOutcome
-from nodes.rules.probes import ProbeFault
 
 _SERVER_TIME = serializers.FloatField(help_text="unix seconds")
 
@@ -142,26 +141,7 @@ def challenge(request: Request) -> Response:
     prompt, `output_hash`, `tokens_output` and `first_token_ms` are about the runtime's output. An answer counts
     once, and only until the challenge expires: later it is refused with 422.
     """
-    caller = authenticate_node(request._request, limit="node")
-    node_id, answer = payloads.challenge_answer(parse_object(request._request.body))
-    require_same(caller.node_id, node_id)
-    current, *former = [span.public_key for span in caller.keys]
-    try:
-        settled, status = actions.answer_challenge(
-            node_id=caller.node_id, answer=answer, current_key=current, former_keys=former, at=timezone.now()
-        )
-    except actions.NodeError as error:
-        refuse(error)
-    if settled.fault in (ProbeFault.BAD_SIGNATURE, ProbeFault.BAD_ANSWER):
-        raise ApiError(422, "invalid_signature", "The signature does not match the node's current key.")
-    return Response(
-        {
-            "id": settled.pk,
-            "status": status,
-            "passed": settled.outcome == ChallengeOutcome.PASSED,
-            "answer_ms": settled.answer_ms,
-        }
-    )
+    return CHALLENGES.respond(request._request)
 
 
 @extend_schema(

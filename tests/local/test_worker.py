@@ -72,7 +72,7 @@ def test_worker_starts_again_when_the_clock_jumps(
 ) -> None:
     ahead = [0.0]
     real_time = time.time
-    monkeypatch.setattr(worker.time, "time", lambda: real_time() + ahead[0])
+    monkeypatch.setattr(time, "time", lambda: real_time() + ahead[0])
     monkeypatch.setattr(worker, "CLOCK_CHECK_SECONDS", 0.01)
     script = play(None, None)
     thread = WorkerThread()

@@ -41,6 +41,14 @@ def asked_surely(node: Node, **members: Any) -> dict[str, Any]:
     return challenge
 
 
+def answer_to(
+    node: Node, challenge: dict[str, Any], *, key: SigningKey | None = None, **members: Any
+) -> dict[str, Any]:
+    """The body of an answer to the challenge, correct unless it is told otherwise."""
+    signature = sign_health(node.pk, challenge["nonce"], key or signing_key_of(node.pk))
+    return {"node_id": node.pk, "id": challenge["id"], "signature": signature, **members}
+
+
 def reply(
     node: Node,
     challenge: dict[str, Any],
@@ -49,8 +57,7 @@ def reply(
     by: Node | None = None,
     **members: Any,
 ) -> Answer:
-    """An answer to the challenge, correct unless it is told otherwise. `by` sends it in place of the node."""
+    """Sends an answer to the challenge. `by` sends it in place of the node."""
     sender = by or node
-    signature = sign_health(node.pk, challenge["nonce"], key or signing_key_of(node.pk))
-    body = {"node_id": sender.pk, "id": challenge["id"], "signature": signature, **members}
+    body = {**answer_to(node, challenge, key=key), "node_id": sender.pk, **members}
     return SignedSender.node(sender).send("/v1/nodes/challenge", body)

@@ -24,11 +24,12 @@ from nodes.rules.lifecycle import Status
 from nodes.validator.address import AddressPolicy
 from onboarding.proof.exchange import Question, ask
 from tests.factories import NodeFactory, signed_receipt
+from tests.lane import signed
 from tests.machines import SignedSender
 from tests.onboarding.proof.fake_node import FakeNode, running
 from tests.telemetry.conftest import Collected
 from tests.telemetry.otlp_receiver import ReceivedSpan
-from tests.web.test_lane import beat, signed
+from tests.web.test_lane import beat
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
@@ -78,7 +79,7 @@ def test_trace_of_a_receipt_reaches_from_the_agent_to_clickhouse(
     )
     statement = named(spans, "PostgreSQL with")
     assert by_id[statement.parent_id] is group
-    assert "json_to_recordset(%(receipts)s::json)" in statement.attributes["db.query.text"]
+    assert "%(node_id)s, %(token_version)s, %(request_id)s" in statement.attributes["db.query.text"]
     assert receipt["request_id"] not in str(statement.attributes), "no values"
     shipping = named(spans, "ship outbox")
     assert arrival.links == [(shipping.trace_id, shipping.span_id)]

@@ -30,7 +30,7 @@ from receipts.actions import accept
 from receipts.models import Receipt, ReceiptIdentity, RefusedReceipt
 from receipts.posting import RECEIPTS
 from tests.factories import NodeFactory, UserFactory, signed_receipt
-from tests.lane import ENDPOINTS, AtOnce, LaneClient
+from tests.lane import ENDPOINTS, AtOnce, LaneClient, signed
 from tests.machines import SignedSender
 from tests.web.serving import ServerUnderTest, forget_fresh_connections, serving
 from tests.web.test_machine_requests import CASES, Machines, answer_without_the_moment
@@ -40,7 +40,7 @@ UNLIMITED = {"node": "100000/second", "receipts": "100000/second", "address": "1
 # more than sockets buffer, so that a server that does not read it all cuts its sender off
 LARGE = b" " * (6 * 1024 * 1024)
 # what the lane does not take
-_ELSEWHERE = ("assignments", "challenge", "registration", "unsigned", "form", "crash")
+_ELSEWHERE = ("assignments", "registration", "unsigned", "form", "crash")
 
 
 @pytest.fixture
@@ -61,20 +61,6 @@ def test_answers_are_those_of_the_endpoints(case: str, lane: Callable[[], None])
     assert (status_of_lane, body_of_lane) == (status, body)
     of_drf = {"allow", "vary"}
     assert headers.items() - {(name, headers.get(name)) for name in of_drf} <= headers_of_lane.items()
-
-
-def signed(machine: SignedSender, body: Any, *, message_id: str | None = None) -> SignedRequest:
-    raw = orjson.dumps(body)
-    headers = machine.headers(raw, message_id=message_id)
-    return SignedRequest(
-        machine.sender,
-        headers["webhook-id"],
-        headers["webhook-timestamp"],
-        headers["webhook-signature"],
-        raw,
-        "127.0.0.1",
-        "a-test",
-    )
 
 
 def beat(node: Node, ts: float | None = None) -> dict[str, Any]:

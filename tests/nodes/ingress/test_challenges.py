@@ -360,8 +360,8 @@ def test_one_challenge_that_cannot_be_settled_stops_no_other(
             raise RuntimeError("this one is broken")
         return good(challenge, *about, **how)
 
-    good = challenges._probe_of
-    monkeypatch.setattr(challenges, "_probe_of", probe_of)
+    good = challenges.probe_of
+    monkeypatch.setattr(challenges, "probe_of", probe_of)
     with capture_logs() as logs:
         sweep(at=timezone.now())
     first = Challenge.objects.filter(kind="audit").values_list("node_id", "outcome")

@@ -4,6 +4,8 @@ import configparser
 import plistlib
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,23 @@ def installed(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def runtime_dir() -> Iterator[Path]:
+    """A folder with a short path. The distribution's own units have sockets in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("manager", ["user", "system"])
-def test_systemd_finds_nothing_wrong(manager: str, installed: Path, tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong(
+    manager: str, installed: Path, tmp_path: Path, runtime_dir: Path
+) -> None:
     unit = tmp_path / "jatevo-agent.service"
     unit.write_text(filled_in(f"systemd-{manager}.service", folder=str(installed), user="daemon"))
     verified = subprocess.run(
         ["systemd-analyze", "verify", f"--{manager}", "--man=no", unit],
-        env={"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        env={"XDG_RUNTIME_DIR": str(runtime_dir), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,

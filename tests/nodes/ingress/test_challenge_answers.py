@@ -1,0 +1,113 @@
+"""Answers to challenges that come at the same time: judged each alone, and stored together."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.forms.models import model_to_dict
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from jatevo.web.errors import ApiError
+from jatevo.web.gathering import Later
+from nodes import actions
+from nodes.actions import ChallengeAnswer, SentAnswer
+from nodes.ingress.challenges import CHALLENGES
+from nodes.ingress.signed import Answer, SignedRequest
+from nodes.models import Challenge, Node, Probe
+from nodes.rules.lifecycle import Status
+from nodes.sweeper import start_counting
+from tests.factories import signing_key_of
+from tests.lane import signed
+from tests.machines import SignedSender
+from tests.nodes.challenged import OUTPUT, answer_to, asked_surely, unreachable
+from tests.nodes.ingress.test_probes import hour_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def clock(settings: Any) -> Iterator[time_machine.Traveller]:
+    """The time stands still until a test moves it on. Rate limits go by the real one."""
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "node": "1000/second"}
+    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
+        start_counting(at=timezone.now())
+        yield traveller
+
+
+def answers_of(challenges: Sequence[tuple[Node, dict[str, Any]]], **said: Any) -> list[SignedRequest]:
+    """Signed answers that come at the same time, each with its output."""
+    return [
+        signed(SignedSender.node(node), answer_to(node, challenge, **OUTPUT, **said))
+        for node, challenge in challenges
+    ]
+
+
+def answered(requests: Sequence[SignedRequest]) -> list[Answer | ApiError]:
+    """The answers, those that were left to be taken alone included."""
+    return [each.answer() if isinstance(each, Later) else each for each in CHALLENGES.answer(requests)]
+
+
+def statuses(answers: Sequence[Answer | ApiError]) -> list[int]:
+    return [each.status for each in answers]
+
+
+def test_many_answers_that_pass_take_as_many_statements_as_few(clock: time_machine.Traveller) -> None:
+    def statements_for(count: int) -> int:
+        nodes = [unreachable() for _ in range(count)]
+        sent = answers_of([(node, asked_surely(node)) for node in nodes])
+        clock.shift(1.5)
+        with CaptureQueriesContext(connection) as made:
+            assert statuses(answered(sent)) == [200] * count
+        return len(made)
+
+    assert statements_for(20) == statements_for(2)
+
+
+def test_what_passes_together_is_stored_as_what_passes_alone(clock: time_machine.Traveller) -> None:
+    together = unreachable(challenge_audited_at=timezone.now())
+    audited, alone = unreachable(), unreachable(challenge_audited_at=timezone.now())
+    asked_ones = [(node, asked_surely(node)) for node in (together, audited, alone)]
+    clock.shift(1.5)
+    assert statuses(answered(answers_of(asked_ones[:2]))) == [200, 200]
+    (node, challenge), at = asked_ones[2], timezone.now()
+    answer = ChallengeAnswer(challenge["id"], answer_to(node, challenge)["signature"], **OUTPUT)
+    key = bytes(signing_key_of(node.pk).verify_key)
+    actions.answer_challenge(sent=SentAnswer(node.pk, answer, key), at=at)
+
+    def stored(node: Node) -> tuple[Any, ...]:
+        challenge, probe = Challenge.objects.get(node=node), Probe.objects.get(node=node)
+        node.refresh_from_db()
+        assert challenge.probe == probe
+        own = {"id", "node", "nonce", "probe"}
+        return (
+            {name: value for name, value in model_to_dict(challenge).items() if name not in own},
+            {name: value for name, value in model_to_dict(probe).items() if name not in own},
+            node.challenge_passed_at,
+            hour_of(node),
+        )
+
+    assert stored(together) == stored(alone)
+    assert (Probe.objects.get(node=audited).kind, hour_of(audited)) == ("audit", {"audits_passed": 1})
+
+
+def test_each_of_many_answers_is_judged_alone(clock: time_machine.Traveller) -> None:
+    pending, _, twice, late, strange, _ = nodes = [unreachable() for _ in range(6)]
+    Node.objects.filter(pk=pending.pk).update(status=Status.PENDING, probing_since=timezone.now())
+    sent = [(node, asked_surely(node)) for node in nodes]
+    Challenge.objects.filter(node=late).update(expires_at=timezone.now())
+    clock.shift(1.5)
+    requests = [
+        *answers_of([sent[0]]),
+        *answers_of([sent[1]], signature="A" * 86 + "=="),
+        *answers_of([sent[2], sent[2], sent[3]]),
+        *answers_of([(strange, sent[5][1]), sent[5]]),
+    ]
+    assert statuses(answered(requests)) == [200, 422, 200, 409, 422, 404, 200]
+    outcomes = dict(Challenge.objects.values_list("node_id", "outcome"))
+    assert [outcomes[node.pk] for node in nodes] == ["passed", "failed", "passed", "open", "open", "passed"]
+    pending.refresh_from_db()
+    assert pending.status == Status.ACTIVE
+    assert Probe.objects.filter(node=twice).count() == 1
