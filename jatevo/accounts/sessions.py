@@ -6,16 +6,18 @@ be created in a login that is being ended. An UPDATE of the login's rows alone w
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, QuerySet
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import QuerySet
 
-from jatevo.accounts.models import LoginAttempt, RefreshSession, User
+from jatevo.accounts.models import LoginAttempt, Org, RefreshSession, User
 from jatevo.accounts.tokens import AccessClaims, read_refresh, sign_access, sign_refresh
 from jatevo.audit.record import SYSTEM, record
+from jatevo.web.postgresql.statements import fetch
 
 GRACE: Final = timedelta(seconds=60)  # how long a rotated token still yields its successor
 KEPT_AFTER_EXPIRY: Final = timedelta(days=7)
@@ -64,9 +66,18 @@ def rotate(refresh: str, *, at: datetime) -> SignedIn:
 
 
 def current_user(claims: AccessClaims) -> User | None:
-    """The user of an access token, if they are active and the login has not ended. One query."""
-    alive = RefreshSession.objects.filter(family=claims.family, revoked_at=None)
-    return User.objects.select_related("org").filter(Exists(alive), pk=claims.user_id, is_active=True).first()
+    """The user of an access token with their organisation, if they are active and the login has not ended.
+
+    One query, which every page and every part of it begins with. Django takes longer to write it than PostgreSQL
+    takes to answer it.
+    """
+    rows = fetch(_current_user_sql(), [claims.user_id, claims.family])
+    if not rows:
+        return None
+    names, of_org = _attributes(User), _attributes(Org)
+    user = User.from_db(DEFAULT_DB_ALIAS, names, rows[0][: len(names)])
+    user.org = Org.from_db(DEFAULT_DB_ALIAS, of_org, rows[0][len(names) :]) if user.org_id else None
+    return user
 
 
 def family_of(refresh: str) -> UUID | None:
@@ -108,6 +119,21 @@ def purge(*, at: datetime) -> int:
     while batch := list(expired.values_list("pk", flat=True)[:PURGE_BATCH]):
         deleted += RefreshSession.objects.filter(pk__in=batch).delete()[0]
     return deleted
+
+
+@cache
+def _current_user_sql() -> str:
+    columns = [f"u.{name}" for name in _attributes(User)] + [f"o.{name}" for name in _attributes(Org)]
+    return f"""
+        SELECT {", ".join(columns)}
+        FROM {User._meta.db_table} u LEFT JOIN {Org._meta.db_table} o ON o.id = u.org_id
+        WHERE u.id = %s AND u.is_active AND EXISTS (
+            SELECT FROM {RefreshSession._meta.db_table} s WHERE s.family = %s AND s.revoked_at IS NULL)
+    """  # noqa: S608 - constants
+
+
+def _attributes(model: type[User] | type[Org]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
 
 
 def _rotate(session_id: UUID, at: datetime) -> tuple[User, RefreshSession] | None:

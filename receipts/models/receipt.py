@@ -10,6 +10,8 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from jatevo.accounts.models import Role, User
+from jatevo.web.postgresql.replica import reading_connection
+from jatevo.web.postgresql.statements import fetch
 from nodes.models import Node
 
 
@@ -63,6 +65,11 @@ def sight_of(user: object) -> Sight:
     return Sight(False, named)
 
 
+_IDENTITY_SQL = (
+    "SELECT sha256, accepted_at FROM receipts_receiptidentity WHERE node_id = %s AND request_id = %s"
+)
+
+
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, user: object) -> Self:
         """The receipts a person may see (`sight_of`)."""
@@ -81,9 +88,10 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 
     def identified(self, node_id: str, request_id: str) -> "Receipt | None":
         """The receipt, or None. Its identity leads to the one partition that holds it, so that no other is planned for."""
-        identity = ReceiptIdentity.objects.filter(node_id=node_id, request_id=request_id).first()
-        if identity is None:
+        rows = fetch(_IDENTITY_SQL, [node_id, request_id], on=reading_connection())
+        if not rows:
             return None
+        identity = ReceiptIdentity(node_id, request_id, *rows[0])
         found = self.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
         if found is not None:
             found.identity = identity

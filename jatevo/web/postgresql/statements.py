@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class _PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
@@ -19,15 +20,20 @@ class _PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
         return super().execute(query, params, prepare=prepares, binary=True)
 
 
-def fetch(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of a statement that is constant text. Part of the transaction, if there is one.
+def fetch(
+    sql: str, params: Sequence[Any] | Mapping[str, Any], *, on: BaseDatabaseWrapper | None = None
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement that is constant text, from the primary or `on` another connection.
+
+    Part of the transaction, if there is one.
 
     A parameter has one type wherever it occurs, so texts and what may be null are cast, the same way each time.
     Raises Django's database errors.
     """
-    connection.ensure_connection()
-    prepared = _PreparingCursor(connection.connection)
-    with connection._prepare_cursor(prepared) as cursor:  # type: ignore[attr-defined]  # not in the stubs
+    server: Any = on or connection
+    server.ensure_connection()
+    prepared = _PreparingCursor(server.connection)
+    with server._prepare_cursor(prepared) as cursor:
         cursor.execute(sql, params)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
