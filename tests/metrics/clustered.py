@@ -18,6 +18,8 @@ from tests.metrics.conftest import TIMEOUT_SECONDS
 from tests.metrics.wrappers import MINUTE, NOON, NOON_SECONDS, latency, receipt, uptime
 
 DAY = timedelta(days=1)
+# All servers answer a statement that changes the schema. `patient_store` gives them more.
+ANSWER_SECONDS = 60.0
 
 
 def store_of(shards: ClickHouseCluster, database: str, *, replicated: bool) -> Store:
@@ -27,6 +29,7 @@ def store_of(shards: ClickHouseCluster, database: str, *, replicated: bool) -> S
             clickhouse_cluster.NAME,
             replicated=replicated,
             timeout_seconds=TIMEOUT_SECONDS,
+            answer_seconds=ANSWER_SECONDS,
         )
     )
 
