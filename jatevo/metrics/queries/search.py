@@ -96,7 +96,13 @@ class SearchSums:
 
 # The halves are added up on their own: some thousand receipts that state absurd counts overflow 64 bits.
 _HALVES = ", ".join(f"sum({name}_low), sum({name}_high)" for name in IN_HALVES)
-_SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms), sum(fee_usd)"
+_SUMS = f"count(), {_HALVES}, sum(cache_hit), sum(outcome = 'error'), sum(p95_ms)"
+# Three numbers are added up sooner than one decimal with all digits. The table by node has only that.
+_FEES = {
+    SEARCH_TABLE: "sum(fee_dollars), sum(fee_nanos), sum(fee_rest)",
+    OF_NODE_TABLE: "sum(fee_usd), 0, 0",
+}
+_NANO, _REST = Decimal("1e-9"), Decimal("1e-16")
 
 
 def search_origin(store: Transport) -> str:
@@ -218,7 +224,7 @@ def search_sums(
         joined(
             f"SELECT {group}(intDiv(toUInt32(accepted_at) - {{first_second}}, {{cell_seconds}}) * {_STATES}",
             "+ toUInt8(payment)) AS cell_and_payment,",
-            _SUMS,
+            f"{_SUMS}, {_FEES[conditions.table]}",
             *("FROM", conditions.table),
             conditions.sql,
             "GROUP BY cell_and_payment",
@@ -239,7 +245,9 @@ def _sums(
     cache_hits: int,
     failures: int,
     p95_ms_sum: float,
-    fee_usd: Decimal,
+    fee_dollars: Decimal | int,
+    fee_nanos: int,
+    fee_rest: int,
 ) -> SearchSums:
     return SearchSums(
         receipts,
@@ -248,5 +256,5 @@ def _sums(
         cache_hits,
         failures,
         p95_ms_sum,
-        fee_usd,
+        fee_dollars + fee_nanos * _NANO + fee_rest * _REST,
     )

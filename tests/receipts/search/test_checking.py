@@ -57,8 +57,12 @@ def test_nothing_differs_however_the_receipts_are_cut(receipts: list[Receipt], c
 def test_what_differs_is_named_and_repaired(receipts: list[Receipt], chdb_store: Store) -> None:
     wrong, missing = receipts[2], receipts[5]
     chdb_store.execute(
-        "INSERT INTO receipt_search SELECT accepted_at, id, micros, node_id, request_id, org_id, region, model,"
-        " tokens_input_low + 1, tokens_input_high, tokens_output_low, tokens_output_high, p95_ms, hedged, cache_hit, outcome, signed_with, payment, fee_usd, version"
+        "INSERT INTO receipt_search (accepted_at, id, micros, node_id, request_id, org_id, region, model,"
+        " tokens_input_low, tokens_input_high, tokens_output_low, tokens_output_high, p95_ms, hedged, cache_hit,"
+        " outcome, signed_with, payment, fee_usd, version)"
+        " SELECT accepted_at, id, micros, node_id, request_id, org_id, region, model, tokens_input_low + 1,"
+        " tokens_input_high, tokens_output_low, tokens_output_high, p95_ms, hedged, cache_hit, outcome, signed_with,"
+        " payment, fee_usd, version"
         " FROM receipt_search WHERE id = {id}",
         {"id": wrong.id},
     )
