@@ -16,7 +16,8 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "telemetry"
 RULES = FOLDER / "alerts.yml"
 # of PromQL, which look like names of metrics
 WORDS = {
-    "absent", "and", "by", "histogram_quantile", "increase", "max", "or", "rate", "sum", "topk",
+    "absent", "and", "by", "count", "histogram_quantile", "increase", "max", "max_over_time", "on", "or", "rate", "sum",
+    "topk", "unless",
     "code", "event", "kind", "le", "op", "outcome", "route", "state", "status", "store", "task",
 }  # fmt: skip
 
