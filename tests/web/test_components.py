@@ -183,7 +183,7 @@ def test_text_is_escaped_although_the_same_text_was_shown_as_safe_html_before() 
 def test_a_component_is_rendered_once_for_the_same_arguments_and_anew_for_others(settings: Any) -> None:
     calls = []
 
-    @rendered_once("chip")
+    @rendered_once("components/chip.html")
     def chip(label: str) -> dict[str, Any]:
         calls.append(label)
         return {"chip": Chip(label, "", Tone.OK)}

@@ -16,9 +16,9 @@ P = ParamSpec("P")
 
 
 def rendered_once(
-    component: str, *, most: int = 512
+    template: str, *, most: int = 512
 ) -> Callable[[Callable[P, dict[str, Any]]], Callable[P, SafeString]]:
-    """Decorates the function that prepares the context of `components/{component}.html`; the result renders it.
+    """Decorates the function that prepares the context of the template; the result renders it.
 
     The template may use nothing but that context, and the arguments must be hashable. At most `most` renderings are
     kept. Text that is safe HTML and text that is not are different arguments, so that one is never taken for the
@@ -28,7 +28,7 @@ def rendered_once(
 
     def decorate(prepare: Callable[P, dict[str, Any]]) -> Callable[P, SafeString]:
         def render(*args: P.args, **kwargs: P.kwargs) -> SafeString:
-            return render_to_string(f"components/{component}.html", prepare(*args, **kwargs))
+            return render_to_string(template, prepare(*args, **kwargs))
 
         kept = lru_cache(maxsize=most, typed=True)(render)
 

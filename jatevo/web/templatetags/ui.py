@@ -71,7 +71,7 @@ def theme_toggle(context: template.Context) -> SafeString:
     return _theme_toggle(theme(context))
 
 
-@rendered_once("theme_toggle")
+@rendered_once("components/theme_toggle.html")
 def _theme_toggle(theme: str) -> dict[str, str]:
     return {"theme": theme}
 
@@ -85,7 +85,7 @@ def nav_items(items: Iterable[Any], rail: bool = False) -> SafeString:
     return _nav_items(tuple(items), rail, get_script_prefix())
 
 
-@rendered_once("nav_items")
+@rendered_once("components/nav_items.html")
 def _nav_items(items: tuple[Any, ...], rail: bool, prefix: str) -> dict[str, Any]:
     """`prefix` is part of the links."""
     return {"nav": items, "rail": rail}
@@ -109,21 +109,21 @@ def notices() -> tuple[str, ...]:
 
 
 @register.simple_tag
-@rendered_once("chip")
+@rendered_once("components/chip.html")
 def status_chip(status: str) -> dict[str, Chip]:
     """`{% status_chip node.status %}`: also an incident's severity. An unknown word is gray."""
     return {"chip": CHIPS.get(str(status)) or Chip(str(status).capitalize(), "unknown", Tone.IDLE)}
 
 
 @register.simple_tag
-@rendered_once("chip")
+@rendered_once("components/chip.html")
 def verify_badge(valid: bool | None) -> dict[str, Chip]:
     """`{% verify_badge verification.valid %}`: valid, invalid, or (None) not verified."""
     return {"chip": CHIPS["unverified" if valid is None else "valid" if valid else "invalid"]}
 
 
 @register.simple_tag
-@rendered_once("chip")
+@rendered_once("components/chip.html")
 def badge(label: str, tone: str = "idle", icon: str = "") -> dict[str, Chip]:
     """`{% badge "Green energy" tone="ok" icon="leaf" %}`: any other text in a chip."""
     return {"chip": Chip(label, icon, Tone(tone))}
@@ -193,7 +193,7 @@ def sparkline(values: Iterable[float | None], label: str) -> dict[str, Any]:
 
 
 @register.simple_tag
-@rendered_once("help")
+@rendered_once("components/help.html")
 def help(definition: Definition | str, place: str = "", change: str = "") -> dict[str, Any]:
     """`{% help "p95_global" %}`: a "?" that opens the given definition, or the one with that key.
 
@@ -329,7 +329,7 @@ def copy_button(text: str = "", target: str = "", label: str = "Copy", small: bo
 
 
 @register.simple_tag
-@rendered_once("skeleton")
+@rendered_once("components/skeleton.html")
 def skeleton(lines: int = 3) -> dict[str, range]:
     """`{% skeleton lines=4 %}`: a placeholder while the content loads."""
     return {"lines": range(lines)}
@@ -367,7 +367,7 @@ def options(choices: Iterable[tuple[object, str]], chosen: object = "") -> SafeS
     return _options(tuple((str(value), label) for value, label in choices), str(chosen))
 
 
-@rendered_once("options", most=64)  # some have hundreds of choices
+@rendered_once("components/options.html", most=64)  # some have hundreds of choices
 def _options(choices: tuple[tuple[str, str], ...], chosen: str) -> dict[str, Any]:
     return {"choices": choices, "chosen": chosen}
 
