@@ -7,11 +7,12 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 
 from jatevo.metrics import retention_policy
-from jatevo.metrics.shipper import ship
+from jatevo.metrics.shipper import DEFAULT_LIMIT, ship
 from jatevo.metrics.transport import CircuitOpen, MetricsError, MetricsUnavailable
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = DEFAULT_LIMIT  # rows of a batch
 # A job ends early enough for the worker to stop when asked. The next job continues.
 _BUDGET_SECONDS = 5.0
 
@@ -24,11 +25,11 @@ def ship_outbox(timestamp: int) -> None:
     """Ships the outbox, every three seconds. If ClickHouse is unreachable, the rows wait and the job succeeds.
 
     Each batch makes new parts of all tables, which ClickHouse then merges. More batches would cost more than their
-    facts.
+    facts. So what came while a batch was shipped waits for the next job, unless there is more than a batch of it.
     """
     stop_at = time.monotonic() + _BUDGET_SECONDS
     try:
-        while ship(at=timezone.now()).rows and time.monotonic() < stop_at:
+        while ship(at=timezone.now(), limit=AT_ONCE).rows >= AT_ONCE and time.monotonic() < stop_at:
             pass
     except CircuitOpen:
         pass  # already logged by the job that met the failure

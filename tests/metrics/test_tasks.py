@@ -17,11 +17,31 @@ from tests.metrics.wrappers import Intercepted, enqueue, receipt
 
 @pytest.mark.django_db(transaction=True)
 def test_the_job_empties_the_outbox(chdb_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jatevo.metrics.shipper.DEFAULT_LIMIT", 2)
+    monkeypatch.setattr(tasks, "AT_ONCE", 2)
     enqueue(*[receipt(f"r_{number}") for number in range(5)])
     tasks.ship_outbox(timestamp=0)
     assert not Outbox.objects.exists()
     assert receipt_presence(chdb_store, "macbook-001", "r_4")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_facts_that_come_while_others_are_shipped_wait_for_the_next_job(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+
+    def come(table: str, rows: object) -> None:
+        if table == "receipt_facts":
+            batches.append(rows)
+            enqueue(receipt(f"r_{len(batches)}"))
+
+    monkeypatch.setattr("jatevo.metrics.shipper.get_store", lambda: Intercepted(chdb_store, before=come))
+    enqueue(receipt("r_0"))
+    tasks.ship_outbox(timestamp=0)
+    assert len(batches) == Outbox.objects.count() == 1
+    tasks.ship_outbox(timestamp=3)
+    assert len(batches) == 2
+    assert receipt_presence(chdb_store, "macbook-001", "r_1")
 
 
 @pytest.mark.django_db(transaction=True)
