@@ -5,6 +5,7 @@ together, as in the lane.
 """
 
 import asyncio
+import math
 import random
 import signal
 from collections import Counter
@@ -116,6 +117,8 @@ class Bus:
                 await asyncio.gather(*pulls)
                 figures.cancel()
         finally:
+            for kind in MessageKind:
+                metrics.pending(kind, math.nan)
             while self._under_way:
                 await asyncio.wait(self._under_way)
             with suppress(*stream.NATS_ERRORS):

@@ -36,14 +36,11 @@ PAUSE_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
 DATABASE_ERRORS = (DjangoDatabaseError, psycopg.Error, ConnectorException)
 CLOCK_CHECK_SECONDS = 5.0
-JUMP_SECONDS = 15.0  # so much is neither a busy machine nor the drift that is corrected now and then
+JUMP_SECONDS = 15.0  # so much is not the drift that is corrected now and then
 
 
 class ClockJumped(Exception):
-    """The clock went so many seconds further than it should have (negative: less far) since it was last looked at.
-
-    It was set, or the machine or this process slept.
-    """
+    """The clock was set forward by so many seconds (negative: back), or the machine slept for so long."""
 
 
 async def keep_working() -> None:
@@ -87,18 +84,22 @@ async def _until_clock_jumps(work: Coroutine[Any, Any, None]) -> None:
     busy with what nobody needs any more. A worker that starts defers only the last of each.
     """
     working = asyncio.ensure_future(work)
-    before = time.time()
+    before = _clock_ahead_seconds()
     try:
         while not (await asyncio.wait({working}, timeout=CLOCK_CHECK_SECONDS))[0]:
-            now = time.time()
-            jumped = now - before - CLOCK_CHECK_SECONDS
-            if abs(jumped) > JUMP_SECONDS:
-                raise ClockJumped(round(jumped))
+            now = _clock_ahead_seconds()
+            if abs(now - before) > JUMP_SECONDS:
+                raise ClockJumped(round(now - before))
             before = now
     finally:
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
+
+
+def _clock_ahead_seconds() -> float:
+    """The clock's difference to one that nobody sets and that stands still while the machine sleeps."""
+    return time.time() - time.monotonic()
 
 
 async def work_until_signalled() -> None:

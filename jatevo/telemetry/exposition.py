@@ -36,7 +36,7 @@ class _Shared(Collector):
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        files = [str(path) for path in self._folder.glob("*.db")]
+        files = [str(path) for path in shared_files.shown(self._folder)]
         try:
             return _merged(files)
         except shared_files.UNREADABLE:

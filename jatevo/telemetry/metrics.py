@@ -112,8 +112,8 @@ def settled(kind: str, outcome: str) -> None:
     _message(kind, outcome).inc()
 
 
-def pending(kind: str, count: int) -> None:
-    """Notes how many messages of the event bus are not acknowledged yet."""
+def pending(kind: str, count: float) -> None:
+    """Notes how many messages of the event bus are not acknowledged yet. NaN while nobody knows."""
     _waiting.labels(kind).set(count)
 
 

@@ -22,6 +22,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 DEAD: Final = "dead"  # in the names of files with the sums of dead processes
 _MARK: Final = ".alive"
+_GAUGES: Final = "gauge_live"
 UNREADABLE: Final = (RuntimeError, ValueError, struct.error)
 
 log = structlog.get_logger(__name__)
@@ -100,6 +101,17 @@ def _add_up(files: list[Path], total: Path) -> None:
         written.write_value(key, value, 0.0)
     written.close()
     new.replace(total)
+
+
+def shown(folder: Path) -> list[Path]:
+    """The files to merge: all but the gauges of processes that have ended, whose files wait for the next that starts.
+
+    The caller has locked the folder.
+    """
+    files = list(folder.glob("*.db"))
+    owners = {_owner(path) for path in files if path.name.startswith(_GAUGES)}
+    dead = {owner for owner in owners if not _is_alive(folder, owner)}
+    return [path for path in files if not (path.name.startswith(_GAUGES) and _owner(path) in dead)]
 
 
 def is_readable(path: str) -> bool:

@@ -38,10 +38,11 @@ class ChallengeAnswer:
 
 @dataclass(frozen=True)
 class SentAnswer:
-    """An answer, who sent it, and the keys by which it can be signed."""
+    """An answer, who sent it, when it came, and the keys by which it can be signed."""
 
     node_id: str
     answer: ChallengeAnswer
+    at: datetime
     current_key: bytes
     former_keys: Sequence[bytes] = ()
 
@@ -66,9 +67,9 @@ def answer_challenge(*, sent: SentAnswer, at: datetime) -> TakenAnswer:
             raise UnknownChallenge("This node was asked no such challenge.")
         if challenge.outcome in (ChallengeOutcome.PASSED, ChallengeOutcome.FAILED):
             raise AnsweredAlready("This challenge has been answered.")
-        late = challenge.outcome != ChallengeOutcome.OPEN or at > challenge.expires_at
+        late = challenge.outcome != ChallengeOutcome.OPEN or sent.at > challenge.expires_at
         if not late:
-            fault = _judge(challenge, sent, at=at)
+            fault = _judge(challenge, sent)
             status = _settle(challenge, fault, at=at)
     if late:  # the sweeper settles it
         raise AnsweredTooLate("This challenge has expired.")
@@ -125,7 +126,7 @@ def _passed(
     passed: list[tuple[Challenge, Probe]],
 ) -> TakenAnswer | None:
     """Notes the challenge as passed with its probe, if that is all that follows."""
-    if challenge.node_id != sent.node_id or at > challenge.expires_at or _judge(challenge, sent, at=at):
+    if challenge.node_id != sent.node_id or sent.at > challenge.expires_at or _judge(challenge, sent):
         return None
     probe = probe_of(challenge, None, at=at)
     event = event_of(ProbeKind(probe.counts_as), ok=True)
@@ -188,13 +189,13 @@ def _store(passed: Sequence[tuple[Challenge, Probe]], *, at: datetime) -> None:
     )
 
 
-def _judge(challenge: Challenge, sent: SentAnswer, *, at: datetime) -> ProbeFault | None:
+def _judge(challenge: Challenge, sent: SentAnswer) -> ProbeFault | None:
     """Notes what the node said on the challenge. Returns what is wrong with it."""
     answer = sent.answer
     challenge.output_hash = answer.output_hash or ""
     challenge.tokens_output = answer.tokens_output
     challenge.first_token_ms = answer.first_token_ms
-    challenge.answer_ms = _milliseconds_since_asked(challenge, at)
+    challenge.answer_ms = _milliseconds_since_asked(challenge, sent.at)
     about = (challenge.node_id, challenge.nonce, answer.signature)
     signed = verify_health(*about, sent.current_key)
     former = not signed and any(verify_health(*about, key) for key in sent.former_keys)
@@ -209,11 +210,16 @@ def _settle(challenge: Challenge, fault: ProbeFault | None, *, at: datetime) -> 
 
     A proof that fails without a false answer is no probe: its owner asked for it.
     """
+    # before the node's hour, as everybody who locks both
+    node = (
+        Node.objects.select_for_update(no_key=True)
+        .only("id", "region", "status", "runtime", "probing_since")
+        .get(pk=challenge.node_id)
+    )
     challenge.outcome = ChallengeOutcome.PASSED if fault is None else ChallengeOutcome.FAILED
     challenge.fault = fault or ""
     challenge.settled_at = at
     challenge.save()
-    node = Node.objects.only("id", "region", "status", "runtime", "probing_since").get(pk=challenge.node_id)
     is_proof = challenge.kind == ChallengeKind.PROOF
     if is_proof and fault is not None and not fault.is_false_answer:
         return Status(node.status)

@@ -110,7 +110,8 @@ def _node(node_id: str) -> Node:
 
 # One statement, because validators post several probes of each node a minute. Without a row in `stored` the probe
 # was posted before, and nothing changes. A validator's `last_seen_at` is exact to a second, so that its probes rarely
-# wait for each other. A node that has become reachable is due an audit at once, so that being out of reach is no
+# wait for each other. The hour comes after the node (`probed`), so that whoever locks both begins with the node. A node
+# that has become reachable is due an audit at once, so that being out of reach is no
 # way around one.
 _SQL = """
 WITH stored AS (
@@ -133,12 +134,13 @@ WITH stored AS (
         reachable_since = CASE WHEN %(reachable)s::boolean IS NULL OR %(reachable)s::boolean = n.reachable
                                THEN n.reachable_since ELSE %(at)s END
     FROM stored WHERE n.id = stored.node_id AND NOT %(own_trouble)s
+    RETURNING n.id
 ), hour AS (
     INSERT INTO nodes_nodehour (node_id, hour, health_passed, health_failed, audits_passed, audits_failed,
                                 latency_passed, latency_slow)
-    SELECT node_id, %(hour)s, (c = 'health_passed')::int, (c = 'health_failed')::int, (c = 'audits_passed')::int,
+    SELECT id, %(hour)s, (c = 'health_passed')::int, (c = 'health_failed')::int, (c = 'audits_passed')::int,
            (c = 'audits_failed')::int, (c = 'latency_passed')::int, (c = 'latency_slow')::int
-    FROM stored, (SELECT %(column)s::text AS c) AS counted WHERE c IS NOT NULL
+    FROM probed, (SELECT %(column)s::text AS c) AS counted WHERE c IS NOT NULL
     ON CONFLICT (node_id, hour) DO UPDATE SET
         health_passed = nodes_nodehour.health_passed + excluded.health_passed,
         health_failed = nodes_nodehour.health_failed + excluded.health_failed,

@@ -1,6 +1,7 @@
 """Taking answers to challenges, many at a time."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from django.conf import settings
@@ -51,7 +52,9 @@ def _read(request: SignedRequest, caller: NodeCaller) -> actions.SentAnswer | Ap
     except ApiError as error:
         return error
     current, *former = [span.public_key for span in caller.keys]
-    return actions.SentAnswer(caller.node_id, answer, current, former)
+    # what waits for others is not late
+    at = datetime.fromtimestamp(request.received_at, UTC)
+    return actions.SentAnswer(caller.node_id, answer, at, current, former)
 
 
 def _alone(sent: actions.SentAnswer) -> Taken:

@@ -1,12 +1,14 @@
 """Requests that machines sign, as both adapters read them: the DRF endpoints one by one, the lane many at a time."""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
+from psycopg.errors import DeadlockDetected
 from rest_framework.response import Response
 
 from jatevo.telemetry import tracing
@@ -24,7 +26,7 @@ MOST_TOGETHER: Final = 64  # of the threads of a web process
 class SignedRequest:
     """What is signed, by whom, and where it came from. Headers that were not sent are ''. `span` is the request's, if it
     is recorded. `stored_at` (unix seconds) is when a stream stored it for us, and None for what was posted. Such a message
-    may wait, and comes again until it is acknowledged.
+    may wait, and comes again until it is acknowledged. `received_at` (unix seconds) is when it reached this process.
     """
 
     sender: str
@@ -36,6 +38,7 @@ class SignedRequest:
     request_id: str
     span: tracing.Span | None = None
     stored_at: float | None = None
+    received_at: float = field(default_factory=time.time)
 
     @property
     def traceparent(self) -> str:
@@ -184,7 +187,7 @@ def _each_alone(
 ) -> list[Taken]:
     """What `take` answers. Where it fails for many, halves are taken, until the culprit stands alone.
 
-    While a store does not answer, all of them fail at once.
+    While a store does not answer, all of them fail at once. A deadlock is none of that: it is over.
     """
     if not admitted:
         return []
@@ -193,7 +196,8 @@ def _each_alone(
     try:
         return take(admitted)
     except (OperationalError, InterfaceError) as error:
-        return [from_exception(error)] * len(admitted)
+        if len(admitted) == 1 or not isinstance(error.__cause__, DeadlockDetected):
+            return [from_exception(error)] * len(admitted)
     except Exception as error:
         if len(admitted) == 1:
             return [from_exception(error)]

@@ -73,6 +73,21 @@ def test_damaged_file_does_not_hide_the_others(folder: Path) -> None:
     assert 'things_total{kind="a"} 1.0' in exposition.page_of(folder).decode()
 
 
+def test_gauge_ends_with_its_process_before_another_starts(folder: Path) -> None:
+    lives = subprocess.Popen(
+        [sys.executable, "-c", COUNT, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert lives.stdout is not None
+    lives.stdout.readline()
+    assert "open 1.0" in exposition.page_of(folder).decode()
+    lives.kill()
+    lives.communicate()
+    assert any(path.name.startswith("gauge_") for path in folder.iterdir())
+    shown = exposition.page_of(folder).decode()
+    assert "open " not in shown
+    assert 'things_total{kind="a"} 1.0' in shown
+
+
 def test_file_of_a_process_that_lives_is_left_alone(folder: Path) -> None:
     identity = shared_files._Identity(folder)
     own = identity()

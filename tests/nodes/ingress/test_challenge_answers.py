@@ -1,14 +1,16 @@
 """Answers to challenges that come at the same time: judged each alone, and stored together."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import OperationalError, connection
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from jatevo.web.errors import ApiError
 from jatevo.web.gathering import Later
@@ -75,7 +77,7 @@ def test_what_passes_together_is_stored_as_what_passes_alone(clock: time_machine
     (node, challenge), at = asked_ones[2], timezone.now()
     answer = ChallengeAnswer(challenge["id"], answer_to(node, challenge)["signature"], **OUTPUT)
     key = bytes(signing_key_of(node.pk).verify_key)
-    actions.answer_challenge(sent=SentAnswer(node.pk, answer, key), at=at)
+    actions.answer_challenge(sent=SentAnswer(node.pk, answer, at, key), at=at)
 
     def stored(node: Node) -> tuple[Any, ...]:
         challenge, probe = Challenge.objects.get(node=node), Probe.objects.get(node=node)
@@ -91,6 +93,45 @@ def test_what_passes_together_is_stored_as_what_passes_alone(clock: time_machine
 
     assert stored(together) == stored(alone)
     assert (Probe.objects.get(node=audited).kind, hour_of(audited)) == ("audit", {"audits_passed": 1})
+
+
+def test_deadlock_of_many_ends_with_none_of_them_refused(
+    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [unreachable() for _ in range(4)]
+    sent = answers_of([(node, asked_surely(node)) for node in nodes])
+    passing = actions.pass_challenges
+
+    def deadlocked(*, sent: Sequence[SentAnswer], at: datetime) -> list[actions.TakenAnswer | None]:
+        if len(sent) > 2:
+            raise OperationalError("deadlock detected") from DeadlockDetected()
+        return passing(sent=sent, at=at)
+
+    monkeypatch.setattr(actions, "pass_challenges", deadlocked)
+    assert statuses(answered(sent)) == [200] * 4
+
+
+@pytest.mark.parametrize("outcome", ["signature of another", "late in the queue"])
+def test_answer_that_is_taken_alone_locks_its_node_before_the_nodes_hour(
+    clock: time_machine.Traveller, outcome: str
+) -> None:
+    node = unreachable()
+    Node.objects.filter(pk=node.pk).update(status=Status.PENDING, probing_since=timezone.now())
+    said = {"signature": "A" * 86 + "=="} if outcome == "signature of another" else {}
+    (request,) = answers_of([(node, asked_surely(node))], **said)
+    if not said:
+        clock.shift(60)  # it reached the process in time
+    with CaptureQueriesContext(connection) as made:
+        assert statuses(answered([request])) == [422 if said else 200]
+    locks = [
+        number
+        for number, each in enumerate(made.captured_queries)
+        if "FOR NO KEY UPDATE" in each["sql"] and 'FROM "nodes_node"' in each["sql"]
+    ]
+    hours = [
+        number for number, each in enumerate(made.captured_queries) if "INTO nodes_nodehour" in each["sql"]
+    ]
+    assert locks and hours and locks[0] < hours[0]
 
 
 def test_each_of_many_answers_is_judged_alone(clock: time_machine.Traveller) -> None:
