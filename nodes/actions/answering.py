@@ -1,4 +1,4 @@
-"""Judging the answers to challenges: most of a fleet's together, and one by one what changes a node's status.
+"""Judging the answers to challenges: those of a fleet that pass together, and the others one by one.
 
 An answer counts once, and only until its challenge expires.
 """
@@ -17,8 +17,8 @@ from jatevo.web.postgresql.statements import fetch
 from jatevo.wire.signing import verify_health
 from nodes.actions.challenges import probe_of
 from nodes.actions.errors import AnsweredAlready, AnsweredTooLate, UnknownChallenge
-from nodes.actions.probing import event_of, take_effect
-from nodes.actions.transition import changes_nothing
+from nodes.actions.probing import event_of, evidence_of, take_effect
+from nodes.actions.transition import Happening, changes_nothing, happen_together
 from nodes.models import Challenge, Node, Probe
 from nodes.rules.challenges import ChallengeKind, ChallengeOutcome, answer_fault
 from nodes.rules.lifecycle import Status
@@ -77,21 +77,32 @@ def answer_challenge(*, sent: SentAnswer, at: datetime) -> TakenAnswer:
 
 
 def pass_challenges(*, sent: Sequence[SentAnswer], at: datetime) -> list[TakenAnswer | None]:
-    """Judges answers together, and settles those that pass and leave the node's status as it is, which is nearly all.
+    """Judges answers together, and settles those that pass, which is nearly all.
 
     None for each of the others, and for those that somebody else has locked: nothing was done, and `answer_challenge`
     takes them.
     """
     with transaction.atomic():
         open_ones = _locked([each.answer.challenge_id for each in sent])
-        taken: list[TakenAnswer | None] = []
-        passed: list[tuple[Challenge, Probe]] = []
+        passed: list[tuple[Challenge, Probe, Node] | None] = []
         for each in sent:
-            found = open_ones.pop(each.answer.challenge_id.lower(), None)  # of two answers, the first
-            taken.append(None if found is None else _passed(*found, each, at=at, passed=passed))
-        if passed:
-            _store(passed, at=at)
-    return taken
+            found = open_ones.pop(each.answer.challenge_id, None)  # of two answers, the first
+            passed.append(None if found is None else _passed(*found, each, at=at))
+        those = [each for each in passed if each is not None]
+        statuses: dict[str, Status] = {}
+        if those:
+            _store([(challenge, probe) for challenge, probe, _ in those], at=at)
+            happenings = [
+                Happening(node.pk, event, evidence_of(probe))
+                for _, probe, node in those
+                if (event := event_of(ProbeKind(probe.counts_as), ok=True)) is not None
+                and not changes_nothing(node.lifecycle_state, event)
+            ]
+            statuses = happen_together(happenings, by=SYSTEM, at=at) if happenings else {}
+    return [
+        None if each is None else TakenAnswer(each[0], statuses.get(each[2].pk, Status(each[2].status)))
+        for each in passed
+    ]
 
 
 # In the order of the nodes, as whoever locks several.
@@ -118,25 +129,15 @@ def _locked(challenge_ids: Sequence[str]) -> dict[str, tuple[Challenge, Node]]:
 
 
 def _passed(
-    challenge: Challenge,
-    node: Node,
-    sent: SentAnswer,
-    *,
-    at: datetime,
-    passed: list[tuple[Challenge, Probe]],
-) -> TakenAnswer | None:
-    """Notes the challenge as passed with its probe, if that is all that follows."""
+    challenge: Challenge, node: Node, sent: SentAnswer, *, at: datetime
+) -> tuple[Challenge, Probe, Node] | None:
+    """The challenge, settled, with its probe and its node, if the answer passes."""
     if challenge.node_id != sent.node_id or sent.at > challenge.expires_at or _judge(challenge, sent):
-        return None
-    probe = probe_of(challenge, None, at=at)
-    event = event_of(ProbeKind(probe.counts_as), ok=True)
-    if event is not None and not changes_nothing(node.lifecycle_state, event):
         return None
     challenge.outcome = ChallengeOutcome.PASSED
     challenge.settled_at = at
-    challenge.probe = probe
-    passed.append((challenge, probe))
-    return TakenAnswer(challenge, Status(node.status))
+    challenge.probe = probe_of(challenge, None, at=at)
+    return challenge, challenge.probe, node
 
 
 _STORE_SQL: Final = """

@@ -229,7 +229,7 @@ def take_effect_together(
     exemptions = Exemption.objects.covering(at).filter(Q(node__in=ids) | Q(node=None))
     exempt = [(each.node_id, each.region) for each in exemptions]
     failed = [
-        Happening(probe.node_id, Event.PROBE_FAILED, _evidence(probe))
+        Happening(probe.node_id, Event.PROBE_FAILED, evidence_of(probe))
         for probe in probes
         if not any(covers(*each, probe.node_id, regions[probe.node_id]) for each in exempt)
     ]
@@ -265,10 +265,11 @@ def _event(probe: Probe, *, node: Node, at: datetime) -> Event | None:
 
 
 def _happen(probe: Probe, event: Event, *, by: Actor, at: datetime) -> Status:
-    return happen(probe.node_id, event, by=by, at=at, evidence=_evidence(probe)).state.phase.status
+    return happen(probe.node_id, event, by=by, at=at, evidence=evidence_of(probe)).state.phase.status
 
 
-def _evidence(probe: Probe) -> dict[str, Any]:
+def evidence_of(probe: Probe) -> dict[str, Any]:
+    """What a transition remembers of the probe that led to it."""
     evidence = {"probe": str(probe.pk), "kind": str(probe.kind), "detail": probe.detail}
     if probe.fault:
         evidence["fault"] = ProbeFault(probe.fault).value

@@ -20,6 +20,7 @@ from nodes.rules.lifecycle import (
     REPUTATION_FLOOR,
     Event,
     LifecycleState,
+    Move,
     Phase,
     Reason,
     Status,
@@ -82,16 +83,19 @@ class Happening:
     evidence: dict[str, Any]
 
 
-def happen_together(happenings: Sequence[Happening], *, by: Actor, at: datetime) -> None:
-    """Applies events to many nodes, as `happen` does one by one, in their order for each node.
+def happen_together(happenings: Sequence[Happening], *, by: Actor, at: datetime) -> dict[str, Status]:
+    """Applies events to many nodes, as `happen` does one by one, in their order for each node. Returns their statuses.
 
-    Those that only count, or change nothing, take a few statements, however many nodes there are.
+    Nodes that are deleted meanwhile are left out. Events take a few statements, however many nodes there are, but for
+    those that begin or end a quarantine.
     """
     with transaction.atomic():
         ids = [each.node_id for each in happenings]
         locked = Node.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
         nodes = {node.pk: node for node in locked.only("id", *_STATE_FIELDS)}
+        statuses = {node.pk: Status(node.status) for node in nodes.values()}
         counted: dict[tuple[int, int], list[str]] = defaultdict(list)
+        moved: dict[tuple[Phase, Move], list[Happening]] = defaultdict(list)
         alone = []
         times = Counter(ids)
         for each in happenings:
@@ -99,14 +103,45 @@ def happen_together(happenings: Sequence[Happening], *, by: Actor, at: datetime)
                 continue  # it was deleted just now
             before = nodes[each.node_id].lifecycle_state
             outcome = step(before, each.event)
-            if times[each.node_id] > 1 or outcome.move is not None:
+            if times[each.node_id] > 1 or Phase.QUARANTINE in (before.phase, outcome.state.phase):
                 alone.append(each)
+            elif outcome.move is not None:
+                moved[before.phase, outcome.move].append(each)
             elif outcome.state != before:
                 counted[outcome.state.failed_probes, outcome.state.passed_audits].append(each.node_id)
         for (failed, passed), some in counted.items():
             Node.objects.filter(pk__in=some).update(failed_probes=failed, passed_audits=passed)
+        for (phase, move), its in moved.items():
+            statuses |= dict.fromkeys(
+                (each.node_id for each in its), _move_together(phase, move, its, by, at)
+            )
         for each in alone:
-            happen(each.node_id, each.event, by=by, at=at, evidence=each.evidence)
+            outcome = happen(each.node_id, each.event, by=by, at=at, evidence=each.evidence)
+            statuses[each.node_id] = outcome.state.phase.status
+    return statuses
+
+
+def _move_together(phase: Phase, move: Move, its: Sequence[Happening], by: Actor, at: datetime) -> Status:
+    """The same move of many nodes, which are locked and which it leads neither into quarantine nor out of it."""
+    before, after = LifecycleState(phase), LifecycleState(move.to)
+    ids = [each.node_id for each in its]
+    Node.objects.filter(pk__in=ids).update(**_columns(before, StepOutcome(after, move), at))
+    NodeTransition.objects.bulk_create(
+        NodeTransition(
+            node_id=each.node_id,
+            at=at,
+            from_status=phase,
+            to_status=move.to,
+            reason=move.reason,
+            actor_kind=by.kind,
+            actor_id=by.id,
+            evidence=each.evidence,
+        )
+        for each in its
+    )
+    for node_id in ids:
+        log.info("node transition", node_id=node_id, before=phase, after=move.to, reason=move.reason)
+    return after.phase.status
 
 
 # Rows are locked in the order of their ids. `moves` says where this event leads from each phase.

@@ -56,13 +56,20 @@ def statuses(answers: Sequence[Answer | ApiError]) -> list[int]:
     return [each.status for each in answers]
 
 
-def test_many_answers_that_pass_take_as_many_statements_as_few(clock: time_machine.Traveller) -> None:
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.PENDING])
+def test_many_answers_that_pass_take_as_many_statements_as_few(
+    clock: time_machine.Traveller, status: Status
+) -> None:
     def statements_for(count: int) -> int:
         nodes = [unreachable() for _ in range(count)]
+        since = timezone.now() if status is Status.PENDING else None
+        Node.objects.filter(pk__in=[node.pk for node in nodes]).update(status=status, probing_since=since)
         sent = answers_of([(node, asked_surely(node)) for node in nodes])
         clock.shift(1.5)
         with CaptureQueriesContext(connection) as made:
             assert statuses(answered(sent)) == [200] * count
+        found = Node.objects.filter(pk__in=[node.pk for node in nodes])
+        assert set(found.values_list("status", flat=True)) == {Status.ACTIVE}
         return len(made)
 
     assert statements_for(20) == statements_for(2)
@@ -111,27 +118,24 @@ def test_deadlock_of_many_ends_with_none_of_them_refused(
     assert statuses(answered(sent)) == [200] * 4
 
 
-@pytest.mark.parametrize("outcome", ["signature of another", "late in the queue"])
 def test_answer_that_is_taken_alone_locks_its_node_before_the_nodes_hour(
-    clock: time_machine.Traveller, outcome: str
+    clock: time_machine.Traveller,
 ) -> None:
     node = unreachable()
-    Node.objects.filter(pk=node.pk).update(status=Status.PENDING, probing_since=timezone.now())
-    said = {"signature": "A" * 86 + "=="} if outcome == "signature of another" else {}
-    (request,) = answers_of([(node, asked_surely(node))], **said)
-    if not said:
-        clock.shift(60)  # it reached the process in time
+    (request,) = answers_of([(node, asked_surely(node))], signature="A" * 86 + "==")
     with CaptureQueriesContext(connection) as made:
-        assert statuses(answered([request])) == [422 if said else 200]
-    locks = [
-        number
-        for number, each in enumerate(made.captured_queries)
-        if "FOR NO KEY UPDATE" in each["sql"] and 'FROM "nodes_node"' in each["sql"]
-    ]
-    hours = [
-        number for number, each in enumerate(made.captured_queries) if "INTO nodes_nodehour" in each["sql"]
-    ]
-    assert locks and hours and locks[0] < hours[0]
+        assert statuses(answered([request])) == [422]
+    said = [each["sql"] for each in made.captured_queries]
+    (lock, *_) = [n for n, sql in enumerate(said) if 'FROM "nodes_node"' in sql and "NO KEY UPDATE" in sql]
+    (hour,) = [n for n, sql in enumerate(said) if "INTO nodes_nodehour" in sql]
+    assert lock < hour
+
+
+def test_answer_that_waits_for_others_is_not_late(clock: time_machine.Traveller) -> None:
+    node = unreachable()
+    (request,) = answers_of([(node, asked_surely(node))])
+    clock.shift(60)
+    assert statuses(answered([request])) == [200]
 
 
 def test_each_of_many_answers_is_judged_alone(clock: time_machine.Traveller) -> None:
