@@ -150,13 +150,13 @@ def test_verdicts_may_come_twice_before_the_receipt_and_in_any_order(
     first, second, third = (ReceiptFactory(node=node, at=NOW - timedelta(minutes=each)) for each in (1, 2, 3))
     feed.judge(first, "excluded", "0.0000000000000001", 9)
     feed.judge(first, "held", "0.0000000000000001", 4)
-    feed.judge(second, "payable", "12345678901234567890.0000000000000001", 5)
+    feed.judge(second, "payable", "1234567890123456789.0000000000000001", 5)
     feed.queue *= 2
     assert deliver_verdicts(store=store) == 6
     rebuild(at=NOW)
     assert fill(at=NOW, store=store, at_once=2) == Filled(3)
     feed.judge(third, "payable", "2", 11)
-    feed.judge(second, "held", "12345678901234567890.0000000000000001", 10)
+    feed.judge(second, "held", "1234567890123456789.0000000000000001", 10)
     feed.queue.append(feed.queue[0])
     deliver_verdicts(store=store)
     assert rows(store) == rows_as_they_should_be()
