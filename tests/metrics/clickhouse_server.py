@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.stopping import pause
+
 CONFIG = """<?xml version="1.0"?>
 <yandex>
     <logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/errors</errorlog></logger>
@@ -54,7 +56,7 @@ class ClickHouseServer:
 
     def pause(self) -> None:
         """Makes the server accept connections (the kernel does) but never answer."""
-        os.kill(self.process.pid, signal.SIGSTOP)
+        pause(self.process.pid)
 
     def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)

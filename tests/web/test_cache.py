@@ -23,6 +23,7 @@ from jatevo.web.cache import BreakerCache
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
 from tests.patience import SECONDS
+from tests.stopping import pause
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_keeps_what_it_is_given(server: Valkey) -> None:
 def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
     cache = cache_of(server, timeout_seconds=2)
     cache.set("a", 1)
-    os.kill(server.child.process.pid, signal.SIGSTOP)
+    pause(server.child.process.pid)
     try:
         begun = time.monotonic()
         for _ in range(20):

@@ -25,6 +25,7 @@ from jatevo.local.children import Children
 from jatevo.local.valkey import Valkey, start
 from jatevo.web import throttling
 from jatevo.web.single_flight import SingleFlight
+from tests.stopping import pause
 
 T = TypeVar("T")
 REDIS_SECONDS = 2.0  # how long a Redis is waited for that a test has stopped
@@ -261,7 +262,7 @@ def test_a_locally_stored_value_yields_to_the_shared_one(server: Valkey) -> None
 
 def test_hanging_redis_costs_one_time_out(server: Valkey) -> None:
     shared, computed = flight(), Computed()
-    os.kill(server.child.process.pid, signal.SIGSTOP)
+    pause(server.child.process.pid)
     try:
         begun = time.monotonic()
         assert shared.get(computed, at=NOON) == 1
