@@ -72,9 +72,9 @@ def test_what_cannot_be_is_refused_in_a_sentence_at_its_field(admin: User) -> No
 
     assert "An incident cannot be resolved before it began." in refused(start + timedelta(hours=2))
     assert "An incident cannot start in the future" in refused(start + timedelta(days=2))
-    tomorrow = timezone.now() + timedelta(days=1)
+    later = timezone.now() + timedelta(days=2)
     update = {"updates-TOTAL_FORMS": "1", "updates-0-state": "monitoring", "updates-0-text": "Better."}
-    update |= {"updates-0-at_0": f"{tomorrow:%Y-%m-%d}", "updates-0-at_1": "00:00:00"}
+    update |= {"updates-0-at_0": f"{later:%Y-%m-%d}", "updates-0-at_1": "00:00:00"}
     assert "An update cannot be in the future." in refused(start, **update)
     assert verbs() == []
 

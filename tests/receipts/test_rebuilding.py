@@ -1,6 +1,6 @@
 """`manage.py metrics_rebuild`: ClickHouse has what PostgreSQL has, whatever it had before, and once."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import StringIO
 from uuid import uuid4
 
@@ -106,7 +106,7 @@ def test_it_says_what_it_did_and_what_it_could_not(chdb_store: Store, node: Node
 
 
 def test_it_refuses_to_run_beside_a_worker(chdb_store: Store, node: Node) -> None:
-    ReceiptFactory(node=node, at=datetime(2026, 11, 1, tzinfo=UTC))
+    ReceiptFactory(node=node, at=timezone.now() - timedelta(days=20))
     list(rebuild_metrics(chdb_store, at=timezone.now()))
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
