@@ -12,6 +12,7 @@ from jatevo.metrics.search_rows import SEARCH_TABLES
 from jatevo.metrics.store import Store
 from nodes.models import Node
 from receipts.models import Receipt
+from receipts.partitions import ensure_partitions
 from receipts.retention import old_search_months
 from receipts.search.checking import differences
 from receipts.search.filling import Filled, fill
@@ -119,6 +120,7 @@ def test_rows_that_only_clickhouse_has_are_named_and_a_rebuild_removes_them(
 def test_months_are_dropped_once_postgresql_has_dropped_them(
     receipts: list[Receipt], chdb_store: Store
 ) -> None:
+    ensure_partitions(at=NOW)  # that month is past by now
     old = datetime(2024, 2, 3, tzinfo=UTC)
     chdb_store.insert("receipt_search", ["accepted_at", "id"], [(old, 5)])
     before = NOW + timedelta(days=400)
