@@ -111,8 +111,7 @@ def _node(node_id: str) -> Node:
 # One statement, because validators post several probes of each node a minute. Without a row in `stored` the probe
 # was posted before, and nothing changes. A validator's `last_seen_at` is exact to a second, so that its probes rarely
 # wait for each other. The hour comes after the node (`probed`), so that whoever locks both begins with the node. A node
-# that has become reachable is due an audit at once, so that being out of reach is no
-# way around one.
+# that has become reachable is due an audit at once, so that being out of reach is no way around one.
 _SQL = """
 WITH stored AS (
     INSERT INTO nodes_probe (id, node_id, validator_id, kind, ok, fault, counts_as, ts, received_at,

@@ -103,10 +103,12 @@ def happen_together(happenings: Sequence[Happening], *, by: Actor, at: datetime)
                 continue  # it was deleted just now
             before = nodes[each.node_id].lifecycle_state
             outcome = step(before, each.event)
-            if times[each.node_id] > 1 or Phase.QUARANTINE in (before.phase, outcome.state.phase):
+            move = outcome.move
+            about_quarantine = move is not None and Phase.QUARANTINE in (before.phase, move.to)
+            if times[each.node_id] > 1 or about_quarantine:
                 alone.append(each)
-            elif outcome.move is not None:
-                moved[before.phase, outcome.move].append(each)
+            elif move is not None:
+                moved[before.phase, move].append(each)
             elif outcome.state != before:
                 counted[outcome.state.failed_probes, outcome.state.passed_audits].append(each.node_id)
         for (failed, passed), some in counted.items():
@@ -127,20 +129,10 @@ def _move_together(phase: Phase, move: Move, its: Sequence[Happening], by: Actor
     ids = [each.node_id for each in its]
     Node.objects.filter(pk__in=ids).update(**_columns(before, StepOutcome(after, move), at))
     NodeTransition.objects.bulk_create(
-        NodeTransition(
-            node_id=each.node_id,
-            at=at,
-            from_status=phase,
-            to_status=move.to,
-            reason=move.reason,
-            actor_kind=by.kind,
-            actor_id=by.id,
-            evidence=each.evidence,
-        )
-        for each in its
+        _transition(each.node_id, phase, move, by=by, at=at, evidence=each.evidence) for each in its
     )
     for node_id in ids:
-        log.info("node transition", node_id=node_id, before=phase, after=move.to, reason=move.reason)
+        _tell(node_id, phase, move)
     return after.phase.status
 
 
@@ -178,8 +170,7 @@ def heard_again(*, node_ids: Collection[str], at: datetime) -> None:
     ]
     rows = fetch(_HEARD_SQL, {"nodes": list(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
     for node_id, phase in rows:
-        move = _HEARD_MOVES[Phase(phase)]
-        log.info("node transition", node_id=node_id, before=phase, after=move.to, reason=move.reason)
+        _tell(node_id, Phase(phase), _HEARD_MOVES[Phase(phase)])
 
 
 def changes_nothing(state: LifecycleState, event: Event) -> bool:
@@ -246,16 +237,7 @@ def _record(
         return
     if reason:
         evidence = {**evidence, "note": reason}
-    NodeTransition.objects.create(
-        node_id=node.pk,
-        at=at,
-        from_status=before.phase,
-        to_status=move.to,
-        reason=move.reason,
-        actor_kind=by.kind,
-        actor_id=by.id,
-        evidence=evidence,
-    )
+    _transition(node.pk, before.phase, move, by=by, at=at, evidence=evidence).save(force_insert=True)
     if Phase.QUARANTINE in (before.phase, move.to):
         record(
             "node.quarantine" if move.to is Phase.QUARANTINE else "node.quarantine_ended",
@@ -266,4 +248,24 @@ def _record(
             reason=reason or move.reason,
             **evidence,
         )
-    log.info("node transition", node_id=node.pk, before=before.phase, after=move.to, reason=move.reason)
+    _tell(node.pk, before.phase, move)
+
+
+def _transition(
+    node_id: str, phase: Phase, move: Move, *, by: Actor, at: datetime, evidence: dict[str, Any]
+) -> NodeTransition:
+    """The row for a move from the phase."""
+    return NodeTransition(
+        node_id=node_id,
+        at=at,
+        from_status=phase,
+        to_status=move.to,
+        reason=move.reason,
+        actor_kind=by.kind,
+        actor_id=by.id,
+        evidence=evidence,
+    )
+
+
+def _tell(node_id: str, phase: Phase, move: Move) -> None:
+    log.info("node transition", node_id=node_id, before=phase, after=move.to, reason=move.reason)

@@ -91,7 +91,10 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         rows = fetch(_IDENTITY_SQL, [node_id, request_id], on=reading_connection())
         if not rows:
             return None
-        identity = ReceiptIdentity(node_id, request_id, *rows[0])
+        sha256, accepted_at = rows[0]
+        identity = ReceiptIdentity(
+            node_id=node_id, request_id=request_id, sha256=sha256, accepted_at=accepted_at
+        )
         found = self.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
         if found is not None:
             found.identity = identity

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from io import StringIO
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from prometheus_client import REGISTRY
 
 from jatevo.bus import stream
 from jatevo.bus.models import MessageKind, ParkedMessage
@@ -162,8 +164,15 @@ def test_nats_may_come_later_and_may_be_killed(
             eventually(partial(exists, bus))
             bus.publish(machine, MessageKind.RECEIPTS, signed_receipt(node.pk))
             eventually(partial(taken, bus, number))
+            eventually(lambda: waiting() >= 0)
             if number == 1:
                 nats_server.stop(own_server[-1])
+                eventually(lambda: isnan(waiting()))
+
+
+def waiting() -> float:
+    """What /metrics says of the receipts that wait."""
+    return REGISTRY.get_sample_value("bus_pending_messages", {"kind": "receipts"}) or 0.0
 
 
 def taken(bus: EventBus, count: int) -> bool:

@@ -1,6 +1,5 @@
 """Asking a node that is not reachable for one request and its receipt ("Prove it")."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,20 +12,12 @@ from jatevo.audit.models import AuditEvent
 from nodes import actions
 from nodes.models import Challenge, Node, Probe
 from nodes.rules.lifecycle import Status
-from nodes.sweeper import start_counting, sweep
+from nodes.sweeper import sweep
 from tests.factories import NodeFactory, UserFactory
 from tests.nodes.challenged import OUTPUT, asked, asked_surely, reply
 from tests.nodes.ingress.test_probes import hour_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def clock(settings: Any) -> Iterator[time_machine.Traveller]:
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "node": "1000/second"}
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        start_counting(at=timezone.now())
-        yield traveller
 
 
 @pytest.fixture

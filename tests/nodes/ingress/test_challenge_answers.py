@@ -1,6 +1,6 @@
 """Answers to challenges that come at the same time: judged each alone, and stored together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,6 @@ from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.signed import Answer, SignedRequest
 from nodes.models import Challenge, Node, Probe
 from nodes.rules.lifecycle import Status
-from nodes.sweeper import start_counting
 from tests.factories import signing_key_of
 from tests.lane import signed
 from tests.machines import SignedSender
@@ -28,15 +27,6 @@ from tests.nodes.challenged import OUTPUT, answer_to, asked_surely, unreachable
 from tests.nodes.ingress.test_probes import hour_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def clock(settings: Any) -> Iterator[time_machine.Traveller]:
-    """The time stands still until a test moves it on. Rate limits go by the real one."""
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "node": "1000/second"}
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        start_counting(at=timezone.now())
-        yield traveller
 
 
 def answers_of(challenges: Sequence[tuple[Node, dict[str, Any]]], **said: Any) -> list[SignedRequest]:

@@ -1,7 +1,6 @@
 """Challenges through heartbeats: who is asked, and what an answer counts for. Through the front door."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,15 +28,6 @@ from tests.nodes.ingress.test_probes import hour_of, probe
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("both_adapters")]
 
 NOT_REACHED = ["unreachable", "timeout", "refused", "bad_status"]
-
-
-@pytest.fixture
-def clock(settings: Any) -> Iterator[time_machine.Traveller]:
-    """The time stands still until a test moves it on. Rate limits go by the real one."""
-    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "node": "1000/second"}
-    with time_machine.travel(timezone.now().replace(microsecond=0), tick=False) as traveller:
-        start_counting(at=timezone.now())
-        yield traveller
 
 
 def test_a_node_without_an_endpoint_becomes_active_by_its_answer(clock: time_machine.Traveller) -> None:
