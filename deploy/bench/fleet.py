@@ -84,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> int:
         with steps.step("The console: web, worker and lane"):
             log = home / "logs" / "bench.log"
             base = running.enter_context(consoles.services(env, log))
-            lane = running.enter_context(consoles.lane(env, log, processes=1))
+            lane = running.enter_context(consoles.lane(env, log, processes=options.lanes))
         with steps.step("Accruing what was seeded"):
             wait_until_accrued(env, steps, within_seconds=ACCRUED_WITHIN_SECONDS)
         with steps.step("The search of receipts is filled"):
@@ -109,6 +109,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--receipts-per-second", type=float, default=200.0)
     parser.add_argument("--readers", type=int, default=20)
     parser.add_argument("--connections", type=int, default=32, help="that the proxy keeps open to the lane")
+    parser.add_argument("--lanes", type=int, default=1, help="processes of the lane")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up-minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -36,7 +36,6 @@ LIFTED = {
     for name in ("NODE", "RECEIPTS", "ADDRESS", "REGISTER", "LOGIN_ADDRESS")
 }
 PEER_PROCESSES = 2
-LANE_PROCESSES = 1  # which gathers the most, and leaves the other core to PostgreSQL
 BATCH = 100
 ENROLMENT_USES = 100_000
 OWN_PART = "the generator"
@@ -105,6 +104,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
                         default=["heartbeats", "receipts", "batches"])  # fmt: skip
     parser.add_argument("--targets", nargs="+", choices=[PEER, LANE, ENDPOINTS, ONE_MACHINE],
                         default=[PEER, LANE, ONE_MACHINE])  # fmt: skip
+    parser.add_argument("--lanes", type=int, default=1, help="processes of the lane")
     parser.add_argument("--out", default="build/ingest.json", help="where the figures go as JSON")
     return parser.parse_args(words)
 
@@ -130,7 +130,7 @@ def _start(
         consoles.django_command("metrics_migrate", env=env)
     with steps.step("The console: web, worker and lane"):
         web = running.enter_context(consoles.services(env, log))
-        lane = running.enter_context(consoles.lane(env, log, processes=LANE_PROCESSES))
+        lane = running.enter_context(consoles.lane(env, log, processes=options.lanes))
         token = _enrolment(web, env)
     found = {LANE: Target(LANE, lane, web, token), ENDPOINTS: Target(ENDPOINTS, web, web, token)}
     if PEER in options.targets:
