@@ -7,7 +7,7 @@ import orjson
 import pytest
 from django.http import HttpResponse
 
-from jatevo.lane import Lane
+from jatevo.lane.application import Lane
 from jatevo.web.gathering import Later
 from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.heartbeats import HEARTBEATS

@@ -65,9 +65,8 @@ def services(env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESS
 def lane(env: dict[str, str], log: Path, *, processes: int) -> Iterator[str]:
     """Runs the ingress lane beside the console. Yields its base URL."""
     port = str(free_port())
-    words = ["--interface", "asgi", "--workers", str(processes), "--host", "127.0.0.1", "--port", port]
-    granian = [str(Path(sys.executable).with_name("granian")), *words, "jatevo.lane:application"]
-    with _running([granian], env | {"PORT": port}, log) as base:
+    words = [sys.executable, "-m", "jatevo.lane", "--port", port, "--workers", str(processes)]
+    with _running([words], env | {"PORT": port}, log) as base:
         yield base
 
 

@@ -37,8 +37,10 @@ def _of(process: psutil.Process) -> tuple[float, float]:
     return times.user + times.system, process.memory_full_info().uss / 2**20
 
 
-def part_of_console(_: psutil.Process, words: str) -> str:
+def part_of_console(process: psutil.Process, words: str) -> str:
     """The part of a console on services that a child is, by the words of its command."""
+    if "multiprocessing" in words and (parent := process.parent()):  # one of several processes
+        words = " ".join(parent.cmdline())
     known = {
         "jatevo.lane": "lane", "jatevo.wsgi": "web", "manage.py worker": "worker", "postgres": "PostgreSQL",
         "valkey": "Valkey", "clickhouse": "ClickHouse",

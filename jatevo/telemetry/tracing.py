@@ -104,6 +104,8 @@ class Sender(Protocol):
         began_ns: int | None = None,
     ) -> Span: ...
 
+    def flush(self) -> None: ...
+
 
 _sender: Sender | None = None
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
@@ -121,6 +123,12 @@ def send_to(sender: Sender | None) -> None:
 
 def is_on() -> bool:
     return _sender is not None
+
+
+def flush() -> None:
+    """Sends what is recorded so far, before a process ends."""
+    if _sender is not None:
+        _sender.flush()
 
 
 def caller_of(traceparent: str, tracestate: str = "") -> Caller | None:

@@ -31,6 +31,7 @@ from tests.metrics import clickhouse_server
 from tests.stopping import processes_of
 
 WEB_PROCESSES: Final = 2
+LANE_PROCESSES: Final = 2
 SECONDS_BEFORE_RESTART: Final = 0.1  # systemd's RestartSec
 _RATE: Final = """
 import django
@@ -59,7 +60,7 @@ class Unit:
 
 
 class SupervisedConsole:
-    """So many `webs` (of two processes each) and `lanes`, a worker, PostgreSQL, Valkey and ClickHouse.
+    """So many `webs` and `lanes` (of two processes each), a worker, PostgreSQL, Valkey and ClickHouse.
 
     `prefix` are words that are put before the commands of the console's own processes and of PostgreSQL, `settings`
     is environment for the console. Raises RuntimeError without Debian's clickhouse-server.
@@ -108,7 +109,7 @@ class SupervisedConsole:
         self.manage("collectstatic", "--noinput", "-v0")
         self.script(SEED_USERS, str(self.home))
         for name in self._ports:
-            self.add(name, self._launching(name, self._granian(name)))
+            self.add(name, self._launching(name, self._server(name)))
         self.add("worker", self._launching("worker", [sys.executable, "manage.py", "worker"]))
         self.wait_until_ready()
         self._supervisor.start()
@@ -247,12 +248,12 @@ class SupervisedConsole:
         self._clickhouse = clickhouse_server.restart(self._clickhouse, self._binary, self.home / "clickhouse")
         return self._clickhouse.process
 
-    def _granian(self, name: str) -> list[str]:
-        words = [str(Path(sys.executable).with_name("granian")), "--host", "127.0.0.1"]
-        words += ["--port", str(self._ports[name])]
-        if name.startswith("web"):
-            return [*words, "--interface", "wsgi", "--workers", str(WEB_PROCESSES), "jatevo.wsgi:application"]
-        return [*words, "--interface", "asgi", "--workers", "1", "jatevo.lane:application"]
+    def _server(self, name: str) -> list[str]:
+        port = ["--port", str(self._ports[name])]
+        if not name.startswith("web"):
+            return [sys.executable, "-m", "jatevo.lane", *port, "--workers", str(LANE_PROCESSES)]
+        granian = [str(Path(sys.executable).with_name("granian")), "--host", "127.0.0.1", *port]
+        return [*granian, "--interface", "wsgi", "--workers", str(WEB_PROCESSES), "jatevo.wsgi:application"]
 
     def _launching(self, name: str, command: list[str]) -> Callable[[], "subprocess.Popen[bytes]"]:
         def launch() -> "subprocess.Popen[bytes]":
@@ -306,8 +307,9 @@ class Fault:
         family = console.units[self.unit].processes()
         if self.part == "postmaster":
             family = family[:1]
-        elif self.part:  # one backend, or one process of granian
-            family = [dice.choice(family[1:])] if family[1:] else []
+        elif self.part:  # one backend, or one process of a server
+            members = [each for each in family[1:] if "resource_tracker" not in " ".join(each.cmdline())]
+            family = [dice.choice(members)] if members else []
         _send(family, self.signal)
         if self.signal == signal.SIGSTOP:
             time.sleep(seconds)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jatevo.lane import application as lane
+from jatevo.lane.application import application as lane
 
 BASE_DIR = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((BASE_DIR / "compose.yaml").read_text())

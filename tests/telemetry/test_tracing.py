@@ -229,6 +229,6 @@ def test_receiver_that_does_not_answer_holds_nothing_up(receiver_is: str) -> Non
 
 def test_opentelemetry_is_not_loaded_without_an_endpoint() -> None:
     # redis-py imports a part of it whenever it is installed
-    code = "import jatevo.lane, sys; print({'opentelemetry.sdk.trace', 'opentelemetry.exporter'} & set(sys.modules))"
+    code = "import jatevo.lane.application, sys; print({'opentelemetry.sdk.trace', 'opentelemetry.exporter'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -54,9 +54,9 @@ def serving(server: ServerUnderTest, folder: Path) -> Iterator[int]:
 def _command(server: ServerUnderTest, port: int) -> list[str]:
     if server is ServerUnderTest.WAITRESS:
         return [sys.executable, "-m", "tests.web.serving", str(port)]
-    granian = [str(Path(sys.executable).with_name("granian")), "--host", checks.LOOPBACK, "--port", str(port)]
     if server is ServerUnderTest.LANE:
-        return [*granian, "--interface", "asgi", "jatevo.lane:application"]
+        return [sys.executable, "-m", "jatevo.lane", "--port", str(port)]
+    granian = [str(Path(sys.executable).with_name("granian")), "--host", checks.LOOPBACK, "--port", str(port)]
     return [*granian, "--interface", "wsgi", "--blocking-threads", "4", "jatevo.wsgi:application"]
 
 

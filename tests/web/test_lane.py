@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -16,10 +17,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from jatevo.lane import Lane
+from jatevo.lane.application import Lane
+from jatevo.lane.http import MOST_HEAD_BYTES
 from jatevo.web.errors import ApiError
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
 from jatevo.web.gathering import Later, TooManyWaiting
+from jatevo.web.throttling import client
 from nodes import actions
 from nodes.ingress.gathered import gather
 from nodes.ingress.heartbeats import HEARTBEATS
@@ -326,7 +329,7 @@ def test_full_queue_is_a_503_that_may_come_again() -> None:
 
 
 def test_memory_for_bodies_is_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jatevo.lane.MOST_BYTES_HELD", 1000)
+    monkeypatch.setattr("jatevo.lane.application.MOST_BYTES_HELD", 1000)
     lane = Lane(ENDPOINTS, asks=Polite)
     for _ in range(3):
         assert post_at_once(lane, [b"[", b" " * 998, b"]"])[0] == 200
@@ -343,7 +346,7 @@ def port(
 
 @pytest.mark.django_db(transaction=True)
 class TestOnItsServer:
-    """Over a bare socket, to granian."""
+    """Over a bare socket, to uvicorn."""
 
     @pytest.fixture
     def line(self, port: int) -> Iterator[RawConnection]:
@@ -402,6 +405,26 @@ class TestOnItsServer:
         head, _, _ = whole.partition(LARGE)
         answer = line.send(head).answer("POST")
         assert (answer.status, answer.json()["error"]["type"]) == (413, "too_large")
+
+    @pytest.mark.parametrize("ends_its_lines", [True, False], ids=["headers", "one header"])
+    def test_endless_head_is_refused(self, line: RawConnection, ends_its_lines: bool) -> None:
+        filler = (b"x: " + b"y" * 1000 + b"\r\n") if ends_its_lines else b"y" * 1000
+        line.send(b"POST /v1/receipts HTTP/1.1\r\nHost: localhost\r\nx-filler: ")
+        with suppress(OSError):  # hung up on
+            for _ in range(4 * MOST_HEAD_BYTES // len(filler)):
+                line.send(filler)
+        assert line.answer("POST").status == 400
+
+    def test_large_head_within_the_limit_is_read(self, line: RawConnection) -> None:
+        filler = [f"x-{number}: {'y' * 1000}" for number in range(60)]
+        answer = line.send(request("POST", "/v1/nodes/heartbeat", b"{}", *filler)).answer("POST")
+        assert answer.status == 401
+
+    def test_address_that_a_client_claims_is_not_believed(self, line: RawConnection) -> None:
+        claimed = "X-Forwarded-For: 203.0.113.7"
+        assert line.send(request("POST", "/v1/receipts", b"{}", claimed)).answer("POST").status == 401
+        assert client().keys("*127.0.0.1*"), "addresses are counted"
+        assert not client().keys("*203.0.113*")
 
     def test_liveness_and_readiness(self, line: RawConnection) -> None:
         assert line.send(request("GET", "/healthz", None)).answer("GET").json()["status"] == "ok"

@@ -233,6 +233,8 @@ def test_lines_of_a_recorded_request_have_its_trace(lines: Lines, monkeypatch: p
             self.number += 1
             return FakeSpan(f"{self.number:032x}")
 
+        def flush(self) -> None: ...
+
     class FakeSpan(tracing.Span):
         def __init__(self, trace_id: str) -> None:
             self._id = trace_id
