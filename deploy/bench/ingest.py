@@ -104,7 +104,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
                         default=["heartbeats", "receipts", "batches"])  # fmt: skip
     parser.add_argument("--targets", nargs="+", choices=[PEER, LANE, ENDPOINTS, ONE_MACHINE],
                         default=[PEER, LANE, ONE_MACHINE])  # fmt: skip
-    parser.add_argument("--lanes", type=int, default=1, help="processes of the lane")
+    parser.add_argument("--lanes", type=int, default=2, help="processes of the lane")
     parser.add_argument("--out", default="build/ingest.json", help="where the figures go as JSON")
     return parser.parse_args(words)
 

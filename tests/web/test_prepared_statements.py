@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jatevo.web.postgresql.budgets import COMMAND, INGEST, PAGE, Work, working
@@ -50,6 +51,13 @@ def test_statements_of_the_orm_are_not_prepared() -> None:
             assert not Node.objects.filter(id="nobody").exists()
         assert prepared() == {}
         connection.close()
+
+
+def test_prepared_statements_are_among_the_queries_of_tests() -> None:
+    with CaptureQueriesContext(connection) as caught:
+        for number in range(2):
+            fetch("SELECT %s::integer + 1", [number])
+    assert [query["sql"] for query in caught] == ["SELECT $1::integer + 1"] * 2
 
 
 def test_nothing_is_prepared_where_sessions_are_shared(settings: Any) -> None:

@@ -19,6 +19,11 @@ class _PreparingCursor(psycopg.Cursor[tuple[Any, ...]]):
         prepares: bool = settings.DATABASE_PREPARES_STATEMENTS
         return super().execute(query, params, prepare=prepares, binary=True)
 
+    def _convert_query(self, query: Any, params: Any = None) -> Any:
+        converted = super()._convert_query(query, params)
+        self._query = converted  # for Django's list of queries; psycopg forgets what is prepared
+        return converted
+
 
 def fetch(
     sql: str, params: Sequence[Any] | Mapping[str, Any], *, on: BaseDatabaseWrapper | None = None
