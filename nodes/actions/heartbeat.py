@@ -4,10 +4,10 @@ What follows for many of them, such as challenges, is in the same transaction. W
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 import structlog
@@ -218,16 +218,25 @@ def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat
     return [results[number] for number in range(len(sent))]
 
 
+@dataclass(frozen=True)
+class _Recorded:
+    """What the common transaction did: the nodes' rows, those for which more follows, whose first heartbeat after a
+    silence could not be applied, and what is asked.
+    """
+
+    rows: dict[str, _Row]
+    alone: set[str]
+    failed: dict[str, Exception]
+    challenges: dict[str, Challenge]
+
+
 def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
     """The same for one heartbeat of each of several nodes."""
-    with transaction.atomic():  # one commit, since committing takes longer than anything else here
-        rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
-        alone = {
-            each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])
-        }
-        common = [row for row in rows.values() if row.changed and row.node_id not in alone]
-        failed = _hear_again([row.node_id for row in common if row.was_silent], at)
-        challenges = _challenges([row for row in common if row.node_id not in failed], at)
+    try:
+        recorded = _commit(sent, at, parts_fail_alone=False)
+    except _PartFailed:
+        recorded = _commit(sent, at, parts_fail_alone=True)
+    rows, alone, failed, challenges = recorded.rows, recorded.alone, recorded.failed, recorded.challenges
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
     results: list[TakenHeartbeat | Exception] = []
     for each in sent:
@@ -247,6 +256,24 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
         else:
             results.append(TakenHeartbeat(row.phase.status, challenges.get(each.node_id)))
     return results
+
+
+def _commit(sent: Sequence[SentBeat], at: datetime, *, parts_fail_alone: bool) -> _Recorded:
+    """The transaction of all of them: one commit, since committing takes longer than anything else here.
+
+    Unless its parts fail alone, the first that fails undoes everything and raises _PartFailed. A savepoint before each
+    part costs as much as the part, and parts hardly ever fail.
+    """
+    with transaction.atomic():
+        rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
+        alone = {
+            each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])
+        }
+        common = [row for row in rows.values() if row.changed and row.node_id not in alone]
+        part = _part if parts_fail_alone else _part_of_all
+        failed = _hear_again([row.node_id for row in common if row.was_silent], at, part)
+        challenges = _challenges([row for row in common if row.node_id not in failed], at, part)
+    return _Recorded(rows, alone, failed, challenges)
 
 
 def _goes_alone(sent: SentBeat, row: _Row) -> bool:
@@ -277,23 +304,26 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
         return error
     if held or restated.held:
         return TakenHeartbeat(Status.QUARANTINE, declined=restated.declined)
-    return TakenHeartbeat(row.phase.status, _challenges([row], at).get(row.node_id), restated.declined)
+    return TakenHeartbeat(row.phase.status, _challenges([row], at, _part).get(row.node_id), restated.declined)
 
 
-def _hear_again(node_ids: Collection[str], at: datetime) -> dict[str, Exception]:
+_Part: TypeAlias = Callable[[Callable[[Exception], None]], AbstractContextManager[None]]
+
+
+def _hear_again(node_ids: Collection[str], at: datetime, part: _Part) -> dict[str, Exception]:
     """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns whose failed."""
     failed: dict[str, Exception] = {}
     if node_ids:
-        with _part(lambda error: failed.update(dict.fromkeys(node_ids, error))):
+        with part(lambda error: failed.update(dict.fromkeys(node_ids, error))):
             heard_again(node_ids=node_ids, at=at)
     return failed
 
 
-def _challenges(rows: Sequence[_Row], at: datetime) -> dict[str, Challenge]:
+def _challenges(rows: Sequence[_Row], at: datetime, part: _Part) -> dict[str, Challenge]:
     """What the nodes are asked. If that fails, their next heartbeats take it along."""
     nodes = {row.node_id: asked for row in rows if due_challenge(asked := row.asked(at), at=at)}
     if nodes:
-        with _part(lambda error: log.error("nodes could not be asked", exc_info=error)):
+        with part(lambda error: log.error("nodes could not be asked", exc_info=error)):
             return ask_due(nodes=nodes, at=at)
     return {}
 
@@ -308,6 +338,21 @@ def _part(failed: Callable[[Exception], None]) -> Iterator[None]:
         if connection.needs_rollback or connection.closed_in_transaction:
             raise  # the rest is not going to be committed either
         failed(error)
+
+
+class _PartFailed(Exception):
+    """A part failed. Nothing was committed."""
+
+
+@contextmanager
+def _part_of_all(_: Callable[[Exception], None]) -> Iterator[None]:
+    """A part whose failure undoes the whole transaction."""
+    try:
+        yield
+    except Exception as error:
+        if connection.closed_in_transaction:
+            raise
+        raise _PartFailed from error
 
 
 def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
