@@ -108,7 +108,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--receipts-per-second", type=float, default=200.0)
     parser.add_argument("--readers", type=int, default=20)
-    parser.add_argument("--connections", type=int, default=128, help="requests to the lane at a time, as of a proxy")
+    parser.add_argument(
+        "--connections", type=int, default=128, help="requests to the lane at a time, as of a proxy"
+    )
     parser.add_argument("--lanes", type=int, default=2, help="processes of the lane")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up-minutes", type=float, default=1.0)
