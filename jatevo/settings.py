@@ -170,7 +170,8 @@ DATABASE_ROUTERS = ["jatevo.web.postgresql.replica.ReadingRouter"]
 # (jatevo/web/postgresql/budgets.py). The default is the one-machine server's number of threads, so that its
 # requests never wait for a connection.
 DATABASE_POOL_SIZE = env.int("JATEVO_DB_POOL_SIZE", default=16)
-# Off for a PgBouncer in transaction mode, unless it keeps track of prepared statements (from 1.21 on).
+# Off for a PgBouncer in transaction mode, unless it keeps track of prepared statements. That takes 1.22, because psycopg
+# sends DEALLOCATE ALL after a rollback.
 DATABASE_PREPARES_STATEMENTS = env.bool("JATEVO_DB_PREPARED_STATEMENTS", default=not _direct_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -10,7 +10,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
 from jatevo.web.framing import Framing
-from jatevo.web.garbage import pass_over_what_is_loaded
+from jatevo.web.garbage import freeze_what_is_loaded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jatevo.settings")
 
@@ -38,4 +38,4 @@ class ConsoleHandler(WSGIHandler):
 django.setup(set_prefix=False)
 application = Framing(ConsoleHandler(), most_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 import_module(settings.ROOT_URLCONF)  # which Django would load with the first request
-pass_over_what_is_loaded()
+freeze_what_is_loaded()

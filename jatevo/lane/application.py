@@ -22,7 +22,7 @@ from jatevo.web import probes
 from jatevo.web.address import address_behind_proxies
 from jatevo.web.errors import ApiError, from_exception, not_found, unavailable
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
-from jatevo.web.garbage import pass_over_what_is_loaded
+from jatevo.web.garbage import freeze_what_is_loaded
 from jatevo.web.gathering import TooManyWaiting
 from jatevo.web.json import dump
 from jatevo.web.machine_requests import constant_headers
@@ -207,4 +207,4 @@ def _refuse_endless_body(headers: Headers, version: str) -> None:
 
 
 application = Lane((HEARTBEATS, CHALLENGES, RECEIPTS, PROBES, DISPATCHES))
-pass_over_what_is_loaded()
+freeze_what_is_loaded()

@@ -33,6 +33,12 @@ def is_no_outage(record: logging.LogRecord) -> bool:
     return getattr(record, "status_code", None) != 503
 
 
+def plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drops what uvicorn adds for terminals: its message again, in colours."""
+    event.pop("color_message", None)
+    return event
+
+
 def one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drops the traceback of requests that Django finds suspicious, because anyone can send many of them."""
     if str(event.get("logger", "")).startswith("django.security"):
@@ -60,6 +66,7 @@ ENRICH: list[Any] = [
 ]
 RENDER: list[Any] = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+    plain,
     one_line,
     structlog.processors.format_exc_info,
     redact,

@@ -3,11 +3,11 @@
 What follows for many of them, such as challenges, is in the same transaction. What follows for few has its own.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import structlog
@@ -26,6 +26,7 @@ from nodes.rules.lifecycle import Phase, Status
 from nodes.rules.marks import endpoint_mark
 
 log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 # `old` locks the rows, in the order of their ids, with {locking}. A heartbeat that is not later than the last one
 # changes nothing, even if the replay guard was lost with the cache, nor does one that was signed with a token that has
@@ -220,22 +221,20 @@ def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What the common transaction did: the nodes' rows, those for which more follows, whose first heartbeat after a
-    silence could not be applied, and what is asked.
-    """
+    """What the common transaction did."""
 
-    rows: dict[str, _Row]
-    alone: set[str]
-    failed: dict[str, Exception]
+    rows: dict[str, _Row]  # of the nodes that were found
+    alone: set[str]  # nodes for which more follows
+    failed: dict[str, Exception]  # nodes whose first heartbeat after a silence could not be applied
     challenges: dict[str, Challenge]
 
 
 def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
     """The same for one heartbeat of each of several nodes."""
     try:
-        recorded = _commit(sent, at, parts_fail_alone=False)
-    except _PartFailed:
-        recorded = _commit(sent, at, parts_fail_alone=True)
+        recorded = _commit(sent, at, _Parts())
+    except _PartFailed as failure:
+        recorded = _commit(sent, at, _Parts({failure.part: failure.error}))
     rows, alone, failed, challenges = recorded.rows, recorded.alone, recorded.failed, recorded.challenges
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
     results: list[TakenHeartbeat | Exception] = []
@@ -258,21 +257,16 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
     return results
 
 
-def _commit(sent: Sequence[SentBeat], at: datetime, *, parts_fail_alone: bool) -> _Recorded:
-    """The transaction of all of them: one commit, since committing takes longer than anything else here.
-
-    Unless its parts fail alone, the first that fails undoes everything and raises _PartFailed. A savepoint before each
-    part costs as much as the part, and parts hardly ever fail.
-    """
+def _commit(sent: Sequence[SentBeat], at: datetime, parts: "_Parts") -> _Recorded:
+    """The transaction of all of them: one commit, since committing takes longer than anything else here."""
     with transaction.atomic():
         rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
         alone = {
             each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])
         }
         common = [row for row in rows.values() if row.changed and row.node_id not in alone]
-        part = _part if parts_fail_alone else _part_of_all
-        failed = _hear_again([row.node_id for row in common if row.was_silent], at, part)
-        challenges = _challenges([row for row in common if row.node_id not in failed], at, part)
+        failed = _hear_again([row.node_id for row in common if row.was_silent], at, parts)
+        challenges = _challenges([row for row in common if row.node_id not in failed], at, parts)
     return _Recorded(rows, alone, failed, challenges)
 
 
@@ -304,55 +298,70 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
         return error
     if held or restated.held:
         return TakenHeartbeat(Status.QUARANTINE, declined=restated.declined)
-    return TakenHeartbeat(row.phase.status, _challenges([row], at, _part).get(row.node_id), restated.declined)
+    return TakenHeartbeat(
+        row.phase.status, _challenges([row], at, _Parts({})).get(row.node_id), restated.declined
+    )
 
 
-_Part: TypeAlias = Callable[[Callable[[Exception], None]], AbstractContextManager[None]]
-
-
-def _hear_again(node_ids: Collection[str], at: datetime, part: _Part) -> dict[str, Exception]:
+def _hear_again(node_ids: Collection[str], at: datetime, parts: "_Parts") -> dict[str, Exception]:
     """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns whose failed."""
-    failed: dict[str, Exception] = {}
-    if node_ids:
-        with part(lambda error: failed.update(dict.fromkeys(node_ids, error))):
-            heard_again(node_ids=node_ids, at=at)
-    return failed
+    if not node_ids:
+        return {}
+
+    def hear() -> dict[str, Exception]:
+        heard_again(node_ids=node_ids, at=at)
+        return {}
+
+    return parts.do("hear again", hear, lambda error: dict.fromkeys(node_ids, error))
 
 
-def _challenges(rows: Sequence[_Row], at: datetime, part: _Part) -> dict[str, Challenge]:
+def _challenges(rows: Sequence[_Row], at: datetime, parts: "_Parts") -> dict[str, Challenge]:
     """What the nodes are asked. If that fails, their next heartbeats take it along."""
     nodes = {row.node_id: asked for row in rows if due_challenge(asked := row.asked(at), at=at)}
-    if nodes:
-        with part(lambda error: log.error("nodes could not be asked", exc_info=error)):
-            return ask_due(nodes=nodes, at=at)
-    return {}
+    if not nodes:
+        return {}
 
+    def none_asked(error: Exception) -> dict[str, Challenge]:
+        log.error("nodes could not be asked", exc_info=error)
+        return {}
 
-@contextmanager
-def _part(failed: Callable[[Exception], None]) -> Iterator[None]:
-    """A part of a transaction whose failure leaves the rest of it as it is."""
-    try:
-        with transaction.atomic():
-            yield
-    except Exception as error:
-        if connection.needs_rollback or connection.closed_in_transaction:
-            raise  # the rest is not going to be committed either
-        failed(error)
+    return parts.do("ask", lambda: ask_due(nodes=nodes, at=at), none_asked)
 
 
 class _PartFailed(Exception):
-    """A part failed. Nothing was committed."""
+    """A part failed in the first attempt. Nothing was committed."""
+
+    def __init__(self, part: str, error: Exception) -> None:
+        super().__init__(part)
+        self.part = part
+        self.error = error
 
 
-@contextmanager
-def _part_of_all(_: Callable[[Exception], None]) -> Iterator[None]:
-    """A part whose failure undoes the whole transaction."""
-    try:
-        yield
-    except Exception as error:
-        if connection.closed_in_transaction:
-            raise
-        raise _PartFailed from error
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of a transaction whose failure leaves the rest of it as it is.
+
+    A savepoint costs as much as a part, and parts hardly ever fail. So the first attempt (`failed` is None) has none,
+    and a failure raises _PartFailed, which undoes everything. The second has savepoints, and does not try again what
+    failed: it may have taken most of the time that there is.
+    """
+
+    failed: Mapping[str, Exception] | None = None
+
+    def do(self, part: str, act: Callable[[], _T], otherwise: Callable[[Exception], _T]) -> _T:
+        if self.failed is not None and part in self.failed:
+            return otherwise(self.failed[part])
+        try:
+            with nullcontext() if self.failed is None else transaction.atomic():
+                return act()
+        except Exception as error:
+            if connection.closed_in_transaction:
+                raise
+            if self.failed is None:
+                raise _PartFailed(part, error) from error
+            if connection.needs_rollback:
+                raise  # the savepoint is lost, and the rest is not going to be committed either
+            return otherwise(error)
 
 
 def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:

@@ -10,10 +10,12 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jatevo.web.postgresql.budgets import INGEST
 from nodes.actions import Beat, SentBeat, TakenHeartbeat, heartbeats
 from nodes.models import Challenge, Node, NodeTransition
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
+from tests.sessions import session
 
 MODULE = sys.modules[Beat.__module__]  # its name in the package is that of a function
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +61,8 @@ def test_all_of_it_takes_one_commit(nodes: list[Node]) -> None:
     assert statuses == ["pending", "active", "active"]
     assert Challenge.objects.get() == getattr(taken[2], "challenge", None)
     assert NodeTransition.objects.get().to_status == "probing"
-    assert [each["sql"] for each in asked if each["sql"] in ("BEGIN", "COMMIT")] == ["BEGIN", "COMMIT"]
+    marks = [each["sql"].split()[0] for each in asked]
+    assert [mark for mark in marks if mark in ("BEGIN", "SAVEPOINT", "COMMIT")] == ["BEGIN", "COMMIT"]
 
 
 def test_nodes_that_cannot_be_asked_are_heard_all_the_same(
@@ -82,10 +85,39 @@ def test_transition_that_fails_concerns_its_nodes_alone(
 
 
 @pytest.mark.parametrize("part", ["ask_due", "heard_again"])
-def test_without_its_connection_nothing_is_taken_for_recorded(
+def test_part_that_takes_all_the_time_there_is_costs_the_heartbeats_nothing(
+    nodes: list[Node], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def sleep(**_: Any) -> None:
+        tried.append(part)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(MODULE, part, sleep)
+    with session(INGEST):
+        beat(nodes)
+    assert recorded(nodes) == [True, True, True]
+    assert tried == [part]
+
+
+@pytest.mark.parametrize("part", ["ask_due", "heard_again"])
+def test_part_with_which_the_connection_is_lost_is_left_out(
     nodes: list[Node], part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MODULE, part, failing(losing=True))
+    taken = beat(nodes)
+    assert [isinstance(each, TakenHeartbeat) for each in taken] == [part == "ask_due", True, True]
+    assert recorded(nodes) == [True, True, True]
+
+
+def test_without_its_connection_nothing_is_taken_for_recorded(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second attempt, where the parts have savepoints."""
+    monkeypatch.setattr(MODULE, "heard_again", failing(losing=False))
+    monkeypatch.setattr(MODULE, "ask_due", failing(losing=True))
     with pytest.raises(OperationalError):
         beat(nodes)
     connection.close()

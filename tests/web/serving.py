@@ -28,6 +28,7 @@ class ServerUnderTest(StrEnum):
     WAITRESS = "waitress"  # the one-machine run
     GRANIAN = "granian"  # services
     LANE = "lane"  # beside granian, for what machines post
+    LANES = "lanes"  # the same in two processes
 
 
 @contextmanager
@@ -54,8 +55,9 @@ def serving(server: ServerUnderTest, folder: Path) -> Iterator[int]:
 def _command(server: ServerUnderTest, port: int) -> list[str]:
     if server is ServerUnderTest.WAITRESS:
         return [sys.executable, "-m", "tests.web.serving", str(port)]
-    if server is ServerUnderTest.LANE:
-        return [sys.executable, "-m", "jatevo.lane", "--port", str(port)]
+    if server in (ServerUnderTest.LANE, ServerUnderTest.LANES):
+        number = 1 if server is ServerUnderTest.LANE else 2
+        return [sys.executable, "-m", "jatevo.lane", "--port", str(port), "--workers", str(number)]
     granian = [str(Path(sys.executable).with_name("granian")), "--host", checks.LOOPBACK, "--port", str(port)]
     return [*granian, "--interface", "wsgi", "--blocking-threads", "4", "jatevo.wsgi:application"]
 

@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from jatevo.lane.application import Lane
-from jatevo.lane.http import MOST_HEAD_BYTES
+from jatevo.lane.http import MOST_BYTES_AROUND
 from jatevo.web.errors import ApiError
 from jatevo.web.front_door import MAX_ADDRESS_BYTES
 from jatevo.web.gathering import Later, TooManyWaiting
@@ -411,9 +411,31 @@ class TestOnItsServer:
         filler = (b"x: " + b"y" * 1000 + b"\r\n") if ends_its_lines else b"y" * 1000
         line.send(b"POST /v1/receipts HTTP/1.1\r\nHost: localhost\r\nx-filler: ")
         with suppress(OSError):  # hung up on
-            for _ in range(4 * MOST_HEAD_BYTES // len(filler)):
+            for _ in range(4 * MOST_BYTES_AROUND // len(filler)):
                 line.send(filler)
         assert line.answer("POST").status == 400
+
+    def test_trailers_are_no_headers(self, line: RawConnection) -> None:
+        chunked = request("POST", "/v1/receipts", b"{}", chunked=True)
+        answer = line.send(chunked.removesuffix(b"\r\n"), b"x-request-id: of-a-trailer\r\n\r\n").answer(
+            "POST"
+        )
+        assert answer.status == 401
+        assert "of-a-trailer" not in answer.headers["x-request-id"]
+
+    def test_endless_trailers_are_refused(self, line: RawConnection) -> None:
+        line.send(request("POST", "/v1/receipts", b"{}", chunked=True).removesuffix(b"\r\n"))
+        filler = b"x: " + b"y" * 1000 + b"\r\n"
+        with suppress(OSError):  # hung up on
+            for _ in range(4 * MOST_BYTES_AROUND // len(filler)):
+                line.send(filler)
+        assert line.answer("POST").status == 400
+
+    def test_body_before_the_next_request_is_not_counted_as_its_head(self, line: RawConnection) -> None:
+        large = request("POST", "/v1/nodes/heartbeat", b"{" + b" " * (MOST_BYTES_AROUND * 3 // 2) + b"}")
+        following = request("GET", "/healthz", None)
+        assert line.send(large, following[:10]).answer("POST").status == 401
+        assert line.send(following[10:]).answer("GET").status == 200
 
     def test_large_head_within_the_limit_is_read(self, line: RawConnection) -> None:
         filler = [f"x-{number}: {'y' * 1000}" for number in range(60)]

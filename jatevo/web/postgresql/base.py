@@ -1,11 +1,10 @@
 """The backend: Django's, with bounded connections from one pool for each kind of work."""
 
 import atexit
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -17,9 +16,6 @@ from jatevo.web.postgresql.budgets import current_work
 from jatevo.web.postgresql.connections import REPLICA_ALIAS, BoundedConnection, ReplicaConnection
 from jatevo.web.postgresql.observing import observed
 from jatevo.web.postgresql.pool import BoundedPool
-
-# Django has None, with which psycopg prepares nothing, not even what is to be prepared (statements.py).
-_ONLY_IF_ASKED: Final = sys.maxsize
 
 _pools: dict[tuple[str, str], BoundedPool] = {}
 _pools_lock = threading.Lock()
@@ -87,8 +83,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 params = super().get_connection_params()
             options = [current_work().server_options, str(params.get("options", ""))]
             params["options"] = " ".join(filter(None, options))  # those of DATABASE_URL take precedence
-        if settings.DATABASE_PREPARES_STATEMENTS:
-            params["prepare_threshold"] = _ONLY_IF_ASKED
         return params
 
     @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from jatevo.local.worker import work_until_signalled
-from jatevo.web.garbage import pass_over_what_is_loaded
+from jatevo.web.garbage import freeze_what_is_loaded
 from jatevo.web.postgresql.pooling import SharedSession
 
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        pass_over_what_is_loaded()
+        freeze_what_is_loaded()
         try:
             asyncio.run(work_until_signalled())
         except SharedSession as error:
