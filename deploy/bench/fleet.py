@@ -111,7 +111,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--connections", type=int, default=128, help="requests to the lane at a time, as of a proxy"
     )
-    parser.add_argument("--lanes", type=int, default=2, help="processes of the lane")
+    parser.add_argument("--lanes", type=int, default=1, help="processes of the lane")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up-minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)

@@ -43,9 +43,10 @@ class Gatherer(Generic[Q, A]):
     While a group is answered, the next one gathers, because a large group costs less than two small ones. It begins
     meanwhile once it has `worth_a_turn` questions or is as large as it may be, if fewer than `turns` are under way.
 
-    Those that were just answered often have more to ask. A turn leaves them `patience_seconds` for it, or until as many
-    wait as did before. Otherwise the few that came during a turn would have the next for themselves, while all others
-    wait for the one after that, and so on for ever.
+    Those that were just answered often have more to ask. A turn leaves them time for it, or until as many wait as did
+    before. Otherwise the few that came during a turn would have the next for themselves, while all others wait for the
+    one after that, and so on for ever. It leaves them as long as the last turn took, but no less and no more than the two
+    numbers of `patience_seconds`: a busy machine has longer turns, and then large groups help most.
 
     `at_end` is called in each thread that answered groups, such as to give its connection back.
     """
@@ -60,7 +61,7 @@ class Gatherer(Generic[Q, A]):
         most_waiting: int,
         most_together: int,
         most_weight: int,
-        patience_seconds: float,
+        patience_seconds: tuple[float, float],
         at_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._answer = answer
@@ -123,7 +124,7 @@ class Gatherer(Generic[Q, A]):
             self._running += 1
             group = self._group()
             turn = loop.run_in_executor(self._threads, self._answer, [question for question, _ in group])
-            turn.add_done_callback(partial(self._deliver, group))
+            turn.add_done_callback(partial(self._deliver, group, loop.time()))
 
     def _may_begin(self) -> bool:
         return self._running == 0 or (self._running < self._turns and self._is_worth_a_turn())
@@ -145,11 +146,14 @@ class Gatherer(Generic[Q, A]):
     def _deliver(
         self,
         group: Sequence[tuple[Q, "asyncio.Future[A]"]],
+        begun: float,
         turn: "asyncio.Future[Sequence[A | Later[A]]]",
     ) -> None:
+        now = asyncio.get_running_loop().time()
+        least, most = self._patience_seconds
         self._running -= 1
         self._expected = min(len(group) + len(self._waiting), self._most_together)
-        self._patient_until = asyncio.get_running_loop().time() + self._patience_seconds
+        self._patient_until = now + min(max(now - begun, least), most)
         self._begin()
         error = turn.exception()
         answers = [] if error else turn.result()

@@ -18,7 +18,7 @@ WORTH_A_TURN: Final = 32
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 512 * 1024
 MOST_WAITING: Final = 2_000
-PATIENCE_SECONDS: Final = 0.003
+PATIENCE_SECONDS: Final = (0.003, 0.030)
 
 
 def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:

@@ -32,7 +32,7 @@ def gatherer(
     most_waiting: int = 100,
     most_together: int = 100,
     most_weight: int = 10_000,
-    patience_seconds: float = 0.0,
+    patience_seconds: tuple[float, float] = (0.0, 0.0),
 ) -> Gatherer[int, int]:
     return Gatherer(
         answer,
@@ -130,7 +130,7 @@ def test_clients_that_ask_again_at_once_are_answered_together_from_the_second_tu
             assert await asked.ask(number) == 2 * number
 
     async def story() -> None:
-        asked = gatherer(groups, patience_seconds=30)
+        asked = gatherer(groups, patience_seconds=(30, 30))
         first = asyncio.ensure_future(client(asked, 1, times=5))
         while not groups.seen:
             await asyncio.sleep(0)
@@ -145,18 +145,32 @@ def test_patience_ends_and_when_idle_nothing_waits() -> None:
     groups.open.set()
 
     async def story() -> float:
-        asked = gatherer(groups, patience_seconds=0.05)
+        asked = gatherer(groups, patience_seconds=(0.05, 0.05))
         await ask_all(asked, [1, 2])
         begun = time.monotonic()
         assert await asked.ask(3) == 6
         waited = time.monotonic() - begun
         await asyncio.sleep(0.1)
-        asked._patience_seconds = 30  # of the turns to come
+        asked._patience_seconds = (30, 30)  # of the turns to come
         assert await asyncio.wait_for(asked.ask(4), 5) == 8
         return waited
 
     assert asyncio.run(story()) >= 0.04
     assert groups.seen == [[1, 2], [3], [4]]
+
+
+def test_after_a_long_turn_there_is_more_patience_up_to_a_limit() -> None:
+    def answer(numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.1)
+        return list(numbers)
+
+    async def left(most: float) -> float:
+        asked = gatherer(answer, patience_seconds=(0.0, most))
+        await asked.ask(1)
+        return asked._patient_until - asyncio.get_running_loop().time()
+
+    assert 0.05 < asyncio.run(left(most=30)) < 30
+    assert asyncio.run(left(most=0.01)) <= 0.01
 
 
 def test_groups_are_bounded_by_number_and_weight() -> None:
