@@ -296,6 +296,7 @@ def _judged(
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
         "nodes, seconds": f"{len(machines):,}, {seconds:.0f}",
         "heartbeats a second, answered after ms": _stream(beats, seconds),
+        "p95 of heartbeats in each minute, ms": _by_minute(beats, begun),
         "receipts a second, answered after ms": _stream(receipts, seconds),
         "deadlines missed": f"{len(missed):,}",
         "nodes that went offline": str(offline),
@@ -350,6 +351,13 @@ def _healthz(base: str) -> list[float]:
     found = [visitors.ask(yardstick())[0] for _ in range(YARDSTICKS)]
     visitors.close()
     return found
+
+
+def _by_minute(answers: Sequence[Answer], begun: float) -> str:
+    minutes: dict[int, list[float]] = {}
+    for each in answers:
+        minutes.setdefault(int((each.due - begun) // 60), []).append((each.ended - each.due) * 1000)
+    return ", ".join(f"{percentile(minutes[minute], 0.95):.0f}" for minute in sorted(minutes))
 
 
 def _stream(answers: Sequence[Answer], seconds: float) -> str:
