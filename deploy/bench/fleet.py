@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
 import psycopg
 from nacl.signing import SigningKey
 
@@ -93,6 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
         healthz = _healthz(base)
         facts, wrong = _measure(options, env, base, lane, machines, logins, steps)
         facts["/healthz before, ms"] = _spread(healthz)
+        facts |= {f"log: {event}": str(count) for event, count in _warnings(log).most_common(BUSIEST)}
         print(
             "\n".join(
                 ["| what | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts.items())]
@@ -350,6 +352,19 @@ def _healthz(base: str) -> list[float]:
     visitors = RoleClients(base, {})
     found = [visitors.ask(yardstick())[0] for _ in range(YARDSTICKS)]
     visitors.close()
+    return found
+
+
+def _warnings(log: Path) -> Counter[str]:
+    """What the console's processes have warned of, and how often."""
+    found: Counter[str] = Counter()
+    for line in log.read_text().splitlines():
+        if line.startswith("{") and (said := orjson.loads(line)).get("level") in (
+            "warning",
+            "error",
+            "critical",
+        ):
+            found[f"{said['event'][:100]} {str(said.get('error', ''))[:100]}".strip()] += 1
     return found
 
 
