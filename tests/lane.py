@@ -1,5 +1,6 @@
 """The ingress lane in the test's own thread and transaction, so that contract tests run on both adapters."""
 
+import time
 from collections.abc import Coroutine, Mapping, MutableMapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from nodes.ingress.challenges import CHALLENGES
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.probes import PROBES
 from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
+from nodes.models import Node
 from receipts.dispatches.posting import DISPATCHES
 from receipts.posting import RECEIPTS
 from tests.machines import SignedSender
@@ -112,3 +114,8 @@ def both_adapters(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """What machines post goes to the DRF endpoints, and then to the lane."""
     if request.param == "lane":
         monkeypatch.setattr(SignedSender, "lane", LaneClient())
+
+
+def beat(node: Node, ts: float | None = None) -> dict[str, Any]:
+    """A heartbeat of the node, now or at `ts`."""
+    return {"node_id": node.pk, "ts": time.time() if ts is None else ts, "metrics": {"uptime": 1}}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from jatevo.web.postgresql.base import close_pools
 from jatevo.web.postgresql.budgets import Work, working
 
 
@@ -19,4 +20,4 @@ def session(work: Work) -> Iterator[None]:
 
 def _close() -> None:
     connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
+    close_pools()

@@ -25,7 +25,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         self._bytes_around = 0 if self._got_on else self._bytes_around + len(data)
         if self._bytes_around > MOST_BYTES_AROUND and not self.transport.is_closing():
-            self.send_400_response("The request line and headers are too large.")
+            self.send_400_response("What comes before or after the body is too large.")
 
     def on_message_begin(self) -> None:
         self._in_head = True

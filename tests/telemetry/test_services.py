@@ -14,11 +14,11 @@ import pytest
 from jatevo.local import checks
 from nodes.rules.lifecycle import Status
 from tests.factories import NodeFactory
+from tests.lane import beat
 from tests.machines import SignedSender
 from tests.telemetry.otlp_receiver import Receiver
 from tests.telemetry.test_tracing import ASKED_FOR, TRACE
 from tests.web.serving import BASE_DIR, ServerUnderTest, services_environment, serving
-from tests.web.test_lane import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

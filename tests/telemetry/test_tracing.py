@@ -24,12 +24,11 @@ from nodes.rules.lifecycle import Status
 from nodes.validator.address import AddressPolicy
 from onboarding.proof.exchange import Question, ask
 from tests.factories import NodeFactory, signed_receipt
-from tests.lane import signed
+from tests.lane import beat, signed
 from tests.machines import SignedSender
 from tests.onboarding.proof.fake_node import FakeNode, running
 from tests.telemetry.conftest import Collected
 from tests.telemetry.otlp_receiver import ReceivedSpan
-from tests.web.test_lane import beat
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"

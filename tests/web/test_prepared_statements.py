@@ -62,28 +62,26 @@ def test_texts_of_the_orm_are_not_kept() -> None:
 
 
 @pytest.fixture
-def table() -> Iterator[str]:
+def outdated_table() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE outdated (word varchar(10)); INSERT INTO outdated VALUES ('kept')")
-    yield "outdated"
+    yield
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE outdated")
 
 
 @pytest.mark.parametrize("in_transaction", [False, True], ids=["alone", "in a transaction"])
-def test_statement_outlives_a_migration_of_what_it_reads(table: str, in_transaction: bool) -> None:
-    sql = f"SELECT word FROM {table}"  # noqa: S608
-
+def test_statement_outlives_a_migration_of_what_it_reads(outdated_table: None, in_transaction: bool) -> None:
     def read() -> list[tuple[Any, ...]]:
         with atomic() if in_transaction else nullcontext():
-            return fetch(sql, [])
+            return fetch("SELECT word FROM outdated", [])
 
     with session(INGEST):
         assert read() == [("kept",)]
         with psycopg.connect(
             connection.connection.info.dsn, password=connection.settings_dict["PASSWORD"]
         ) as other:
-            other.execute(f"ALTER TABLE {table} ALTER COLUMN word TYPE varchar(20)")
+            other.execute("ALTER TABLE outdated ALTER COLUMN word TYPE varchar(20)")
         if in_transaction:  # what contains it is rolled back, and the next attempt succeeds
             with pytest.raises(NotSupportedError):
                 read()
