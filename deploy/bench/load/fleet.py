@@ -41,6 +41,7 @@ NETWORKS = (
 )  # fmt: skip
 AGENT_VERSIONS = ("0.9.0", "0.9.2", "1.0.0", "1.0.1")
 NODES_PER_ORG = 50
+NODES_OF_THE_FIRST_ORG = 10  # that of the people who can sign in
 SHARED_SHARE, GREEN_SHARE = 0.30, 0.35
 DAYS_BETWEEN_NETWORK_OUTAGES = 5.0
 DAYS_BETWEEN_OWN_OUTAGES = 10.0
@@ -57,10 +58,11 @@ def invent(*, nodes: int, days: int, seed: int, now: int) -> InventedFleet:
     statuses = _shares(STATUSES, nodes)
     draw.shuffle(statuses)
     orgs = max(2, round(nodes / NODES_PER_ORG))
+    owners = _owners(nodes, orgs, draw)
     networks = [f"AS{draw.randint(1000, 65000)} {name}" for name in NETWORKS]
     outages = {asn: list(_network_outages(days, now, draw)) for asn in networks}
     members = tuple(
-        _member(number, regions[number], statuses[number], draw.randrange(orgs), networks, outages, days, seed, now, draw)
+        _member(number, regions[number], statuses[number], owners[number], networks, outages, days, seed, now, draw)
         for number in range(nodes)
     )  # fmt: skip
     return InventedFleet(members, orgs)
@@ -148,6 +150,14 @@ def _silences(network: Sequence[Silence], days: int, now: int, draw: random.Rand
         if each.since > heard_again + 10 * MINUTE and each.until is not None and each.until < now - HOUR:
             heard_again = each.until
             yield each
+
+
+def _owners(nodes: int, orgs: int, draw: random.Random) -> list[int]:
+    """The organisation of each node. In a small fleet the first has an even share."""
+    first = min(NODES_OF_THE_FIRST_ORG, nodes // orgs)
+    found = [*[0] * first, *(draw.randrange(1, orgs) for _ in range(nodes - first))]
+    draw.shuffle(found)
+    return found
 
 
 def _regions(nodes: int, draw: random.Random) -> list[str]:
