@@ -13,20 +13,29 @@ from earnings.rules.periods import Month
 _TABLES: tuple[LiteralString, ...] = ("earnings_item", "earnings_verdict")
 
 
+# Attached, because PARTITION OF would keep everybody else from the parent until the transaction ends.
+_STATEMENTS: tuple[LiteralString, ...] = (
+    "CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+    "ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%(first)s) TO (%(after)s)",
+)
+
+
 def ensure_months(days: Iterable[date]) -> None:
-    """Makes the partitions for those days. Must run in the transaction that uses them."""
+    """Makes the partitions for those days. Must run in the transaction that uses them.
+
+    Until it ends, others read and write the other months, but cannot make or drop a partition.
+    """
     wanted = {Month.of(day) for day in days}
     with connection.cursor() as cursor:
         for month in sorted(wanted):
             for table in _TABLES:
                 name = _partition(table, month)
-                if not _exists(cursor, name):
-                    cursor.execute(
-                        sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM (%s) TO (%s)").format(
-                            sql.Identifier(name), sql.Identifier(table)
-                        ),
-                        [month.first_day, month.next.first_day],
-                    )
+                if _exists(cursor, name):
+                    continue
+                bounds = {"first": month.first_day, "after": month.next.first_day}
+                for statement in _STATEMENTS:
+                    asked = sql.SQL(statement).format(name=sql.Identifier(name), table=sql.Identifier(table))
+                    cursor.execute(asked, bounds)
 
 
 def items_of_months(cursor: CursorWrapper, first: date, last: date) -> sql.Composed:
