@@ -23,7 +23,7 @@ from jatevo.web.throttling import hit
 from jatevo.wire.schema import RequestOutcome
 from receipts.aggregates import aggregates_of
 from receipts.filters import SHA256_PATTERN, ReceiptFilter, SigningKey
-from receipts.models import Receipt
+from receipts.models import Receipt, find_receipt
 from receipts.openapi import ALREADY_OR_BATCH, RECEIPT, RECEIPT_OR_BATCH, TAKEN
 from receipts.posting import RECEIPTS
 from receipts.search.finding import find_page, page_after
@@ -158,7 +158,7 @@ def receipt_raw(request: Request, node_id: str, request_id: str) -> HttpResponse
 
 
 def _visible(user: object, node_id: str, request_id: str) -> Receipt:
-    receipt = read(lambda: Receipt.objects.visible_to(user).identified(node_id, request_id))
+    receipt = read(lambda: find_receipt(user, node_id, request_id))
     if receipt is None:
         raise not_found()
     return receipt

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from jatevo.accounts.models import Role, User
-from jatevo.web.query_values import BadValue, Moment, moment
+from jatevo.web.query_values import BadValue, Moment, moment, strangers_in_words
 from jatevo.wire.schema import RequestOutcome
 from nodes.models import Node
 from receipts.filters import SHA256_VALIDATOR, MomentField, ReceiptFilter, SigningKey
@@ -50,6 +50,8 @@ LABELS: Final[dict[str, str]] = {
     "to": "To",
 }
 MOST_NODES: Final = 500  # offered for choice
+# What else the pages of a search take: the list, its totals, exports.
+PAGE_PARAMETERS: Final = ("cursor", "before", "table", "as_of", "zone")
 
 
 def tidy(query: QueryDict) -> QueryDict:
@@ -105,12 +107,19 @@ class ReceiptSearch(ReceiptFilter):
 
     @property
     def problems(self) -> list[str]:
-        """The errors, each with the label of its field. Empty for a valid search."""
+        """The errors, each with the label of its field. Empty for a valid search.
+
+        A misspelt filter is one, because it would find everything.
+        """
+        known = [*self.filters, *PAGE_PARAMETERS]
+        found = strangers_in_words(self.data, known) if isinstance(self.data, QueryDict) else []
         if not self.is_valid():
-            return [
+            found += [
                 f"{self.form.fields[name].label}: {' '.join(map(str, texts))}"
                 for name, texts in self.form.errors.items()
             ]
+        if found:
+            return found
         first, last = self.form.cleaned_data["from"], self.form.cleaned_data["to"]
         if first and last and first.start >= last.end:
             return ["From: must be before To"]

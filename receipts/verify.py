@@ -158,9 +158,7 @@ def _columns_of(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key_check(receipt: Receipt) -> Check:
-    public_key = bytes(receipt.public_key)
-    text = public_key_text(public_key)
-    key = NodeKey.objects.filter(node_id=receipt.node_id, public_key=public_key).first()
+    key, text = receipt.key, public_key_text(bytes(receipt.public_key))
     ended = Compared("Request ended", f"{receipt.ts_end:%F %T} UTC")
     if key is None:
         return Check(

@@ -28,7 +28,7 @@ from receipts.dispatches.told import told_about
 from receipts.exports.query import export_url
 from receipts.flags import flags_on
 from receipts.forms import ReceiptFile, ReceiptSearch, ReceiptToVerify, node_choices, tidy
-from receipts.models import Receipt, ReceiptQuerySet
+from receipts.models import Receipt, ReceiptQuerySet, find_receipt
 from receipts.ranges import absolute, preset_links, with_changes, zoomed_out
 from receipts.refused.counts import recent_refusals
 from receipts.saved_views import views_of
@@ -206,8 +206,7 @@ def _with_payment(receipts: Sequence[Receipt]) -> list[tuple[Receipt, PaymentSta
 
 def _visible(request: HttpRequest, node_id: str, request_id: str) -> Receipt:
     """The receipt, or 404 for one that does not exist or that the person may not see."""
-    found = Receipt.objects.visible_to(request.user).select_related("node")
-    receipt = found.identified(node_id, request_id)
+    receipt = find_receipt(request.user, node_id, request_id)
     if receipt is None:
         raise Http404
     return receipt

@@ -6,6 +6,19 @@ from datetime import date
 from earnings.models import Verdict
 from earnings.rules.payability import Judged
 from earnings.rules.verdicts import Cause, PayRule, VerdictState
+from jatevo.web.postgresql.replica import reading_connection
+from jatevo.web.postgresql.statements import fetch
+
+_COLUMNS = [field.attname for field in Verdict._meta.concrete_fields]
+# For each receipt by itself, so that of the partitions only its month's is looked at.
+_NEWEST = f"""
+SELECT newest.*
+FROM unnest(%s::date[], %s::bigint[]) AS receipt (day, id), LATERAL (
+    SELECT {", ".join(_COLUMNS)} FROM earnings_verdict AS verdict
+    WHERE verdict.day = receipt.day AND verdict.receipt_id = receipt.id
+    ORDER BY verdict.id DESC LIMIT 1
+) AS newest
+"""  # noqa: S608 - the columns of a model
 
 
 def newest_verdicts(receipts: Iterable[tuple[date, int]]) -> dict[int, Verdict]:
@@ -13,14 +26,10 @@ def newest_verdicts(receipts: Iterable[tuple[date, int]]) -> dict[int, Verdict]:
     keys = list(receipts)
     if not keys:
         return {}
-    found = (
-        Verdict.objects.filter(
-            day__in={day for day, _ in keys}, receipt_id__in=[number for _, number in keys]
-        )
-        .order_by("receipt_id", "-id")
-        .distinct("receipt_id")
-    )
-    return {verdict.receipt_id: verdict for verdict in found}
+    server = reading_connection()
+    rows = fetch(_NEWEST, [[day for day, _ in keys], [number for _, number in keys]], on=server)
+    verdicts = [Verdict.from_db(server.alias, _COLUMNS, row) for row in rows]
+    return {verdict.receipt_id: verdict for verdict in verdicts}
 
 
 def sentence_of(verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ from django.http import QueryDict
 from earnings.models import VerdictState
 from earnings.rules.verdicts import CAUSES, Cause
 from jatevo.accounts.org_choice import OrgChoiceField
-from jatevo.web.query_values import BadValue, moment, strangers
+from jatevo.web.query_values import BadValue, moment, strangers_in_words
 
 # What an admin can decide here. A finding of fraud is decided on the node's page, a dispute on its own.
 REVIEWED = (
@@ -50,12 +50,7 @@ class ReviewFilter(forms.Form):
     @property
     def problems(self) -> list[str]:
         """What is wrong with the address, in words."""
-        problems = [
-            f"{each.field}: {each.message}"
-            for each in strangers(self._query, self.KNOWN)
-            if each.message
-            != "has no value"  # a form that is sent without a script sends its empty fields too
-        ]
+        problems = strangers_in_words(self._query, self.KNOWN)
         for name, texts in self.errors.items():
             problems.append(f"{self.fields[name].label}: {' '.join(map(str, texts))}")
         return problems

@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from earnings.rules.eligibility import EligibilityKey
 from jatevo.accounts.org_choice import OrgChoiceField
-from jatevo.web.query_values import strangers
+from jatevo.web.query_values import strangers_in_words
 
 SHOWN = [("", "Eligible or not"), ("eligible", "Eligible"), ("not", "Not eligible")]
 
@@ -62,12 +62,7 @@ class RunFilter(forms.Form):
     @property
     def problems(self) -> list[str]:
         """What is wrong with the address, in words. The filters are then ignored."""
-        # A form that is sent without a script sends its empty fields too.
-        problems = [
-            f"{each.field}: {each.message}"
-            for each in strangers(self._query, self.KNOWN)
-            if each.message != "has no value"
-        ]
+        problems = strangers_in_words(self._query, self.KNOWN)
         for name, texts in self.errors.items():
             problems.append(f"{self.fields[name].label}: {' '.join(map(str, texts))}")
         return problems

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,12}", re.ASCII)
 _LONGEST_NAME_SHOWN = 64
+_NO_VALUE = "has no value"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,8 +89,18 @@ def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
         elif len(query.getlist(name)) > 1:
             problems.append(FieldProblem(name, "given more than once"))
         elif not query[name]:
-            problems.append(FieldProblem(name, "has no value"))
+            problems.append(FieldProblem(name, _NO_VALUE))
     return problems
+
+
+def strangers_in_words(query: QueryDict, known: Collection[str]) -> list[str]:
+    """The same for a page, as sentences. A form that is sent without a script sends its empty fields too."""
+    found = []
+    for each in strangers(query, known):
+        if each.message != _NO_VALUE:
+            near = get_close_matches(each.field, known, n=1) if each.field not in known else ()
+            found.append(f"{each.field}: {each.message}{f'. Did you mean {near[0]}?' if near else ''}")
+    return found
 
 
 def takes_query(*known: str) -> Callable[[F], F]:

@@ -24,9 +24,6 @@ MOST_AT_ONCE: Final = 100_000  # rows that a web process streams; more are writt
 COUNT_SECONDS: Final = 3  # of the five that a page has
 MINE: Final = "mine"
 _ZONES: Final = ("", "utc", MINE)
-OWN_PARAMETERS: Final = ("as_of", "zone")
-# Of the receipts page. They may come along with a link.
-_OF_THE_PAGE: Final = ("cursor", "before")
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,6 @@ def read_query(params: QueryDict, user: User, *, zone: ZoneInfo, at: datetime, s
     """What was asked for, with its problems. `zone` is the person's own, in which days are read.
 
     Without `as_of`, the export is as of now or, if `settled`, as of the last moment before which nothing is added.
-    A misspelt filter is a problem, because it would export everything.
     """
     problems = []
     as_of = (at - SETTLED_AFTER).replace(microsecond=0) if settled else at
@@ -101,8 +97,6 @@ def read_query(params: QueryDict, user: User, *, zone: ZoneInfo, at: datetime, s
         visible = Receipt.objects.visible_to(user).filter(accepted_at__lt=as_of)
         search = ReceiptSearch(params, queryset=visible)
         problems += search.problems
-    known = {*search.filters, *OWN_PARAMETERS, *_OF_THE_PAGE}
-    problems += [f"{name[:64]}: unknown parameter" for name in params if name not in known]
     file_zone = zone if params.get("zone") == MINE else ZoneInfo(UTC_NAME)
     return ExportQuery(search, search_only(params, search), as_of, file_zone, zone, problems)
 

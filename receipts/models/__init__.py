@@ -3,7 +3,7 @@
 from receipts.models.dispatch import Dispatch, DispatchConflict, DispatchWinner, Gateway
 from receipts.models.export import ExportState, ReceiptExport, ReceiptExportPart
 from receipts.models.queue import UnjudgedReceipt, UnjudgedRequest
-from receipts.models.receipt import Receipt, ReceiptIdentity, ReceiptQuerySet, Sight, sight_of
+from receipts.models.receipt import Receipt, ReceiptIdentity, ReceiptQuerySet, Sight, find_receipt, sight_of
 from receipts.models.refusal import RefusalReason, RefusedReceipt, RefusedReceiptQuerySet, UnkeptRefusals
 from receipts.models.view import ReceiptView
 
@@ -26,5 +26,6 @@ __all__ = [
     "UnjudgedReceipt",
     "UnjudgedRequest",
     "UnkeptRefusals",
+    "find_receipt",
     "sight_of",
 ]

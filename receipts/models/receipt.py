@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from jatevo.accounts.models import Role, User
 from jatevo.web.postgresql.replica import reading_connection
 from jatevo.web.postgresql.statements import fetch
-from nodes.models import Node
+from nodes.models import Node, NodeKey
 
 
 class ReceiptIdentity(models.Model):
@@ -50,6 +50,13 @@ class Sight:
     nodes: models.QuerySet[Node]
     org_id: uuid.UUID | None = None
 
+    def includes(self, receipt: "Receipt") -> bool:
+        """Whether the receipt is among them."""
+        if self.everything:
+            return True
+        served = receipt.org_id is None or self.org_id is None or receipt.org_id == self.org_id
+        return served and self.nodes.filter(pk=receipt.node_id).exists()
+
 
 def sight_of(user: object) -> Sight:
     """The receipts a person may see: all for an admin, else those of nodes whose id the person may know.
@@ -63,11 +70,6 @@ def sight_of(user: object) -> Sight:
     if isinstance(user, User) and user.role == Role.OPERATOR:
         return Sight(False, named, user.org_id)
     return Sight(False, named)
-
-
-_IDENTITY_SQL = (
-    "SELECT sha256, accepted_at FROM receipts_receiptidentity WHERE node_id = %s AND request_id = %s"
-)
 
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
@@ -85,20 +87,6 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """The receipt whose exact bytes have this SHA-256. Its identity leads to the partition that holds it."""
         times = ReceiptIdentity.objects.filter(sha256=sha256).values("accepted_at")
         return self.filter(accepted_at__in=times, sha256=sha256)
-
-    def identified(self, node_id: str, request_id: str) -> "Receipt | None":
-        """The receipt, or None. Its identity leads to the one partition that holds it, so that no other is planned for."""
-        rows = fetch(_IDENTITY_SQL, [node_id, request_id], on=reading_connection())
-        if not rows:
-            return None
-        sha256, accepted_at = rows[0]
-        identity = ReceiptIdentity(
-            node_id=node_id, request_id=request_id, sha256=sha256, accepted_at=accepted_at
-        )
-        found = self.filter(accepted_at=identity.accepted_at, node_id=node_id, request_id=request_id).first()
-        if found is not None:
-            found.identity = identity
-        return found
 
 
 class Receipt(models.Model):
@@ -148,6 +136,50 @@ class Receipt(models.Model):
         return f"{self.node_id}/{self.request_id}"
 
     @cached_property
+    def key(self) -> NodeKey | None:
+        """The key that verified it, as it is on record for the node."""
+        return NodeKey.objects.filter(node_id=self.node_id, public_key=bytes(self.public_key)).first()
+
+    @cached_property
     def identity(self) -> ReceiptIdentity | None:
         """What is recorded of it in the table of identities."""
         return ReceiptIdentity.objects.filter(node_id=self.node_id, request_id=self.request_id).first()
+
+
+# What is read of a receipt that is looked up. Its payload is in the bytes too.
+_READ = [field.attname for field in Receipt._meta.concrete_fields if field.attname != "payload"]
+# The identity leads to the one partition that holds the receipt.
+_IDENTIFIED = f"""
+SELECT identity.sha256, key.id, key.valid_from, key.valid_to, {", ".join(f"receipt.{name}" for name in _READ)}
+FROM receipts_receiptidentity AS identity
+JOIN receipts_receipt AS receipt ON receipt.accepted_at = identity.accepted_at
+    AND receipt.node_id = identity.node_id AND receipt.request_id = identity.request_id
+LEFT JOIN nodes_nodekey AS key ON key.node_id = receipt.node_id AND key.public_key = receipt.public_key
+WHERE identity.node_id = %s AND identity.request_id = %s
+"""  # noqa: S608 - the columns of a model
+
+
+def find_receipt(user: object, node_id: str, request_id: str) -> Receipt | None:
+    """The receipt with its identity and key, or None if there is none or the person may not see it.
+
+    Two statements, one for an admin.
+    """
+    server = reading_connection()
+    rows = fetch(_IDENTIFIED, [node_id, request_id], on=server)
+    if not rows:
+        return None
+    sha256, key_id, valid_from, valid_to, *values = rows[0]
+    receipt = Receipt.from_db(server.alias, _READ, values)
+    receipt.identity = ReceiptIdentity(
+        node_id=node_id, request_id=request_id, sha256=sha256, accepted_at=receipt.accepted_at
+    )
+    receipt.key = None
+    if key_id is not None:
+        receipt.key = NodeKey(
+            id=key_id,
+            node_id=node_id,
+            public_key=receipt.public_key,
+            valid_from=valid_from,
+            valid_to=valid_to,
+        )
+    return receipt if sight_of(user).includes(receipt) else None

@@ -273,12 +273,20 @@ def test_the_form_shows_whatever_the_address_holds_and_an_edit_keeps_it(
         ("payment=paid", "Payment: "),
         ("key=mine", "Signed with: "),
         ("sha256=12", "SHA-256: Enter 64 hexadecimal digits."),
+        ("model=mixtral", "model: unknown parameter. Did you mean model_id?"),
+        ("zzz=1", "zzz: unknown parameter"),
+        ("hedged=true&hedged=false", "hedged: given more than once"),
     ],
 )
-def test_what_cannot_be_searched_is_said_and_not_dropped(operator: Browser, query: str, words: str) -> None:
+def test_what_cannot_be_searched_is_said_and_not_dropped(
+    operator: Browser, node: Node, query: str, words: str
+) -> None:
+    ReceiptFactory(node=node, request_id="r_anything")
     for headers in ({}, {"HX-Request": "true", "HX-Target": "receipts-found"}):
         page = text_of(operator.get(f"/receipts/?{query}", headers=headers))
         assert words in page
+        assert "No matching receipts" in page
+        assert "r_anything" not in page
 
 
 def test_presets_keep_the_rest_of_the_search(operator: Browser, node: Node) -> None:

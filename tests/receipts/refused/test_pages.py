@@ -133,6 +133,15 @@ def test_the_search_narrows_the_list(
     assert ("No matching refused receipts" in page) == (not expected)
 
 
+def test_a_misspelt_filter_is_said_and_finds_nothing(operator: Browser, node: Node) -> None:
+    refuse(node, {"request_id": "r_anything"})
+    page = text_of(operator.get(f"{LIST}?reasn=invalid"))
+    assert "reasn: unknown parameter. Did you mean reason?" in page
+    assert "No matching refused receipts" in page
+    assert "r_anything" not in page
+    assert "r_anything" in text_of(operator.get(f"{LIST}?reason=&node="))
+
+
 def test_pages_meet_without_gap_or_overlap_and_cost_the_same(operator: Browser, node: Node) -> None:
     at = timezone.now()
     refusals = [Refusal(RefusalReason.INVALID, b"%d" % n, f"r_{n:03}", "x") for n in range(60)]
