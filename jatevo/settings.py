@@ -410,6 +410,8 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO"},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         "procrastinate": {"level": "WARNING"},
+        # it warns about every request that waits for a thread
+        "waitress.queue": {"level": "ERROR"},
         # it warns about every lost or failed connection, which the breaker logs once
         "psycopg.pool": {"level": "ERROR"},
         # it logs a traceback for every failed connection, which the breaker's caller logs in one line

@@ -139,7 +139,10 @@ def test_what_the_server_refuses_by_itself_has_the_error_shape(
 
 
 def test_what_asks_no_store_is_answered_while_all_threads_wait(
-    application: SlowApplication, claimed: socket.socket, server: WebServer
+    application: SlowApplication,
+    claimed: socket.socket,
+    server: WebServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = claimed.getsockname()[1]
     with ThreadPoolExecutor(THREADS + 4) as crowd:
@@ -151,3 +154,4 @@ def test_what_asks_no_store_is_answered_while_all_threads_wait(
         assert not any(answer.done() for answer in waiting)
         application.may_answer.set()
         assert all(answer.result() == (200, b"done") for answer in waiting)
+    assert caplog.records == [], "waitress would log each of those that wait"
