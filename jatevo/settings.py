@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
+FORM_RENDERER = "jatevo.web.form_rendering.FormRenderer"
 ROOT_URLCONF = "jatevo.urls"
 WSGI_APPLICATION = "jatevo.wsgi.application"
 APPEND_SLASH = True
