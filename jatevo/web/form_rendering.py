@@ -18,10 +18,12 @@ _OPTION = f"{_WIDGETS}select_option.html"
 class FormRenderer(DjangoTemplates):
     """Django's renderer of forms. What is not an input or a select with plain options has its template."""
 
-    def render(self, template_name: str, context: Mapping[str, Any], request: Any = None) -> SafeString:
+    def render(self, template_name: str, context: dict[str, Any], request: Any = None) -> str:
         write = _WRITERS.get(template_name)
         written = write(context["widget"]) if write is not None else None
-        return super().render(template_name, context, request) if written is None else mark_safe(written)  # noqa: S308 - its parts are escaped
+        if written is None:
+            return super().render(template_name, context, request)
+        return mark_safe(written)  # noqa: S308 - its parts are escaped
 
 
 def _input(widget: Widget) -> str:
