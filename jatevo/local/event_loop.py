@@ -2,11 +2,12 @@
 
 Before each poll, waitress asks all connections whether they want to read or write, twice a request. With a thousand
 agents that keep their connections open, this would take longer than their requests. Here only those are asked whose
-answer may have changed.
+answer may have changed: the loop has just read or written, or a thread has said so (`changed`).
 """
 
 import select
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ class WatchedSockets(dict[int, Any]):
         self._unit = 1 if hasattr(select, "epoll") else 1000  # poll() counts milliseconds
         self._watched: dict[int, int] = {}
         self._unsettled: set[int] = set()
+        self._changed: deque[int] = deque()
         self._swept_at = 0.0
 
     def __setitem__(self, number: int, dispatcher: Any) -> None:
@@ -40,6 +42,10 @@ class WatchedSockets(dict[int, Any]):
         for number in list(self):
             del self[number]
 
+    def changed(self, number: int) -> None:
+        """Another thread has changed a connection, and wakes the loop afterwards."""
+        self._changed.append(number)
+
     def run(self) -> None:
         """Runs until no socket is left."""
         while self:
@@ -51,6 +57,8 @@ class WatchedSockets(dict[int, Any]):
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
             self._unsettled.update(self)
+        while self._changed:
+            self._unsettled.add(self._changed.popleft())
         for number in list(self._unsettled):
             self._ask(number)
         try:
@@ -66,17 +74,17 @@ class WatchedSockets(dict[int, Any]):
                     self._unsettled.discard(number)
 
     def _ask(self, number: int) -> None:
-        dispatcher = self[number]
-        # While a thread works on its requests, a connection may change at any time, and the thread wakes the loop
-        # then. So this is read first: the thread may end while the connection is asked.
-        busy = bool(getattr(dispatcher, "requests", None))
+        dispatcher = self.get(number)
+        if dispatcher is None:
+            self._unsettled.discard(number)
+            return
         writable = dispatcher.writable() and not dispatcher.accepting
         flags = select.POLLOUT if writable else 0
         if dispatcher.readable():
             flags |= select.POLLIN | select.POLLPRI
         self._watch(number, flags)
         # The listener stops and resumes with the number of connections.
-        if not (busy or writable or dispatcher.accepting):
+        if not (writable or dispatcher.accepting):
             self._unsettled.discard(number)
 
     def _watch(self, number: int, flags: int) -> None:

@@ -81,10 +81,28 @@ class Task(WSGITask):
         super().finish()
 
 
+class ServerOfChannel:
+    """The server as a connection's thread sees it. Waking the loop tells it which connection has changed."""
+
+    def __init__(self, server: Any, number: int) -> None:
+        self._server, self._number = server, number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def pull_trigger(self) -> None:
+        self._server._map.changed(self._number)
+        self._server.pull_trigger()
+
+
 class Channel(HTTPChannel):
     task_class = Task
     error_task_class = JsonErrorTask
     _held: list[bytes] | None = None
+
+    def __init__(self, server: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(server, *args, **kwargs)
+        self.server = ServerOfChannel(server, self._fileno)
 
     @contextmanager
     def together(self) -> Iterator[None]:

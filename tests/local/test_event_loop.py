@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -13,11 +14,14 @@ from jatevo.local import checks, event_loop, web_server
 from jatevo.local.web_server import Channel, WebServer
 
 LARGE = b"0123456789" * 500_000
+MAY_ANSWER = threading.Event()
 IDLE = 100
 REQUESTS = 30
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/wait":
+        MAY_ANSWER.wait(10)
     body = LARGE if environ["PATH_INFO"] == "/large" else environ["PATH_INFO"].encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
@@ -45,9 +49,9 @@ def answers(connection: socket.socket, count: int) -> list[bytes]:
     return found
 
 
-def test_idle_connections_are_not_asked_for_each_request(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Channel]:
+    """The connections that the loop asks whether they want to read."""
     asked: list[Channel] = []
     readable = Channel.readable
 
@@ -56,6 +60,12 @@ def test_idle_connections_are_not_asked_for_each_request(
         return bool(readable(channel))
 
     monkeypatch.setattr(Channel, "readable", counted)
+    return asked
+
+
+def test_idle_connections_are_not_asked_for_each_request(
+    address: tuple[str, int], asked: list[Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ExitStack() as opened:
         connections = [opened.enter_context(socket.create_connection(address, 10)) for _ in range(IDLE)]
         for connection in connections:
@@ -73,6 +83,28 @@ def test_idle_connections_are_not_asked_for_each_request(
         monkeypatch.undo()
         connections[0].sendall(b"GET /last HTTP/1.1\r\nHost: x\r\n\r\n")  # ends the long wait
         assert answers(connections[0], 1) == [b"/last"]
+
+
+def test_connections_that_wait_for_their_answer_are_not_asked_either(
+    address: tuple[str, int], asked: list[Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MAY_ANSWER.clear()
+    with ExitStack() as opened:
+        waiting = [opened.enter_context(socket.create_connection(address, 10)) for _ in range(IDLE)]
+        for connection in waiting:
+            connection.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        own = opened.enter_context(socket.create_connection(address, 10))
+        monkeypatch.setattr(event_loop, "SWEEP_SECONDS", 60.0)
+        while asked:
+            asked.clear()
+            time.sleep(0.1)
+        for _ in range(REQUESTS):
+            own.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")  # which has threads of its own
+            assert answers(own, 1) == [b"/healthz"]
+        assert {channel.addr for channel in asked} == {own.getsockname()}
+        MAY_ANSWER.set()
+        for connection in waiting:
+            assert answers(connection, 1) == [b"/wait"]
 
 
 def test_slow_reader_gets_all_of_a_large_answer(address: tuple[str, int]) -> None:
