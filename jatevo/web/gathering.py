@@ -7,6 +7,7 @@ threads of a web server.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,30 @@ class TooManyWaiting(Exception):
     """The queue is full. Nothing was done."""
 
 
+class Patience:
+    """How long a turn waits for those that were just answered, because they often have more to ask.
+
+    Until as many wait as did before, or as long as the last turn took, but no less and no more than the two numbers of
+    seconds: a busy machine has longer turns, and then large groups help most. Otherwise the few that came during a turn
+    would have the next for themselves, while all others wait for the one after that, and so on for ever.
+    """
+
+    def __init__(self, seconds: tuple[float, float], most_together: int) -> None:
+        self._least, self._most = seconds
+        self._most_together = most_together
+        self._until = 0.0
+        self.expected = 0
+
+    def left(self, now: float) -> float:
+        """Seconds that a turn may still wait."""
+        return self._until - now
+
+    def after_turn(self, begun: float, now: float, *, asked: int) -> None:
+        """A turn is over. So many were answered or came meanwhile."""
+        self.expected = min(asked, self._most_together)
+        self._until = now + min(max(now - begun, self._least), self._most)
+
+
 class Gatherer(Generic[Q, A]):
     """Gathers questions of one event loop and answers them in threads, group by group.
 
@@ -43,10 +68,7 @@ class Gatherer(Generic[Q, A]):
     While a group is answered, the next one gathers, because a large group costs less than two small ones. It begins
     meanwhile once it has `worth_a_turn` questions or is as large as it may be, if fewer than `turns` are under way.
 
-    Those that were just answered often have more to ask. A turn leaves them time for it, or until as many wait as did
-    before. Otherwise the few that came during a turn would have the next for themselves, while all others wait for the
-    one after that, and so on for ever. It leaves them as long as the last turn took, but no less and no more than the two
-    numbers of `patience_seconds`: a busy machine has longer turns, and then large groups help most.
+    A turn leaves those that were just answered time to ask again (`Patience`).
 
     `at_end` is called in each thread that answered groups, such as to give its connection back.
     """
@@ -66,9 +88,7 @@ class Gatherer(Generic[Q, A]):
     ) -> None:
         self._answer = answer
         self._at_end = at_end
-        self._patience_seconds = patience_seconds
-        self._patient_until = 0.0
-        self._expected = 0
+        self._patience = Patience(patience_seconds, most_together)
         self._timer: asyncio.TimerHandle | None = None
         self._weigh = weigh
         self._turns = turns
@@ -109,8 +129,8 @@ class Gatherer(Generic[Q, A]):
     def _begin(self) -> None:
         """Takes turns, unless more questions are likely to come in a moment."""
         loop = asyncio.get_running_loop()
-        left = self._patient_until - loop.time()
-        if left <= 0 or len(self._waiting) >= self._expected or self._is_worth_a_turn():
+        left = self._patience.left(loop.time())
+        if left <= 0 or len(self._waiting) >= self._patience.expected or self._is_worth_a_turn():
             self._take_turns()
         elif self._waiting and self._timer is None:
             self._timer = loop.call_later(left, self._take_turns)
@@ -150,10 +170,8 @@ class Gatherer(Generic[Q, A]):
         turn: "asyncio.Future[Sequence[A | Later[A]]]",
     ) -> None:
         now = asyncio.get_running_loop().time()
-        least, most = self._patience_seconds
         self._running -= 1
-        self._expected = min(len(group) + len(self._waiting), self._most_together)
-        self._patient_until = now + min(max(now - begun, least), most)
+        self._patience.after_turn(begun, now, asked=len(group) + len(self._waiting))
         self._begin()
         error = turn.exception()
         answers = [] if error else turn.result()
@@ -184,36 +202,51 @@ class _Ticket(Generic[Q, A]):
 
     def __init__(self, question: Q) -> None:
         self.question = question
-        self.ready = threading.Event()
+        self._ready = threading.Lock()  # an Event costs three times as much
+        self._ready.acquire()
         self.answer: A | Later[A] | None = None
         self.error: Exception | None = None
         self.answered = False
+
+    def wait(self) -> None:
+        """Until it is answered, or has the next turn."""
+        self._ready.acquire()
+
+    def wake(self) -> None:
+        self._ready.release()
 
 
 class Together(Generic[Q, A]):
     """Gathers questions of threads. The first that comes answers; those that come meanwhile wait, and one of them then
     answers all of these. So a question alone is answered in its own thread, and nobody answers more than one group.
 
-    `answer` is that of Gatherer, and no answer is None.
+    `answer` and `patience_seconds` are those of Gatherer, and no answer is None.
     """
 
     def __init__(
-        self, answer: Callable[[Sequence[Q]], Sequence[A | Later[A]]], *, most_together: int
+        self,
+        answer: Callable[[Sequence[Q]], Sequence[A | Later[A]]],
+        *,
+        most_together: int,
+        patience_seconds: tuple[float, float],
     ) -> None:
         self._answer = answer
         self._most_together = most_together
-        self._lock = threading.Lock()
+        self._patience = Patience(patience_seconds, most_together)
+        self._enough = threading.Condition(threading.Lock())
         self._waiting: deque[_Ticket[Q, A]] = deque()
         self._busy = False
 
     def ask(self, question: Q) -> A:
         """The answer. Raises what `answer` raises for the whole group."""
         own: _Ticket[Q, A] = _Ticket(question)
-        with self._lock:
+        with self._enough:
             self._waiting.append(own)
             waits, self._busy = self._busy, True
+            if self._are_enough():
+                self._enough.notify()
         if waits:
-            own.ready.wait()
+            own.wait()
         if not own.answered:
             self._take_turn()
         if own.answer is None:
@@ -222,8 +255,12 @@ class Together(Generic[Q, A]):
 
     def _take_turn(self) -> None:
         """Answers the group whose first question is this thread's own."""
-        with self._lock:
+        with self._enough:
+            left = self._patience.left(time.monotonic())
+            if left > 0:
+                self._enough.wait_for(self._are_enough, left)
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most_together))]
+        begun = time.monotonic()
         try:
             answers = self._answer([each.question for each in group])
             for each, answer in zip(group, answers, strict=True):
@@ -232,10 +269,14 @@ class Together(Generic[Q, A]):
             for each in group:
                 each.error = error
         finally:
-            for each in group:
-                each.answered = True
-                each.ready.set()
-            with self._lock:
+            with self._enough:
+                self._patience.after_turn(begun, time.monotonic(), asked=len(group) + len(self._waiting))
                 self._busy = bool(self._waiting)
                 if self._waiting:
-                    self._waiting[0].ready.set()
+                    self._waiting[0].wake()
+            for each in group:
+                each.answered = True
+                each.wake()
+
+    def _are_enough(self) -> bool:
+        return len(self._waiting) >= self._patience.expected

@@ -9,7 +9,7 @@ from django.db import connection
 
 from jatevo.web.gathering import Gatherer, Later
 from jatevo.web.postgresql.budgets import INGEST, working
-from nodes.ingress.signed import Answered, SignedEndpoint, SignedRequest
+from nodes.ingress.signed import PATIENCE_SECONDS, Answered, SignedEndpoint, SignedRequest
 
 # How many groups of an endpoint a process answers at a time, if a second one is worth it: while PostgreSQL stores the one,
 # the next is checked. Groups that are much smaller cost more than that saves.
@@ -18,7 +18,6 @@ WORTH_A_TURN: Final = 32
 MOST_TOGETHER: Final = 256
 MOST_BYTES_TOGETHER: Final = 512 * 1024
 MOST_WAITING: Final = 2_000
-PATIENCE_SECONDS: Final = (0.003, 0.030)
 
 
 def gather(endpoint: SignedEndpoint[Any]) -> Gatherer[SignedRequest, Answered]:

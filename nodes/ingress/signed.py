@@ -20,6 +20,7 @@ from jatevo.web.request_id import current_request_id, use
 from jatevo.web.throttling import SignedMessage, forget_sights
 
 MOST_TOGETHER: Final = 64  # of the threads of a web process
+PATIENCE_SECONDS: Final = (0.003, 0.030)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ class SignedEndpoint(Generic[C]):
         self.most_bytes = most_bytes
         self.admit = admit
         self.take = take
-        self._together: Together[SignedRequest, Answered] = Together(self.answer, most_together=MOST_TOGETHER)
+        self._together: Together[SignedRequest, Answered] = Together(
+            self.answer, most_together=MOST_TOGETHER, patience_seconds=PATIENCE_SECONDS
+        )
 
     def respond(self, request: HttpRequest) -> Response:
         """Answers a request of Django, together with those that other threads have. Raises ApiError."""

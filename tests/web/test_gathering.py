@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from jatevo.web.gathering import Gatherer, Later, Together, TooManyWaiting
+from jatevo.web.gathering import Gatherer, Later, Patience, Together, TooManyWaiting
 
 
 class Groups:
@@ -151,7 +151,7 @@ def test_patience_ends_and_when_idle_nothing_waits() -> None:
         assert await asked.ask(3) == 6
         waited = time.monotonic() - begun
         await asyncio.sleep(0.1)
-        asked._patience_seconds = (30, 30)  # of the turns to come
+        asked._patience = Patience((30, 30), 100)  # of the turns to come
         assert await asyncio.wait_for(asked.ask(4), 5) == 8
         return waited
 
@@ -167,7 +167,7 @@ def test_after_a_long_turn_there_is_more_patience_up_to_a_limit() -> None:
     async def left(most: float) -> float:
         asked = gatherer(answer, patience_seconds=(0.0, most))
         await asked.ask(1)
-        return asked._patient_until - asyncio.get_running_loop().time()
+        return asked._patience.left(asyncio.get_running_loop().time())
 
     assert 0.05 < asyncio.run(left(most=30)) < 30
     assert asyncio.run(left(most=0.01)) <= 0.01
@@ -265,15 +265,24 @@ def test_close_waits_for_what_is_under_way() -> None:
     assert asyncio.run(story()) == 2
 
 
-def ask_in_threads(together: Together[int, int], groups: Groups, numbers: Sequence[int]) -> list[Future[int]]:
+def together(
+    answer: Callable[[Sequence[int]], Sequence[int | Later[int]]],
+    *,
+    most_together: int = 100,
+    patience_seconds: tuple[float, float] = (0.0, 0.0),
+) -> Together[int, int]:
+    return Together(answer, most_together=most_together, patience_seconds=patience_seconds)
+
+
+def ask_in_threads(asked_of: Together[int, int], groups: Groups, numbers: Sequence[int]) -> list[Future[int]]:
     """Asks the first number, and the others once its turn has begun and they wait. Then opens the door."""
     with ThreadPoolExecutor(len(numbers)) as pool:
-        asked = [pool.submit(together.ask, numbers[0])]
+        asked = [pool.submit(asked_of.ask, numbers[0])]
         while not groups.seen:
             time.sleep(0.001)
         for number in numbers[1:]:
-            asked.append(pool.submit(together.ask, number))
-            while len(together._waiting) < len(asked) - 1:
+            asked.append(pool.submit(asked_of.ask, number))
+            while len(asked_of._waiting) < len(asked) - 1:
                 time.sleep(0.001)
         groups.open.set()
     return asked
@@ -281,24 +290,62 @@ def ask_in_threads(together: Together[int, int], groups: Groups, numbers: Sequen
 
 def test_threads_that_come_during_a_turn_are_answered_together() -> None:
     groups = Groups()
-    asked = ask_in_threads(Together(groups, most_together=100), groups, [1, 2, 3, 4])
+    asked = ask_in_threads(together(groups), groups, [1, 2, 3, 4])
     assert [each.result() for each in asked] == [2, 4, 6, 8]
     assert groups.seen == [[1], [2, 3, 4]]
 
 
 def test_groups_of_threads_are_bounded_and_nobody_is_forgotten() -> None:
     groups = Groups()
-    asked = ask_in_threads(Together(groups, most_together=2), groups, [1, 2, 3, 4, 5, 6])
+    asked = ask_in_threads(together(groups, most_together=2), groups, [1, 2, 3, 4, 5, 6])
     assert [each.result() for each in asked] == [2, 4, 6, 8, 10, 12]
     assert groups.seen == [[1], [2, 3], [4, 5], [6]]
+
+
+def test_threads_that_ask_again_at_once_are_answered_together_from_the_second_turn_on() -> None:
+    groups = Groups()
+    asked_of = together(groups, patience_seconds=(30, 30))
+
+    def client(number: int, times: int) -> list[int]:
+        return [asked_of.ask(number) for _ in range(times)]
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(client, 1, 5)
+        while not groups.seen:
+            time.sleep(0.001)
+        others = [pool.submit(client, number, 4) for number in (2, 3, 4)]
+        while len(asked_of._waiting) < 3:
+            time.sleep(0.001)
+        begun = time.monotonic()
+        groups.open.set()
+        assert [first.result(20), *(each.result(20) for each in others)] == [
+            [2] * 5,
+            [4] * 4,
+            [6] * 4,
+            [8] * 4,
+        ]
+    assert [sorted(group) for group in groups.seen] == [[1], *[[1, 2, 3, 4]] * 4]
+    assert time.monotonic() - begun < 20, "nobody waits once all are there"
+
+
+def test_patience_of_threads_ends_and_when_idle_nobody_waits() -> None:
+    groups = Groups()
+    asked_of = together(groups, patience_seconds=(0.05, 0.05))
+    ask_in_threads(asked_of, groups, [1, 2, 3])
+    begun = time.monotonic()
+    assert asked_of.ask(4) == 8
+    assert time.monotonic() - begun >= 0.04
+    asked_of._patience = Patience((30, 30), 100)
+    assert asked_of.ask(5) == 10
+    assert groups.seen == [[1], [2, 3], [4], [5]]
 
 
 def test_question_alone_is_answered_in_its_own_thread() -> None:
     def answer(numbers: Sequence[int]) -> list[int]:
         return [threading.get_ident() for _ in numbers]
 
-    together = Together(answer, most_together=10)
-    assert [together.ask(1), together.ask(2)] == [threading.get_ident()] * 2
+    alone = together(answer)
+    assert [alone.ask(1), alone.ask(2)] == [threading.get_ident()] * 2
 
 
 def test_failure_is_raised_in_each_thread_of_the_group_and_the_next_turn_goes_on() -> None:
@@ -310,10 +357,10 @@ def test_failure_is_raised_in_each_thread_of_the_group_and_the_next_turn_goes_on
             raise ValueError("unlucky")
         return doubles
 
-    together = Together(answer, most_together=2)
-    asked = ask_in_threads(together, groups, [1, 13, 2, 3])
+    by_twos = together(answer, most_together=2)
+    asked = ask_in_threads(by_twos, groups, [1, 13, 2, 3])
     assert [each.exception() is None for each in asked] == [True, False, False, True]
-    assert together.ask(5) == 10
+    assert by_twos.ask(5) == 10
 
 
 def test_thread_waits_itself_for_what_its_group_does_not_wait_for() -> None:
@@ -328,6 +375,6 @@ def test_thread_waits_itself_for_what_its_group_does_not_wait_for() -> None:
         groups(numbers)
         return [Later(late) if number == 13 else number for number in numbers]
 
-    asked = ask_in_threads(Together(answer, most_together=10), groups, [1, 2, 13])
+    asked = ask_in_threads(together(answer), groups, [1, 2, 13])
     assert [each.result() for each in asked] == [1, 2, -1]
     assert len(waited_in) == 1
