@@ -1,7 +1,7 @@
 # What a person can do here. Works with GNU Make 3.81 (macOS) and in folders with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos restore-drill fuzz bench agents image-test lighthouse lint format shell migrations css css-check clean
+.PHONY: help setup run test chaos restore-drill fuzz bench agents image-test lighthouse firefox lint format shell migrations css css-check clean
 
 # An activated environment of something else must not reach into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV UV_PROJECT_ENVIRONMENT CONDA_PREFIX DJANGO_SETTINGS_MODULE
@@ -53,6 +53,9 @@ image-test: setup  ## Build the image and run compose.yaml's services from it (r
 
 lighthouse: deploy/lighthouse/node_modules/.package-lock.json  ## Lighthouse on a console that is up; URL and JATEVO_HOME name it
 	npm start --silent --prefix deploy/lighthouse -- --url "$(or $(URL),http://127.0.0.1:8000)" --home "$(abspath $(or $(JATEVO_HOME),.local))" --out "$(abspath build/lighthouse)" $(ARGS)
+
+firefox: deploy/lighthouse/node_modules/.package-lock.json  ## Receipts used in Firefox on a console that is up; URL and JATEVO_HOME name it
+	npm run firefox --silent --prefix deploy/lighthouse -- --url "$(or $(URL),http://127.0.0.1:8000)" --home "$(abspath $(or $(JATEVO_HOME),.local))" --out "$(abspath build/firefox)" $(ARGS)
 
 deploy/lighthouse/node_modules/.package-lock.json: deploy/lighthouse/package-lock.json
 	npm ci --silent --prefix deploy/lighthouse

@@ -15,7 +15,7 @@ const ARGUMENTS = [
 
 /** Starts a headless browser: the one named by CHROME_PATH, or the first one found in PATH. */
 export function launch() {
-  return puppeteer.launch({ executablePath: process.env.CHROME_PATH || installed(), args: ARGUMENTS, headless: true });
+  return puppeteer.launch({ executablePath: process.env.CHROME_PATH || installed(NAMES, "chromium"), args: ARGUMENTS, headless: true });
 }
 
 /** Signs the browser in with POST /v1/auth/login. The access cookie is valid for five minutes. */
@@ -34,8 +34,9 @@ export async function signIn(browser, base, { email, password }) {
   }
 }
 
-function installed() {
-  for (const name of NAMES) {
+/** The first of these programs in PATH. `debian` is the package to install otherwise. */
+export function installed(names, debian) {
+  for (const name of names) {
     for (const folder of (process.env.PATH ?? "").split(delimiter)) {
       try {
         accessSync(join(folder, name), constants.X_OK);
@@ -45,5 +46,5 @@ function installed() {
       }
     }
   }
-  throw new Error(`None of ${NAMES.join(", ")} is installed (Debian: apt-get install chromium).`);
+  throw new Error(`None of ${names.join(", ")} is installed (Debian: apt-get install ${debian}).`);
 }
