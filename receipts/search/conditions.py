@@ -165,7 +165,9 @@ def _by_index(search: ReceiptFilter, name: str, value: str) -> Positions | None:
 
     Who may see them is left to the conditions beside. Here it would lead PostgreSQL away from this index.
     """
-    matching = search.filters[name].filter(Receipt.objects.order_by(), value)
-    few = MOST_LOOKED_UP + 1 if search.filters[name].lookup_expr == "startswith" else None
-    found = list(matching.values_list("accepted_at", "id")[:few])
-    return None if few is not None and len(found) == few else found
+    if name not in search.looked_up:
+        matching = search.filters[name].filter(Receipt.objects.order_by(), value)
+        few = MOST_LOOKED_UP + 1 if search.filters[name].lookup_expr == "startswith" else None
+        found = list(matching.values_list("accepted_at", "id")[:few])
+        search.looked_up[name] = None if few is not None and len(found) == few else found
+    return search.looked_up[name]

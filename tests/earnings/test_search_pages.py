@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import pytest
 import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from earnings.models import Item
 from jatevo.accounts.models import Org, Role
@@ -216,8 +218,11 @@ def test_id_that_others_receipts_share_the_start_of_finds_ones_own(
     )
     for most, asked in ((1000, []), (len(own), ["found"])):
         monkeypatch.setattr(conditions, "MOST_LOOKED_UP", most)
-        assert page_of(operator, {"request_id": "a"})[0] == [each.id for each in own[:3]]
+        with CaptureQueriesContext(connection) as queries:
+            assert page_of(operator, {"request_id": "a"})[0] == [each.id for each in own[:3]]
         assert impatient == asked
+        looked_up = [each for each in queries.captured_queries if each["sql"].endswith(f" LIMIT {most + 1}")]
+        assert len(looked_up) == 1, "the index is asked once for a page"
 
 
 def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn(
