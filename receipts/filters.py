@@ -96,6 +96,9 @@ class ReceiptFilter(django_filters.FilterSet):
         model = Receipt
         fields: list[str] = []
 
+    # The ids of the nodes whose receipts the person may see, once they are known to be few (receipts/search/finding.py).
+    seen_nodes: Sequence[str] | None = None
+
     @cached_property
     def looked_up(self) -> dict[str, Sequence[tuple[datetime, int]] | None]:
         """What the indexes led to, by filter, for receipts/search/conditions.py: asked once for a page."""

@@ -1,6 +1,6 @@
 """The search form of the receipts page."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any, Final
 
@@ -8,14 +8,18 @@ import django_filters
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from jatevo.accounts.models import Role, User
 from jatevo.web.query_values import BadValue, Moment, moment, strangers_in_words
 from jatevo.wire.schema import RequestOutcome
 from nodes.models import Node
 from receipts.filters import SHA256_VALIDATOR, MomentField, ReceiptFilter, SigningKey
+from receipts.models import ReceiptQuerySet
 from receipts.slots import PAYMENT_STATES
 
 # The words of each choice. The first one is for any.
@@ -50,8 +54,6 @@ LABELS: Final[dict[str, str]] = {
     "to": "To",
 }
 MOST_NODES: Final = 500  # offered for choice
-# What else the pages of a search take: the list, its totals, exports.
-PAGE_PARAMETERS: Final = ("cursor", "before", "table", "as_of", "zone")
 
 
 def tidy(query: QueryDict) -> QueryDict:
@@ -79,15 +81,16 @@ class MomentInput(forms.TextInput):
 class ReceiptSearch(ReceiptFilter):
     """The API's filters as a form. A request id may be a prefix, and days are in the person's time zone.
 
-    `problems` has the errors in words for the page.
+    `problems` has the errors in words for the page. `also` are the parameters of the page that are no filters.
     """
 
     request_id = django_filters.CharFilter(
-        field_name="request_id", lookup_expr="startswith", max_length=128, label="Request ID"
+        method="of_request", lookup_expr="startswith", max_length=128, label="Request ID"
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, also: Collection[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._also = also
         fields = self.form.fields
         for name, label in LABELS.items():
             fields[name].label = label
@@ -105,16 +108,27 @@ class ReceiptSearch(ReceiptFilter):
         """Whether any of the filters is set that the page has under "More filters"."""
         return any(self.data.get(name) for name in ("hedged", "cache_hit", "key", "sha256"))
 
-    @property
+    def of_request(self, receipts: ReceiptQuerySet, name: str, prefix: str) -> ReceiptQuerySet:
+        """Receipts whose request id starts like this.
+
+        PostgreSQL takes it for rare and reads all of them by its index. Once it is known that many share it, it is compared
+        with an expression that has no index.
+        """
+        if self.looked_up.get(name, ()) is None:
+            return receipts.alias(spelled=Concat("request_id", Value(""))).filter(spelled__startswith=prefix)
+        return receipts.filter(request_id__startswith=prefix)
+
+    @cached_property
     def problems(self) -> list[str]:
         """The errors, each with the label of its field. Empty for a valid search.
 
         A misspelt filter is one, because it would find everything.
         """
-        known = [*self.filters, *PAGE_PARAMETERS]
-        found = strangers_in_words(self.data, known) if isinstance(self.data, QueryDict) else []
+        found = []
+        if isinstance(self.data, QueryDict):
+            found += strangers_in_words(self.data, list(self.filters), self._also)
         if not self.is_valid():
-            found += [
+            return found + [
                 f"{self.form.fields[name].label}: {' '.join(map(str, texts))}"
                 for name, texts in self.form.errors.items()
             ]
@@ -132,9 +146,11 @@ class ReceiptSearch(ReceiptFilter):
         return cleaned.get("from"), cleaned.get("to")
 
 
-def node_choices(user: object) -> Iterator[str]:
+def node_choices(search: ReceiptSearch, user: object) -> Iterator[str]:
     """The ids of the nodes to choose from. An admin, who may see any of thousands, types one."""
-    if not (isinstance(user, User) and user.role == Role.ADMIN):
+    if search.seen_nodes is not None:
+        yield from search.seen_nodes
+    elif not (isinstance(user, User) and user.role == Role.ADMIN):
         yield from Node.objects.named_to(user).order_by("pk").values_list("pk", flat=True)[:MOST_NODES]
 
 

@@ -53,8 +53,8 @@ _FRAGMENTS = {"receipts-list": "rows", "receipts-found": "found"}
 def list_receipts(request: HttpRequest) -> HttpResponse:
     """The receipts that the person sees, newest first. The first page follows what comes in."""
     now = timezone.now()
-    visible = Receipt.objects.visible_to(request.user)
-    search = ReceiptSearch(request.GET, queryset=visible)
+    visible = Receipt.objects.visible_to(request.user).defer("raw", "payload")
+    search = ReceiptSearch(request.GET, queryset=visible, also=("cursor", "before"))
     page, paid_rows = read(lambda: _page_and_payment(search, request, at=now))
     live = not (request.GET.get("cursor") or request.GET.get("before"))
     query = tidy(request.GET)
@@ -76,7 +76,7 @@ def list_receipts(request: HttpRequest) -> HttpResponse:
         "applied": list(applied_filters(query, request.path)),
         "saved_views": views_of(request.user, query, at=now),
         "file_form": ReceiptFile(),
-        "node_choices": node_choices(request.user),
+        "node_choices": node_choices(search, request.user),
         "has_nodes": bool(page.rows) or Node.objects.named_to(request.user).exists(),
         "poll_seconds": POLL_SECONDS if live else None,
     }
@@ -161,8 +161,7 @@ def _with_others(receipt: Receipt, others: ReceiptQuerySet) -> list[tuple[Receip
 
 def _page(search: ReceiptSearch, request: HttpRequest, *, at: datetime) -> KeysetPage[Receipt]:
     """A page of the list. A cursor that is none of ours, or that is near the top, leads to the first page."""
-    found: ReceiptQuerySet = search.queryset.none() if search.problems else search.qs
-    slim = found.select_related(None).defer("raw", "payload")
+    slim: ReceiptQuerySet = search.queryset.none() if search.problems else search.qs
     cursor, before = request.GET.get("cursor"), request.GET.get("before")
     with suppress(ApiError):
         if cursor:

@@ -82,7 +82,7 @@ async function signIn() {
 async function list() {
   await open("/receipts/");
   await page.waitForSelector(ROWS);
-  await page.waitForSelector("#receipts-totals svg, #receipts-totals canvas");
+  await page.waitForSelector("#receipts-histogram svg");
 }
 
 async function walk() {

@@ -6,6 +6,7 @@ answer may have changed: the loop has just read or written, or a thread has said
 """
 
 import select
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -28,6 +29,7 @@ class WatchedSockets(dict[int, Any]):
         self._unsettled: set[int] = set()
         self._changed: deque[int] = deque()
         self._swept_at = 0.0
+        self._thread: int | None = None
 
     def __setitem__(self, number: int, dispatcher: Any) -> None:
         super().__setitem__(number, dispatcher)
@@ -42,12 +44,18 @@ class WatchedSockets(dict[int, Any]):
         for number in list(self):
             del self[number]
 
+    @property
+    def are_ours(self) -> bool:
+        """Whether this is the loop's thread."""
+        return self._thread == threading.get_ident()
+
     def changed(self, number: int) -> None:
         """Another thread has changed a connection, and wakes the loop afterwards."""
         self._changed.append(number)
 
     def run(self) -> None:
         """Runs until no socket is left."""
+        self._thread = threading.get_ident()
         while self:
             self.turn()
 
@@ -82,7 +90,11 @@ class WatchedSockets(dict[int, Any]):
         flags = select.POLLOUT if writable else 0
         if dispatcher.readable():
             flags |= select.POLLIN | select.POLLPRI
-        self._watch(number, flags)
+        try:
+            self._watch(number, flags)
+        except OSError:  # one lost socket must not end the loop
+            dispatcher.handle_close()
+            return
         # The listener stops and resumes with the number of connections.
         if not (writable or dispatcher.accepting):
             self._unsettled.discard(number)

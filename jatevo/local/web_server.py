@@ -104,6 +104,13 @@ class Channel(HTTPChannel):
         super().__init__(server, *args, **kwargs)
         self.server = ServerOfChannel(server, self._fileno)
 
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """Leaves it to the loop to close a connection that is lost, which it finds when it sends the rest.
+
+        A thread that closes it would take it from the loop's sockets while the loop looks at them.
+        """
+        return int(super().send(data, do_close and self._map.are_ours))
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """What is written within is sent at once."""

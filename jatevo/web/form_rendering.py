@@ -7,6 +7,7 @@ from django.forms.renderers import DjangoTemplates
 from django.utils.formats import localize
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # the stubs lack it
 
 Widget = Mapping[str, Any]
 
@@ -36,12 +37,13 @@ def _select(widget: Widget) -> str | None:
     parts = [f'<select name="{_text(widget["name"])}"{_attrs(widget)}>']
     for group, options, _ in widget["optgroups"]:
         if group:
-            parts.append(f'\n  <optgroup label="{_text(localize(group))}">')
+            parts.append(f'\n  <optgroup label="{_shown(group)}">')
         for each in options:
             if each["template_name"] != _OPTION:
                 return None
-            label = conditional_escape(localize(each["label"]))
-            parts.append(f'\n  <option value="{_text(each["value"])}"{_attrs(each)}>{label}</option>')
+            parts.append(
+                f'\n  <option value="{_text(each["value"])}"{_attrs(each)}>{_shown(each["label"])}</option>'
+            )
         if group:
             parts.append("\n  </optgroup>")
     return "".join([*parts, "\n</select>"])
@@ -58,6 +60,12 @@ def _attrs(widget: Widget) -> str:
 def _text(value: object) -> str:
     """As the filter `stringformat:"s"` writes it: what is safe stays as it is."""
     return conditional_escape(value if isinstance(value, SafeString) else str(value))
+
+
+def _shown(value: object) -> str:
+    """As a variable of a template is written."""
+    shown = localize(template_localtime(value))
+    return conditional_escape(shown if isinstance(shown, str) else str(shown))
 
 
 _WRITERS: dict[str, Callable[[Widget], str | None]] = {

@@ -27,7 +27,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UNIX = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,12}", re.ASCII)
 _LONGEST_NAME_SHOWN = 64
-_NO_VALUE = "has no value"
+_NO_VALUE, _UNKNOWN = "has no value", "unknown parameter"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
     problems = []
     for name in query:
         if name not in known:
-            problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], "unknown parameter"))
+            problems.append(FieldProblem(name[:_LONGEST_NAME_SHOWN], _UNKNOWN))
         elif len(query.getlist(name)) > 1:
             problems.append(FieldProblem(name, "given more than once"))
         elif not query[name]:
@@ -93,12 +93,15 @@ def strangers(query: QueryDict, known: Collection[str]) -> list[FieldProblem]:
     return problems
 
 
-def strangers_in_words(query: QueryDict, known: Collection[str]) -> list[str]:
-    """The same for a page, as sentences. A form that is sent without a script sends its empty fields too."""
+def strangers_in_words(query: QueryDict, filters: Collection[str], others: Collection[str] = ()) -> list[str]:
+    """The same for a page, as sentences. `others` are its parameters that are no filters.
+
+    A form that is sent without a script sends its empty fields too, which is no problem.
+    """
     found = []
-    for each in strangers(query, known):
+    for each in strangers(query, {*filters, *others}):
         if each.message != _NO_VALUE:
-            near = get_close_matches(each.field, known, n=1) if each.field not in known else ()
+            near = get_close_matches(each.field, filters, n=1) if each.message == _UNKNOWN else ()
             found.append(f"{each.field}: {each.message}{f'. Did you mean {near[0]}?' if near else ''}")
     return found
 

@@ -23,6 +23,9 @@ from receipts.search.in_time import in_time
 MOST_AT_ONCE: Final = 100_000  # rows that a web process streams; more are written by the worker
 COUNT_SECONDS: Final = 3  # of the five that a page has
 MINE: Final = "mine"
+OWN_PARAMETERS: Final = ("as_of", "zone")
+# Of the receipts page. They may come along with a link.
+_OF_THE_PAGE: Final = ("cursor", "before")
 _ZONES: Final = ("", "utc", MINE)
 
 
@@ -95,7 +98,7 @@ def read_query(params: QueryDict, user: User, *, zone: ZoneInfo, at: datetime, s
         problems.append(f"Zone: one of utc, {MINE}")
     with timezone.override(zone):
         visible = Receipt.objects.visible_to(user).filter(accepted_at__lt=as_of)
-        search = ReceiptSearch(params, queryset=visible)
+        search = ReceiptSearch(params, queryset=visible, also=(*OWN_PARAMETERS, *_OF_THE_PAGE))
         problems += search.problems
     file_zone = zone if params.get("zone") == MINE else ZoneInfo(UTC_NAME)
     return ExportQuery(search, search_only(params, search), as_of, file_zone, zone, problems)

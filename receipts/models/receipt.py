@@ -175,11 +175,8 @@ def find_receipt(user: object, node_id: str, request_id: str) -> Receipt | None:
     )
     receipt.key = None
     if key_id is not None:
-        receipt.key = NodeKey(
-            id=key_id,
-            node_id=node_id,
-            public_key=receipt.public_key,
-            valid_from=valid_from,
-            valid_to=valid_to,
+        read = ["id", "node_id", "public_key", "valid_from", "valid_to"]
+        receipt.key = NodeKey.from_db(
+            server.alias, read, [key_id, node_id, receipt.public_key, valid_from, valid_to]
         )
     return receipt if sight_of(user).includes(receipt) else None

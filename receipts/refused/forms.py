@@ -18,8 +18,9 @@ class RefusedSearch(forms.Form):
     @property
     def problems(self) -> list[str]:
         """What is wrong with the names in the address, in words."""
-        known = [*self.fields, "cursor"]
-        return strangers_in_words(self.data, known) if isinstance(self.data, QueryDict) else []
+        if not isinstance(self.data, QueryDict):
+            return []
+        return strangers_in_words(self.data, list(self.fields), ["cursor"])
 
     @property
     def in_use(self) -> bool:

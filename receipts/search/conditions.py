@@ -39,7 +39,7 @@ def conditions_of(search: ReceiptFilter, user: object) -> SearchConditions:
 
     A query or two of PostgreSQL. Raises MatchesNothing.
     """
-    return _together([*_seen_by(sight_of(user)), *_filtered(search)])
+    return _together([*_seen_by(sight_of(user), search.seen_nodes), *_filtered(search)])
 
 
 def accepted_before(conditions: SearchConditions, moment: datetime) -> SearchConditions:
@@ -60,10 +60,10 @@ def _together(parts: list[Condition]) -> SearchConditions:
     )
 
 
-def _seen_by(sight: Sight) -> Iterator[Condition]:
+def _seen_by(sight: Sight, known: Sequence[str] | None) -> Iterator[Condition]:
     if sight.everything:
         return
-    nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True))
+    nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True) if known is None else known)
     if not nodes:
         raise MatchesNothing
     yield Condition("node_id IN {seen_nodes}", {"seen_nodes": nodes}, of_nodes=True)

@@ -27,7 +27,7 @@ TABLE: Final = "table"
 def totals(request: HttpRequest) -> HttpResponse:
     """The totals and the histogram of what the person sees of the search."""
     at = timezone.now()
-    search = ReceiptSearch(request.GET, queryset=Receipt.objects.visible_to(request.user))
+    search = ReceiptSearch(request.GET, queryset=Receipt.objects.visible_to(request.user), also=[TABLE])
     with_table = bool(request.GET.get(TABLE))
     query, list_path = tidy(request.GET), reverse("receipts:list")
     context = {

@@ -223,6 +223,9 @@ def test_id_that_others_receipts_share_the_start_of_finds_ones_own(
         assert impatient == asked
         looked_up = [each for each in queries.captured_queries if each["sql"].endswith(f" LIMIT {most + 1}")]
         assert len(looked_up) == 1, "the index is asked once for a page"
+        # and is left alone once many are known to share the start
+        compared = [each for each in queries.captured_queries if '"request_id"::text LIKE' in each["sql"]]
+        assert len(compared) == (1 if asked else 2)
 
 
 def test_a_late_answer_of_clickhouse_is_waited_for_after_postgresql_had_its_turn(

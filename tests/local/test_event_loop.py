@@ -1,10 +1,12 @@
 """The loop of the one-machine server, through its sockets."""
 
 import http.client
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -138,6 +140,37 @@ def test_client_that_leaves_or_resets_does_no_harm(address: tuple[str, int]) -> 
             connection.sendall(request)
             if request:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answers(connection, 1) == [b"/well"]
+
+
+def test_only_the_loop_closes_connections(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread met the reset while it told the client to continue, closed, and so ended the loop that looked at it."""
+    closed_by: set[str] = set()
+    close = Channel.handle_close
+
+    def noted(channel: Channel) -> None:
+        closed_by.add(threading.current_thread().name)
+        close(channel)
+
+    monkeypatch.setattr(Channel, "handle_close", noted)
+    requests = (
+        b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n"
+        b"POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    )
+
+    def hurry(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(150):
+            with socket.create_connection(address, 10) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                connection.sendall(requests)
+                time.sleep(chance.random() * 0.003)
+
+    with ThreadPoolExecutor(10) as clients:
+        list(clients.map(hurry, range(10)))
+    assert closed_by == {"web"}
     with socket.create_connection(address, 10) as connection:
         connection.sendall(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answers(connection, 1) == [b"/well"]

@@ -184,12 +184,12 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(operator: Browser, no
     with CaptureQueriesContext(connection) as many:
         assert text_of(operator.get("/receipts/")).count("data-open ") == 25
     assert len(many) == len(few)
-    # the person, the receipts in limited time (five), their verdicts, what was refused, the nodes to choose from,
-    # and the saved views
-    assert len(many) <= 10, [query["sql"] for query in many]
+    # the person, the nodes to choose from, whether ClickHouse has the receipts (three), these in limited time (five), their
+    # verdicts, what was refused, and the saved views
+    assert len(many) <= 13, [query["sql"] for query in many]
     with CaptureQueriesContext(connection) as polled:
         operator.get("/receipts/", headers=POLL)
-    assert len(polled) <= 7, [query["sql"] for query in polled]
+    assert len(polled) <= 11, [query["sql"] for query in polled]
     assert not any('"raw"' in query["sql"] or '"payload"' in query["sql"] for query in many)
 
 
@@ -275,6 +275,8 @@ def test_the_form_shows_whatever_the_address_holds_and_an_edit_keeps_it(
         ("sha256=12", "SHA-256: Enter 64 hexadecimal digits."),
         ("model=mixtral", "model: unknown parameter. Did you mean model_id?"),
         ("zzz=1", "zzz: unknown parameter"),
+        ("state=held", "state: unknown parameter"),
+        ("as_of=2026-01-01", "as_of: unknown parameter"),
         ("hedged=true&hedged=false", "hedged: given more than once"),
     ],
 )
@@ -287,6 +289,8 @@ def test_what_cannot_be_searched_is_said_and_not_dropped(
         assert words in page
         assert "No matching receipts" in page
         assert "r_anything" not in page
+        assert "Copy link" not in page, "it would leave the problem out"
+        assert "Correct the search to save it." in page
 
 
 def test_presets_keep_the_rest_of_the_search(operator: Browser, node: Node) -> None:

@@ -46,6 +46,14 @@ def gatherer(
     )
 
 
+def long_over() -> Patience:
+    """After a turn of three that is longer ago than its patience of half a minute."""
+    found = Patience((30, 30), 100)
+    found.after_turn(0, time.monotonic() - 60, asked=3)
+    assert found.expected == 3
+    return found
+
+
 async def ask_all(asked: Gatherer[int, int], numbers: Sequence[int]) -> list[int | BaseException]:
     tasks = [asyncio.ensure_future(asked.ask(number)) for number in numbers]
     return await asyncio.gather(*tasks, return_exceptions=True)
@@ -151,7 +159,7 @@ def test_patience_ends_and_when_idle_nothing_waits() -> None:
         assert await asked.ask(3) == 6
         waited = time.monotonic() - begun
         await asyncio.sleep(0.1)
-        asked._patience = Patience((30, 30), 100)  # of the turns to come
+        asked._patience = long_over()
         assert await asyncio.wait_for(asked.ask(4), 5) == 8
         return waited
 
@@ -330,14 +338,17 @@ def test_threads_that_ask_again_at_once_are_answered_together_from_the_second_tu
 
 def test_patience_of_threads_ends_and_when_idle_nobody_waits() -> None:
     groups = Groups()
+    groups.open.set()
     asked_of = together(groups, patience_seconds=(0.05, 0.05))
-    ask_in_threads(asked_of, groups, [1, 2, 3])
+    asked_of._patience.after_turn(0, time.monotonic(), asked=3)
     begun = time.monotonic()
     assert asked_of.ask(4) == 8
     assert time.monotonic() - begun >= 0.04
-    asked_of._patience = Patience((30, 30), 100)
+    asked_of._patience = long_over()
+    begun = time.monotonic()
     assert asked_of.ask(5) == 10
-    assert groups.seen == [[1], [2, 3], [4], [5]]
+    assert time.monotonic() - begun < 20
+    assert groups.seen == [[4], [5]]
 
 
 def test_question_alone_is_answered_in_its_own_thread() -> None:
