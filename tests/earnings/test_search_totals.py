@@ -18,12 +18,13 @@ from receipts.exports.query import read_query
 from receipts.filters import ReceiptFilter
 from receipts.forms import ReceiptSearch
 from receipts.models import Receipt, ReceiptQuerySet
+from receipts.search import conditions
 from receipts.search.conditions import CONDITIONS, LOOKED_UP
 from receipts.search.filling import fill
 from receipts.search.totals import Totals, totals_of
 from receipts.search.verdicts import deliver_verdicts
 from tests.earnings.search_scene import Known, SearchScene, matching
-from tests.factories import UserFactory
+from tests.factories import NodeFactory, ReceiptFactory, UserFactory
 from tests.metrics.conftest import chdb_store
 from tests.metrics.unhurried import unhurried
 
@@ -160,3 +161,39 @@ def test_the_api_does_not_read_a_row_that_clickhouse_adds_up(
     chdb_store.execute("TRUNCATE TABLE receipt_search_origin")
     assert aggregates_of(asked, admin, at=NOW).count == 5
     assert counted == [0, 5]
+
+
+def test_prefixes_of_any_length_that_many_ids_share(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ClickHouse compares the start of an id as a number, and of longer ones the rest."""
+    monkeypatch.setattr(conditions, "MOST_LOOKED_UP", 0)
+    node = NodeFactory.create()
+    ids = [
+        "a",
+        "ab",
+        "ab~",
+        "abcdefg",
+        "abcdefgh",
+        "abcdefgh-1",
+        "abcdefgh-2",
+        "abcdefgi",
+        "abd",
+        "b",
+        "~~~~~~~~~",
+    ]
+    for number, request_id in enumerate(ids):
+        ReceiptFactory(node=node, at=NOW - timedelta(minutes=number + 1), request_id=request_id)
+    filled(chdb_store)
+    admin = UserFactory.create(role=Role.ADMIN)
+    operator = UserFactory.create(role=Role.OPERATOR, org=node.org)  # whose receipts are in the table by node
+    prefixes = {each[:length] for each in ids for length in range(1, len(each) + 1)} | {
+        "abcdefgh-3",
+        "c",
+        "€",
+        "a€",
+    }
+    for prefix in sorted(prefixes):
+        expected = sum(each.startswith(prefix) for each in ids)
+        for reader in (admin, operator):
+            assert totals({"request_id": prefix}, reader).receipts == expected, (prefix, reader.role)

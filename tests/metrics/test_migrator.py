@@ -1,5 +1,6 @@
 """The schema's files are applied once, in order, and only by servers that support them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -39,8 +40,9 @@ def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_ser
         "0015_receipt_search_dictionaries",
         "0017_receipt_search_of_node_dictionaries",
         "0021_receipt_search_plain",
+        "0023_receipt_search_start_before",
     ]
-    assert all(step.detail.startswith("needs ClickHouse 21.8, this is 18.16") for step in skipped)
+    assert all(re.match(r"needs ClickHouse (21\.8|22\.3), this is 18\.16", step.detail) for step in skipped)
     second = migrate(bare_server, at=NOON)
     assert {step.outcome for step in second if step not in skipped} == {MigrationOutcome.ALREADY_APPLIED}
     tables = bare_server.execute(
