@@ -10,10 +10,11 @@ from jatevo.web.postgresql.replica import reading_connection
 from jatevo.web.postgresql.statements import fetch
 
 _COLUMNS = [field.attname for field in Verdict._meta.concrete_fields]
-# For each receipt by itself, so that of the partitions only its month's is looked at.
+# For each receipt by itself, so that of the partitions only its month's is looked at. PostgreSQL is not to see how many
+# there are, or it would plan anew each time.
 _NEWEST = f"""
 SELECT newest.*
-FROM unnest(%s::date[], %s::bigint[]) AS receipt (day, id), LATERAL (
+FROM unnest((SELECT %s::date[]), (SELECT %s::bigint[])) AS receipt (day, id), LATERAL (
     SELECT {", ".join(_COLUMNS)} FROM earnings_verdict AS verdict
     WHERE verdict.day = receipt.day AND verdict.receipt_id = receipt.id
     ORDER BY verdict.id DESC LIMIT 1

@@ -148,14 +148,17 @@ class Receipt(models.Model):
 
 # What is read of a receipt that is looked up. Its payload is in the bytes too.
 _READ = [field.attname for field in Receipt._meta.concrete_fields if field.attname != "payload"]
-# The identity leads to the one partition that holds the receipt.
+# The identity leads to the one partition that holds the receipt. It is materialized, so that PostgreSQL does not look for
+# the id in the index of each.
 _IDENTIFIED = f"""
+WITH identity AS MATERIALIZED (
+    SELECT node_id, request_id, sha256, accepted_at FROM receipts_receiptidentity WHERE node_id = %s AND request_id = %s
+)
 SELECT identity.sha256, key.id, key.valid_from, key.valid_to, {", ".join(f"receipt.{name}" for name in _READ)}
-FROM receipts_receiptidentity AS identity
+FROM identity
 JOIN receipts_receipt AS receipt ON receipt.accepted_at = identity.accepted_at
     AND receipt.node_id = identity.node_id AND receipt.request_id = identity.request_id
 LEFT JOIN nodes_nodekey AS key ON key.node_id = receipt.node_id AND key.public_key = receipt.public_key
-WHERE identity.node_id = %s AND identity.request_id = %s
 """  # noqa: S608 - the columns of a model
 
 

@@ -1,6 +1,9 @@
 """Monthly partitions: made ahead, and nothing lost when they come late."""
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,6 +12,7 @@ from django.db import OperationalError, connection
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import SYSTEM
 from receipts.models import Receipt
+from receipts.models.receipt import _IDENTIFIED
 from receipts.partitions import Month, drop_month, ensure_partitions, months
 from tests.factories import NodeFactory, ReceiptFactory
 
@@ -70,3 +74,25 @@ def test_a_month_that_somebody_reads_is_left_and_goes_the_next_time(monkeypatch:
         assert drop_month(months()[0], by=SYSTEM) == 0
     assert month not in months()
     assert AuditEvent.objects.filter(subject_id=month.name, verb="receipts.month_dropped").count() == 1
+
+
+def test_a_receipt_is_looked_for_in_the_one_partition_that_its_identity_names() -> None:
+    at = datetime(2031, 11, 30, 23, 59, tzinfo=UTC)
+    ensure_partitions(at=at)
+    wanted = ReceiptFactory(node=NodeFactory.create(), at=at)
+    ReceiptFactory(node=wanted.node, at=datetime(2031, 12, 3, tzinfo=UTC))
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {_IDENTIFIED}", [wanted.node_id, wanted.request_id])
+        ((plans,),) = cursor.fetchall()
+    read = {
+        step["Relation Name"]
+        for step in _steps(json.loads(plans)[0]["Plan"])
+        if step.get("Alias", "").startswith("receipt_") and step["Actual Loops"]
+    }
+    assert read == {"receipts_receipt_2031_11"}
+
+
+def _steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _steps(part)
