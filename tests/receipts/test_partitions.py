@@ -1,6 +1,5 @@
 """Monthly partitions: made ahead, and nothing lost when they come late."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -86,7 +85,7 @@ def test_a_receipt_is_looked_for_in_the_one_partition_that_its_identity_names() 
         ((plans,),) = cursor.fetchall()
     read = {
         step["Relation Name"]
-        for step in _steps(json.loads(plans)[0]["Plan"])
+        for step in _steps(plans[0]["Plan"])
         if step.get("Alias", "").startswith("receipt_") and step["Actual Loops"]
     }
     assert read == {"receipts_receipt_2031_11"}
