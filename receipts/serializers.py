@@ -32,6 +32,14 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
             "node_status", "node_status_at_end", "sha256",
         ]  # fmt: skip
 
+    def to_representation(self, receipt: Receipt) -> dict[str, Any]:
+        """The same as its fields make, which DRF would build for each request and ask for each value."""
+        values = {name: getattr(receipt, name) for name in _PLAIN}
+        values |= {name: _MOMENT.to_representation(getattr(receipt, name)) for name in _MOMENTS}
+        values["payment"] = self.get_payment(receipt)
+        values["sha256"] = self.get_sha256(receipt)
+        return {name: values[name] for name in ReceiptLine.Meta.fields}
+
     def get_sha256(self, receipt: Receipt) -> str:
         return bytes(receipt.sha256).hex()
 
@@ -39,6 +47,13 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
     def get_payment(self, receipt: Receipt) -> dict[str, str | None]:
         payment: PaymentState = self.context["payments"][receipt.id]
         return {"state": payment.state, "rule": payment.rule or None}
+
+
+_MOMENT = serializers.DateTimeField()
+_MOMENTS = ("ts_start", "ts_end", "accepted_at")
+_PLAIN = tuple(
+    name for name in ReceiptLine.Meta.fields if name not in ("payment", "sha256") and name not in _MOMENTS
+)
 
 
 class ComparedAnswer(serializers.Serializer[Any]):

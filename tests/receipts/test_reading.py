@@ -1,6 +1,7 @@
 """GET /v1/receipts and below: filters, pages, aggregates, verification, and who sees what."""
 
 import hashlib
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from rest_framework.serializers import ModelSerializer
 
 from jatevo.accounts.models import Role, User
 from nodes.actions import move
 from nodes.models import Node, NodeKey
 from receipts.models import Receipt
+from receipts.serializers import ReceiptLine
+from receipts.slots import payments
 from receipts.verify import verify
 from tests.accounts.browser import Browser
 from tests.factories import NodeFactory, ReceiptFactory, UserFactory
@@ -227,3 +231,17 @@ def test_who_takes_over_a_node_does_not_see_what_it_did_before(operator: User) -
     assert ids(get(operator)) == [after.request_id]
     assert get(operator, f"/v1/receipts/{sold.pk}/{before.request_id}").status_code == 404
     assert len(ids(get(admin))) == 2
+
+
+def test_a_line_is_what_its_fields_make(node: Node) -> None:
+    for number in range(3):
+        receipt = ReceiptFactory(
+            node=node, request_id=f"r_{number}", hedged=number == 1, cache_hit=number == 2
+        )
+        Receipt.objects.filter(id=receipt.id).update(node_status_at_end=["", "active", None][number])
+    receipts = list(Receipt.objects.order_by("id"))
+    context = {"payments": payments(receipts)}
+    line = ReceiptLine(context=context)
+    by_fields = [ModelSerializer.to_representation(line, receipt) for receipt in receipts]
+    assert json.dumps(ReceiptLine(receipts, many=True, context=context).data) == json.dumps(by_fields)
+    assert len(by_fields) == 3
