@@ -3,8 +3,9 @@
 PostgreSQL walks its indexes newest first until a page is full. That takes a few milliseconds for whatever there is much
 of. What is rare, or not there at all, makes it read millions of rows. So it gets as long as frequent things take. If that
 is not enough, ClickHouse is asked for the ids of the page, as far as receipts are settled there; those of the last
-seconds come from PostgreSQL. That a search is rare is remembered, and then ClickHouse is asked at once. If ClickHouse
-takes more than a fifth of a second, PostgreSQL gets a tenth before more is waited.
+seconds come from PostgreSQL. That a search is rare is remembered, and then ClickHouse is asked at once, as it is for those
+who see the receipts of a few nodes only. If ClickHouse takes more than a fifth of a second, PostgreSQL gets a tenth before
+more is waited.
 """
 
 import hashlib
