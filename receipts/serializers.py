@@ -34,6 +34,8 @@ class ReceiptLine(serializers.ModelSerializer[Receipt]):
 
     def to_representation(self, receipt: Receipt) -> dict[str, Any]:
         """The same as its fields make, which DRF would build for each request and ask for each value."""
+        if type(self) is not ReceiptLine:
+            return dict(super().to_representation(receipt))
         values = {name: getattr(receipt, name) for name in _PLAIN}
         values |= {name: _MOMENT.to_representation(getattr(receipt, name)) for name in _MOMENTS}
         values["payment"] = self.get_payment(receipt)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 
 # All are asked at least this often, as after waitress has marked idle connections for closing.
 SWEEP_SECONDS: Final = 1.0
@@ -92,8 +93,10 @@ class WatchedSockets(dict[int, Any]):
             flags |= select.POLLIN | select.POLLPRI
         try:
             self._watch(number, flags)
-        except OSError:  # one lost socket must not end the loop
-            dispatcher.handle_close()
+        except OSError:
+            if not isinstance(dispatcher, HTTPChannel):
+                raise  # without the listener or the way to wake it, the loop has no use
+            dispatcher.handle_close()  # one lost connection must not end it
             return
         # The listener stops and resumes with the number of connections.
         if not (writable or dispatcher.accepting):

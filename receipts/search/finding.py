@@ -23,6 +23,7 @@ from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import MetricsError
 from jatevo.web.paging import KeysetPage, cursor_keys, keyset_page
 from jatevo.web.remembered import Remembered
+from nodes.models import Node
 from receipts.filters import ReceiptFilter
 from receipts.models import Receipt, ReceiptQuerySet, sight_of
 from receipts.search.as_of import completeness
@@ -38,7 +39,9 @@ PATIENT_SECONDS: Final = 2.0  # for ClickHouse, before PostgreSQL may read until
 FIRST_SPAN: Final = timedelta(days=1)
 LAST_SPAN: Final = timedelta(days=100)  # beyond it, everything is looked at
 LEAST_WIDENING, MOST_WIDENING = 4, 16
-FEW_NODES: Final = 20  # whose receipts ClickHouse reads about as fast as those of one day
+# So many nodes, and such a part of all: their receipts ClickHouse reads about as fast as all of one day.
+FEW_NODES: Final = 20
+FEW_SHARE: Final = 0.05
 KEPT_SECONDS: Final = 10  # positions of a first page, which is asked for again and again
 # PostgreSQL has an index that leads to these at once.
 _LEADING: Final = frozenset({"node_id", "sha256"})
@@ -85,21 +88,23 @@ def find_page(
     few = looked_up(search)
     if few is not None:
         return wanted.read(_only(found, few))
-    if search.looked_up:  # the search now knows that many share the start of the id
-        found = search.filter_queryset(search.queryset.all())
+    walked = found
+    if search.looked_up:  # the search now knows that many share the start of the id, and compares it
+        walked = search.filter_queryset(search.queryset.all())
     rare: Remembered[bool] = Remembered(_name_of(search, user), keep_seconds=RARE_FOR_SECONDS)
     page = None
     if not _sees_few(search, user) and not rare.get():
-        page = in_time(lambda: wanted.read(found), seconds=FREQUENT_SECONDS)
+        page = in_time(lambda: wanted.read(walked), seconds=FREQUENT_SECONDS)
         if page is not None:
             return page
         rare.set(True)
     candidates = _asked_for(wanted, search, user, at=at)
-    page = _by_ids(found, wanted, candidates, seconds=USUAL_SECONDS)
+    page = _by_ids(walked, wanted, candidates, seconds=USUAL_SECONDS)
     if page is None:
-        page = in_time(lambda: wanted.read(found), seconds=QUICK_SECONDS)
+        page = in_time(lambda: wanted.read(walked), seconds=QUICK_SECONDS)
     if page is None:
-        page = _by_ids(found, wanted, candidates, seconds=PATIENT_SECONDS)
+        page = _by_ids(walked, wanted, candidates, seconds=PATIENT_SECONDS)
+    # by any index that there is, for as long as it takes
     return wanted.read(found) if page is None else page
 
 
@@ -122,14 +127,26 @@ def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
 
 
 def _sees_few(search: ReceiptFilter, user: object) -> bool:
-    """Whether all that the person may see is rare. ClickHouse then has the page as soon as PostgreSQL would give up."""
+    """Whether all that the person may see is rare: a few nodes of many.
+
+    ClickHouse then has the page as soon as PostgreSQL would give up. In a small network, a few nodes are no small part.
+    """
     sight = sight_of(user)
     if sight.everything:
         return False
     nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True)[: FEW_NODES + 1])
-    if len(nodes) <= FEW_NODES:
+    if len(nodes) <= FEW_NODES and len(nodes) <= _all_nodes() * FEW_SHARE:
         search.seen_nodes = nodes
     return search.seen_nodes is not None
+
+
+def _all_nodes() -> int:
+    """How many nodes there are, as of a minute ago at most."""
+    kept: Remembered[int] = Remembered("nodes:all:1", keep_seconds=60)
+    if (count := kept.get()) is None:
+        count = Node.objects.count()
+        kept.set(count)
+    return count
 
 
 def _by_ids(
@@ -190,7 +207,10 @@ def _asked_for(wanted: PageWanted, search: ReceiptFilter, user: object, *, at: d
     first: Remembered[Candidates] = Remembered(key, keep_seconds=KEPT_SECONDS)
 
     def ask() -> Candidates:
-        found = _nearest(settled, complete.origin, wanted, most, start=start, end=end)
+        few_nodes = search.seen_nodes is not None
+        found = _nearest(
+            settled, complete.origin, wanted, most, start=start, end=end, whole_at_once=few_nodes
+        )
         candidates = Candidates(complete.as_of, *found)
         if wanted.position is None:
             first.set(candidates)  # also when it comes late
@@ -213,19 +233,18 @@ def _nearest(
     *,
     start: datetime,
     end: datetime | None,
+    whole_at_once: bool,
 ) -> tuple[Sequence[Position], bool]:
     """Looks at a day from `start` first, and further away as long as too few are found, until `end`.
 
     ClickHouse reads all that it looks at. Beyond the first day, what is asked for of nodes costs little more if all of it
-    is read: it lies together, node by node. Of a few nodes even the first day costs no less.
+    is read: it lies together, node by node. With `whole_at_once` even the first day would cost no less.
     """
     store, span = get_store(), FIRST_SPAN
-    seen = conditions.params.get("seen_nodes", ())
-    few_nodes = conditions.of_nodes and isinstance(seen, Sequence) and len(seen) <= FEW_NODES
     while True:
         away = start + (span if wanted.backwards else -span)
         beyond_end = end is not None and (away >= end if wanted.backwards else away <= end)
-        whole = few_nodes or beyond_end or span > (FIRST_SPAN if conditions.of_nodes else LAST_SPAN)
+        whole = whole_at_once or beyond_end or span > (FIRST_SPAN if conditions.of_nodes else LAST_SPAN)
         positions, more = search_positions(
             store,
             conditions,

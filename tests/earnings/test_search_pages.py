@@ -183,6 +183,32 @@ def test_that_a_search_is_rare_is_remembered_for_its_other_pages(
     assert impatient == ["found"] * 3
 
 
+@pytest.mark.parametrize(("share", "tries"), [(1.0, 0), (0.05, 1)])
+def test_who_sees_a_few_nodes_of_many_is_answered_by_clickhouse_at_once(
+    chdb_store: Store, impatient: list[str], monkeypatch: pytest.MonkeyPatch, share: float, tries: int
+) -> None:
+    scene = SearchScene(21, now=NOW - timedelta(minutes=1), receipts=40, span=timedelta(days=40))
+    fill(at=NOW, store=chdb_store)
+    tried: list[float] = []
+    monkeypatch.setattr(finding, "in_time", lambda work, seconds: tried.append(seconds))
+    monkeypatch.setattr(finding, "FEW_SHARE", share)
+    org = scene.orgs[0]
+    operator = Browser().hold_session(UserFactory.create(role=Role.OPERATOR, org=org))
+    own = sorted(scene.seen_by(org), key=lambda each: (each.accepted_at, each.id), reverse=True)
+    shown: list[int] = []
+    search: dict[str, str] = {}
+    while True:  # to the end, and back from there
+        rows, onward, back = page_of(operator, search)
+        shown += rows
+        if onward is None:
+            break
+        search = {"cursor": onward}
+    assert shown == [each.id for each in own]
+    assert back is not None
+    assert page_of(operator, {"before": back})[0] == shown[-len(rows) - 3 : -len(rows)]
+    assert len(tried) == tries, "that it is rare is remembered"
+
+
 def test_who_sees_few_of_all_receipts_waits_for_no_walk_over_the_others(
     chdb_store: Store, impatient: list[str]
 ) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from shutil import copy
 
 import pytest
 from django.core.management import call_command
@@ -68,6 +69,28 @@ def test_a_bare_server_gets_everything_and_a_second_run_changes_nothing(bare_ser
         ("schema_migrations", "ReplacingMergeTree"),
     ]
     assert bare_server.execute("SELECT DISTINCT applied_at FROM schema_migrations") == [(NOON,)]
+
+
+def test_parts_from_before_a_column_are_searched_by_it(bare_server: Store, tmp_path: Path) -> None:
+    before = tmp_path / "schema"
+    before.mkdir()
+    for file in SCHEMA_FOLDER.glob("*.sql"):
+        if int(file.name[:4]) < 22:
+            copy(file, before)
+    migrate(bare_server, at=NOON, folder=before)
+    for number, request_id in enumerate(("r_00a", "r_00", "r_01", "r_0", "€")):
+        bare_server.execute(
+            "INSERT INTO receipt_search (accepted_at, id, request_id) SELECT {at}, {id}, {request_id}",
+            {"at": NOON, "id": number, "request_id": request_id},
+        )
+    migrate(bare_server, at=NOON)
+    first, last = (int.from_bytes(b"r_00" + filler * 4, "big") for filler in (b"\0", b"\xff"))
+    found = bare_server.execute(
+        "SELECT request_id, count() FROM receipt_search FINAL PREWHERE request_start >= {first} AND"
+        " request_start <= {last} AND accepted_at <= {at} GROUP BY request_id ORDER BY request_id",
+        {"first": first, "last": last, "at": NOON},
+    )
+    assert found == [("r_00", 1), ("r_00a", 1)]
 
 
 def test_chdb_has_everything_codecs_included(chdb_store: Store) -> None:

@@ -184,12 +184,12 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(operator: Browser, no
     with CaptureQueriesContext(connection) as many:
         assert text_of(operator.get("/receipts/")).count("data-open ") == 25
     assert len(many) == len(few)
-    # the person, the nodes to choose from, whether ClickHouse has the receipts (three), these in limited time (five), their
-    # verdicts, what was refused, and the saved views
-    assert len(many) <= 13, [query["sql"] for query in many]
+    # the person, the person's nodes and how many there are, the receipts in limited time (five), their verdicts, what was
+    # refused, the nodes to choose from, and the saved views
+    assert len(many) <= 12, [query["sql"] for query in many]
     with CaptureQueriesContext(connection) as polled:
         operator.get("/receipts/", headers=POLL)
-    assert len(polled) <= 11, [query["sql"] for query in polled]
+    assert len(polled) <= 9, [query["sql"] for query in polled]
     assert not any('"raw"' in query["sql"] or '"payload"' in query["sql"] for query in many)
 
 
