@@ -96,7 +96,7 @@ class ReceiptFilter(django_filters.FilterSet):
         model = Receipt
         fields: list[str] = []
 
-    # The ids of the nodes whose receipts the person may see, once they are known to be few (receipts/search/finding.py).
+    # The ids of the nodes whose receipts the person may see, if they are few. receipts/search/finding.py sets it.
     seen_nodes: Sequence[str] | None = None
 
     @cached_property

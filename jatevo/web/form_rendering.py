@@ -1,4 +1,6 @@
-"""Inputs and selects of forms, written without Django's templates for them: a fifth of a page with a search form was theirs."""
+"""Inputs and selects of forms, written without Django's templates for them, which a page with a search form renders by the
+dozen: 7 % of its processor time.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -202,7 +202,7 @@ class _Ticket(Generic[Q, A]):
 
     def __init__(self, question: Q) -> None:
         self.question = question
-        self._ready = threading.Lock()  # an Event costs three times as much
+        self._ready = threading.Lock()  # an Event costs twice as much
         self._ready.acquire()
         self.answer: A | Later[A] | None = None
         self.error: Exception | None = None

@@ -23,10 +23,10 @@ from receipts.search.in_time import in_time
 MOST_AT_ONCE: Final = 100_000  # rows that a web process streams; more are written by the worker
 COUNT_SECONDS: Final = 3  # of the five that a page has
 MINE: Final = "mine"
+_ZONES: Final = ("", "utc", MINE)
 OWN_PARAMETERS: Final = ("as_of", "zone")
 # Of the receipts page. They may come along with a link.
 _OF_THE_PAGE: Final = ("cursor", "before")
-_ZONES: Final = ("", "utc", MINE)
 
 
 @dataclass(frozen=True)

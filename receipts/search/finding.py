@@ -93,7 +93,8 @@ def find_page(
         walked = search.filter_queryset(search.queryset.all())
     rare: Remembered[bool] = Remembered(_name_of(search, user), keep_seconds=RARE_FOR_SECONDS)
     page = None
-    if not _sees_few(search, user) and not rare.get():
+    search.seen_nodes = _few_nodes_of(user)
+    if search.seen_nodes is None and not rare.get():
         page = in_time(lambda: wanted.read(walked), seconds=FREQUENT_SECONDS)
         if page is not None:
             return page
@@ -126,18 +127,16 @@ def _may_be_rare(search: ReceiptFilter, user: object) -> bool:
     return not given & _LEADING and not sight_of(user).everything
 
 
-def _sees_few(search: ReceiptFilter, user: object) -> bool:
-    """Whether all that the person may see is rare: a few nodes of many.
+def _few_nodes_of(user: object) -> Sequence[str] | None:
+    """The ids of the nodes whose receipts the person may see, if these are a few of many. None for all others.
 
-    ClickHouse then has the page as soon as PostgreSQL would give up. In a small network, a few nodes are no small part.
+    All that such a person sees is rare, and ClickHouse has a page of it as soon as PostgreSQL would give up.
     """
     sight = sight_of(user)
     if sight.everything:
-        return False
+        return None
     nodes = list(sight.nodes.order_by("pk").values_list("pk", flat=True)[: FEW_NODES + 1])
-    if len(nodes) <= FEW_NODES and len(nodes) <= _all_nodes() * FEW_SHARE:
-        search.seen_nodes = nodes
-    return search.seen_nodes is not None
+    return nodes if len(nodes) <= min(FEW_NODES, _all_nodes() * FEW_SHARE) else None
 
 
 def _all_nodes() -> int:

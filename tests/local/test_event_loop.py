@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from waitress.channel import HTTPChannel
 
 from jatevo.local import checks, event_loop, web_server
-from jatevo.local.web_server import Channel, WebServer
+from jatevo.local.web_server import Channel, TwoQueues, WebServer
 
 LARGE = b"0123456789" * 500_000
 MAY_ANSWER = threading.Event()
@@ -91,15 +92,23 @@ def test_connections_that_wait_for_their_answer_are_not_asked_either(
     address: tuple[str, int], asked: list[Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MAY_ANSWER.clear()
+    queued: list[HTTPChannel] = []
+    add_task = TwoQueues.add_task
+
+    def noted(queues: TwoQueues, task: HTTPChannel) -> None:
+        add_task(queues, task)
+        queued.append(task)
+
+    monkeypatch.setattr(TwoQueues, "add_task", noted)
     with ExitStack() as opened:
         waiting = [opened.enter_context(socket.create_connection(address, 10)) for _ in range(IDLE)]
         for connection in waiting:
             connection.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         own = opened.enter_context(socket.create_connection(address, 10))
         monkeypatch.setattr(event_loop, "SWEEP_SECONDS", 60.0)
-        while asked:
+        while len(queued) < IDLE or asked:  # all wait, and the loop has seen that
             asked.clear()
-            time.sleep(0.1)
+            time.sleep(0.5)
         for _ in range(REQUESTS):
             own.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")  # which has threads of its own
             assert answers(own, 1) == [b"/healthz"]
@@ -174,6 +183,26 @@ def test_only_the_loop_closes_connections(address: tuple[str, int], monkeypatch:
     with socket.create_connection(address, 10) as connection:
         connection.sendall(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answers(connection, 1) == [b"/well"]
+
+
+def test_one_connection_that_cannot_be_watched_does_not_end_the_loop(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, refused = event_loop.WatchedSockets._watch, []
+
+    def once(sockets: event_loop.WatchedSockets, number: int, flags: int) -> None:
+        if flags and isinstance(sockets[number], Channel) and not refused:
+            refused.append(number)
+            raise OSError(9, "Bad file descriptor")
+        watch(sockets, number, flags)
+
+    monkeypatch.setattr(event_loop.WatchedSockets, "_watch", once)
+    with socket.create_connection(address, 10) as lost:
+        assert lost.recv(1) == b""
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"GET /well HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answers(connection, 1) == [b"/well"]
+    assert len(refused) == 1
 
 
 def test_idle_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

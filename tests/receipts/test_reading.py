@@ -9,17 +9,18 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from guardian.shortcuts import assign_perm
 from rest_framework.serializers import ModelSerializer
 
 from jatevo.accounts.models import Role, User
 from nodes.actions import move
 from nodes.models import Node, NodeKey
-from receipts.models import Receipt
+from receipts.models import Receipt, find_receipt
 from receipts.serializers import ReceiptLine
 from receipts.slots import payments
 from receipts.verify import verify
 from tests.accounts.browser import Browser
-from tests.factories import NodeFactory, ReceiptFactory, UserFactory
+from tests.factories import NodeFactory, OrgFactory, ReceiptFactory, UserFactory
 from tests.machines import Answer, bearer
 
 pytestmark = pytest.mark.django_db
@@ -245,3 +246,32 @@ def test_a_line_is_what_its_fields_make(node: Node) -> None:
     by_fields = [ModelSerializer.to_representation(line, receipt) for receipt in receipts]
     assert json.dumps(ReceiptLine(receipts, many=True, context=context).data) == json.dumps(by_fields)
     assert len(by_fields) == 3
+
+
+def test_who_may_look_a_receipt_up_is_who_sees_it_in_the_list(operator: User, node: Node) -> None:
+    own, other = operator.org, OrgFactory.create()
+    elsewhere = NodeFactory.create(org=other, shared=True)
+    viewers = [UserFactory.create(role=Role.VIEWER, org=None) for _ in range(2)]
+    assign_perm("nodes.view_node", viewers[0], elsewhere)
+    gone = UserFactory.create(role=Role.ADMIN, is_active=False)
+    people = [
+        operator,
+        UserFactory.create(org=other),
+        UserFactory.create(role=Role.ADMIN),
+        gone,
+        *viewers,
+        None,
+    ]
+    for number, (of, org) in enumerate(
+        (each, org) for each in (node, elsewhere) for org in (own, other, None)
+    ):
+        receipt = ReceiptFactory(node=of, request_id=f"r_{number}")
+        Receipt.objects.filter(id=receipt.id).update(org_id=org.pk if org else None)
+    seen = 0
+    for person in people:
+        for receipt in Receipt.objects.all():
+            listed = Receipt.objects.visible_to(person).filter(id=receipt.id).exists()
+            found = find_receipt(person, receipt.node_id, receipt.request_id)
+            assert (found is not None) == listed, (person, receipt)
+            seen += listed
+    assert 0 < seen < len(people) * 6
