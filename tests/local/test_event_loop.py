@@ -188,7 +188,8 @@ def test_only_the_loop_closes_connections(address: tuple[str, int], monkeypatch:
 def test_one_connection_that_cannot_be_watched_does_not_end_the_loop(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch, refused = event_loop.WatchedSockets._watch, []
+    refused: list[int] = []
+    watch = event_loop.WatchedSockets._watch
 
     def once(sockets: event_loop.WatchedSockets, number: int, flags: int) -> None:
         if flags and isinstance(sockets[number], Channel) and not refused:
