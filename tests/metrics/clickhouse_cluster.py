@@ -1,5 +1,6 @@
 """Shards of Debian's clickhouse-server in private folders, and the ZooKeeper that replicas need."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,9 @@ _OF_REPLICA = """
     <distributed_ddl><path>/clickhouse/task_queue/ddl</path></distributed_ddl>
 """
 # A replica of 18.16 hands statements about partitions to the leading one as this user.
+# Two replicas of 18.16 may both run a statement that one of them should (ALTER, OPTIMIZE, TRUNCATE). The second finds the
+# first one's mark, and its thread for the queue ends until the server starts again.
+_QUEUE_ENDED = re.compile(r"DDLWorker: Unexpected ZooKeeper error.*Node exists, path: \S+/executed")
 _DEFAULT_USER = """<default>
     <password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
 </default>"""
@@ -57,6 +61,21 @@ class ClickHouseCluster:
         self.shards[shard][replica] = server
         if not clickhouse_server.listens(server):
             raise RuntimeError("clickhouse-server did not start again")
+
+    def restart_ended_queues(self) -> list[ClickHouseServer]:
+        """Starts each server again that no longer runs statements ON CLUSTER, and returns them."""
+        ended = [
+            (shard, replica)
+            for shard, servers in enumerate(self.shards)
+            for replica, server in enumerate(servers)
+            if _QUEUE_ENDED.search((self.folders[server.port] / "log").read_text())
+        ]
+        for shard, replica in ended:
+            server = self.shards[shard][replica]
+            clickhouse_server.shut_down(server)  # a killed one's session would keep its tables read-only
+            (self.folders[server.port] / "log").unlink()
+            self.restart(shard, replica)
+        return [self.shards[shard][replica] for shard, replica in ended]
 
     def stop(self) -> None:
         for server in self.servers:

@@ -44,6 +44,7 @@ USERS = """<?xml version="1.0"?>
 </yandex>
 """
 STARTUP_SECONDS = 30
+SHUTDOWN_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,15 @@ def stop(server: ClickHouseServer) -> None:
     """Kills it, because a normal shutdown waits for clients and its data is not needed."""
     server.process.kill()
     server.process.wait()
+
+
+def shut_down(server: ClickHouseServer) -> None:
+    """Ends it in order, which ends its sessions with ZooKeeper, too. It waits for clients, but not for ever."""
+    server.process.terminate()
+    try:
+        server.process.wait(timeout=SHUTDOWN_SECONDS)
+    except subprocess.TimeoutExpired:
+        stop(server)
 
 
 def _launch(binary: str, folder: Path) -> subprocess.Popen[bytes]:

@@ -1,6 +1,8 @@
 """Random facts, and what pages ask of them, to compare a cluster with one server."""
 
 import random
+import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,8 +14,10 @@ from jatevo.metrics.native_transport import NativeTransport
 from jatevo.metrics.queries import SearchConditions
 from jatevo.metrics.search_rows import SEARCH_TABLES, SearchRow
 from jatevo.metrics.store import Store
+from jatevo.metrics.transport import MetricsUnavailable, Param, Row
 from tests.metrics import clickhouse_cluster
 from tests.metrics.clickhouse_cluster import ClickHouseCluster
+from tests.metrics.clickhouse_server import ClickHouseServer
 from tests.metrics.conftest import TIMEOUT_SECONDS
 from tests.metrics.wrappers import MINUTE, NOON, NOON_SECONDS, latency, receipt, uptime
 
@@ -22,16 +26,42 @@ DAY = timedelta(days=1)
 ANSWER_SECONDS = 60.0
 
 
-def store_of(shards: ClickHouseCluster, database: str, *, replicated: bool) -> Store:
-    return Store(
-        ClusterTransport(
+class TransportOf(ClusterTransport):
+    """Runs a statement again if its cluster had a server that no longer runs any (`restart_ended_queues`)."""
+
+    def __init__(self, shards: ClickHouseCluster, database: str, *, replicated: bool) -> None:
+        super().__init__(
             shards.url(database),
             clickhouse_cluster.NAME,
             replicated=replicated,
             timeout_seconds=TIMEOUT_SECONDS,
             answer_seconds=ANSWER_SECONDS,
         )
-    )
+        self._shards = shards
+
+    def execute(self, sql: str, params: Mapping[str, Param] | None = None) -> list[Row]:
+        try:
+            return super().execute(sql, params)
+        except MetricsUnavailable:
+            restarted = self._shards.restart_ended_queues()
+            if not restarted:
+                raise
+            for server in restarted:
+                _wait_until_writable(server)
+            return super().execute(sql, params)
+
+
+def _wait_until_writable(server: ClickHouseServer) -> None:
+    transport = NativeTransport(server.url("system"), timeout_seconds=TIMEOUT_SECONDS)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while transport.execute("SELECT count() FROM replicas WHERE is_readonly") != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    transport.close()
+
+
+def store_of(shards: ClickHouseCluster, database: str, *, replicated: bool) -> Store:
+    return Store(TransportOf(shards, database, replicated=replicated))
 
 
 def store_of_one(shards: ClickHouseCluster) -> Store:
