@@ -24,6 +24,7 @@ _BEGIN = """() => {
     } };
     new PerformanceObserver((found) => scrolled.longTasks.push(...found.getEntries().map((task) => task.duration)))
         .observe({ type: "longtask" });
+    scroller().scrollIntoView({ block: "end" }); // all of it
     let before = null;
     const frame = (at) => {
         if (before !== null) {

@@ -1,20 +1,33 @@
 // A list that goes on while it is scrolled. The next page of rows is appended when the end comes near. Pages far out of
 // sight are taken out, a gap of their height takes their place, and they are fetched again when they come near. The
-// first page always stays: a refresh compares its rows with the newest ones (held.js).
+// first page always stays: a refresh compares its rows with the newest ones (held.js). A page's rows are put in hidden and
+// shown a few with each frame, because a browser takes longer than a frame to lay out all of them.
 
-const NEAR_PX = 800;
+const NEAR_PX = 600;
 const AGAIN_MS = 3000; // after a page that could not be had; twice as long each time, up to
 const MOST_MS = 15000;
 const ANSWER_MS = 15000; // a request that nobody answers must not stop the list
 const SPARE_PAGES = 2; // besides the first one and those near the visible rows
+const ROWS_A_FRAME = 10;
+const FRAME_MS = 100; // at most: a window that nobody sees has none
 
 const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
 const rowsOf = (root) => [...root.querySelectorAll("[data-list] > [id]")];
+
+const nextFrame = () =>
+  new Promise((done) => {
+    requestAnimationFrame(done);
+    setTimeout(done, FRAME_MS);
+  });
 
 /** Whether one of the rows has the focus or a part of the selection. */
 function areInUse(rows) {
   const selection = getSelection();
   return rows.some((row) => row.contains(document.activeElement) || (!selection.isCollapsed && selection.containsNode(row, true)));
+}
+
+function hide(rows) {
+  for (const row of rows) row.hidden = true;
 }
 
 const known = new WeakMap(); // part → its pages
@@ -43,6 +56,8 @@ class Pages {
     this.settling = false;
     this.failures = 0;
     this.last = Promise.resolve();
+    this.shown = Promise.resolve(); // once no row is hidden
+    this.hidden = { above: 0, below: 0 }; // pixels, which the gaps have meanwhile
   }
 
   /** Does one thing after the other. */
@@ -60,6 +75,7 @@ class Pages {
 
   /** Puts the rows before or after `row` into the document, if a page begins or ends with it. */
   async reach(row, step) {
+    await this.shown;
     const pageOf = () => this.all.findIndex(({ first, last }) => row.id === (step > 0 ? last : first));
     if (pageOf() < 0) return;
     await this.alone(() => {
@@ -105,10 +121,11 @@ class Pages {
     const found = await this.follow("next", navigates);
     if (!found) return false;
     this.makeRoom(1);
+    hide(found.rows);
     this.row(this.all[this.to].last).after(...found.rows);
-    this.all.push(found.page);
+    this.all.push({ ...found.page, height: 0 });
     this.to += 1;
-    return this.added(found.rows);
+    return this.show(found.rows, "below");
   }
 
   /** Puts the page before the first one in front. */
@@ -122,7 +139,7 @@ class Pages {
     this.makeRoom(-1);
     this.list.prepend(...found.rows);
     this.all[0].url = found.onward.next?.href ?? "";
-    this.all.unshift(found.page);
+    this.all.unshift({ ...found.page, height: 0 });
     this.from = 1;
     this.to += 1;
     return this.added(found.rows);
@@ -132,16 +149,18 @@ class Pages {
   async fillIn(index) {
     const found = await this.fetch(this.all[index].url);
     if (!found?.rows.length) return false;
+    const side = index > this.to ? "below" : "above";
     Object.assign(this.all[index], found.page);
-    this.makeRoom(index > this.to ? 1 : -1);
-    if (index > this.to) {
+    this.makeRoom(index - this.to);
+    hide(found.rows);
+    if (side === "below") {
       this.row(this.all[this.to].last).after(...found.rows);
       this.to = index;
     } else {
       this.row(this.all[this.from].first).before(...found.rows);
       this.from = index;
     }
-    return this.added(found.rows);
+    return this.show(found.rows, side, this.all[index].height);
   }
 
   /** Puts a page that was taken out in place of those that are there. */
@@ -158,6 +177,28 @@ class Pages {
   added(rows) {
     this.fillGaps();
     for (const row of rows) htmx.process(row);
+    return true;
+  }
+
+  /** Shows hidden rows, which took up `height` before, from those that are next to what is shown. */
+  async show(rows, side, height = 0) {
+    let done;
+    this.shown = new Promise((resolve) => (done = resolve));
+    await nextFrame(); // which lays out the table without the rows that made room for these
+    try {
+      while (rows.length) {
+        await nextFrame();
+        const next = rows.splice(side === "below" ? 0 : -ROWS_A_FRAME, ROWS_A_FRAME);
+        for (const row of next) row.hidden = false;
+        const left = rows.length / (rows.length + next.length);
+        height *= left;
+        this.hidden[side] = height;
+        if (this.current()) this.added(next);
+      }
+    } finally {
+      this.hidden[side] = 0;
+      done();
+    }
     return true;
   }
 
@@ -218,9 +259,9 @@ class Pages {
 
   fillGaps() {
     const height = (pages) => pages.reduce((sum, page) => sum + page.height, 0);
-    const inside = this.from <= this.to;
-    this.fill("above", inside ? height(this.all.slice(1, this.from)) : 0, () => this.row(this.all[0].last));
-    this.fill("below", height(this.all.slice(this.to + 1)), () => this.row(this.all[this.to].last));
+    const above = this.from <= this.to ? height(this.all.slice(1, this.from)) + this.hidden.above : 0;
+    this.fill("above", above, () => this.row(this.all[0].last));
+    this.fill("below", height(this.all.slice(this.to + 1)) + this.hidden.below, () => this.row(this.all[this.to].last));
   }
 
   fill(side, height, before) {
@@ -283,7 +324,7 @@ class Pages {
       }
       const rows = rowsOf(page).filter((row) => !this.row(row.id));
       const onward = { next: page.querySelector(LINKS.next), prev: page.querySelector(LINKS.prev) };
-      return { rows, onward, page: rows.length ? { url, first: rows[0].id, last: rows.at(-1).id, height: 0 } : {} };
+      return { rows, onward, page: rows.length ? { url, first: rows[0].id, last: rows.at(-1).id } : {} };
     } catch {
       this.failures += 1; // as of a network that is down; the link is still there
       return null;

@@ -12,8 +12,8 @@ from tests.web.in_chromium import CONSOLE, IN_CHROMIUM, answer_from_django
 pytestmark = IN_CHROMIUM
 
 PER_PAGE, ROW_PX, VIEW_PX = 25, 37, 600
-# The first page, those that reach into the view and 800 px around it, and two to spare.
-MOST_ROWS = PER_PAGE * (1 + math.ceil((VIEW_PX + 2 * 800) / (PER_PAGE * ROW_PX)) + 2)
+# The first page, those that reach into the view and 600 px around it, and two to spare.
+MOST_ROWS = PER_PAGE * (1 + math.ceil((VIEW_PX + 2 * 600) / (PER_PAGE * ROW_PX)) + 2)
 ROWS = 60 * PER_PAGE
 
 
@@ -90,7 +90,7 @@ def visible(page: Page) -> list[int]:
 
 def go_to(page: Page, row: int) -> None:
     """Scrolls to the row. A list that has not gone on so far yet can be scrolled to its end only, and goes on then."""
-    for _ in range(ROWS // PER_PAGE):
+    for _ in range(ROWS):
         scroll_to(page, row * ROW_PX)
         expect_full_view(page)
         if visible(page)[0] == row:
@@ -121,14 +121,17 @@ def test_the_list_goes_on_to_its_end_and_the_document_stays_small(page: Page, in
         assert len(rows) <= MOST_ROWS
         if rows[-1] == ROWS - 1:
             break
-        scroll_to(page, 10**7)
-        page.wait_for_function(
-            "(last) => document.querySelector('tr[id]:last-of-type, tbody > tr[id]:nth-last-child(1)')?.id !== last",
+        page.wait_for_function(  # to the end that there is, which moves while rows are shown
+            """(last) => {
+                document.querySelector(".table-scroll").scrollTop = 10 ** 7;
+                return [...document.querySelectorAll("tbody > tr[id]")].at(-1).id !== last;
+            }""",
             arg=f"row-{rows[-1]}",
         )
     assert rows[:PER_PAGE] == list(range(PER_PAGE))
     assert rows[PER_PAGE:] == list(range(rows[PER_PAGE], ROWS))
     expect(page.get_by_text("Next page")).to_have_count(0)
+    expect(page.locator("tr[id][hidden]")).to_have_count(0)
     assert page.evaluate("document.querySelector('tbody').getBoundingClientRect().height") == ROWS * ROW_PX
     assert invented.asked == ROWS // PER_PAGE
 
@@ -151,6 +154,33 @@ def test_pages_that_were_taken_out_come_back_where_they_were(page: Page, invente
         assert len(in_document(page)) <= MOST_ROWS
     for row in range(12 * PER_PAGE, -1, -12):
         go_to(page, row)
+
+
+def test_rows_are_laid_out_a_few_with_each_frame(page: Page, invented: InventedList) -> None:
+    """All of a page at once would make a frame late."""
+    page.goto(f"{CONSOLE}/rows")
+    go_to(page, 40 * PER_PAGE)
+    page.evaluate(
+        """() => {
+            const shown = () => new Set([...document.querySelectorAll("tr[id]:not([hidden])")].map((row) => row.id));
+            window.most = 0;
+            let before = shown();
+            const look = () => {
+                const now = shown();
+                window.most = Math.max(window.most, [...now].filter((id) => !before.has(id)).length);
+                before = now;
+                requestAnimationFrame(look);
+            };
+            requestAnimationFrame(look);
+        }"""
+    )
+    for pixels in (400, -400):
+        for _ in range(30):
+            page.evaluate("(by) => (document.querySelector('.table-scroll').scrollTop += by)", pixels)
+            expect_full_view(page)
+    most = page.evaluate("most")
+    assert 0 < most <= 10
+    expect(page.locator("tr[id][hidden]")).to_have_count(0)
 
 
 def test_rows_with_the_focus_stay(page: Page, invented: InventedList) -> None:
