@@ -3,7 +3,7 @@
 import { holdsBack, release } from "./held.js";
 import { pagesOf } from "./windowed_list.js";
 
-const LINKS = "[data-list] [data-open]";
+const LINKS = "[data-list] > :not([hidden]) [data-open]";
 
 let walking = Promise.resolve();
 

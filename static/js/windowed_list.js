@@ -137,12 +137,13 @@ class Pages {
       this.to = 0;
     }
     this.makeRoom(-1);
+    hide(found.rows);
     this.list.prepend(...found.rows);
     this.all[0].url = found.onward.next?.href ?? "";
     this.all.unshift({ ...found.page, height: 0 });
     this.from = 1;
     this.to += 1;
-    return this.added(found.rows);
+    return this.show(found.rows, "above");
   }
 
   /** Puts a page that was taken out back beside those that are there. */
@@ -169,23 +170,20 @@ class Pages {
     if (!found?.rows.length) return false;
     while (this.from <= this.to) this.takeOut(this.to--);
     Object.assign(this.all[index], found.page);
+    hide(found.rows);
     this.row(this.all[0].last).after(...found.rows);
     this.from = this.to = index;
-    return this.added(found.rows);
-  }
-
-  added(rows) {
-    this.fillGaps();
-    for (const row of rows) htmx.process(row);
-    return true;
+    return this.show(found.rows, "below", this.all[index].height);
   }
 
   /** Shows hidden rows, which took up `height` before, from those that are next to what is shown. */
   async show(rows, side, height = 0) {
     let done;
     this.shown = new Promise((resolve) => (done = resolve));
-    await nextFrame(); // which lays out the table without the rows that made room for these
     try {
+      this.hidden[side] = height;
+      this.fillGaps(); // before the next frame, or the list would be shorter in it
+      await nextFrame(); // which lays out the table without the rows that made room for these
       while (rows.length) {
         await nextFrame();
         const next = rows.splice(side === "below" ? 0 : -ROWS_A_FRAME, ROWS_A_FRAME);
@@ -193,9 +191,12 @@ class Pages {
         const left = rows.length / (rows.length + next.length);
         height *= left;
         this.hidden[side] = height;
-        if (this.current()) this.added(next);
+        if (!this.current()) continue; // refreshed meanwhile
+        this.fillGaps();
+        for (const row of next) htmx.process(row);
       }
     } finally {
+      for (const row of rows) row.hidden = false; // after an error
       this.hidden[side] = 0;
       done();
     }
@@ -233,7 +234,7 @@ class Pages {
    */
   makeRoom(step) {
     const most = this.mostPages();
-    while (this.to - this.from + 1 >= most) {
+    while (this.from <= this.to && this.to - this.from + 1 >= most) {
       const index = step > 0 ? this.from : this.to;
       if (areInUse(this.rows(index))) break;
       this.takeOut(index);

@@ -26,10 +26,10 @@ _OF_REPLICA = """
     <macros><shard>{shard}</shard><replica>{replica}</replica></macros>
     <distributed_ddl><path>/clickhouse/task_queue/ddl</path></distributed_ddl>
 """
-# A replica of 18.16 hands statements about partitions to the leading one as this user.
 # Two replicas of 18.16 may both run a statement that one of them should (ALTER, OPTIMIZE, TRUNCATE). The second finds the
 # first one's mark, and its thread for the queue ends until the server starts again.
 _QUEUE_ENDED = re.compile(r"DDLWorker: Unexpected ZooKeeper error.*Node exists, path: \S+/executed")
+# A replica of 18.16 hands statements about partitions to the leading one as this user.
 _DEFAULT_USER = """<default>
     <password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota>
 </default>"""

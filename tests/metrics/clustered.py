@@ -27,7 +27,11 @@ ANSWER_SECONDS = 60.0
 
 
 class TransportOf(ClusterTransport):
-    """Runs a statement again if its cluster had a server that no longer runs any (`restart_ended_queues`)."""
+    """Runs a statement again if its cluster had a server that no longer runs any (`restart_ended_queues`).
+
+    That server may have run it after its start, or another before, so it must be one that can be run twice. ALTER, OPTIMIZE
+    and TRUNCATE are, which are the ones that end a server's queue.
+    """
 
     def __init__(self, shards: ClickHouseCluster, database: str, *, replicated: bool) -> None:
         super().__init__(
@@ -48,16 +52,19 @@ class TransportOf(ClusterTransport):
                 raise
             for server in restarted:
                 _wait_until_writable(server)
+            self.close()
             return super().execute(sql, params)
 
 
 def _wait_until_writable(server: ClickHouseServer) -> None:
     transport = NativeTransport(server.url("system"), timeout_seconds=TIMEOUT_SECONDS)
     deadline = time.monotonic() + ANSWER_SECONDS
-    while transport.execute("SELECT count() FROM replicas WHERE is_readonly") != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    transport.close()
+    try:
+        while transport.execute("SELECT count() FROM replicas WHERE is_readonly") != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        transport.close()
 
 
 def store_of(shards: ClickHouseCluster, database: str, *, replicated: bool) -> Store:

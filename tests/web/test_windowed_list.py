@@ -90,11 +90,17 @@ def visible(page: Page) -> list[int]:
 
 def go_to(page: Page, row: int) -> None:
     """Scrolls to the row. A list that has not gone on so far yet can be scrolled to its end only, and goes on then."""
-    for _ in range(ROWS):
-        scroll_to(page, row * ROW_PX)
-        expect_full_view(page)
-        if visible(page)[0] == row:
-            return
+    page.wait_for_function(
+        """([row, pixels]) => {
+            const scroller = document.querySelector(".table-scroll");
+            scroller.scrollTop = row * pixels;
+            const { top } = scroller.getBoundingClientRect();
+            const shown = document.getElementById(`row-${row}`)?.getBoundingClientRect();
+            return shown?.height && Math.abs(shown.top - top) < 1;
+        }""",
+        arg=[row, ROW_PX],
+    )
+    expect_full_view(page)
     assert visible(page)[0] == row
 
 
@@ -156,31 +162,77 @@ def test_pages_that_were_taken_out_come_back_where_they_were(page: Page, invente
         go_to(page, row)
 
 
-def test_rows_are_laid_out_a_few_with_each_frame(page: Page, invented: InventedList) -> None:
+def test_rows_are_shown_a_few_at_a_time(page: Page, invented: InventedList) -> None:
     """All of a page at once would make a frame late."""
     page.goto(f"{CONSOLE}/rows")
     go_to(page, 40 * PER_PAGE)
     page.evaluate(
         """() => {
-            const shown = () => new Set([...document.querySelectorAll("tr[id]:not([hidden])")].map((row) => row.id));
+            const rowsOf = ({ type, target, addedNodes }) => (type === "attributes" ? [target] : [...addedNodes]);
             window.most = 0;
-            let before = shown();
-            const look = () => {
-                const now = shown();
-                window.most = Math.max(window.most, [...now].filter((id) => !before.has(id)).length);
-                before = now;
-                requestAnimationFrame(look);
-            };
-            requestAnimationFrame(look);
+            new MutationObserver((changes) => {
+                const rows = new Set(changes.flatMap(rowsOf).filter((row) => row.id && !row.hidden));
+                window.most = Math.max(window.most, rows.size);
+            }).observe(document.querySelector("tbody"), { childList: true, subtree: true, attributeFilter: ["hidden"] });
         }"""
     )
     for pixels in (400, -400):
         for _ in range(30):
             page.evaluate("(by) => (document.querySelector('.table-scroll').scrollTop += by)", pixels)
             expect_full_view(page)
+    for row in (2 * PER_PAGE, 15 * PER_PAGE, 0):  # far from what the document has
+        go_to(page, row)
     most = page.evaluate("most")
     assert 0 < most <= 10
     expect(page.locator("tr[id][hidden]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("anchor", ["auto", "none"])
+def test_the_list_is_never_shorter_while_it_goes_on(page: Page, invented: InventedList, anchor: str) -> None:
+    """Or the view would jump in a browser that does not keep it in place (overflow-anchor)."""
+    page.goto(f"{CONSOLE}/rows")
+    page.evaluate(
+        """(anchor) => {
+            document.querySelector(".table-scroll").style.overflowAnchor = anchor;
+            const height = () => document.querySelector("tbody").getBoundingClientRect().height;
+            window.falls = [];
+            let before = height();
+            const look = () => {
+                const now = height();
+                if (now < before - 1) window.falls.push([before, now]);
+                before = now;
+                requestAnimationFrame(look);
+            };
+            requestAnimationFrame(look);
+        }""",
+        anchor,
+    )
+    go_to(page, 12 * PER_PAGE)
+    for row in (5 * PER_PAGE, 3, 11 * PER_PAGE):
+        go_to(page, row)
+    assert page.evaluate("falls") == []
+
+
+def test_an_error_leaves_no_row_hidden(page: Page, invented: InventedList) -> None:
+    page.goto(f"{CONSOLE}/rows")
+    page.evaluate(
+        """() => {
+            const process = htmx.process;
+            htmx.process = (row) => {
+                if (row.id !== "row-37") return process(row);
+                htmx.process = process;
+                throw new Error("once");
+            };
+        }"""
+    )
+    go_to(page, 6 * PER_PAGE)
+    rows = in_document(page)
+    assert rows[PER_PAGE:] == list(range(rows[PER_PAGE], rows[-1] + 1))
+    expect(page.locator("tr[id][hidden]")).to_have_count(0)
+    assert (
+        page.evaluate("document.querySelector('tbody').getBoundingClientRect().height")
+        == (rows[-1] + 1) * ROW_PX
+    )
 
 
 def test_rows_with_the_focus_stay(page: Page, invented: InventedList) -> None:
