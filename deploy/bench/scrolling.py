@@ -13,27 +13,47 @@ STEP_ROWS = 10_000
 PATIENCE_MS = 600_000
 
 # Scrolls 400 pixels a frame, or to the end of what there is. A long task keeps the page's thread for over 50 ms, in
-# which no frame can be drawn; a frame may also be late because another process has the core.
+# which no frame can be drawn; a frame may also be late because another process has the core. While it rests, garbage is
+# collected to weigh the memory, and nothing counts.
 _BEGIN = """() => {
     // a refresh may replace them
     const scroller = () => document.querySelector(".table-scroll");
     const height = (element) => element.getBoundingClientRect().height;
-    window.scrolled = { frames: 0, late: 0, slowest: 0, longTasks: [], rows: () => {
-        const list = scroller().querySelector("[data-list]");
-        return Math.round(height(list) / height(list.firstElementChild));
-    } };
-    new PerformanceObserver((found) => scrolled.longTasks.push(...found.getEntries().map((task) => task.duration)))
-        .observe({ type: "longtask" });
-    scroller().scrollIntoView({ block: "end" }); // all of it
     let before = null;
+    let rests = false;
+    let pause = { from: Infinity, to: Infinity };
+    window.scrolled = {
+        frames: 0,
+        late: 0,
+        slowest: 0,
+        longTasks: [],
+        rows: () => {
+            const list = scroller().querySelector("[data-list]");
+            return Math.round(height(list) / height(list.firstElementChild));
+        },
+        rest: () => {
+            rests = true;
+            pause = { from: performance.now(), to: Infinity };
+        },
+        goOn: () => {
+            rests = false;
+            pause.to = performance.now();
+        },
+    };
+    const counts = ({ startTime, duration }) => startTime + duration < pause.from || startTime > pause.to;
+    new PerformanceObserver((found) => {
+        scrolled.longTasks.push(...found.getEntries().filter(counts).map((task) => task.duration));
+    }).observe({ type: "longtask" });
+    scroller().scrollIntoView({ block: "end" }); // all of it
     const frame = (at) => {
         if (before !== null) {
+            const took = Math.round(at - before); // three of a screen's frames are 50.0 ms
             scrolled.frames += 1;
-            scrolled.slowest = Math.max(scrolled.slowest, at - before);
-            if (at - before > SLOW_MS) scrolled.late += 1;
+            scrolled.slowest = Math.max(scrolled.slowest, took);
+            if (took > SLOW_MS) scrolled.late += 1;
         }
-        before = at;
-        scroller().scrollTop += 400;
+        before = rests ? null : at;
+        if (!rests) scroller().scrollTop += 400;
         requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
@@ -56,7 +76,9 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
             devtools = page.context.new_cdp_session(page)
             devtools.send("Performance.enable")
             _wait_for_rows(page, FIRST_ROWS)
+            page.evaluate("scrolled.rest()")
             first = _memory(devtools)
+            page.evaluate("scrolled.goOn()")
             paces: list[float] = []
             begun, at = time.perf_counter(), FIRST_ROWS
             for passed in range(STEP_ROWS, rows + 1, STEP_ROWS):
@@ -68,8 +90,8 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
                 say(
                     f"{passed:,} rows scrolled, {paces[-1]:.0f} a second, the longest task so far {longest:.0f} ms"
                 )
-            last = _memory(devtools)
             seen = page.evaluate("({ ...scrolled, rows: scrolled.rows() })")
+            last = _memory(devtools)
         finally:
             browser.close()
     tasks = seen["longTasks"]
