@@ -76,7 +76,7 @@ def _work(
         _WORK,
         url=url,
         node_id=node_id,
-        node_cut=" block max-w-38 truncate 2xl:max-w-56" if is_long else "",
+        node_cut=" block max-w-37 truncate 2xl:max-w-56" if is_long else "",
         node_title=format_html(' title="{}"', node_id) if is_long else "",
         region=_cut(region, _REGION_FITS, "block max-w-24 truncate 2xl:max-w-40"),
         model=_cut(model_id, _MODEL_FITS, "block max-w-31.5 truncate 2xl:max-w-44"),

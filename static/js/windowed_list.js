@@ -9,7 +9,7 @@ const MOST_MS = 15000;
 const ANSWER_MS = 15000; // a request that nobody answers must not stop the list
 const SPARE_PAGES = 2; // besides the first one and those near the visible rows
 const ROWS_A_FRAME = 10;
-const FRAME_MS = 100; // at most: a window that nobody sees has none
+const FRAME_MS = 100; // at most, because a window that nobody sees has no frames
 
 const LINKS = { next: "a[rel=next]", prev: "a[rel=prev]" };
 const rowsOf = (root) => [...root.querySelectorAll("[data-list] > [id]")];
