@@ -16,7 +16,6 @@ import orjson
 from django.db import connection, transaction
 
 from jatevo.audit.record import Actor
-from jatevo.metrics.facts import ReceiptFact, SearchFact, traced
 from jatevo.web.postgresql import columns
 from jatevo.web.postgresql.columns import Column
 from jatevo.web.postgresql.statements import fetch
@@ -188,14 +187,15 @@ WITH input AS MATERIALIZED (
     SELECT node_id, token_version, request_id, region, model_id, to_timestamp(ts_start) AS ts_start,
            to_timestamp(ts_end) AS ts_end, tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed,
            public_key, to_timestamp(key_since) AS key_since, to_timestamp(key_until) AS key_until, sha256, raw,
-           payload, fact
+           payload, traceparent
     FROM unnest(
         %(node_id)s, %(token_version)s, %(request_id)s, %(region)s, %(model_id)s, %(ts_start)s, %(ts_end)s,
         %(tokens_input)s, %(tokens_output)s, %(p95_ms)s, %(hedged)s, %(cache_hit)s, %(failed)s, %(public_key)s,
-        %(key_since)s, %(key_until)s, %(sha256)s, %(raw)s, %(payload)s, %(fact)s
+        %(key_since)s, %(key_until)s, %(sha256)s, %(raw)s, %(payload)s, %(traceparent)s
     ) AS t (
         node_id, token_version, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
-        hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, fact)
+        hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload,
+        traceparent)
     ORDER BY node_id, request_id
 ), node AS (
     SELECT id, status, region, org_id, concurrency FROM nodes_node
@@ -224,20 +224,25 @@ WITH input AS MATERIALIZED (
     INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id)
     SELECT id, accepted_at, node_id, request_id FROM stored
 ), fact AS (
-    INSERT INTO metrics_outbox (kind, body)
-    -- figures count it for the region that the node is in, whatever its receipt says
-    SELECT 'receipt', i.fact || jsonb_build_object('region', node.region, 'search', i.fact -> 'search'
-        || jsonb_build_object('id', s.id, 'org_id', node.org_id))
-    FROM stored s JOIN input i USING (node_id, request_id) JOIN node ON node.id = s.node_id
+    INSERT INTO metrics_outbox (kind, source_at, source_id, body) {facts}
 )
 SELECT node_id, request_id FROM stored UNION ALL SELECT id, NULL FROM node
 """
+_STORE = _SQL.format(facts="SELECT 'receipt', accepted_at, id, '{}'::jsonb FROM stored")
+# Some of the requests are recorded: their traces go on when the facts are shipped.
+_STORE_TRACED = _SQL.format(
+    facts="""
+    SELECT 'receipt', s.accepted_at, s.id,
+           CASE WHEN i.traceparent = '' THEN '{}' ELSE jsonb_build_object('traceparent', i.traceparent) END
+    FROM stored s JOIN input i USING (node_id, request_id)"""
+)
 
 
 def _store(rows: Sequence[tuple[Post, Sound]], at: datetime) -> _Stored:
     """Stores receipts of different identities."""
     stored = _Stored(set(), set())
-    for node_id, request_id in fetch(_SQL, {**_columns(rows, at), "at": at}):
+    sql = _STORE_TRACED if any(post.traceparent for post, _ in rows) else _STORE
+    for node_id, request_id in fetch(sql, {**_columns(rows), "at": at}):
         if request_id is None:
             stored.nodes.add(node_id)
         else:
@@ -269,7 +274,7 @@ def _says_the_same(caller: NodeCaller, receipt: Sound) -> bool:
     return row is not None and orjson.loads(bytes(row[0])) == receipt.posted.payload
 
 
-def _columns(rows: Sequence[tuple[Post, Sound]], at: datetime) -> dict[str, Column]:
+def _columns(rows: Sequence[tuple[Post, Sound]]) -> dict[str, Column]:
     """The parameters of the statement."""
     payloads = [receipt.posted.payload for _, receipt in rows]
     callers = [post.caller for post, _ in rows]
@@ -293,40 +298,9 @@ def _columns(rows: Sequence[tuple[Post, Sound]], at: datetime) -> dict[str, Colu
         "raw": columns.blobs([receipt.posted.raw for _, receipt in rows]),
         # written anew, because jsonb cannot hold every number that JSON allows
         "payload": columns.jsons([orjson.dumps(payload) for payload in payloads]),
-        "fact": columns.jsons([orjson.dumps(_fact(post, receipt, at)) for post, receipt in rows]),
+        "traceparent": columns.texts([post.traceparent for post, _ in rows]),
     }
 
 
 def _failed(payload: Mapping[str, Any]) -> bool:
     return payload.get("outcome") == schema.RequestOutcome.ERROR
-
-
-def _fact(post: Post, receipt: Sound, at: datetime) -> dict[str, Any]:
-    """What the metrics store is told of the receipt."""
-    payload = receipt.posted.payload
-    failed = _failed(payload)
-    fact = ReceiptFact(
-        node_id=post.caller.node_id,
-        request_id=payload["request_id"],
-        region=payload["region"],
-        model_id=payload["model_id"],
-        ts_start=payload["ts_start"],
-        ts_end=payload["ts_end"],
-        accepted_at=int(at.timestamp()),
-        tokens_input=payload["tokens_input"],
-        tokens_output=payload["tokens_output"],
-        p95_ms=payload["p95_ms"],
-        hedged=payload["hedged"],
-        cache_hit=payload["cache_hit"],
-        failed=failed,
-        # the statement adds the id that it gives the receipt, and the organisation
-        search=SearchFact(
-            id=0,
-            micros=at.microsecond,
-            org_id=None,
-            region=payload["region"],
-            cancelled=not failed and payload.get("outcome") == schema.RequestOutcome.CANCELLED,
-            former_key=receipt.key.until is not None,
-        ),
-    )
-    return traced(fact.to_body(), post.traceparent)

@@ -3,3 +3,8 @@ from django.apps import AppConfig
 
 class ReceiptsConfig(AppConfig):
     name = "receipts"
+
+    def ready(self) -> None:
+        from receipts import facts
+
+        facts.register()

@@ -225,8 +225,8 @@ def _run(
     words += ["--kind", "receipts" if kind == "batches" else kind, "--batch", str(batch)]
     words += ["--nodes", str(options.nodes), "--seconds", str(options.seconds)]
     words += ["--connections", str(connections)]
-    if kind == "heartbeats":
-        words += ["--requests", str(10_000 * options.seconds)]
+    if kind != "receipts":  # its own 4,000 a second would run out
+        words += ["--requests", str(10_000 * options.seconds // batch)]
     with subprocess.Popen(
         [sys.executable, peer / "load.py", *words], stdout=subprocess.PIPE, text=True
     ) as generator:

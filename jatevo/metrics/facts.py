@@ -1,10 +1,10 @@
 """The three kinds of fact that are sent to ClickHouse, and their bodies in the outbox.
 
 A fact is written as one `metrics_outbox` row in the transaction that makes it true. The body is the JSON
-object that `to_body()` returns and `parse()` reads. All times in facts are whole unix seconds (UTC).
+object that `to_body()` returns and `parse()` reads. A receipt's row has no body: it names the receipt, from which the
+fact is read when it is shipped (sources.py). All times in facts are whole unix seconds (UTC).
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -31,8 +31,7 @@ class BadBody(ValueError):
     """A body that is not a valid fact of its kind. The message says which member is wrong and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchFact:
+class SearchFact(msgspec.Struct, frozen=True, kw_only=True):
     """What the search of receipts needs beside the rest of the fact.
 
     `id` is PostgreSQL's, `micros` the part of `accepted_at` below a second. `region` is the receipt's own.
@@ -47,8 +46,7 @@ class SearchFact:
     former_key: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptFact:
+class ReceiptFact(msgspec.Struct, frozen=True, kw_only=True):
     """One accepted receipt, identified by `(node_id, request_id)`. `p95_ms` is None if it states none.
 
     `search` is None in facts from before the search read ClickHouse.
@@ -74,8 +72,7 @@ class ReceiptFact:
         return _to_body(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyFact:
+class LatencyFact(msgspec.Struct, frozen=True, kw_only=True):
     """What one probe measured. `probe_id` identifies it. A figure that it did not measure is None."""
 
     probe_id: Name
@@ -92,8 +89,7 @@ class LatencyFact:
         return _to_body(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UptimeFact:
+class UptimeFact(msgspec.Struct, frozen=True, kw_only=True):
     """A node's minute. `minute` is any second of it. `beats` counts its heartbeats so far.
 
     There may be several facts for one `(node_id, minute)`, in any order. The one with the most beats counts.
@@ -132,13 +128,8 @@ def parse(kind: str, body: object) -> Fact:
         raise BadBody(str(error)) from error
 
 
-def traced(body: dict[str, Any], traceparent: str) -> dict[str, Any]:
-    """The outbox body of a fact whose request is recorded, so that its trace goes on when it is shipped."""
-    return body | {TRACEPARENT: traceparent} if traceparent else body
-
-
 def traceparent_of(body: object) -> str:
-    """What `traced` added to a decoded outbox body, or ''."""
+    """The trace that a decoded outbox body names, or ''. It goes on when the fact is shipped."""
     found = body.get(TRACEPARENT) if isinstance(body, dict) else None
     return found if isinstance(found, str) else ""
 

@@ -1,7 +1,7 @@
 """The outbox: facts on their way from PostgreSQL to ClickHouse.
 
 Other apps insert rows in their own transactions, with `Outbox.objects` or with raw SQL
-(`INSERT INTO metrics_outbox (kind, body) VALUES …`). Only `shipper.py` changes or deletes them.
+(`INSERT INTO metrics_outbox (kind, body) VALUES …`, or with `source_at, source_id`). Only `shipper.py` changes or deletes them.
 """
 
 from typing import Self
@@ -28,6 +28,9 @@ class Outbox(models.Model):
 
     kind = models.TextField(choices=FactKind.choices)
     body = models.JSONField(help_text="facts.py gives the members of each kind")
+    # Which row the fact is read from, for kinds with a source (sources.py). The body has its trace at most then.
+    source_at = models.DateTimeField(null=True)
+    source_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     # A batch is fixed once claimed: after a crash it is shipped again with the same id and content.
     batch = models.UUIDField(null=True)
@@ -43,6 +46,11 @@ class Outbox(models.Model):
             models.CheckConstraint(
                 condition=Q(batch=None, claimed_at=None) | Q(batch__isnull=False, claimed_at__isnull=False),
                 name="metrics_outbox_claim_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(source_id=None, source_at=None)
+                | Q(source_id__isnull=False, source_at__isnull=False),
+                name="metrics_outbox_source_whole",
             ),
         ]
         indexes = [

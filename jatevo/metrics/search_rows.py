@@ -6,10 +6,11 @@ filling from PostgreSQL. All of them write whole rows, so that the one with the 
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
+
+import msgspec
 
 from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.transport import Transport
@@ -34,8 +35,7 @@ class SignedWith(StrEnum):
     FORMER = "former"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchRow:
+class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     """One receipt. `accepted_at` is in unix seconds, and `micros` the rest. `org_id` is '' where it is not recorded.
 
     `version` is 0 before the receipt is judged, and then that of the newest verdict. `p95_ms` is a number of single
@@ -78,7 +78,7 @@ class SearchRow:
         return self.tokens_output >> HALF_BITS
 
 
-SEARCH_FIELDS = tuple(field.name for field in fields(SearchRow))
+SEARCH_FIELDS = SearchRow.__struct_fields__
 IN_HALVES = ("tokens_input", "tokens_output")
 _COLUMNS = tuple(
     column

@@ -21,6 +21,7 @@ from django.db import connection, transaction
 
 from jatevo.metrics.facts import BadBody, Fact, LatencyFact, ReceiptFact, UptimeFact, parse, traceparent_of
 from jatevo.metrics.models import ReceiptGap
+from jatevo.metrics.sources import recorded_facts
 from jatevo.metrics.store import get_store
 from jatevo.metrics.transport import QueryRefused, Transport
 from jatevo.metrics.writer import WriteResult, write
@@ -163,29 +164,39 @@ def _names(fact: Fact) -> dict[str, str]:
 def _read(
     batch: uuid.UUID,
 ) -> tuple[list[tuple[int, Fact]], dict[int, str], dict[int, tracing.Caller]]:
-    """The batch's facts in the order of their ids, the reasons for rows whose bodies are invalid, and the spans of
-    requests that are recorded.
+    """The batch's facts in the order of their ids, the reasons for rows without a valid one, and the spans of requests
+    that are recorded.
     """
     facts: list[tuple[int, Fact]] = []
     bad: dict[int, str] = {}
     callers: dict[int, tracing.Caller] = {}
+    recorded: dict[str, Mapping[int, Fact]] = {}  # by kind
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, kind, body::text FROM metrics_outbox"
+            "SELECT id, kind, source_id, body::text FROM metrics_outbox"
             " WHERE batch = %s AND poisoned IS NULL ORDER BY id",
             [batch],
         )
-        for id, kind, body in cursor:
-            try:
-                decoded = orjson.loads(body)
+        rows = cursor.fetchall()
+    for id, kind, source_id, body in rows:
+        try:
+            decoded = orjson.loads(body)
+            if source_id is None:
                 facts.append((id, parse(kind, decoded)))
-            except (BadBody, orjson.JSONDecodeError) as error:
-                bad[id] = str(error)
-                continue
-            if tracing.is_on() and len(callers) < _MOST_TRACED:
-                caller = tracing.caller_of(traceparent_of(decoded))
-                if caller is not None:
-                    callers[id] = caller
+            else:
+                if kind not in recorded:
+                    recorded[kind] = recorded_facts(kind, batch)
+                facts.append((id, recorded[kind][id]))
+        except (BadBody, orjson.JSONDecodeError) as error:
+            bad[id] = str(error)
+            continue
+        except KeyError:
+            bad[id] = f"no {kind} {source_id} is on record"
+            continue
+        if tracing.is_on() and len(callers) < _MOST_TRACED:
+            caller = tracing.caller_of(traceparent_of(decoded))
+            if caller is not None:
+                callers[id] = caller
     return facts, bad, callers
 
 

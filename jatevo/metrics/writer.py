@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from jatevo.metrics.bad_rows import write_around
@@ -53,8 +53,7 @@ class WriteResult:
     unsearchable: Sequence[ReceiptFact] = ()
 
 
-@dataclass(frozen=True)
-class _FactRow:
+class _FactRow(NamedTuple):
     """One row to insert. `unix_seconds` is the time that decides its partition."""
 
     outbox_id: int

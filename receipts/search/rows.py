@@ -1,11 +1,12 @@
 """Receipts of PostgreSQL as rows of the search, with the verdicts that hold for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
+from msgspec.structs import replace
 
 from jatevo.metrics.models import ReceiptGap
 from jatevo.metrics.search_rows import SearchRow, SignedWith, outcome_of, single

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import uuid
 from datetime import datetime, timedelta
 
 import orjson
@@ -16,11 +17,13 @@ from jatevo.accounts.models import Role
 from jatevo.audit.models import AuditEvent
 from jatevo.audit.record import SYSTEM
 from jatevo.flags.registry import Flag
+from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.models import Outbox
 from jatevo.wire import signing
 from nodes.actions import happen
 from nodes.models import Node, NodeKey
 from nodes.rules.lifecycle import Event, Status
+from receipts.facts import facts_of_batch
 from receipts.models import Receipt, ReceiptIdentity, RefusalReason, RefusedReceipt, UnjudgedReceipt
 from receipts.verify import verify
 from tests.accounts.browser import Browser
@@ -61,8 +64,14 @@ def test_accepted_receipt_is_kept_with_its_exact_bytes(node: Node, machine: Sign
     assert bytes(receipt.sha256) == hashlib.sha256(raw).digest()
     assert receipt.payload == payload
     assert receipt.node_status == "active"
-    (fact,) = Outbox.objects.filter(kind="receipt")
-    assert fact.body["request_id"] == payload["request_id"]
+    (waiting,) = Outbox.objects.filter(kind="receipt")
+    assert (waiting.source_at, waiting.source_id) == (receipt.accepted_at, receipt.id)
+
+
+def facts_that_wait() -> list[ReceiptFact]:
+    batch = uuid.uuid4()
+    Outbox.objects.update(batch=batch, claimed_at=timezone.now())
+    return list(facts_of_batch(batch).values())
 
 
 def test_accepted_receipt_records_what_earnings_judge_by_and_is_queued(
@@ -94,7 +103,7 @@ def test_a_receipt_counts_for_the_region_of_its_node_whatever_it_says(
 ) -> None:
     assert machine.send(URL, signed_receipt(node.pk, region="made-up-1")).status_code == 201
     assert Receipt.objects.get().region == "made-up-1"
-    assert Outbox.objects.get(kind="receipt").body["region"] == node.region
+    assert [fact.region for fact in facts_that_wait()] == [node.region]
 
 
 def test_same_bytes_again_are_a_duplicate_and_not_counted_twice(node: Node, machine: SignedSender) -> None:

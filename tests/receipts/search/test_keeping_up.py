@@ -8,11 +8,12 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from jatevo.metrics.facts import ReceiptFact
 from jatevo.metrics.models import Outbox, ReceiptGap, SearchOrigin
 from jatevo.metrics.partitions import empty
 from jatevo.metrics.queries import search_origin
 from jatevo.metrics.search_rows import write_search_rows
-from jatevo.metrics.shipper import ship
+from jatevo.metrics.shipper import Shipped, ship
 from jatevo.metrics.store import MetricsUnavailable, QueryRefused, Store
 from jatevo.metrics.transport import TYPE_MISMATCH, Cell, Row, Transport
 from nodes.models import Node
@@ -36,6 +37,11 @@ COLUMNS = (
     "accepted_at, id, micros, node_id, request_id, org_id, region, model, tokens_input_low, tokens_output_low, p95_ms, hedged,"
     " cache_hit, toString(outcome), toString(signed_with), toString(payment), fee_usd, version"
 )
+
+# of a receipt and of its fact
+SHARED = (
+    "request_id", "model_id", "ts_start", "ts_end", "tokens_input", "tokens_output", "p95_ms", "hedged", "cache_hit",
+)  # fmt: skip
 
 
 class Feed:
@@ -131,9 +137,15 @@ def test_a_fact_of_the_release_before_leaves_a_gap_that_is_filled(
 ) -> None:
     payload = signed_receipt(node.pk, ts_start=int(NOW.timestamp()) - 9, ts_end=int(NOW.timestamp()) - 5)
     assert SignedSender.node(node).send("/v1/receipts", payload).status_code == 201
-    fact = Outbox.objects.get(kind="receipt")
-    del fact.body["search"]
-    fact.save()
+    said = ReceiptFact(
+        node_id=node.pk,
+        region=node.region,
+        accepted_at=int(NOW.timestamp()),
+        failed=False,
+        **{name: payload[name] for name in SHARED},
+    )
+    body = {name: value for name, value in said.to_body().items() if name != "search"}
+    assert Outbox.objects.update(source_at=None, source_id=None, body=body) == 1
     ship(at=NOW, store=store)
     assert rows(store) == []
     (gap,) = ReceiptGap.objects.all()
@@ -141,6 +153,17 @@ def test_a_fact_of_the_release_before_leaves_a_gap_that_is_filled(
     origin = SearchOrigin.objects.create(origin="7b1f3cb4-9a4b-4d5b-b3f0-000000000001")
     store.insert("receipt_search_origin", ["origin", "noted_at"], [(str(origin.origin), NOW)])
     assert fill(at=NOW, store=store) == Filled(1)
+    assert rows(store) == rows_as_they_should_be()
+
+
+def test_a_receipt_that_is_gone_is_set_aside_and_holds_nothing_up(
+    store: Store, node: Node, feed: Feed
+) -> None:
+    Outbox.objects.create(kind="receipt", body={}, source_at=NOW, source_id=77)
+    payload = signed_receipt(node.pk, ts_start=int(NOW.timestamp()) - 9, ts_end=int(NOW.timestamp()) - 5)
+    assert SignedSender.node(node).send("/v1/receipts", payload).status_code == 201
+    assert ship(at=NOW, store=store) == Shipped(receipts=1, poisoned=1)
+    assert Outbox.objects.get().poisoned == "no receipt 77 is on record"
     assert rows(store) == rows_as_they_should_be()
 
 
