@@ -1,6 +1,7 @@
-"""Canonical bytes: RFC 8785's own examples, and the fast path compared with the rfc8785 library."""
+"""Canonical bytes: RFC 8785's own examples, and the fast paths compared with the rfc8785 library."""
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -9,7 +10,18 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jatevo.wire import canonical
 from jatevo.wire.canonical import NotCanonicalError, canonical_bytes, canonicalize
+
+
+@pytest.fixture(params=["orjson", "without orjson"], autouse=True, scope="module")
+def encoder(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The console has orjson, and the agent has not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "orjson":
+            patch.setattr(canonical, "orjson", None)
+        yield
+
 
 SCALARS = (
     st.none()
@@ -71,6 +83,19 @@ def test_a_float_reads_back_as_itself(value: float) -> None:
 )
 def test_numbers_are_written_like_ecmascript(value: float, text: str) -> None:
     assert canonicalize(value) == text.encode()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), [1, {"a": float("inf")}]])
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    with pytest.raises(NotCanonicalError):
+        canonicalize(value)
+
+
+def test_deep_nesting_is_written_all_the_same() -> None:
+    value: Any = 1
+    for _ in range(300):  # deeper than orjson goes
+        value = [value]
+    assert canonicalize(value) == b"[" * 300 + b"1" + b"]" * 300
 
 
 def test_the_rfcs_example_of_sorting() -> None:
