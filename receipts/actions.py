@@ -181,29 +181,33 @@ def _keep_evidence(caller: NodeCaller, forged: Sequence[Posted], at: datetime) -
 
 
 # Rows are inserted in order of their identity, so that two batches with common ones lock them in the same order. A node
-# whose token has ended since it signed is not in `node`, and nothing of it is stored.
+# whose token has ended since it signed is not in `input`, and nothing of it is stored. Nodes and transitions are looked
+# up one by one: with OFFSET 0 PostgreSQL neither reads all nodes nor guesses that few of the receipts remain, after which
+# it would compare each receipt with each identity.
 _SQL = """
 WITH input AS MATERIALIZED (
-    SELECT node_id, token_version, request_id, region, model_id, to_timestamp(ts_start) AS ts_start,
-           to_timestamp(ts_end) AS ts_end, tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed,
-           public_key, to_timestamp(key_since) AS key_since, to_timestamp(key_until) AS key_until, sha256, raw,
-           payload, traceparent
+    SELECT t.node_id, request_id, region, model_id, to_timestamp(ts_start) AS ts_start, to_timestamp(ts_end) AS ts_end,
+           tokens_input, tokens_output, p95_ms, hedged, cache_hit, failed, public_key,
+           to_timestamp(key_since) AS key_since, to_timestamp(key_until) AS key_until, sha256, raw, payload, traceparent,
+           node.status, COALESCE(was.status, '') AS status_at_end, node.org_id, node.concurrency
     FROM unnest(
         %(node_id)s, %(token_version)s, %(request_id)s, %(region)s, %(model_id)s, %(ts_start)s, %(ts_end)s,
         %(tokens_input)s, %(tokens_output)s, %(p95_ms)s, %(hedged)s, %(cache_hit)s, %(failed)s, %(public_key)s,
         %(key_since)s, %(key_until)s, %(sha256)s, %(raw)s, %(payload)s, %(traceparent)s
     ) AS t (
         node_id, token_version, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output, p95_ms,
-        hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload,
-        traceparent)
-    ORDER BY node_id, request_id
-), node AS (
-    SELECT id, status, region, org_id, concurrency FROM nodes_node
-    WHERE (id, token_version) IN (SELECT node_id, token_version FROM input)
+        hedged, cache_hit, failed, public_key, key_since, key_until, sha256, raw, payload, traceparent)
+    CROSS JOIN LATERAL (
+        SELECT status, org_id, concurrency FROM nodes_node
+        WHERE id = t.node_id AND nodes_node.token_version = t.token_version OFFSET 0
+    ) node
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
+        FROM nodes_nodetransition n WHERE n.node_id = t.node_id AND at <= to_timestamp(t.ts_end) ORDER BY id DESC LIMIT 1
+    ) was ON true
 ), identity AS (
     INSERT INTO receipts_receiptidentity (node_id, request_id, sha256, accepted_at)
-    SELECT node_id, request_id, sha256, %(at)s FROM input JOIN node ON node.id = node_id
-    ORDER BY node_id, request_id
+    SELECT node_id, request_id, sha256, %(at)s FROM input ORDER BY node_id, request_id
     ON CONFLICT DO NOTHING
     RETURNING node_id, request_id
 ), stored AS (
@@ -212,13 +216,9 @@ WITH input AS MATERIALIZED (
         p95_ms, hedged, cache_hit, failed, node_status, node_status_at_end, org_id, concurrency, public_key,
         key_since, key_until, sha256, raw, payload)
     SELECT %(at)s, i.node_id, i.request_id, i.region, i.model_id, i.ts_start, i.ts_end, i.tokens_input,
-           i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, node.status, COALESCE(was.status, ''),
-           node.org_id, node.concurrency, i.public_key, i.key_since, i.key_until, i.sha256, i.raw, i.payload
-    FROM input i JOIN identity USING (node_id, request_id) JOIN node ON node.id = i.node_id
-    LEFT JOIN LATERAL (
-        SELECT CASE WHEN to_status IN ('registered', 'probing') THEN 'pending' ELSE to_status END AS status
-        FROM nodes_nodetransition t WHERE t.node_id = i.node_id AND at <= i.ts_end ORDER BY id DESC LIMIT 1
-    ) was ON true
+           i.tokens_output, i.p95_ms, i.hedged, i.cache_hit, i.failed, i.status, i.status_at_end, i.org_id,
+           i.concurrency, i.public_key, i.key_since, i.key_until, i.sha256, i.raw, i.payload
+    FROM input i JOIN identity USING (node_id, request_id)
     RETURNING id, accepted_at, node_id, request_id
 ), queued AS (
     INSERT INTO receipts_unjudged (id, accepted_at, node_id, request_id)
@@ -226,7 +226,7 @@ WITH input AS MATERIALIZED (
 ), fact AS (
     INSERT INTO metrics_outbox (kind, source_at, source_id, body) {facts}
 )
-SELECT node_id, request_id FROM stored UNION ALL SELECT id, NULL FROM node
+SELECT node_id, request_id FROM stored UNION ALL SELECT DISTINCT node_id, NULL FROM input
 """
 _STORE = _SQL.format(facts="SELECT 'receipt', accepted_at, id, '{}'::jsonb FROM stored")
 # Some of the requests are recorded: their traces go on when the facts are shipped.
