@@ -30,7 +30,7 @@ def test_a_large_fleet_is_not_read() -> None:
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(listen):
-        batch = {"receipts": [signed_receipt(node.pk, request_id=f"r_{number}") for number in range(20)]}
+        batch = {"receipts": [signed_receipt(node.pk, request_id=f"r_{number}") for number in range(100)]}
         assert SignedSender.node(node).send("/v1/receipts", batch).status_code == 200
     ((sql, params),) = [(sql, params) for sql, params in executed if "INSERT INTO receipts_receipt " in sql]
     plan = [line for (line,) in fetch(f"EXPLAIN {sql}", params)]
