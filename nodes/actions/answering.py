@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 
 from jatevo.audit.record import SYSTEM
 from jatevo.metrics.minutes import floor_hour
-from jatevo.web.postgresql.columns import floats, integers, texts
+from jatevo.web.postgresql.columns import floats, integers, texts, uuids
 from jatevo.web.postgresql.statements import fetch
 from jatevo.wire.signing import verify_health
 from nodes.actions.challenges import probe_of
@@ -121,7 +121,7 @@ _OF_NODE: Final = ("id", "status", "probing_since", "failed_probes", "passed_aud
 def _locked(challenge_ids: Sequence[str]) -> dict[str, tuple[Challenge, Node]]:
     """The open ones with their nodes, by their ids."""
     found = {}
-    for row in fetch(_OPEN_SQL, {"ids": list(challenge_ids)}):
+    for row in fetch(_OPEN_SQL, {"ids": texts(challenge_ids)}):
         challenge = Challenge.from_db(DEFAULT_DB_ALIAS, _OF_CHALLENGE, row[: len(_OF_CHALLENGE)])
         node = Node.from_db(DEFAULT_DB_ALIAS, _OF_NODE, row[len(_OF_CHALLENGE) :])
         found[str(challenge.pk)] = (challenge, node)
@@ -142,8 +142,8 @@ def _passed(
 
 _STORE_SQL: Final = """
 WITH passed AS MATERIALIZED (
-    SELECT * FROM unnest(%(challenges)s::uuid[], %(probes)s::uuid[], %(nodes)s, %(kinds)s, %(asked)s, %(answer_ms)s,
-                         %(outputs)s, %(tokens)s, %(first_token_ms)s, %(details)s)
+    SELECT * FROM unnest(%(challenges)s, %(probes)s, %(nodes)s, %(kinds)s, %(asked)s, %(answer_ms)s, %(outputs)s, %(tokens)s,
+                         %(first_token_ms)s, %(details)s)
         AS t (challenge, probe, node, kind, asked, answer_ms, output, tokens, first_token_ms, detail)
 ), probed AS (
     INSERT INTO nodes_probe (id, node_id, kind, ok, fault, counts_as, ts, received_at, detail)
@@ -172,8 +172,8 @@ def _store(passed: Sequence[tuple[Challenge, Probe]], *, at: datetime) -> None:
     fetch(
         _STORE_SQL,
         {
-            "challenges": [each.pk for each in challenges],
-            "probes": [each.pk for each in probes],
+            "challenges": uuids([each.pk for each in challenges]),
+            "probes": uuids([each.pk for each in probes]),
             "nodes": texts(each.node_id for each in probes),
             "kinds": texts(str(each.kind) for each in probes),
             "asked": floats([each.ts.timestamp() for each in probes]),

@@ -7,6 +7,7 @@ from datetime import datetime
 import orjson
 from django.db import transaction
 
+from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from nodes.models import Challenge, Node
 from nodes.rules.challenges import (
@@ -31,7 +32,7 @@ WITH due AS MATERIALIZED (
         challenged_at timestamptz)
 ), free AS MATERIALIZED (
     SELECT n.id FROM nodes_node n JOIN due ON due.node = n.id
-    WHERE n.id = ANY(%(nodes)s::varchar[]) AND n.challenged_at IS NOT DISTINCT FROM due.challenged_at
+    WHERE n.id = ANY(%(nodes)s) AND n.challenged_at IS NOT DISTINCT FROM due.challenged_at
       AND NOT EXISTS (
         SELECT FROM nodes_challenge c WHERE c.node_id = n.id AND c.kind = due.kind AND c.outcome = 'open' OFFSET 0)
       AND NOT EXISTS (
@@ -86,7 +87,7 @@ def ask_due(*, nodes: Mapping[str, AskedNode], at: datetime) -> dict[str, Challe
         }
         for node_id, each in due.items()
     ]
-    asked = fetch(_SQL, {"due": orjson.dumps(rows).decode(), "nodes": list(due), "at": at})
+    asked = fetch(_SQL, {"due": orjson.dumps(rows).decode(), "nodes": texts(due), "at": at})
     return proofs | {node_id: due[node_id] for (node_id,) in asked}
 
 

@@ -13,6 +13,7 @@ import orjson
 import structlog
 from django.db import connection, transaction
 
+from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from nodes.actions.asking import ask_due
 from nodes.actions.errors import RowLocked, StaleHeartbeat, TokenEnded
@@ -43,7 +44,7 @@ WITH beat AS MATERIALIZED (
 ), old AS MATERIALIZED (
     SELECT n.id, n.token_version, n.last_heartbeat_ts, n.beat_minute, n.beats, n.endpoint
     FROM nodes_node n
-    WHERE n.id = ANY(%(nodes)s::varchar[])
+    WHERE n.id = ANY(%(nodes)s)
     ORDER BY n.id FOR NO KEY UPDATE {locking}
 ), changed AS (
     UPDATE nodes_node n SET
@@ -383,7 +384,7 @@ def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
         sql,
         {
             "beats": orjson.dumps(beats).decode(),
-            "nodes": [each.node_id for each in sent],
+            "nodes": texts(each.node_id for each in sent),
             "at": at,
             "minute": at.replace(second=0, microsecond=0),
         },

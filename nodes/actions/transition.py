@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Case, F, When
 
 from jatevo.audit.record import Actor, record
+from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from nodes.actions.errors import UnknownNode
 from nodes.models import Node, NodeTransition
@@ -140,7 +141,7 @@ def _move_together(phase: Phase, move: Move, its: Sequence[Happening], by: Actor
 _HEARD_SQL = """
 WITH before AS MATERIALIZED (
     SELECT id, CASE WHEN status = 'pending' AND probing_since IS NULL THEN 'registered' ELSE status END AS phase
-    FROM nodes_node WHERE id = ANY(%(nodes)s::varchar[]) ORDER BY id FOR NO KEY UPDATE
+    FROM nodes_node WHERE id = ANY(%(nodes)s) ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
     UPDATE nodes_node n SET status = m.status, status_reason = m.reason, status_since = %(at)s, probing_since = %(at)s,
                             failed_probes = 0, passed_audits = 0, fraud = false
@@ -168,7 +169,7 @@ def heard_again(*, node_ids: Collection[str], at: datetime) -> None:
         {"phase": phase, "leads_to": move.to, "status": move.to.status, "reason": move.reason}
         for phase, move in _HEARD_MOVES.items()
     ]
-    rows = fetch(_HEARD_SQL, {"nodes": list(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
+    rows = fetch(_HEARD_SQL, {"nodes": texts(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
     for node_id, phase in rows:
         _tell(node_id, Phase(phase), _HEARD_MOVES[Phase(phase)])
 

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 
 from jatevo.web.address import network_of_address
 from jatevo.web.errors import ApiError
+from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from jatevo.web.replay import claimed_by
 from jatevo.web.throttling import SignedMessage, first_sights, forget_sights, hits, over
@@ -74,7 +75,7 @@ class _Known:
     keys: tuple[KeySpan, ...] = ()
 
 
-_TOKENS_SQL = "SELECT id, token_version FROM nodes_node WHERE id = ANY(%s::varchar[])"
+_TOKENS_SQL = "SELECT id, token_version FROM nodes_node WHERE id = ANY(%s)"
 # With what the rest of the requests need. The keys are arrays, newest first.
 _KEYS_SQL = """
 SELECT n.id, n.token_version, k.public_keys, k.since, k.until
@@ -84,7 +85,7 @@ FROM nodes_node n CROSS JOIN LATERAL (
            array_agg(extract(epoch FROM valid_to)::float8 ORDER BY valid_from DESC, id DESC) AS until
     FROM nodes_nodekey WHERE node_id = n.id
 ) k
-WHERE n.id = ANY(%s::varchar[])
+WHERE n.id = ANY(%s)
 """
 
 
@@ -173,7 +174,7 @@ def _admit(
 
 
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:
-    return {node_id: _Known(version) for node_id, version in fetch(_TOKENS_SQL, [list(ids)])}
+    return {node_id: _Known(version) for node_id, version in fetch(_TOKENS_SQL, [texts(ids)])}
 
 
 def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
@@ -185,7 +186,7 @@ def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
                 for key, begun, ended in zip(keys or (), since or (), until or (), strict=True)
             ),
         )
-        for node_id, version, keys, since, until in fetch(_KEYS_SQL, [list(ids)])
+        for node_id, version, keys, since, until in fetch(_KEYS_SQL, [texts(ids)])
     }
 
 

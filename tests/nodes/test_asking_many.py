@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
+from jatevo.web.postgresql.statements import fetch
 from nodes.actions import asking
 from nodes.models import Challenge, Node
 from nodes.rules.challenges import AskedNode
@@ -51,11 +51,9 @@ def test_node_is_compared_with_its_own_challenges_alone(monkeypatch: pytest.Monk
     plans: list[Mapping[str, Any]] = []
 
     def explain(sql: str, params: Any) -> list[tuple[str]]:
-        with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
-            ((found,),) = cursor.fetchall()
+        ((found,),) = fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
         plans.append(found[0]["Plan"])
-        return [(node_id,) for node_id in params["nodes"]]
+        return [(node.pk,) for node in group]
 
     monkeypatch.setattr(asking, "fetch", explain)
     assert len(asking.ask_due(nodes=asked_nodes(group), at=at)) == len(group)

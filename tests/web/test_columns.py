@@ -3,6 +3,7 @@
 import json
 import struct
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -23,21 +24,25 @@ JSONS = st.recursive(
     max_leaves=6,
 )
 ROWS = st.lists(
-    st.tuples(TEXTS, st.binary(), JSONS, FLOATS, st.none() | FLOATS, INTEGERS, st.booleans()), max_size=20
+    st.tuples(TEXTS, st.binary(), st.uuids(), JSONS, FLOATS, st.none() | FLOATS, INTEGERS, st.booleans()),
+    max_size=20,
 )
 
 
 def read_back(*given_columns: Column) -> list[tuple[Any, ...]]:
-    return fetch("SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s) AS t", given_columns)
+    return fetch("SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s) AS t", given_columns)
 
 
 class TestColumns(TestCase):
     @given(ROWS)
     def test_rows_are_read_as_they_were_written(self, rows: list[tuple[Any, ...]]) -> None:
-        text, blob, value, number, perhaps, integer, boolean = zip(*rows, strict=True) if rows else ((),) * 7
+        text, blob, uuid, value, number, perhaps, integer, boolean = (
+            zip(*rows, strict=True) if rows else ((),) * 8
+        )
         found = read_back(
             columns.texts(text),
             columns.blobs(blob),
+            columns.uuids(uuid),
             columns.jsons([json.dumps(each).encode() for each in value]),
             columns.floats(number),
             columns.floats(perhaps),
@@ -49,8 +54,8 @@ class TestColumns(TestCase):
 
 @pytest.mark.django_db
 def test_server_knows_the_types() -> None:
-    kinds = [columns.texts(["a"]), columns.blobs([b"a"]), columns.jsons([b"1"]), columns.floats([1.0]),
-             columns.integers([1]), columns.booleans([True])]  # fmt: skip
+    kinds = [columns.texts(["a"]), columns.blobs([b"a"]), columns.uuids([UUID(int=1)]), columns.jsons([b"1"]),
+             columns.floats([1.0]), columns.integers([1]), columns.booleans([True])]  # fmt: skip
     with connection.cursor() as cursor:
         for kind in kinds:
             cursor.execute("SELECT oid, typelem FROM pg_type WHERE oid = %s", [kind.ARRAY])

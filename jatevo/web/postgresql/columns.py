@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import ClassVar, Final
+from uuid import UUID
 
 import psycopg
 from psycopg.adapt import Dumper
@@ -32,6 +33,10 @@ class Texts(Column):
 
 class Blobs(Column):
     ARRAY, ELEMENT = 1001, 17
+
+
+class Uuids(Column):
+    ARRAY, ELEMENT = 2951, 2950
 
 
 class Jsons(Column):
@@ -58,6 +63,11 @@ def texts(values: Iterable[str]) -> Texts:
 def blobs(values: Sequence[bytes]) -> Blobs:
     """A `bytea[]`."""
     return Blobs(_of_any_size(Blobs, values))
+
+
+def uuids(values: Iterable[UUID]) -> Uuids:
+    """A `uuid[]`."""
+    return Uuids(_of_any_size(Uuids, [value.bytes for value in values]))
 
 
 def jsons(values: Iterable[bytes]) -> Jsons:
@@ -116,7 +126,7 @@ class _ColumnDumper(Dumper):
         return obj.data
 
 
-for _kind in (Texts, Blobs, Jsons, Floats, Integers, Booleans):
+for _kind in (Texts, Blobs, Uuids, Jsons, Floats, Integers, Booleans):
     psycopg.adapters.register_dumper(
         _kind, type(f"{_kind.__name__}Dumper", (_ColumnDumper,), {"oid": _kind.ARRAY})
     )
