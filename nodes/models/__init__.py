@@ -22,7 +22,6 @@ from nodes.models.life import (
 from nodes.models.model_names import NormalModel, OffersModel, normal_model_sql
 from nodes.models.node import (
     NODE_ID_PATTERN,
-    REGION_PATTERN,
     Node,
     NodeAttestation,
     NodeKey,
@@ -37,7 +36,6 @@ from nodes.models.standing import NodeStanding, ReputationClock, ReputationDay
 __all__ = [
     "MAX_PROMPT_CHARACTERS",
     "NODE_ID_PATTERN",
-    "REGION_PATTERN",
     "Challenge",
     "Enrollment",
     "EnrollmentQuerySet",

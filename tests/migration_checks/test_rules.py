@@ -12,7 +12,7 @@ from migration_checks.rules import Linter
 
 pytestmark = pytest.mark.django_db(transaction=True)  # some migrations refuse a transaction
 
-LAST = ("nodes", "0025_heartbeats_in_place")
+LAST = ("nodes", "0027_names_of_nodes_checked")
 CONCURRENCY = models.CheckConstraint(condition=models.Q(concurrency__lt=4096), name="invented")
 INDEX = models.Index(fields=["region", "runtime"], name="invented")
 LOCKS = migrations.RunSQL("SET LOCAL lock_timeout = '5s'", migrations.RunSQL.noop)
