@@ -51,7 +51,7 @@ RECEIPTS = SignedEndpoint(
     path="/v1/receipts",
     header=NODE_HEADER,
     most_bytes=settings.MAX_BATCH_BODY_BYTES,
-    admit=partial(admit_nodes, limit="receipts", with_keys=True),
+    admit=partial(admit_nodes, limit="receipts"),
     take=take,
 )
 

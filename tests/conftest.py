@@ -19,6 +19,7 @@ from jatevo.metrics.store import Store, get_store
 from jatevo.web import health, throttling
 from jatevo.web.postgresql.connections import breaker as postgresql_breaker
 from jatevo.web.remembered import forget_alone
+from nodes.ingress.authentication import REMEMBERED_TOKENS
 from tests.database import django_db_setup
 from tests.lane import both_adapters
 from tests.patience import patience_of_production, patient_with_stores
@@ -66,11 +67,12 @@ def redis_client() -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def untroubled_process() -> None:
-    """Closes the breakers, so that a store that one test has broken is not avoided in the next."""
+    """Closes the breakers, so that a store that one test has broken is not avoided in the next. Forgets tokens."""
     throttling.breaker.reset()
     postgresql_breaker.reset()
     forget_alone()
     health.forget()
+    REMEMBERED_TOKENS.forget_all()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,10 @@
 The order of the checks is that of the contract: the address's rate limit, the sender and its HMAC, the clock,
 the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified. Many requests are
 checked with one round trip to a store where each check needs one.
+
+Heartbeats are checked with remembered versions of tokens. What does not fit one is checked again with the version in
+PostgreSQL. A token that has ended may fit, until the statement that records the heartbeat compares the version. What is
+refused there or before makes the process forget the version, so that an ended token gets that far in one group at most.
 """
 
 import hmac
@@ -24,6 +28,7 @@ from jatevo.web.throttling import SignedMessage, first_sights, forget_sights, hi
 from jatevo.wire.names import NODE_ID_PATTERN
 from jatevo.wire.webhook import digests_of, request_digest
 from nodes.ingress.signed import Admitted, SignedRequest
+from nodes.ingress.token_versions import TokenVersions
 from nodes.models import Sender
 from nodes.rules.credentials import derive_secret
 
@@ -89,15 +94,32 @@ WHERE n.id = ANY(%s)
 """
 
 
-def admit_nodes(
-    requests: Sequence[SignedRequest], *, limit: str, with_keys: bool
-) -> list[NodeCaller | ApiError]:
-    """The node that signed each request, or ApiError 401, 409 (replay) or 429.
+# More than the largest fleet, in a few megabytes.
+REMEMBERED_TOKENS: Final = TokenVersions(20_000)
+
+
+def admit_nodes(requests: Sequence[SignedRequest], *, limit: str) -> list[NodeCaller | ApiError]:
+    """The node that signed each request, with its keys, or ApiError 401, 409 (replay) or 429.
 
     `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
-    read = _nodes_with_keys if with_keys else _nodes
-    return _admit(requests, "node", NODE_HEADER, read, (limit, "node"), _node_caller)
+    return _admit(requests, "node", NODE_HEADER, _nodes_with_keys, (limit, "node"), _node_caller)
+
+
+def admit_heartbeats(requests: Sequence[SignedRequest]) -> list[NodeCaller | ApiError]:
+    """The node that signed each heartbeat, without its keys, or what `admit_nodes` refuses with.
+
+    The token may have ended. So whoever takes the heartbeat compares its version where it is recorded, and forgets it
+    (`forget_token`) if the heartbeat is not recorded.
+    """
+    return _admit(
+        requests, "node", NODE_HEADER, _nodes, ("node", "node"), _node_caller, remembered=REMEMBERED_TOKENS
+    )
+
+
+def forget_token(node_id: str) -> None:
+    """Has the node's next heartbeat ask PostgreSQL for the version of its token."""
+    REMEMBERED_TOKENS.forget(node_id)
 
 
 def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> list[SenderCaller | ApiError]:
@@ -115,7 +137,7 @@ def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> lis
 
 def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
     """The node that signed this request. Raises ApiError 401, 409 (replay) or 429, as for `admit_nodes`."""
-    (caller,) = admit_nodes([SignedRequest.of(request, NODE_HEADER)], limit=limit, with_keys=True)
+    (caller,) = admit_nodes([SignedRequest.of(request, NODE_HEADER)], limit=limit)
     if isinstance(caller, ApiError):
         raise caller
     claimed_by(request, caller.message)
@@ -138,6 +160,8 @@ def _admit(
     read: Callable[[Collection[str]], Mapping[str, _Known]],
     limited: tuple[str, ...],
     made: Callable[[SignedMessage, _Known], C],
+    *,
+    remembered: TokenVersions | None = None,
 ) -> list[C | ApiError]:
     """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id.
 
@@ -149,12 +173,11 @@ def _admit(
     for number, request in enumerate(requests):
         if found[number] is None:
             found[number] = _incomplete(request, header)
-    waiting = [number for number, refused in enumerate(found) if refused is None]
-    known = read({requests[number].sender for number in waiting}) if waiting else {}
+    waiting = {number: requests[number] for number, refused in enumerate(found) if refused is None}
+    known, forged_or_late = _verified(waiting, kind, read, remembered)
     messages: dict[int, SignedMessage] = {}
-    for number in waiting:
-        request = requests[number]
-        found[number] = _forged_or_late(request, kind, known.get(request.sender))
+    for number, request in waiting.items():
+        found[number] = forged_or_late[number]
         if found[number] is None:
             messages[number] = SignedMessage(f"{kind}:{request.sender}", request.message_id, request.sender)
     too_many = []
@@ -170,11 +193,45 @@ def _admit(
             found[number] = made(message, known[message.sender])
     if too_many:
         forget_sights(too_many)
+    if remembered is not None:
+        for number, message in messages.items():
+            if isinstance(found[number], ApiError):
+                remembered.forget(message.sender)
     return [each for each in found if each is not None]
 
 
+def _verified(
+    requests: Mapping[int, SignedRequest],
+    kind: str,
+    read: Callable[[Collection[str]], Mapping[str, _Known]],
+    remembered: TokenVersions | None,
+) -> tuple[dict[str, _Known], dict[int, ApiError | None]]:
+    """The senders that are known, and whether each request is refused by its signature or its time.
+
+    Whatever is refused with a remembered version, or without one, is checked once more with PostgreSQL's, with all else
+    of its sender. That is twice for unknown senders too, which take as long as a wrong signature.
+    """
+    doubtful = {request.sender for request in requests.values()}
+    known: dict[str, _Known] = {}
+    found: dict[int, ApiError | None] = {}
+    if remembered is not None:
+        known = {sender: _Known(version) for sender, version in remembered.of(doubtful).items()}
+        for number, request in requests.items():
+            found[number] = _forged_or_late(request, kind, known.get(request.sender))
+        doubtful = {request.sender for number, request in requests.items() if found[number] is not None}
+    if doubtful:
+        fresh = read(doubtful)
+        known = {sender: each for sender, each in known.items() if sender not in doubtful} | dict(fresh)
+        for number, request in requests.items():
+            if request.sender in doubtful:
+                found[number] = _forged_or_late(request, kind, known.get(request.sender))
+    return known, found
+
+
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:
-    return {node_id: _Known(version) for node_id, version in fetch(_TOKENS_SQL, [texts(ids)])}
+    versions = dict(fetch(_TOKENS_SQL, [texts(ids)]))
+    REMEMBERED_TOKENS.learn(ids, versions)
+    return {node_id: _Known(version) for node_id, version in versions.items()}
 
 
 def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:

@@ -40,7 +40,7 @@ CHALLENGES = SignedEndpoint(
     path="/v1/nodes/challenge",
     header=NODE_HEADER,
     most_bytes=settings.MAX_BODY_BYTES,
-    admit=partial(admit_nodes, limit="node", with_keys=True),
+    admit=partial(admit_nodes, limit="node"),
     take=take,
 )
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +13,7 @@ from jatevo.web.strict_json import parse_object
 from nodes import actions
 from nodes.ingress import payloads
 from nodes.ingress.answers import asked_of
-from nodes.ingress.authentication import NODE_HEADER, NodeCaller, admit_nodes
+from nodes.ingress.authentication import NODE_HEADER, NodeCaller, admit_heartbeats, forget_token
 from nodes.ingress.networks import network_of
 from nodes.ingress.refusals import refusal, require_same
 from nodes.ingress.signed import Answer, Locked, SignedEndpoint, SignedRequest, Taken
@@ -36,9 +35,12 @@ def take(admitted: Sequence[tuple[SignedRequest, NodeCaller]]) -> list[Taken]:
     ]
     taken = iter(actions.heartbeats(sent=sent, at=timezone.now()) if sent else ())
     answers: list[Taken] = []
-    for (request, _), each in zip(admitted, heard, strict=True):
+    for (request, caller), each in zip(admitted, heard, strict=True):
         use(request.request_id)
-        answers.append(each if isinstance(each, ApiError) else _answer(each, next(taken)))
+        answer = each if isinstance(each, ApiError) else _answer(each, next(taken))
+        if isinstance(answer, ApiError):  # perhaps its token has ended
+            forget_token(caller.node_id)
+        answers.append(answer)
     return answers
 
 
@@ -46,7 +48,7 @@ HEARTBEATS = SignedEndpoint(
     path="/v1/nodes/heartbeat",
     header=NODE_HEADER,
     most_bytes=settings.MAX_BODY_BYTES,
-    admit=partial(admit_nodes, limit="node", with_keys=False),
+    admit=admit_heartbeats,
     take=take,
 )
 
