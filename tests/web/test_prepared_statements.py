@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jatevo.web.postgresql.budgets import COMMAND, INGEST, PAGE, Work
+from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from nodes import actions
 from nodes.models import Node
@@ -36,6 +37,15 @@ def test_a_constant_statement_is_prepared_once_in_a_session(work: Work) -> None:
         for number in range(REPEATS):
             assert fetch("SELECT %s::integer + 1", [number]) == [(number + 1,)]
         assert prepared() == {"SELECT $1::integer + 1": REPEATS}
+
+
+@pytest.mark.parametrize(("work", "custom_plans"), [(INGEST, 0), (PAGE, 5)], ids=["ingest", "page"])
+def test_ingest_plans_a_statement_once(work: Work, custom_plans: int) -> None:
+    with session(work), connection.cursor() as cursor:
+        for _ in range(5):  # after which PostgreSQL compares what plans cost
+            fetch("SELECT id FROM nodes_node WHERE id = ANY(%s)", [texts(["a", "b"])])
+        cursor.execute("SELECT custom_plans, generic_plans FROM pg_prepared_statements")
+        assert cursor.fetchall() == [(custom_plans, 5 - custom_plans)]
 
 
 def test_a_heartbeat_is_prepared() -> None:

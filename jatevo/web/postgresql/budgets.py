@@ -23,7 +23,8 @@ class Work:
     `total_seconds` is how long one request may wait in total, over all of its statements, of which
     `pool_seconds` for a connection. Kinds without `pool_seconds` use neither a pool nor the breaker. A
     connection that answered less than `fresh_seconds` ago is used without a check. Work that `needs_session`
-    never goes through a PgBouncer in transaction mode.
+    never goes through a PgBouncer in transaction mode. PostgreSQL plans prepared statements of work that `plans_once` for
+    any values: it would plan those that take arrays of fewer than ten ids, or so, anew for each.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Work:
     pool_seconds: float | None = None
     fresh_seconds: float = 0.0
     needs_session: bool = False
+    plans_once: bool = False
 
     @property
     def answer_seconds(self) -> float | None:
@@ -41,9 +43,9 @@ class Work:
 
     @property
     def server_options(self) -> str:
-        """The limits that the server enforces, as libpq's `options`, in milliseconds.
+        """The limits that the server enforces, in milliseconds, and how it plans, as libpq's `options`.
 
-        The last one makes the server notice within a second that the socket was closed, and cancel the
+        The last limit makes the server notice within a second that the socket was closed, and cancel the
         statement.
         """
         limits = {
@@ -51,11 +53,20 @@ class Work:
             "lock_timeout": self.lock_seconds,
             "client_connection_check_interval": 1.0,
         }
-        return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+        options = {name: str(int(seconds * 1000)) for name, seconds in limits.items()}
+        if self.plans_once:
+            options["plan_cache_mode"] = "force_generic_plan"
+        return " ".join(f"-c {name}={value}" for name, value in options.items())
 
 
 INGEST: Final = Work(
-    "ingest", statement_seconds=2, lock_seconds=1, total_seconds=2.25, pool_seconds=1.5, fresh_seconds=0.5
+    "ingest",
+    statement_seconds=2,
+    lock_seconds=1,
+    total_seconds=2.25,
+    pool_seconds=1.5,
+    fresh_seconds=0.5,
+    plans_once=True,
 )
 PAGE: Final = Work("page", statement_seconds=5, lock_seconds=2, total_seconds=5.25, pool_seconds=4)
 # /readyz
