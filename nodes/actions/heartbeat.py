@@ -274,11 +274,13 @@ def _commit(sent: Sequence[SentBeat], at: datetime, parts: "_Parts") -> _Recorde
 def _goes_alone(sent: SentBeat, row: _Row) -> bool:
     """Whether more follows than the common transaction does. A proof takes a lock that others hold for a while."""
     return row.changed and (
-        row.offers_behind
-        or row.gained_mark
-        or row.proof_waiting
-        or states_anew(sent.statement, row._asdict())
+        row.offers_behind or row.gained_mark or row.proof_waiting or _says_something_new(sent, row)
     )
+
+
+def _says_something_new(sent: SentBeat, row: _Row) -> bool:
+    """Whether the node states something else about itself than before. Most heartbeats state nothing."""
+    return sent.statement != _NOTHING and states_anew(sent.statement, row._asdict())
 
 
 def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exception:
@@ -293,7 +295,7 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
         if row.was_silent and not held:
             heard_again(node_ids=[row.node_id], at=at)
         restated = Restated()
-        if states_anew(sent.statement, row._asdict()):
+        if _says_something_new(sent, row):
             restated = restate(node_id=row.node_id, statement=sent.statement, at=at)
     except Exception as error:
         return error

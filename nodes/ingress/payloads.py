@@ -181,7 +181,7 @@ def heartbeat(body: dict[str, Any]) -> Heard:
     if isinstance(said.models, list):
         models = distinct_models(name for name in said.models if name_problem(name) is None)
         bad_models = [name[: MAX_NAME_CHARACTERS + 1] for name in said.models if name_problem(name)]
-    attested, bad = _attested(said.attest or _Attest())
+    attested, bad = _attested(said.attest) if said.attest else ({}, {})
     version = said.agent_version
     if version and name_problem(version):
         version, bad = None, {**bad, "agent_version": ""}
