@@ -1,17 +1,15 @@
 """Recording heartbeats in one SQL statement, because ten thousand nodes send one every ten seconds each.
 
-What follows for many of them, such as challenges, is in the same transaction. What follows for few has its own.
+What follows for many of them, such as challenges, is one statement for all. What follows for few has its own transactions.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from django.db import connection, transaction
 
 from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
@@ -27,7 +25,6 @@ from nodes.rules.lifecycle import Phase, Status
 from nodes.rules.marks import endpoint_mark
 
 log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 # `old` locks the rows, in the order of their ids, with {locking}. A heartbeat that is not later than the last one
 # changes nothing, even if the replay guard was lost with the cache, nor does one that was signed with a token that has
@@ -220,31 +217,23 @@ def heartbeats(*, sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat
     return [results[number] for number in range(len(sent))]
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """What the common transaction did."""
-
-    rows: dict[str, _Row]  # of the nodes that were found
-    alone: set[str]  # nodes for which more follows
-    failed: dict[str, Exception]  # nodes whose first heartbeat after a silence could not be applied
-    challenges: dict[str, Challenge]
-
-
 def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exception]:
-    """The same for one heartbeat of each of several nodes."""
-    try:
-        recorded = _commit(sent, at, _Parts())
-    except _PartFailed as failure:
-        recorded = _commit(sent, at, _Parts({failure.part: failure.error}))
-    rows, alone, failed, challenges = recorded.rows, recorded.alone, recorded.failed, recorded.challenges
+    """The same for one heartbeat of each of several nodes.
+
+    Each statement is a transaction of its own: what follows for few of the nodes, as a rule for none, is worth no round
+    trips that begin and end one, and cannot undo the heartbeats if it fails.
+    """
+    rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
+    alone = {each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])}
+    common = [row for row in rows.values() if row.changed and row.node_id not in alone]
+    failure = _hear_again([row.node_id for row in common if row.was_silent], at)
+    challenges = _challenges([row for row in common if failure is None or not row.was_silent], at)
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
     results: list[TakenHeartbeat | Exception] = []
     for each in sent:
         row = rows.get(each.node_id)
         if row is None:
             results.append(absent)
-        elif each.node_id in failed:
-            results.append(failed[each.node_id])
         elif each.token_version not in (None, row.token_version):
             results.append(TokenEnded("The node's token has just been replaced."))
         elif not row.changed:
@@ -253,26 +242,15 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
             )
         elif each.node_id in alone:
             results.append(_follow_up(each, row, at))
+        elif failure is not None and row.was_silent:
+            results.append(failure)
         else:
             results.append(TakenHeartbeat(row.phase.status, challenges.get(each.node_id)))
     return results
 
 
-def _commit(sent: Sequence[SentBeat], at: datetime, parts: "_Parts") -> _Recorded:
-    """The transaction of all of them: one commit, since committing takes longer than anything else here."""
-    with transaction.atomic():
-        rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
-        alone = {
-            each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])
-        }
-        common = [row for row in rows.values() if row.changed and row.node_id not in alone]
-        failed = _hear_again([row.node_id for row in common if row.was_silent], at, parts)
-        challenges = _challenges([row for row in common if row.node_id not in failed], at, parts)
-    return _Recorded(rows, alone, failed, challenges)
-
-
 def _goes_alone(sent: SentBeat, row: _Row) -> bool:
-    """Whether more follows than the common transaction does. A proof takes a lock that others hold for a while."""
+    """Whether more follows than what is done for many nodes at once. A proof takes a lock that others hold for a while."""
     return row.changed and (
         row.offers_behind or row.gained_mark or row.proof_waiting or _says_something_new(sent, row)
     )
@@ -301,70 +279,30 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
         return error
     if held or restated.held:
         return TakenHeartbeat(Status.QUARANTINE, declined=restated.declined)
-    return TakenHeartbeat(
-        row.phase.status, _challenges([row], at, _Parts({})).get(row.node_id), restated.declined
-    )
+    return TakenHeartbeat(row.phase.status, _challenges([row], at).get(row.node_id), restated.declined)
 
 
-def _hear_again(node_ids: Collection[str], at: datetime, parts: "_Parts") -> dict[str, Exception]:
-    """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns whose failed."""
+def _hear_again(node_ids: Collection[str], at: datetime) -> Exception | None:
+    """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns why."""
     if not node_ids:
-        return {}
-
-    def hear() -> dict[str, Exception]:
+        return None
+    try:
         heard_again(node_ids=node_ids, at=at)
-        return {}
+    except Exception as error:
+        return error
+    return None
 
-    return parts.do("hear again", hear, lambda error: dict.fromkeys(node_ids, error))
 
-
-def _challenges(rows: Sequence[_Row], at: datetime, parts: "_Parts") -> dict[str, Challenge]:
+def _challenges(rows: Sequence[_Row], at: datetime) -> dict[str, Challenge]:
     """What the nodes are asked. If that fails, their next heartbeats take it along."""
     nodes = {row.node_id: asked for row in rows if due_challenge(asked := row.asked(at), at=at)}
     if not nodes:
         return {}
-
-    def none_asked(error: Exception) -> dict[str, Challenge]:
+    try:
+        return ask_due(nodes=nodes, at=at)
+    except Exception as error:
         log.error("nodes could not be asked", exc_info=error)
         return {}
-
-    return parts.do("ask", lambda: ask_due(nodes=nodes, at=at), none_asked)
-
-
-class _PartFailed(Exception):
-    """A part failed in the first attempt. Nothing was committed."""
-
-    def __init__(self, part: str, error: Exception) -> None:
-        super().__init__(part)
-        self.part = part
-        self.error = error
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Parts of a transaction whose failure leaves the rest of it as it is.
-
-    A savepoint costs as much as a part, and parts hardly ever fail. So the first attempt (`failed` is None) has none,
-    and a failure raises _PartFailed, which undoes everything. The second has savepoints, and does not try again what
-    failed: it may have taken most of the time that there is.
-    """
-
-    failed: Mapping[str, Exception] | None = None
-
-    def do(self, part: str, act: Callable[[], _T], otherwise: Callable[[Exception], _T]) -> _T:
-        if self.failed is not None and part in self.failed:
-            return otherwise(self.failed[part])
-        try:
-            with nullcontext() if self.failed is None else transaction.atomic():
-                return act()
-        except Exception as error:
-            if connection.closed_in_transaction:
-                raise
-            if self.failed is None:
-                raise _PartFailed(part, error) from error
-            if connection.needs_rollback:
-                raise  # the savepoint is lost, and the rest is not going to be committed either
-            return otherwise(error)
 
 
 def _ask(sql: str, sent: Sequence[SentBeat], at: datetime) -> dict[str, _Row]:
