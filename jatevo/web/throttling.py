@@ -161,6 +161,32 @@ for number = 1, #KEYS / 2 do
 end
 return counts
 """)
+# Both in one: requests are counted by their addresses, and those within the limit are seen. The keys are the addresses, and
+# then the pairs. The numbers are: addresses, their expiry, their limit, the two expiries from above, how many requests each
+# address has, and the number of each message's address. The result has the two counts of each message, one after the other.
+_COUNT_SEE_AND_COUNT: Final = _Script("""
+local addresses, expiry, amount = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local so_far = {}
+for number = 1, addresses do
+  local more = ARGV[5 + number]
+  local count = redis.call('INCRBY', KEYS[number], more)
+  if count == tonumber(more) then redis.call('EXPIRE', KEYS[number], expiry) end
+  so_far[number] = count - more
+end
+local counts = {}
+for number = 1, (#KEYS - addresses) / 2 do
+  local address = tonumber(ARGV[5 + addresses + number])
+  so_far[address] = so_far[address] + 1
+  local seen, limit = KEYS[addresses + 2 * number - 1], KEYS[addresses + 2 * number]
+  local count = 0
+  if so_far[address] <= amount and redis.call('SET', seen, 1, 'NX', 'EX', ARGV[4]) then
+    count = redis.call('INCR', limit)
+    if count == 1 then redis.call('EXPIRE', limit, ARGV[5]) end
+  end
+  counts[2 * number - 1], counts[2 * number] = so_far[address], count
+end
+return counts
+""")
 
 
 def hit(name: str, *keys: str) -> None:
@@ -211,9 +237,7 @@ def first_sights(messages: Sequence[SignedMessage], name: str, *keys: str) -> li
     limit = _limit(settings.RATE_LIMITS[name])
 
     def shared() -> list[int]:
-        pairs = [
-            key for each in messages for key in (_seen_key(each), _limit_key(limit, name, *keys, each.sender))
-        ]
+        pairs = [key for each in messages for key in _pair(each, limit, name, *keys)]
         return _SEE_AND_COUNT(pairs, REPLAY_TTL_SECONDS, limit.get_expiry())
 
     def alone() -> list[int]:
@@ -224,6 +248,42 @@ def first_sights(messages: Sequence[SignedMessage], name: str, *keys: str) -> li
         ]
 
     return _shared_or_alone(shared, alone)
+
+
+def hits_and_sights(
+    by: str, callers: Sequence[str], messages: Sequence[SignedMessage], name: str, *keys: str
+) -> list[tuple[ApiError | None, int]]:
+    """What `hits(by, callers)` says of the callers, and `first_sights` of their messages, in one round trip.
+
+    A message whose caller is over its limit is not seen.
+    """
+    per_caller, limit = _limit(settings.RATE_LIMITS[by]), _limit(settings.RATE_LIMITS[name])
+    more = Counter(callers)
+    places = {caller: number for number, caller in enumerate(more, start=1)}
+
+    def shared() -> list[tuple[int, int]]:
+        counts = _COUNT_SEE_AND_COUNT(
+            [
+                *(_limit_key(per_caller, by, caller) for caller in more),
+                *(key for each in messages for key in _pair(each, limit, name, *keys)),
+            ],
+            *(len(more), per_caller.get_expiry(), per_caller.amount, REPLAY_TTL_SECONDS, limit.get_expiry()),
+            *more.values(),
+            *(places[caller] for caller in callers),
+        )
+        return list(zip(counts[::2], counts[1::2], strict=True))
+
+    def alone() -> list[tuple[int, int]]:
+        now = time.monotonic()
+        counts = []
+        for caller, each in zip(callers, messages, strict=True):
+            count = _count_alone(per_caller, by, caller)
+            sees = count <= per_caller.amount and _local_ids.add(_seen_key(each), now)
+            counts.append((count, _count_alone(limit, name, *keys, each.sender) if sees else 0))
+        return counts
+
+    counts = _shared_or_alone(shared, alone)
+    return [(over(count, by, caller), seen) for caller, (count, seen) in zip(callers, counts, strict=True)]
 
 
 def refuse_over(count: int, name: str, *keys: str) -> None:
@@ -243,6 +303,11 @@ def over(count: int, name: str, *keys: str) -> ApiError | None:
         f"Rate limit exceeded: more than {limit}.",
         headers={"Retry-After": str(_seconds_left(limit, name, *keys))},
     )
+
+
+def _pair(message: SignedMessage, limit: RateLimitItem, name: str, *keys: str) -> tuple[str, str]:
+    """The keys of a message and of its sender's limit."""
+    return _seen_key(message), _limit_key(limit, name, *keys, message.sender)
 
 
 def _limit_key(limit: RateLimitItem, *keys: str) -> str:

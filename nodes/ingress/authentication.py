@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -24,7 +24,7 @@ from jatevo.web.errors import ApiError
 from jatevo.web.postgresql.columns import texts
 from jatevo.web.postgresql.statements import fetch
 from jatevo.web.replay import claimed_by
-from jatevo.web.throttling import SignedMessage, first_sights, forget_sights, hits, over
+from jatevo.web.throttling import SignedMessage, first_sights, forget_sights, hits, hits_and_sights, over
 from jatevo.wire.names import NODE_ID_PATTERN
 from jatevo.wire.webhook import digests_of, request_digest
 from nodes.ingress.signed import Admitted, SignedRequest
@@ -168,64 +168,128 @@ def _admit(
     A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
     PostgreSQL knows whether it was taken then.
     """
+    by_memory = _Verified({}, {})
+    if remembered is not None:
+        known = {
+            sender: _Known(version)
+            for sender, version in remembered.of({each.sender for each in requests}).items()
+        }
+        by_memory = _verified(dict(enumerate(requests)), kind, header, known)
+        if not any(by_memory.refused.values()):
+            return _admit_at_once(requests, kind, limited, made, by_memory, remembered)
     found: list[C | ApiError | None] = []
     found += hits("address", [network_of_address(each.address) for each in requests])
-    for number, request in enumerate(requests):
-        if found[number] is None:
-            found[number] = _incomplete(request, header)
-    waiting = {number: requests[number] for number, refused in enumerate(found) if refused is None}
-    known, forged_or_late = _verified(waiting, kind, read, remembered)
-    messages: dict[int, SignedMessage] = {}
+    waiting = {number: requests[number] for number, too_many in enumerate(found) if too_many is None}
+    verified = _verified_again(waiting, kind, header, read, by_memory)
+    messages = {
+        number: _message(request, kind)
+        for number, request in waiting.items()
+        if verified.refused[number] is None
+    }
+    counts = first_sights(list(messages.values()), *limited) if messages else []
+    refused = _refused(messages, counts, requests, limited, remembered)
     for number, request in waiting.items():
-        found[number] = forged_or_late[number]
-        if found[number] is None:
-            messages[number] = SignedMessage(f"{kind}:{request.sender}", request.message_id, request.sender)
-    too_many = []
-    for (number, message), count in zip(
-        messages.items(), first_sights(list(messages.values()), *limited) if messages else (), strict=True
-    ):
-        if not count and requests[number].stored_at is None:
-            found[number] = ApiError(409, "replayed_request", "This webhook-id has already been used.")
-        elif refused := over(count, *limited, message.sender):
-            found[number] = refused
-            too_many.append(message)
-        else:
-            found[number] = made(message, known[message.sender])
-    if too_many:
-        forget_sights(too_many)
-    if remembered is not None:
-        for number, message in messages.items():
-            if isinstance(found[number], ApiError):
-                remembered.forget(message.sender)
+        found[number] = (
+            verified.refused[number]
+            or refused.get(number)
+            or made(messages[number], verified.known[request.sender])
+        )
     return [each for each in found if each is not None]
 
 
+def _admit_at_once(
+    requests: Sequence[SignedRequest],
+    kind: str,
+    limited: tuple[str, ...],
+    made: Callable[[SignedMessage, _Known], C],
+    verified: "_Verified",
+    remembered: TokenVersions,
+) -> list[C | ApiError]:
+    """The same with one round trip to Redis, for requests that are all verified already.
+
+    A signature that fits what is remembered costs less than asking whether its address may send any more. Answers are
+    those of the contract's order: an address over its limit neither claims an id nor counts for the sender.
+    """
+    messages = [_message(request, kind) for request in requests]
+    addresses = [network_of_address(each.address) for each in requests]
+    found = hits_and_sights("address", addresses, messages, *limited)
+    within = {number: messages[number] for number, (too_many, _) in enumerate(found) if too_many is None}
+    counts = [found[number][1] for number in within]
+    refused = _refused(within, counts, requests, limited, remembered)
+    return [
+        too_many or refused.get(number) or made(messages[number], verified.known[messages[number].sender])
+        for number, (too_many, _) in enumerate(found)
+    ]
+
+
+def _message(request: SignedRequest, kind: str) -> SignedMessage:
+    return SignedMessage(f"{kind}:{request.sender}", request.message_id, request.sender)
+
+
+def _refused(
+    messages: Mapping[int, SignedMessage],
+    counts: Sequence[int],
+    requests: Sequence[SignedRequest],
+    limited: tuple[str, ...],
+    remembered: TokenVersions | None,
+) -> dict[int, ApiError]:
+    """Those of the authenticated messages that came before or too often, by what `first_sights` counted."""
+    refused: dict[int, ApiError] = {}
+    too_many = []
+    for (number, message), count in zip(messages.items(), counts, strict=True):
+        if not count and requests[number].stored_at is None:
+            refused[number] = ApiError(409, "replayed_request", "This webhook-id has already been used.")
+        elif over_limit := over(count, *limited, message.sender):
+            refused[number] = over_limit
+            too_many.append(message)
+    if too_many:
+        forget_sights(too_many)
+    if remembered is not None:
+        for number in refused:
+            remembered.forget(messages[number].sender)
+    return refused
+
+
+class _Verified(NamedTuple):
+    """The senders that are known, and whether each request is refused by its headers, its signature or its time."""
+
+    known: Mapping[str, _Known]
+    refused: Mapping[int, ApiError | None]
+
+
 def _verified(
+    requests: Mapping[int, SignedRequest], kind: str, header: str, known: Mapping[str, _Known]
+) -> _Verified:
+    return _Verified(
+        known,
+        {
+            number: _incomplete(request, header) or _forged_or_late(request, kind, known.get(request.sender))
+            for number, request in requests.items()
+        },
+    )
+
+
+def _verified_again(
     requests: Mapping[int, SignedRequest],
     kind: str,
+    header: str,
     read: Callable[[Collection[str]], Mapping[str, _Known]],
-    remembered: TokenVersions | None,
-) -> tuple[dict[str, _Known], dict[int, ApiError | None]]:
-    """The senders that are known, and whether each request is refused by its signature or its time.
+    before: _Verified,
+) -> _Verified:
+    """The same with what PostgreSQL knows of the senders, but for those of which all fits what was known before.
 
-    Whatever is refused with a remembered version, or without one, is checked once more with PostgreSQL's, with all else
-    of its sender. That is twice for unknown senders too, which take as long as a wrong signature.
+    Whatever does not is checked once more, with all else of its sender. Unknown senders take as long as a wrong signature.
     """
-    doubtful = {request.sender for request in requests.values()}
-    known: dict[str, _Known] = {}
-    found: dict[int, ApiError | None] = {}
-    if remembered is not None:
-        known = {sender: _Known(version) for sender, version in remembered.of(doubtful).items()}
-        for number, request in requests.items():
-            found[number] = _forged_or_late(request, kind, known.get(request.sender))
-        doubtful = {request.sender for number, request in requests.items() if found[number] is not None}
-    if doubtful:
-        fresh = read(doubtful)
-        known = {sender: each for sender, each in known.items() if sender not in doubtful} | dict(fresh)
-        for number, request in requests.items():
-            if request.sender in doubtful:
-                found[number] = _forged_or_late(request, kind, known.get(request.sender))
-    return known, found
+    incomplete = {number: _incomplete(request, header) for number, request in requests.items()}
+    doubtful = {
+        request.sender
+        for number, request in requests.items()
+        if incomplete[number] is None and (number not in before.refused or before.refused[number])
+    }
+    fresh = read(doubtful) if doubtful else {}
+    known = {sender: each for sender, each in before.known.items() if sender not in doubtful} | dict(fresh)
+    again = {number: each for number, each in requests.items() if each.sender in doubtful}
+    return _Verified(known, {**before.refused, **incomplete, **_verified(again, kind, header, known).refused})
 
 
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pytest_django import Settings
 
 from jatevo.web import throttling
 from jatevo.web.errors import ApiError
@@ -117,3 +118,44 @@ def test_ids_remembered_by_the_process_are_bounded() -> None:
     assert ids.add("d", now=0.0)
     assert ids.add("a", now=0.0), "the oldest was let go"
     assert ids.add("d", now=throttling.REPLAY_TTL_SECONDS + 1.0), "its time is over"
+
+
+@pytest.mark.parametrize("redis_answers", [True, False])
+@pytest.mark.usefixtures("first_use")
+def test_one_round_trip_counts_what_two_would(redis_answers: bool, settings: Settings) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "address": "3/hour", "node": "5/hour"}
+    if not redis_answers:
+        throttling.breaker.failed("down")
+
+    def ask(*sent: tuple[str, str, str]) -> list[tuple[bool, int]]:
+        """Of address, message and sender: whether the address is over its limit, and the sender's count."""
+        messages = [throttling.SignedMessage("test", message, sender) for _, message, sender in sent]
+        found = throttling.hits_and_sights("address", [each[0] for each in sent], messages, "node", "node")
+        return [(refused is not None, count) for refused, count in found]
+
+    assert ask(("a", "m1", "n1"), ("b", "m2", "n2"), ("a", "m3", "n1")) == [
+        (False, 1),
+        (False, 1),
+        (False, 2),
+    ]
+    assert ask(("a", "m1", "n1")) == [(False, 0)], "it was seen"
+    assert ask(("a", "m4", "n1"), ("b", "m5", "n1")) == [(True, 0), (False, 3)]
+    assert ask(("b", "m4", "n1")) == [(False, 4)], "the address over its limit claimed nothing"
+    assert ask(*[("b", "m6", "n2")] * 2) == [(True, 0)] * 2
+    (refused,) = throttling.hits("address", ["a"])
+    assert refused is not None
+    assert 3500 < int(refused.headers["Retry-After"]) <= 3601
+    assert _first_sight("m6", "n2", "node") == 1, "nobody has seen it"
+
+
+@pytest.mark.usefixtures("first_use")
+def test_counts_of_one_round_trip_end_with_their_windows(settings: Settings) -> None:
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "address": "9/hour", "node": "9/minute"}
+    message = throttling.SignedMessage("test", "m1", "n1")
+    throttling.hits_and_sights("address", ["a"], [message], "node", "node")
+    client = throttling.client()
+    ends = {str(key): client.ttl(key) for key in client.keys("*")}
+    assert len(ends) == 3
+    for part, seconds in (("address", 3600), ("/n1/", 60), ("seen", throttling.REPLAY_TTL_SECONDS)):
+        (end,) = [end for key, end in ends.items() if part in key]
+        assert seconds - 5 < end <= seconds

@@ -14,6 +14,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jatevo.web import throttling
 from jatevo.web.errors import ApiError
 from jatevo.wire.webhook import request_digest
 from nodes import actions
@@ -226,3 +227,30 @@ def test_only_so_many_are_remembered_and_those_heard_last_stay() -> None:
     assert versions.of(["a", "b", "c"]) == {"a": 4}
     versions.forget("a")
     assert versions.of(["a"]) == {}
+
+
+@on_both_adapters
+def test_address_over_its_limit_is_refused_and_costs_the_node_nothing(node: Node) -> None:
+    machine = SignedSender.node(node)
+    with override_settings(RATE_LIMITS=LIMITS | {"address": "2/hour", "node": "3/hour"}):
+        assert [machine.beat().status_code for _ in range(4)] == [200, 200, 429, 429]
+    with override_settings(RATE_LIMITS=LIMITS | {"node": "3/hour"}):
+        assert [machine.beat().status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize(("known", "trips"), [(True, 1), (False, 2)])
+def test_heartbeats_that_fit_what_is_remembered_ask_redis_once(
+    node: Node, known: bool, trips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if known:
+        assert SignedSender.node(node).beat().status_code == 200
+    asked: list[object] = []
+
+    def ask(*words: Any) -> list[int]:
+        asked.append(words)
+        return real(*words)
+
+    real = throttling._Script._ask
+    monkeypatch.setattr(throttling._Script, "_ask", staticmethod(ask))
+    assert statuses([signed(SignedSender.node(node), beat(node))]) == [200]
+    assert len(asked) == trips
