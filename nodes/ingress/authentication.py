@@ -4,9 +4,10 @@ The order of the checks is that of the contract: the address's rate limit, the s
 the replay guard, the sender's rate limit. Nothing about a node changes before the HMAC is verified. Many requests are
 checked with one round trip to a store where each check needs one.
 
-Heartbeats are checked with remembered versions of tokens. What does not fit one is checked again with the version in
-PostgreSQL. A token that has ended may fit, until the statement that records the heartbeat compares the version. What is
-refused there or before makes the process forget the version, so that an ended token gets that far in one group at most.
+What nodes send is checked with remembered versions of tokens first. What does not fit one is checked again with the version
+in PostgreSQL. What fits is compared with PostgreSQL's as well: here, where its keys are read, or, for heartbeats, by the
+statement that records them. A token that has ended gets that far in one group at most: what is refused there or before makes
+the process forget the version.
 """
 
 import hmac
@@ -103,7 +104,15 @@ def admit_nodes(requests: Sequence[SignedRequest], *, limit: str) -> list[NodeCa
 
     `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
-    return _admit(requests, "node", NODE_HEADER, _nodes_with_keys, (limit, "node"), _node_caller)
+    return _admit(
+        requests,
+        "node",
+        NODE_HEADER,
+        _nodes_with_keys,
+        (limit, "node"),
+        _node_caller,
+        remembered=REMEMBERED_TOKENS,
+    )
 
 
 def admit_heartbeats(requests: Sequence[SignedRequest]) -> list[NodeCaller | ApiError]:
@@ -113,7 +122,14 @@ def admit_heartbeats(requests: Sequence[SignedRequest]) -> list[NodeCaller | Api
     (`forget_token`) if the heartbeat is not recorded.
     """
     return _admit(
-        requests, "node", NODE_HEADER, _nodes, ("node", "node"), _node_caller, remembered=REMEMBERED_TOKENS
+        requests,
+        "node",
+        NODE_HEADER,
+        _nodes,
+        ("node", "node"),
+        _node_caller,
+        remembered=REMEMBERED_TOKENS,
+        compares_later=True,
     )
 
 
@@ -162,13 +178,17 @@ def _admit(
     made: Callable[[SignedMessage, _Known], C],
     *,
     remembered: TokenVersions | None = None,
+    compares_later: bool = False,
 ) -> list[C | ApiError]:
     """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id.
+
+    With `compares_later`, a remembered version counts until what takes the requests compares it. Otherwise it is compared
+    here with PostgreSQL's.
 
     A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
     PostgreSQL knows whether it was taken then.
     """
-    by_memory = _Verified({}, {})
+    trusted = _Verified({}, {})
     if remembered is not None:
         known = {
             sender: _Known(version)
@@ -176,11 +196,18 @@ def _admit(
         }
         by_memory = _verified(dict(enumerate(requests)), kind, header, known)
         if not any(by_memory.refused.values()):
-            return _admit_at_once(requests, kind, limited, made, by_memory, remembered)
+            held = known if compares_later else read(known)
+            if all(
+                sender in held and held[sender].token_version == known[sender].token_version
+                for sender in known
+            ):
+                return _admit_at_once(requests, kind, limited, made, held, remembered)
+        if compares_later:
+            trusted = by_memory
     found: list[C | ApiError | None] = []
     found += hits("address", [network_of_address(each.address) for each in requests])
     waiting = {number: requests[number] for number, too_many in enumerate(found) if too_many is None}
-    verified = _verified_again(waiting, kind, header, read, by_memory)
+    verified = _verified_again(waiting, kind, header, read, trusted)
     messages = {
         number: _message(request, kind)
         for number, request in waiting.items()
@@ -202,7 +229,7 @@ def _admit_at_once(
     kind: str,
     limited: tuple[str, ...],
     made: Callable[[SignedMessage, _Known], C],
-    verified: "_Verified",
+    known: Mapping[str, _Known],
     remembered: TokenVersions,
 ) -> list[C | ApiError]:
     """The same with one round trip to Redis, for requests that are all verified already.
@@ -217,7 +244,7 @@ def _admit_at_once(
     counts = [found[number][1] for number in within]
     refused = _refused(within, counts, requests, limited, remembered)
     return [
-        too_many or refused.get(number) or made(messages[number], verified.known[messages[number].sender])
+        too_many or refused.get(number) or made(messages[number], known[messages[number].sender])
         for number, (too_many, _) in enumerate(found)
     ]
 
@@ -299,7 +326,7 @@ def _nodes(ids: Collection[str]) -> dict[str, _Known]:
 
 
 def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
-    return {
+    found = {
         node_id: _Known(
             version,
             tuple(
@@ -309,6 +336,8 @@ def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
         )
         for node_id, version, keys, since, until in fetch(_KEYS_SQL, [texts(ids)])
     }
+    REMEMBERED_TOKENS.learn(ids, {node_id: each.token_version for node_id, each in found.items()})
+    return found
 
 
 def _node_caller(message: SignedMessage, known: _Known) -> NodeCaller:

@@ -195,6 +195,20 @@ def test_receipts_ask_each_time(node: Node) -> None:
     assert (refused.status, str(refused)) == (401, str(authentication._wrong()))
 
 
+def test_receipts_of_nodes_with_old_and_new_tokens_are_told_apart(node: Node) -> None:
+    """Those that fit what is remembered have keys all the same, beside one that does not fit."""
+    steady, old = NodeFactory.create(status=Status.ACTIVE), SignedSender.node(node)
+    assert [SignedSender.node(steady).beat().status_code, old.beat().status_code] == [200, 200]
+    new = replaced(node)
+    group = [
+        signed(SignedSender.node(steady), signed_receipt(steady.pk)),
+        signed(old, signed_receipt(node.pk)),
+        signed(new, signed_receipt(node.pk)),
+    ]
+    answers = RECEIPTS.answer(group)
+    assert [getattr(each, "status", 0) for each in answers] == [201, 401, 201]
+
+
 def test_unknown_sender_takes_as_long_as_a_wrong_signature(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
