@@ -90,7 +90,7 @@ RECEIPT_PARAMETERS = tuple(parameter.name for parameter in _FILTERS)
 @permission_classes([])
 @parser_classes([])
 @takes_query(*RECEIPT_PARAMETERS)
-def receipts(request: Request) -> Response:
+def receipts(request: Request) -> HttpResponse:
     """POST: a node posts one receipt, or up to 500. GET: the receipts that you may see, newest first."""
     return RECEIPTS.respond(request._request) if request.method == "POST" else _list(request)
 

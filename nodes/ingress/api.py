@@ -1,6 +1,7 @@
 """Routes for agents and validators: registrations, heartbeats, keys and probes."""
 
 from django.conf import settings
+from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -112,7 +113,7 @@ def register(request: Request) -> Response:
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
-def heartbeat(request: Request) -> Response:
+def heartbeat(request: Request) -> HttpResponse:
     """Send a heartbeat, signed by the node (X-Node-Id and the webhook- headers)."""
     return HEARTBEATS.respond(request._request)
 
@@ -134,7 +135,7 @@ def heartbeat(request: Request) -> Response:
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
-def challenge(request: Request) -> Response:
+def challenge(request: Request) -> HttpResponse:
     """Answer a challenge that came with a heartbeat's answer, signed like a heartbeat.
 
     `signature` is over `jatevo-health:{node_id}:{nonce}` by the node's current key. Where the challenge has a
@@ -212,7 +213,7 @@ def add_key(request: Request, node_id: str) -> Response:
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
-def probes(request: Request) -> Response:
+def probes(request: Request) -> HttpResponse:
     """Post a probe, signed by the validator (X-Validator-Id and the webhook- headers)."""
     return PROBES.respond(request._request)
 

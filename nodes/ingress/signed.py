@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from psycopg.errors import DeadlockDetected
-from rest_framework.response import Response
 
 from jatevo.telemetry import tracing
 from jatevo.web.address import client_address
 from jatevo.web.errors import ApiError, from_exception
 from jatevo.web.gathering import Later, Together
+from jatevo.web.json import dump
 from jatevo.web.replay import releasable
 from jatevo.web.request_id import current_request_id, use
 from jatevo.web.throttling import SignedMessage, forget_sights
@@ -112,14 +112,17 @@ class SignedEndpoint(Generic[C]):
             self.answer, most_together=MOST_TOGETHER, patience_seconds=PATIENCE_SECONDS
         )
 
-    def respond(self, request: HttpRequest) -> Response:
-        """Answers a request of Django, together with those that other threads have. Raises ApiError."""
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """Answers a request of Django, together with those that other threads have. Raises ApiError.
+
+        A Response of DRF would be a template first, and rendered later.
+        """
         signed = SignedRequest.of(request, self.header)
         answered = self._together.ask(signed)
         use(signed.request_id)  # this thread may have answered others
         if isinstance(answered, ApiError):
             raise answered
-        return Response(answered.body, status=answered.status)
+        return HttpResponse(dump(answered.body), content_type="application/json", status=answered.status)
 
     def answer(self, requests: Sequence[SignedRequest]) -> list[Answered | Later[Answered]]:
         """Answers many requests, in this order. Never raises for what is wrong with one of them, or with a store.

@@ -1,9 +1,9 @@
 """POST /v1/dispatches."""
 
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import api_view, authentication_classes, parser_classes, permission_classes
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from jatevo.web.openapi import GATEWAY, either
 from receipts.dispatches import openapi
@@ -19,7 +19,7 @@ from receipts.dispatches.posting import DISPATCHES
 @authentication_classes([])
 @permission_classes([])
 @parser_classes([])
-def dispatches(request: Request) -> Response:
+def dispatches(request: Request) -> HttpResponse:
     """Report requests that the gateway sent to nodes, signed by it (X-Gateway-Id and the webhook- headers).
 
     A dispatch says which node a request went to, and a winner says which node's answer to a hedged request was
