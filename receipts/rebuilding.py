@@ -35,10 +35,12 @@ WHERE (r.accepted_at, r.id) > (%s, %s)
 ORDER BY r.accepted_at, r.id LIMIT %s
 """
 # The facts of these receipts that wait are not shipped again.
-_CLEAR_OUTBOX = """
-DELETE FROM metrics_outbox o USING unnest(%s::bigint[], %s::text[], %s::text[]) AS done (id, node_id, request_id)
-WHERE o.kind = 'receipt' AND (o.source_id = done.id
-    OR (o.body ->> 'node_id' = done.node_id AND o.body ->> 'request_id' = done.request_id))  -- of earlier releases
+_CLEAR_OUTBOX = "DELETE FROM metrics_outbox WHERE kind = 'receipt' AND source_id = ANY(%s)"
+# The same of earlier releases. As one statement with OR, PostgreSQL would compare each row with each receipt.
+_CLEAR_BODIES = """
+DELETE FROM metrics_outbox o USING unnest(%s::text[], %s::text[]) AS done (node_id, request_id)
+WHERE o.kind = 'receipt' AND o.source_id IS NULL
+  AND o.body ->> 'node_id' = done.node_id AND o.body ->> 'request_id' = done.request_id
 """
 _LATENCIES = """
 SELECT p.id, p.node_id, n.region, p.received_at, p.p50_ms, p.p95_ms, p.p99_ms, p.tps
@@ -190,7 +192,8 @@ def _receipts(after: Sequence[Any], limit: int) -> tuple[list[Fact], Sequence[An
         ) in found
     ]  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(_CLEAR_OUTBOX, [[row[number] for row in found] for number in (1, 2, 3)])
+        cursor.execute(_CLEAR_OUTBOX, [[row[1] for row in found]])
+        cursor.execute(_CLEAR_BODIES, [[row[2] for row in found], [row[3] for row in found]])
     return facts, found[-1][:2] if found else after
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from jatevo.audit.record import SYSTEM
+from jatevo.metrics.models import Outbox
 from jatevo.metrics.partitions import drop, partitions_of
 from jatevo.metrics.retention_policy import Drop, Dropped, Kept, RetentionRule, old_rows, register
 from jatevo.metrics.search_rows import SEARCH_TABLE, SEARCH_TABLES
@@ -62,6 +63,9 @@ def _reasons_to_keep(month: Month) -> Iterator[str]:
     waiting = UnjudgedReceipt.objects.filter(accepted_at__gte=month.starts_at, accepted_at__lt=month.ends_at)
     if count := waiting.count():
         yield f"{count:,} receipt{' waits' if count == 1 else 's wait'} for earnings"
+    facts = Outbox.objects.filter(source_at__gte=month.starts_at, source_at__lt=month.ends_at)
+    if count := facts.count():  # those that were set aside have nothing but the receipt
+        yield f"{count:,} receipt{' waits' if count == 1 else 's wait'} for the metrics store"
     yield from why_needed(month)
 
 

@@ -1,7 +1,12 @@
-"""Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows."""
+"""Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows.
+
+Before it, a list of plain text is scrolled in the same way, while the server answers as many pages. What is late there is
+the machine's doing.
+"""
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
@@ -11,6 +16,8 @@ SLOW_MS = 50
 FIRST_ROWS = 2000  # after which the document has all that it ever has at once
 STEP_ROWS = 10_000
 PATIENCE_MS = 600_000
+PLAIN_SECONDS = 60
+PLAIN_LINES = 3000
 
 # Scrolls 400 pixels a frame, or to the end of what there is. A long task keeps the page's thread for over 50 ms, in
 # which no frame can be drawn; a frame may also be late because another process has the core. While it rests, garbage is
@@ -59,6 +66,18 @@ _BEGIN = """() => {
     requestAnimationFrame(frame);
 }""".replace("SLOW_MS", str(SLOW_MS))
 
+# Lines as high as rows, without end. Pages of receipts are asked for as often as the list does, and left alone.
+_PLAIN = """(lines) => {
+    const line = "<p style='margin: 0; height: 45px'>" + "The quick brown fox jumps over the lazy dog. ".repeat(4) + "</p>";
+    document.body.innerHTML =
+        `<div class="table-scroll" style="height: 90vh; overflow: auto"><div data-list>${line.repeat(lines)}</div></div>`;
+    const scroller = document.querySelector(".table-scroll");
+    scroller.addEventListener("scroll", () => {
+        if (scroller.scrollTop + scroller.clientHeight > scroller.scrollHeight - 500) scroller.scrollTop = 0;
+    });
+    setInterval(() => fetch("/receipts/").then((answer) => answer.text()), 70);
+}"""
+
 
 def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], None]) -> dict[str, str]:
     """Signs in, scrolls the list over so many rows, and returns what was measured, in words."""
@@ -71,6 +90,8 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
             page.get_by_label("Password", exact=True).fill(login["password"])
             page.keyboard.press("Enter")
             page.wait_for_url(lambda url: "/login/" not in url)
+            plain = _plain(page)
+            say(f"of plain text, {plain}")
             page.goto("/receipts/")
             page.evaluate(_BEGIN)
             devtools = page.context.new_cdp_session(page)
@@ -98,11 +119,25 @@ def scroll(base: str, login: dict[str, str], rows: int, *, say: Callable[[str], 
     return {
         "rows scrolled": f"{seen['rows']:,}",
         f"rows a second in each {STEP_ROWS:,}": ", ".join(f"{pace:.0f}" for pace in paces),
-        f"frames, of which over {SLOW_MS} ms, the slowest in ms": f"{seen['frames']:,}, {seen['late']}, {seen['slowest']:.0f}",
+        f"frames, of which over {SLOW_MS} ms, the slowest in ms": _frames(seen),
+        "the same of a list of plain text": plain,
         f"tasks of the page over {SLOW_MS} ms, the longest in ms": f"{len(tasks)}, {max(tasks, default=0):.0f}",
         f"memory of the page after {FIRST_ROWS:,} rows and at the end, MiB": f"{first[0]:.1f}, {last[0]:.1f}",
         f"nodes of the document after {FIRST_ROWS:,} rows and at the end": f"{first[1]:,}, {last[1]:,}",
     }
+
+
+def _plain(page: Page) -> str:
+    """The frames of a list of plain text."""
+    page.goto("/healthz")
+    page.evaluate(_PLAIN, PLAIN_LINES)
+    page.evaluate(_BEGIN)
+    page.wait_for_timeout(PLAIN_SECONDS * 1000)
+    return _frames(page.evaluate("scrolled"))
+
+
+def _frames(seen: dict[str, Any]) -> str:
+    return f"{seen['frames']:,}, {seen['late']}, {seen['slowest']:.0f}"
 
 
 def _wait_for_rows(page: Page, rows: int) -> None:

@@ -182,17 +182,18 @@ def _read(
         try:
             decoded = orjson.loads(body)
             if source_id is None:
-                facts.append((id, parse(kind, decoded)))
+                fact: Fact | None = parse(kind, decoded)
             else:
                 if kind not in recorded:
                     recorded[kind] = recorded_facts(kind, batch)
-                facts.append((id, recorded[kind][id]))
+                fact = recorded[kind].get(id)
         except (BadBody, orjson.JSONDecodeError) as error:
             bad[id] = str(error)
             continue
-        except KeyError:
+        if fact is None:
             bad[id] = f"no {kind} {source_id} is on record"
             continue
+        facts.append((id, fact))
         if tracing.is_on() and len(callers) < _MOST_TRACED:
             caller = tracing.caller_of(traceparent_of(decoded))
             if caller is not None:
@@ -238,8 +239,9 @@ def _finish(batch: uuid.UUID, poisoned: dict[int, str]) -> None:
         if poisoned:
             for id, reason in sorted(poisoned.items())[:_MOST_LOGGED]:
                 log.error("outbox row set aside", outbox_id=id, reason=reason, of=len(poisoned))
+            # Out of the batch: if they are given back one day, they must not take its place in ClickHouse.
             cursor.executemany(
-                "UPDATE metrics_outbox SET poisoned = %s WHERE id = %s",
+                "UPDATE metrics_outbox SET poisoned = %s, batch = NULL, claimed_at = NULL WHERE id = %s",
                 [(reason, id) for id, reason in poisoned.items()],
             )
         cursor.execute("DELETE FROM metrics_outbox WHERE batch = %s AND poisoned IS NULL", [batch])

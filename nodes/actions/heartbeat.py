@@ -226,7 +226,7 @@ def _record(sent: Sequence[SentBeat], at: datetime) -> list[TakenHeartbeat | Exc
     rows = _ask(_ALONE if len(sent) == 1 else _TOGETHER, sent, at)
     alone = {each.node_id for each in sent if each.node_id in rows and _goes_alone(each, rows[each.node_id])}
     common = [row for row in rows.values() if row.changed and row.node_id not in alone]
-    failure = _hear_again([row.node_id for row in common if row.was_silent], at)
+    failure = _hear_again([row.node_id for row in common if row.was_silent], at, together=len(sent) > 1)
     challenges = _challenges([row for row in common if failure is None or not row.was_silent], at)
     absent = TokenEnded("The node is gone.") if len(sent) == 1 else RowLocked("The node's row is locked.")
     results: list[TakenHeartbeat | Exception] = []
@@ -271,7 +271,7 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
             record_offers(node_id=row.node_id, at=at)
         held = row.gained_mark and relate(at=at, node_id=row.node_id) > 0
         if row.was_silent and not held:
-            heard_again(node_ids=[row.node_id], at=at)
+            heard_again(node_ids=[row.node_id], at=at, together=False)
         restated = Restated()
         if _says_something_new(sent, row):
             restated = restate(node_id=row.node_id, statement=sent.statement, at=at)
@@ -282,12 +282,12 @@ def _follow_up(sent: SentBeat, row: _Row, at: datetime) -> TakenHeartbeat | Exce
     return TakenHeartbeat(row.phase.status, _challenges([row], at).get(row.node_id), restated.declined)
 
 
-def _hear_again(node_ids: Collection[str], at: datetime) -> Exception | None:
+def _hear_again(node_ids: Collection[str], at: datetime, *, together: bool) -> Exception | None:
     """Applies the first heartbeats after a silence. If it fails, the next ones do it; returns why."""
     if not node_ids:
         return None
     try:
-        heard_again(node_ids=node_ids, at=at)
+        heard_again(node_ids=node_ids, at=at, together=together)
     except Exception as error:
         return error
     return None

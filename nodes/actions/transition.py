@@ -141,7 +141,7 @@ def _move_together(phase: Phase, move: Move, its: Sequence[Happening], by: Actor
 _HEARD_SQL = """
 WITH before AS MATERIALIZED (
     SELECT id, CASE WHEN status = 'pending' AND probing_since IS NULL THEN 'registered' ELSE status END AS phase
-    FROM nodes_node WHERE id = ANY(%(nodes)s) ORDER BY id FOR NO KEY UPDATE
+    FROM nodes_node WHERE id = ANY(%(nodes)s) ORDER BY id FOR NO KEY UPDATE {locking}
 ), moved AS (
     UPDATE nodes_node n SET status = m.status, status_reason = m.reason, status_since = %(at)s, probing_since = %(at)s,
                             failed_probes = 0, passed_audits = 0, fraud = false
@@ -151,25 +151,29 @@ WITH before AS MATERIALIZED (
     RETURNING n.id, phase, leads_to, n.status_reason
 ), noted AS (
     INSERT INTO nodes_nodetransition (node_id, at, from_status, to_status, reason, actor_kind, actor_id, evidence)
-    SELECT id, %(at)s, phase, leads_to, status_reason, 'node', id, '{}' FROM moved ORDER BY id
+    SELECT id, %(at)s, phase, leads_to, status_reason, 'node', id, '{{}}' FROM moved ORDER BY id
 )
 SELECT id, phase FROM moved
 """
+_HEARD_ALONE: Final = _HEARD_SQL.format(locking="")
+_HEARD_TOGETHER: Final = _HEARD_SQL.format(locking="SKIP LOCKED")
 _HEARD_MOVES: Final = {
     phase: move for phase in Phase if (move := step(LifecycleState(phase), Event.HEARTBEAT).move) is not None
 }
 
 
-def heard_again(*, node_ids: Collection[str], at: datetime) -> None:
+def heard_again(*, node_ids: Collection[str], at: datetime, together: bool) -> None:
     """Applies the first heartbeat after a registration, a clear or an absence to many nodes at once.
 
-    A fleet may come back in one moment, so that this is one statement, however many nodes there are.
+    A fleet may come back in one moment, so that this is one statement, however many nodes there are. Of those that are
+    asked about `together`, none waits for one that somebody else has locked: its next heartbeat does this.
     """
     moves = [
         {"phase": phase, "leads_to": move.to, "status": move.to.status, "reason": move.reason}
         for phase, move in _HEARD_MOVES.items()
     ]
-    rows = fetch(_HEARD_SQL, {"nodes": texts(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
+    sql = _HEARD_TOGETHER if together else _HEARD_ALONE
+    rows = fetch(sql, {"nodes": texts(node_ids), "at": at, "moves": orjson.dumps(moves).decode()})
     for node_id, phase in rows:
         _tell(node_id, Phase(phase), _HEARD_MOVES[Phase(phase)])
 

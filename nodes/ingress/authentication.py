@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -95,6 +95,7 @@ WHERE n.id = ANY(%s)
 """
 
 
+MOST_BYTES_BY_MEMORY: Final = 64 * 1024
 # More than the largest fleet, in a few megabytes.
 REMEMBERED_TOKENS: Final = TokenVersions(20_000)
 
@@ -188,40 +189,45 @@ def _admit(
     A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
     PostgreSQL knows whether it was taken then.
     """
-    trusted = _Verified({}, {})
-    if remembered is not None:
-        known = {
+    if remembered is not None and _is_worth_remembering(requests):
+        by_memory = {
             sender: _Known(version)
             for sender, version in remembered.of({each.sender for each in requests}).items()
         }
-        by_memory = _verified(dict(enumerate(requests)), kind, header, known)
-        if not any(by_memory.refused.values()):
-            held = known if compares_later else read(known)
+        if all(_refusal(request, kind, header, by_memory) is None for request in requests):
+            held = by_memory if compares_later else read(by_memory)
             if all(
-                sender in held and held[sender].token_version == known[sender].token_version
-                for sender in known
+                sender in held and held[sender].token_version == each.token_version
+                for sender, each in by_memory.items()
             ):
                 return _admit_at_once(requests, kind, limited, made, held, remembered)
-        if compares_later:
-            trusted = by_memory
     found: list[C | ApiError | None] = []
     found += hits("address", [network_of_address(each.address) for each in requests])
-    waiting = {number: requests[number] for number, too_many in enumerate(found) if too_many is None}
-    verified = _verified_again(waiting, kind, header, read, trusted)
-    messages = {
-        number: _message(request, kind)
-        for number, request in waiting.items()
-        if verified.refused[number] is None
-    }
+    for number, request in enumerate(requests):
+        if found[number] is None:
+            found[number] = _incomplete(request, header)
+    waiting = {number: requests[number] for number, refused in enumerate(found) if refused is None}
+    known = read({request.sender for request in waiting.values()}) if waiting else {}
+    messages: dict[int, SignedMessage] = {}
+    for number, request in waiting.items():
+        found[number] = _forged_or_late(request, kind, known.get(request.sender))
+        if found[number] is None:
+            messages[number] = _message(request, kind)
     counts = first_sights(list(messages.values()), *limited) if messages else []
     refused = _refused(messages, counts, requests, limited, remembered)
-    for number, request in waiting.items():
-        found[number] = (
-            verified.refused[number]
-            or refused.get(number)
-            or made(messages[number], verified.known[request.sender])
-        )
+    for number, message in messages.items():
+        found[number] = refused.get(number) or made(message, known[message.sender])
     return [each for each in found if each is not None]
+
+
+def _is_worth_remembering(requests: Sequence[SignedRequest]) -> bool:
+    """Whether these may be verified with remembered versions before their addresses are counted.
+
+    Not large ones, whose HMACs are no small work for an address that is over its limit. And not those of a stream: a
+    version that is compared later might name the owner of an ended token as the sender of what is parked.
+    """
+    size = sum(len(request.body) for request in requests)
+    return size <= MOST_BYTES_BY_MEMORY and all(request.stored_at is None for request in requests)
 
 
 def _admit_at_once(
@@ -277,46 +283,8 @@ def _refused(
     return refused
 
 
-class _Verified(NamedTuple):
-    """The senders that are known, and whether each request is refused by its headers, its signature or its time."""
-
-    known: Mapping[str, _Known]
-    refused: Mapping[int, ApiError | None]
-
-
-def _verified(
-    requests: Mapping[int, SignedRequest], kind: str, header: str, known: Mapping[str, _Known]
-) -> _Verified:
-    return _Verified(
-        known,
-        {
-            number: _incomplete(request, header) or _forged_or_late(request, kind, known.get(request.sender))
-            for number, request in requests.items()
-        },
-    )
-
-
-def _verified_again(
-    requests: Mapping[int, SignedRequest],
-    kind: str,
-    header: str,
-    read: Callable[[Collection[str]], Mapping[str, _Known]],
-    before: _Verified,
-) -> _Verified:
-    """The same with what PostgreSQL knows of the senders, but for those of which all fits what was known before.
-
-    Whatever does not is checked once more, with all else of its sender. Unknown senders take as long as a wrong signature.
-    """
-    incomplete = {number: _incomplete(request, header) for number, request in requests.items()}
-    doubtful = {
-        request.sender
-        for number, request in requests.items()
-        if incomplete[number] is None and (number not in before.refused or before.refused[number])
-    }
-    fresh = read(doubtful) if doubtful else {}
-    known = {sender: each for sender, each in before.known.items() if sender not in doubtful} | dict(fresh)
-    again = {number: each for number, each in requests.items() if each.sender in doubtful}
-    return _Verified(known, {**before.refused, **incomplete, **_verified(again, kind, header, known).refused})
+def _refusal(request: SignedRequest, kind: str, header: str, known: Mapping[str, _Known]) -> ApiError | None:
+    return _incomplete(request, header) or _forged_or_late(request, kind, known.get(request.sender))
 
 
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:

@@ -33,12 +33,17 @@ def take(admitted: Sequence[tuple[SignedRequest, NodeCaller]]) -> list[Taken]:
         for (request, caller), each in zip(admitted, heard, strict=True)
         if not isinstance(each, ApiError)
     ]
-    taken = iter(actions.heartbeats(sent=sent, at=timezone.now()) if sent else ())
+    try:
+        taken = iter(actions.heartbeats(sent=sent, at=timezone.now()) if sent else ())
+    except Exception:  # nothing has compared the versions of their tokens
+        for _, caller in admitted:
+            forget_token(caller.node_id)
+        raise
     answers: list[Taken] = []
     for (request, caller), each in zip(admitted, heard, strict=True):
         use(request.request_id)
         answer = each if isinstance(each, ApiError) else _answer(each, next(taken))
-        if isinstance(answer, ApiError):  # perhaps its token has ended
+        if not isinstance(answer, Answer):  # perhaps its token has ended
             forget_token(caller.node_id)
         answers.append(answer)
     return answers

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from jatevo.audit.models import AuditEvent
 from jatevo.metrics import retention_policy, tasks
+from jatevo.metrics.models import Outbox
 from jatevo.metrics.partitions import Partition, partitions_of
 from jatevo.metrics.queries import requests_count, traffic_by_hour, uptime_ratio
 from jatevo.metrics.retention import RAW_TABLES, RECEIPT_TABLES, ROLLUP_TABLES
@@ -287,6 +288,11 @@ def test_a_month_that_earnings_need_is_kept_and_both_runs_say_why(chdb_store: St
     )
     UnjudgedReceipt.objects.filter(pk=waiting.id).delete()
     assert reasons()["2024_02"] == "1 receipt is not itemised; 2024-01-26 is not final"
+    Outbox.objects.create(
+        kind="receipt", body={}, source_at=waiting.accepted_at, source_id=waiting.id, poisoned="no"
+    )
+    assert reasons()["2024_02"].startswith("1 receipt waits for the metrics store; 1 receipt is not itemised")
+    Outbox.objects.all().delete()
     Receipt.objects.filter(id=waiting.id).delete()
     finalise(early.day)
     assert reasons() == {"2024_02": "2024-03-01 is not final"}

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 
+from jatevo.metrics import sources
 from jatevo.metrics.facts import FactKind
 from jatevo.metrics.models import ChangedHour, Outbox
 from jatevo.metrics.queries import receipt_presence, receipt_totals, requests_count
@@ -320,6 +321,30 @@ def test_the_fact_with_most_beats_counts_in_any_order(store: Store) -> None:
     enqueue(uptime(up=False, beats=0))
     ship(at=AT, store=store)
     assert store.execute("SELECT ts, up, beats FROM node_uptime_minute FINAL") == [(NOON, 1, 6)]
+
+
+def test_rows_that_are_given_back_count_beside_what_was_shipped_of_their_batch(store: Store) -> None:
+    def refuse(table: str, rows: Rows) -> None:
+        if table == "receipt_facts" and any(row[1] == "r_3" for row in rows):
+            raise QueryRefused("no threes", TYPE_MISMATCH)
+
+    enqueue(*[receipt(f"r_{number}") for number in range(8)])
+    assert ship(at=AT, store=Intercepted(store, before=refuse)) == Shipped(receipts=7, poisoned=1)
+    assert requests_count(store, *DAY) == 7
+    Outbox.objects.update(poisoned=None)
+    assert ship(at=AT, store=store) == Shipped(receipts=1)
+    assert requests_count(store, *DAY) == 8
+
+
+def test_a_kind_without_a_source_holds_its_batch_back(
+    chdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process lacks something, and not the rows."""
+    monkeypatch.setattr(sources, "_sources", {})
+    Outbox.objects.create(kind=FactKind.RECEIPT, body={}, source_at=AT, source_id=1)
+    with pytest.raises(KeyError):
+        ship(at=AT, store=chdb_store)
+    assert Outbox.objects.waiting().count() == 1
 
 
 def test_ship_refuses_to_run_inside_a_transaction(chdb_store: Store) -> None:

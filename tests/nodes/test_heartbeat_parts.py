@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
@@ -115,6 +116,33 @@ def test_part_with_which_the_connection_is_lost_is_left_out(
     taken = beat(nodes)
     assert [isinstance(each, TakenHeartbeat) for each in taken] == [part == "ask_due", True, True]
     assert recorded(nodes) == [True, True, True]
+
+
+def test_a_locked_node_keeps_none_of_its_group_waiting(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited for the row while the heartbeat had it has it as soon as that is recorded."""
+    nodes.append(NodeFactory.create(status=Status.OFFLINE))
+    other = psycopg.connect(**connection.get_connection_params())
+    real = MODULE.heard_again
+
+    def after_somebody_else(**its: Any) -> None:
+        other.execute("SELECT FROM nodes_node WHERE id = %s FOR UPDATE", [nodes[0].pk])
+        real(**its)
+
+    monkeypatch.setattr(MODULE, "heard_again", after_somebody_else)
+    try:
+        with session(INGEST):
+            begun = time.monotonic()
+            taken = beat(nodes)
+            assert time.monotonic() - begun < INGEST.lock_seconds
+    finally:
+        other.close()
+    assert all(isinstance(each, TakenHeartbeat) for each in taken)
+    assert [move.node_id for move in NodeTransition.objects.all()] == [nodes[-1].pk]
+    monkeypatch.setattr(MODULE, "heard_again", real)
+    beat(nodes[:1])
+    assert NodeTransition.objects.filter(node=nodes[0]).count() == 1, "its next heartbeat does it"
 
 
 def test_parts_that_fail_one_after_the_other_cost_the_heartbeats_nothing(

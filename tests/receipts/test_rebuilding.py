@@ -17,6 +17,7 @@ from jatevo.metrics.shipper import ship
 from jatevo.metrics.store import Store
 from jatevo.metrics.writer import write
 from nodes.models import HeartbeatMinute, Node, Probe
+from receipts import rebuilding
 from receipts.models import Receipt
 from receipts.rebuilding import rebuild_metrics, requests_counted
 from tests.factories import NodeFactory, ReceiptFactory, ValidatorFactory, signed_receipt
@@ -63,6 +64,26 @@ def test_a_receipt_that_waits_in_the_outbox_is_counted_once(chdb_store: Store, n
     assert Outbox.objects.count() == 1
     ship(at=timezone.now(), store=chdb_store)
     assert in_facts(chdb_store)[0] == requests_counted(chdb_store) == 2
+
+
+def test_what_waits_is_found_without_comparing_all_with_all(chdb_store: Store, node: Node) -> None:
+    for number in range(3):
+        Outbox.objects.create(
+            kind="receipt", body={"node_id": node.pk, "request_id": f"r_{number}"}
+        )  # of an earlier release
+    Outbox.objects.bulk_create(
+        Outbox(kind="receipt", body={}, source_at=timezone.now(), source_id=number) for number in range(3000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE metrics_outbox")
+        for sql, values in (
+            (rebuilding._CLEAR_OUTBOX, [list(range(5000))]),
+            (rebuilding._CLEAR_BODIES, [[node.pk] * 5000, [f"r_{number}" for number in range(5000)]]),
+        ):
+            cursor.execute(f"EXPLAIN {sql}", values)
+            assert not any("Join Filter" in line for (line,) in cursor.fetchall())
+            cursor.execute(sql, values)
+    assert not Outbox.objects.exists()
 
 
 def test_measurements_are_added_and_older_ones_are_kept(chdb_store: Store, node: Node) -> None:

@@ -5,11 +5,12 @@ Nothing tells the process that a token was replaced: `rotate_token` might as wel
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -19,7 +20,7 @@ from jatevo.web.errors import ApiError
 from jatevo.wire.webhook import request_digest
 from nodes import actions
 from nodes.ingress import authentication
-from nodes.ingress.authentication import REMEMBERED_TOKENS
+from nodes.ingress.authentication import MOST_BYTES_BY_MEMORY, REMEMBERED_TOKENS
 from nodes.ingress.heartbeats import HEARTBEATS
 from nodes.ingress.token_versions import TokenVersions
 from nodes.models import Node
@@ -268,3 +269,48 @@ def test_heartbeats_that_fit_what_is_remembered_ask_redis_once(
     monkeypatch.setattr(throttling._Script, "_ask", staticmethod(ask))
     assert statuses([signed(SignedSender.node(node), beat(node))]) == [200]
     assert len(asked) == trips
+
+
+def test_ended_token_is_forgotten_if_heartbeats_cannot_be_recorded(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = SignedSender.node(node)
+    assert old.beat().status_code == 200
+    replaced(node)
+
+    def fail(**_: Any) -> list[Any]:
+        raise OperationalError("PostgreSQL is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(actions, "heartbeats", fail)
+        assert statuses([signed(old, beat(node))] * 2) == [503, 409]
+    assert REMEMBERED_TOKENS.of([node.pk]) == {}
+    assert statuses([signed(old, beat(node))]) == [401]
+
+
+@pytest.mark.parametrize("size", [100, MOST_BYTES_BY_MEMORY])
+def test_large_bodies_are_not_hashed_for_an_address_over_its_limit(
+    node: Node, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SignedSender.node(node).beat().status_code == 200
+    digests: list[bytes] = []
+
+    def counted(secret: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
+        digests.append(body)
+        return request_digest(secret, message_id, timestamp, body)
+
+    monkeypatch.setattr(authentication, "request_digest", counted)
+    large = signed(SignedSender.node(node), {**beat(node), "x": "y" * size})
+    with override_settings(RATE_LIMITS=LIMITS | {"address": "1/hour"}):
+        throttling.hit("address", "127.0.0.1")
+        assert statuses([large]) == [429]
+    assert len(digests) == (1 if size < MOST_BYTES_BY_MEMORY else 0)
+
+
+def test_message_of_a_stream_with_an_ended_token_names_nobody(node: Node) -> None:
+    """What is wrong with it is of no interest: whoever has an ended token is not the node."""
+    old = SignedSender.node(node)
+    assert old.beat().status_code == 200
+    replaced(node)
+    said = replace(signed(old, {**beat(node), "metrics": []}), stored_at=time.time())
+    assert statuses([said]) == [401]
