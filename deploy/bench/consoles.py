@@ -46,8 +46,10 @@ def one_machine(env: dict[str, str], log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def services(env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESSES) -> Iterator[str]:
-    """Runs the console with granian's processes and a separate worker. Yields its base URL."""
+def services(
+    env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESSES, niceness: int = 0
+) -> Iterator[str]:
+    """Runs the console with granian's processes and a separate worker, which may be nice to others. Yields its base URL."""
     web = [
         str(Path(sys.executable).with_name("granian")),
         "--interface",
@@ -57,17 +59,21 @@ def services(env: dict[str, str], log: Path, *, web_processes: int = WEB_PROCESS
     ]
     web += ["--host", "127.0.0.1", "--port", env["PORT"], "jatevo.wsgi:application"]
     django_command("collectstatic", "--noinput", "-v0", env=env)
-    with _running([web, [sys.executable, "manage.py", "worker"]], env, log) as base:
+    with _running([web, _nice(niceness, [sys.executable, "manage.py", "worker"])], env, log) as base:
         yield base
 
 
 @contextmanager
-def lane(env: dict[str, str], log: Path, *, processes: int) -> Iterator[str]:
-    """Runs the ingress lane beside the console. Yields its base URL."""
+def lane(env: dict[str, str], log: Path, *, processes: int, niceness: int = 0) -> Iterator[str]:
+    """Runs the ingress lane beside the console, which may be nice to others. Yields its base URL."""
     port = str(free_port())
     words = [sys.executable, "-m", "jatevo.lane", "--port", port, "--workers", str(processes)]
-    with _running([words], env | {"PORT": port}, log) as base:
+    with _running([_nice(niceness, words)], env | {"PORT": port}, log) as base:
         yield base
+
+
+def _nice(niceness: int, words: list[str]) -> list[str]:
+    return ["nice", "-n", str(niceness), *words] if niceness else words
 
 
 @contextmanager

@@ -84,8 +84,10 @@ def main(words: Sequence[str] | None = None) -> int:
         machines = _machines(env, options.seed)
         with steps.step("The console: web, worker and lane"):
             log = home / "logs" / "bench.log"
-            base = running.enter_context(consoles.services(env, log))
-            lane = running.enter_context(consoles.lane(env, log, processes=options.lanes))
+            base = running.enter_context(consoles.services(env, log, niceness=options.nice))
+            lane = running.enter_context(
+                consoles.lane(env, log, processes=options.lanes, niceness=options.nice)
+            )
         with steps.step("Accruing what was seeded"):
             wait_until_accrued(env, steps, within_seconds=ACCRUED_WITHIN_SECONDS)
         with steps.step("The search of receipts is filled"):
@@ -114,6 +116,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         "--connections", type=int, default=128, help="requests to the lane at a time, as of a proxy"
     )
     parser.add_argument("--lanes", type=int, default=1, help="processes of the lane")
+    parser.add_argument("--nice", type=int, default=0, help="how nice lane and worker are to web processes")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up-minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)

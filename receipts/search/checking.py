@@ -7,7 +7,7 @@ from typing import Final
 
 from jatevo.metrics.models import ReceiptGap
 from jatevo.metrics.queries import search_rows_between
-from jatevo.metrics.search_rows import SEARCH_TABLES, SearchRow
+from jatevo.metrics.search_rows import SEARCH_FIELDS, SEARCH_TABLES, SearchRow
 from jatevo.metrics.transport import Transport
 from receipts.search.rows import judged_rows, of_range
 
@@ -32,7 +32,7 @@ class Difference:
             return f"{name}: only in ClickHouse"
         fields = [
             f"{field} {theirs!r} and not {ours!r}"
-            for field in SearchRow.__dataclass_fields__
+            for field in SEARCH_FIELDS
             for ours, theirs in [(getattr(self.postgresql, field), getattr(self.clickhouse, field))]
             if ours != theirs
         ]
