@@ -1,5 +1,6 @@
 """The statement that stores receipts looks up the few nodes that posted them, however large the fleet is."""
 
+import re
 from typing import Any
 
 import pytest
@@ -34,5 +35,8 @@ def test_a_large_fleet_is_not_read() -> None:
         assert SignedSender.node(node).send("/v1/receipts", batch).status_code == 200
     ((sql, params),) = [(sql, params) for sql, params in executed if "INSERT INTO receipts_receipt " in sql]
     plan = [line for (line,) in fetch(f"EXPLAIN {sql}", params)]
-    assert any("nodes_node" in line for line in plan)
-    assert not any("Seq Scan on nodes_node" in line for line in plan)
+    found = [
+        line for line in plan if re.search(r" on nodes_node\b", line)
+    ]  # and not of transitions, which are few here
+    assert found
+    assert not any("Seq Scan" in line for line in found)

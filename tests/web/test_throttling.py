@@ -151,11 +151,11 @@ def test_one_round_trip_counts_what_two_would(redis_answers: bool, settings: Set
 @pytest.mark.usefixtures("first_use")
 def test_counts_of_one_round_trip_end_with_their_windows(settings: Settings) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "address": "9/hour", "node": "9/minute"}
-    message = throttling.SignedMessage("test", "m1", "n1")
-    throttling.hits_and_sights("address", ["a"], [message], "node", "node")
+    message = throttling.SignedMessage("test", "window-m", "window-n")
+    throttling.hits_and_sights("address", ["window-a"], [message], "node", "node")
     client = throttling.client()
-    ends = {str(key): client.ttl(key) for key in client.keys("*")}
+    ends = {str(key): client.ttl(key) for key in client.keys("*window*")}
     assert len(ends) == 3
-    for part, seconds in (("address", 3600), ("/n1/", 60), ("seen", throttling.REPLAY_TTL_SECONDS)):
+    for part, seconds in (("address", 3600), ("/window-n/", 60), ("seen", throttling.REPLAY_TTL_SECONDS)):
         (end,) = [end for key, end in ends.items() if part in key]
         assert seconds - 5 < end <= seconds
