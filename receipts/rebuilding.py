@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.db import connection, transaction
+from msgspec.structs import replace
 
-from jatevo.metrics.facts import Fact, LatencyFact, ReceiptFact, UptimeFact
+from jatevo.metrics.facts import Fact, LatencyFact, UptimeFact
 from jatevo.metrics.partitions import empty
 from jatevo.metrics.transport import Transport
 from jatevo.metrics.writer import WriteResult, write
+from receipts.facts import FACT_COLUMNS, fact_of
 from receipts.search.filling import fill, rebuild
 
 AT_ONCE: Final = 5000
@@ -27,13 +29,12 @@ TABLES_OF_RECEIPTS: Final = ("receipt_facts", "requests_minute", "requests_hour"
 ALIVE_SECONDS: Final = 30
 FILL_SECONDS: Final = 5.0
 
-_RECEIPTS = """
-SELECT r.accepted_at, r.id, r.node_id, r.request_id, n.region, r.model_id, r.ts_start, r.ts_end, r.tokens_input,
-       r.tokens_output, r.p95_ms, r.hedged, r.cache_hit, r.failed
+_RECEIPTS = f"""
+SELECT r.accepted_at, {FACT_COLUMNS}
 FROM receipts_receipt r JOIN nodes_node n ON n.id = r.node_id
 WHERE (r.accepted_at, r.id) > (%s, %s)
 ORDER BY r.accepted_at, r.id LIMIT %s
-"""
+"""  # noqa: S608 - constants
 # The facts of these receipts that wait are not shipped again.
 _CLEAR_OUTBOX = "DELETE FROM metrics_outbox WHERE kind = 'receipt' AND source_id = ANY(%s)"
 # The same of earlier releases. As one statement with OR, PostgreSQL would compare each row with each receipt.
@@ -170,27 +171,8 @@ def _accept(written: WriteResult) -> None:
 
 def _receipts(after: Sequence[Any], limit: int) -> tuple[list[Fact], Sequence[Any]]:
     found = _rows(_RECEIPTS, [*after, limit])
-    facts: list[Fact] = [
-        ReceiptFact(
-            node_id=node_id,
-            request_id=request_id,
-            region=region,
-            model_id=model_id,
-            ts_start=int(ts_start.timestamp()),
-            ts_end=int(ts_end.timestamp()),
-            accepted_at=int(accepted_at.timestamp()),
-            tokens_input=tokens_input,
-            tokens_output=tokens_output,
-            p95_ms=p95_ms,
-            hedged=hedged,
-            cache_hit=cache_hit,
-            failed=failed,
-        )
-        for (
-            accepted_at, _, node_id, request_id, region, model_id, ts_start, ts_end, tokens_input, tokens_output,
-            p95_ms, hedged, cache_hit, failed,
-        ) in found
-    ]  # fmt: skip
+    # The search is filled afterwards, with the verdicts that hold.
+    facts: list[Fact] = [replace(fact_of(*columns), search=None) for _, *columns in found]
     with connection.cursor() as cursor:
         cursor.execute(_CLEAR_OUTBOX, [[row[1] for row in found]])
         cursor.execute(_CLEAR_BODIES, [[row[2] for row in found], [row[3] for row in found]])

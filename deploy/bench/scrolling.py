@@ -1,7 +1,7 @@
 """Scrolls the list of receipts in chromium, and counts what a person would notice: slow frames, and memory that grows.
 
-Before it, a list of plain text is scrolled in the same way, while the server answers as many pages. What is late there is
-the machine's doing.
+Before it, a list of plain text is scrolled in the same way, while the server answers about as many pages. What is late there
+is not the list's doing.
 """
 
 import time
@@ -66,7 +66,7 @@ _BEGIN = """() => {
     requestAnimationFrame(frame);
 }""".replace("SLOW_MS", str(SLOW_MS))
 
-# Lines as high as rows, without end. Pages of receipts are asked for as often as the list does, and left alone.
+# Lines about as high as rows, without end. Pages are asked for about as often as the list does, and not shown.
 _PLAIN = """(lines) => {
     const line = "<p style='margin: 0; height: 45px'>" + "The quick brown fox jumps over the lazy dog. ".repeat(4) + "</p>";
     document.body.innerHTML =

@@ -1,7 +1,8 @@
 """The outbox: facts on their way from PostgreSQL to ClickHouse.
 
 Other apps insert rows in their own transactions, with `Outbox.objects` or with raw SQL
-(`INSERT INTO metrics_outbox (kind, body) VALUES …`, or with `source_at, source_id`). Only `shipper.py` changes or deletes them.
+(`INSERT INTO metrics_outbox (kind, body) VALUES …`, or with `source_at, source_id`). Only `shipper.py` changes or deletes
+them, and `metrics_rebuild`, while no worker runs.
 """
 
 from typing import Self

@@ -139,51 +139,47 @@ class _Script:
 
 
 # The window of a limit begins with its first request, as with the `limits` package, which says when it ends.
-_COUNT: Final = _Script("""
-local counts = {}
-for number, key in ipairs(KEYS) do
-  local more = ARGV[number + 1]
-  counts[number] = redis.call('INCRBY', key, more)
-  if counts[number] == tonumber(more) then redis.call('EXPIRE', key, ARGV[1]) end
+_LUA: Final = """
+local function count(key, more, window)
+  local counted = redis.call('INCRBY', key, more)
+  if counted == tonumber(more) then redis.call('EXPIRE', key, window) end
+  return counted
 end
+local function see(seen, limit, span, window)
+  if redis.call('SET', seen, 1, 'NX', 'EX', span) then return count(limit, 1, window) end
+  return 0
+end
+local counts = {}
+"""
+_COUNT: Final = _Script(f"""{_LUA}
+for number, key in ipairs(KEYS) do counts[number] = count(key, ARGV[number + 1], ARGV[1]) end
 return counts
 """)
 # The keys are pairs: of the message, and of the limit. Requests that were seen before do not count.
-_SEE_AND_COUNT: Final = _Script("""
-local counts = {}
+_SEE_AND_COUNT: Final = _Script(f"""{_LUA}
 for number = 1, #KEYS / 2 do
-  local seen, limit = KEYS[2 * number - 1], KEYS[2 * number]
-  counts[number] = 0
-  if redis.call('SET', seen, 1, 'NX', 'EX', ARGV[1]) then
-    counts[number] = redis.call('INCR', limit)
-    if counts[number] == 1 then redis.call('EXPIRE', limit, ARGV[2]) end
-  end
+  counts[number] = see(KEYS[2 * number - 1], KEYS[2 * number], ARGV[1], ARGV[2])
 end
 return counts
 """)
 # Both in one: requests are counted by their addresses, and those within the limit are seen. The keys are the addresses, and
-# then the pairs. The numbers are: addresses, their expiry, their limit, the two expiries from above, how many requests each
+# then the pairs. The numbers are: addresses, their window, their limit, the two numbers from above, how many requests each
 # address has, and the number of each message's address. The result has the two counts of each message, one after the other.
-_COUNT_SEE_AND_COUNT: Final = _Script("""
-local addresses, expiry, amount = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local so_far = {}
+_COUNT_SEE_AND_COUNT: Final = _Script(f"""{_LUA}
+local addresses, amount = tonumber(ARGV[1]), tonumber(ARGV[3])
+local so_far = {{}}
 for number = 1, addresses do
   local more = ARGV[5 + number]
-  local count = redis.call('INCRBY', KEYS[number], more)
-  if count == tonumber(more) then redis.call('EXPIRE', KEYS[number], expiry) end
-  so_far[number] = count - more
+  so_far[number] = count(KEYS[number], more, ARGV[2]) - more
 end
-local counts = {}
 for number = 1, (#KEYS - addresses) / 2 do
   local address = tonumber(ARGV[5 + addresses + number])
   so_far[address] = so_far[address] + 1
-  local seen, limit = KEYS[addresses + 2 * number - 1], KEYS[addresses + 2 * number]
-  local count = 0
-  if so_far[address] <= amount and redis.call('SET', seen, 1, 'NX', 'EX', ARGV[4]) then
-    count = redis.call('INCR', limit)
-    if count == 1 then redis.call('EXPIRE', limit, ARGV[5]) end
+  counts[2 * number - 1], counts[2 * number] = so_far[address], 0
+  if so_far[address] <= amount then
+    local pair = addresses + 2 * number
+    counts[2 * number] = see(KEYS[pair - 1], KEYS[pair], ARGV[4], ARGV[5])
   end
-  counts[2 * number - 1], counts[2 * number] = so_far[address], count
 end
 return counts
 """)
@@ -242,10 +238,7 @@ def first_sights(messages: Sequence[SignedMessage], name: str, *keys: str) -> li
 
     def alone() -> list[int]:
         now = time.monotonic()
-        return [
-            _count_alone(limit, name, *keys, each.sender) if _local_ids.add(_seen_key(each), now) else 0
-            for each in messages
-        ]
+        return [_see_alone(each, now, limit, name, *keys) for each in messages]
 
     return _shared_or_alone(shared, alone)
 
@@ -278,8 +271,8 @@ def hits_and_sights(
         counts = []
         for caller, each in zip(callers, messages, strict=True):
             count = _count_alone(per_caller, by, caller)
-            sees = count <= per_caller.amount and _local_ids.add(_seen_key(each), now)
-            counts.append((count, _count_alone(limit, name, *keys, each.sender) if sees else 0))
+            within = count <= per_caller.amount
+            counts.append((count, _see_alone(each, now, limit, name, *keys) if within else 0))
         return counts
 
     counts = _shared_or_alone(shared, alone)
@@ -316,6 +309,10 @@ def _limit_key(limit: RateLimitItem, *keys: str) -> str:
 
 def _count_alone(limit: RateLimitItem, *keys: str, amount: int = 1) -> int:
     return _alone().storage.incr(limit.key_for(*keys), limit.get_expiry(), amount=amount)
+
+
+def _see_alone(message: SignedMessage, now: float, limit: RateLimitItem, *keys: str) -> int:
+    return _count_alone(limit, *keys, message.sender) if _local_ids.add(_seen_key(message), now) else 0
 
 
 def redis_is_up() -> bool:
