@@ -15,7 +15,8 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import cache
+from typing import Final, Generic, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -81,6 +82,24 @@ class _Known:
     keys: tuple[KeySpan, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Senders(Generic[C]):
+    """A kind of sender, and how its requests are admitted.
+
+    `read` asks PostgreSQL for those that are known. `limited` is the name of their limit, and the keys that are counted
+    with a sender's id. With `compares_later`, a `remembered` version counts until what takes the requests compares it.
+    Otherwise it is compared with PostgreSQL's before.
+    """
+
+    kind: str
+    header: str
+    read: Callable[[Collection[str]], Mapping[str, _Known]]
+    limited: tuple[str, ...]
+    caller: Callable[[SignedMessage, _Known], C]
+    remembered: TokenVersions | None = None
+    compares_later: bool = False
+
+
 _TOKENS_SQL = "SELECT id, token_version FROM nodes_node WHERE id = ANY(%s)"
 # With what the rest of the requests need. The keys are arrays, newest first.
 _KEYS_SQL = """
@@ -105,15 +124,12 @@ def admit_nodes(requests: Sequence[SignedRequest], *, limit: str) -> list[NodeCa
 
     `limit` is the name of the node's rate limit in settings.RATE_LIMITS.
     """
-    return _admit(
-        requests,
-        "node",
-        NODE_HEADER,
-        _nodes_with_keys,
-        (limit, "node"),
-        _node_caller,
-        remembered=REMEMBERED_TOKENS,
-    )
+    return _admit(requests, _nodes_limited_by(limit))
+
+
+@cache
+def _nodes_limited_by(limit: str) -> _Senders[NodeCaller]:
+    return _Senders("node", NODE_HEADER, _nodes_with_keys, (limit, "node"), _node_caller, REMEMBERED_TOKENS)
 
 
 def admit_heartbeats(requests: Sequence[SignedRequest]) -> list[NodeCaller | ApiError]:
@@ -122,16 +138,7 @@ def admit_heartbeats(requests: Sequence[SignedRequest]) -> list[NodeCaller | Api
     The token may have ended. So whoever takes the heartbeat compares its version where it is recorded, and forgets it
     (`forget_token`) if the heartbeat is not recorded.
     """
-    return _admit(
-        requests,
-        "node",
-        NODE_HEADER,
-        _nodes,
-        ("node", "node"),
-        _node_caller,
-        remembered=REMEMBERED_TOKENS,
-        compares_later=True,
-    )
+    return _admit(requests, _HEARTBEATS)
 
 
 def forget_token(node_id: str) -> None:
@@ -149,7 +156,7 @@ def admit_senders(requests: Sequence[SignedRequest], model: type[Sender]) -> lis
     def caller(message: SignedMessage, known: _Known) -> SenderCaller:
         return SenderCaller(message, message.sender)
 
-    return _admit(requests, model.kind, model.header, active, (model.kind,), caller)
+    return _admit(requests, _Senders(model.kind, model.header, active, (model.kind,), caller))
 
 
 def authenticate_node(request: HttpRequest, *, limit: str) -> NodeCaller:
@@ -170,53 +177,38 @@ def authenticate_sender(request: HttpRequest, model: type[Sender]) -> str:
     return caller.sender_id
 
 
-def _admit(
-    requests: Sequence[SignedRequest],
-    kind: str,
-    header: str,
-    read: Callable[[Collection[str]], Mapping[str, _Known]],
-    limited: tuple[str, ...],
-    made: Callable[[SignedMessage, _Known], C],
-    *,
-    remembered: TokenVersions | None = None,
-    compares_later: bool = False,
-) -> list[C | ApiError]:
-    """`limited` is the name of the senders' limit, and the keys that are counted with a sender's id.
-
-    With `compares_later`, a remembered version counts until what takes the requests compares it. Otherwise it is compared
-    here with PostgreSQL's.
-
-    A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
+def _admit(requests: Sequence[SignedRequest], senders: _Senders[C]) -> list[C | ApiError]:
+    """A message of a stream claims its id too, but goes on if the id was claimed before: by itself, if it comes again. Only
     PostgreSQL knows whether it was taken then.
     """
-    if remembered is not None and _is_worth_remembering(requests):
+    if (remembered := senders.remembered) is not None and _is_worth_remembering(requests):
         by_memory = {
             sender: _Known(version)
             for sender, version in remembered.of({each.sender for each in requests}).items()
         }
-        if all(_refusal(request, kind, header, by_memory) is None for request in requests):
-            held = by_memory if compares_later else read(by_memory)
+        if all(_refusal(request, senders, by_memory) is None for request in requests):
+            held = by_memory if senders.compares_later else senders.read(by_memory)
             if all(
                 sender in held and held[sender].token_version == each.token_version
                 for sender, each in by_memory.items()
             ):
-                return _admit_at_once(requests, kind, limited, made, held, remembered)
+                return _admit_at_once(requests, senders, held)
     found: list[C | ApiError | None] = []
     found += hits("address", [network_of_address(each.address) for each in requests])
     for number, request in enumerate(requests):
         if found[number] is None:
-            found[number] = _incomplete(request, header)
+            found[number] = _incomplete(request, senders.header)
     waiting = {number: requests[number] for number, refused in enumerate(found) if refused is None}
-    known = read({request.sender for request in waiting.values()}) if waiting else {}
+    known = senders.read({request.sender for request in waiting.values()}) if waiting else {}
     messages: dict[int, SignedMessage] = {}
     for number, request in waiting.items():
-        found[number] = _forged_or_late(request, kind, known.get(request.sender))
+        found[number] = _forged_or_late(request, senders.kind, known.get(request.sender))
         if found[number] is None:
-            messages[number] = _message(request, kind)
-    counts = first_sights(list(messages.values()), *limited) if messages else []
-    refused = _refused(messages, counts, requests, limited, remembered)
+            messages[number] = _message(request, senders)
+    counts = first_sights(list(messages.values()), *senders.limited) if messages else []
+    refused = _refused(messages, counts, requests, senders)
     for number, message in messages.items():
-        found[number] = refused.get(number) or made(message, known[message.sender])
+        found[number] = refused.get(number) or senders.caller(message, known[message.sender])
     return [each for each in found if each is not None]
 
 
@@ -231,40 +223,34 @@ def _is_worth_remembering(requests: Sequence[SignedRequest]) -> bool:
 
 
 def _admit_at_once(
-    requests: Sequence[SignedRequest],
-    kind: str,
-    limited: tuple[str, ...],
-    made: Callable[[SignedMessage, _Known], C],
-    known: Mapping[str, _Known],
-    remembered: TokenVersions,
+    requests: Sequence[SignedRequest], senders: _Senders[C], known: Mapping[str, _Known]
 ) -> list[C | ApiError]:
     """The same with one round trip to Redis, for requests that are all verified already.
 
     A signature that fits what is remembered costs less than asking whether its address may send any more. Answers are
     those of the contract's order: an address over its limit neither claims an id nor counts for the sender.
     """
-    messages = [_message(request, kind) for request in requests]
+    messages = [_message(request, senders) for request in requests]
     addresses = [network_of_address(each.address) for each in requests]
-    found = hits_and_sights("address", addresses, messages, *limited)
+    found = hits_and_sights("address", addresses, messages, *senders.limited)
     within = {number: messages[number] for number, (too_many, _) in enumerate(found) if too_many is None}
     counts = [found[number][1] for number in within]
-    refused = _refused(within, counts, requests, limited, remembered)
+    refused = _refused(within, counts, requests, senders)
     return [
-        too_many or refused.get(number) or made(messages[number], known[messages[number].sender])
+        too_many or refused.get(number) or senders.caller(messages[number], known[messages[number].sender])
         for number, (too_many, _) in enumerate(found)
     ]
 
 
-def _message(request: SignedRequest, kind: str) -> SignedMessage:
-    return SignedMessage(f"{kind}:{request.sender}", request.message_id, request.sender)
+def _message(request: SignedRequest, senders: _Senders[C]) -> SignedMessage:
+    return SignedMessage(f"{senders.kind}:{request.sender}", request.message_id, request.sender)
 
 
 def _refused(
     messages: Mapping[int, SignedMessage],
     counts: Sequence[int],
     requests: Sequence[SignedRequest],
-    limited: tuple[str, ...],
-    remembered: TokenVersions | None,
+    senders: _Senders[C],
 ) -> dict[int, ApiError]:
     """Those of the authenticated messages that came before or too often, by what `first_sights` counted."""
     refused: dict[int, ApiError] = {}
@@ -272,19 +258,21 @@ def _refused(
     for (number, message), count in zip(messages.items(), counts, strict=True):
         if not count and requests[number].stored_at is None:
             refused[number] = ApiError(409, "replayed_request", "This webhook-id has already been used.")
-        elif over_limit := over(count, *limited, message.sender):
+        elif over_limit := over(count, *senders.limited, message.sender):
             refused[number] = over_limit
             too_many.append(message)
     if too_many:
         forget_sights(too_many)
-    if remembered is not None:
+    if senders.remembered is not None:
         for number in refused:
-            remembered.forget(messages[number].sender)
+            senders.remembered.forget(messages[number].sender)
     return refused
 
 
-def _refusal(request: SignedRequest, kind: str, header: str, known: Mapping[str, _Known]) -> ApiError | None:
-    return _incomplete(request, header) or _forged_or_late(request, kind, known.get(request.sender))
+def _refusal(request: SignedRequest, senders: _Senders[C], known: Mapping[str, _Known]) -> ApiError | None:
+    return _incomplete(request, senders.header) or _forged_or_late(
+        request, senders.kind, known.get(request.sender)
+    )
 
 
 def _nodes(ids: Collection[str]) -> dict[str, _Known]:
@@ -310,6 +298,11 @@ def _nodes_with_keys(ids: Collection[str]) -> dict[str, _Known]:
 
 def _node_caller(message: SignedMessage, known: _Known) -> NodeCaller:
     return NodeCaller(message, message.sender, known.token_version, known.keys)
+
+
+_HEARTBEATS: Final = _Senders(
+    "node", NODE_HEADER, _nodes, ("node", "node"), _node_caller, REMEMBERED_TOKENS, compares_later=True
+)
 
 
 def _incomplete(request: SignedRequest, header: str) -> ApiError | None:
